@@ -1,0 +1,280 @@
+//! What a call is: its name ([`CallId`]), the open trait for call types ([`Call`]), and the one
+//! attempt to dial it.
+//!
+//! - I1 A call is live only in an [`Attempt`], which ends it in exactly one way: finished, refused,
+//!   or (if it is dropped before, by unwinding) panicked.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::mem;
+use core::num::NonZeroU64;
+use core::panic::Location;
+
+use crate::observe::Step;
+use crate::queue::{Core, QueueHandle};
+use crate::recipient::Line;
+use crate::slots::Key;
+
+pub(crate) mod inline;
+
+/// Names one call of one queue.
+///
+/// Small (16 bytes) and `Copy`. It is never used again for another call in the life of the
+/// process, and means nothing to another queue. Having it is no proof of any right: whoever has
+/// the id can cancel the call.
+///
+/// Prints as `#17` for the queue's 18th call scheduled, and as `#c3.1` for a callback.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct CallId {
+    queue: NonZeroU64,
+    /// The call's position in the queue, or [`CallId::CALLBACK`], slot and generation.
+    key: u64,
+}
+
+impl CallId {
+    /// Set in the key of a call that began as a callback.
+    const CALLBACK: u64 = 1 << 63;
+
+    /// Positions end here.
+    pub(crate) const END: u64 = Self::CALLBACK;
+
+    pub(crate) const fn new(queue: NonZeroU64, key: u64) -> Self {
+        Self { queue, key }
+    }
+
+    pub(crate) const fn callback_key(key: Key) -> u64 {
+        Self::CALLBACK | (key.slot as u64) << 32 | key.generation as u64
+    }
+
+    pub(crate) const fn queue(self) -> NonZeroU64 {
+        self.queue
+    }
+
+    pub(crate) const fn named(self) -> Named {
+        if self.key & Self::CALLBACK == 0 {
+            return Named::Position(self.key);
+        }
+        let slot = ((self.key & !Self::CALLBACK) >> 32) as u32;
+        Named::Callback(Key { slot, generation: self.key as u32 })
+    }
+}
+
+/// What a [`CallId`] names within its queue.
+pub(crate) enum Named {
+    Position(u64),
+    Callback(Key),
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.named() {
+            Named::Position(position) => write!(f, "#{position}"),
+            Named::Callback(Key { slot, generation }) => write!(f, "#c{slot}.{generation}"),
+        }
+    }
+}
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CallId({self} of queue {})", self.queue)
+    }
+}
+
+/// A type of call to a recipient.
+///
+/// Most calls are closures ([`Address::call`](crate::Address::call)). Implement this trait for a
+/// call with a check of its own, and schedule it with
+/// [`Address::schedule`](crate::Address::schedule).
+///
+/// Before the queue dials a call it asks, in this order (rule R8): was it canceled? is the
+/// recipient gone? is the recipient live? and then [`can_dial`](Self::can_dial).
+///
+/// # Examples
+///
+/// ```
+/// use switchboard::{Call, CallQueue, Line};
+///
+/// struct Door { open: bool, visitors: u32 }
+///
+/// struct Enter;
+///
+/// impl Call for Enter {
+///     type Recipient = Door;
+///
+///     fn can_dial(&self, door: &Door) -> Result<(), &'static str> {
+///         if door.open { Ok(()) } else { Err("the door is closed") }
+///     }
+///
+///     fn dial(self, door: &mut Door, _: &Line<'_, Door>) {
+///         door.visitors += 1;
+///     }
+/// }
+///
+/// let queue = CallQueue::new();
+/// let door = queue.recipient(Door { open: false, visitors: 0 });
+/// door.schedule(Enter)?;
+/// door.call(|door, _| door.open = true)?;
+/// door.schedule(Enter)?;
+/// let report = queue.dial_all();
+/// assert_eq!((report.refused, report.dialed), (1, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Call: Sized + 'static {
+    /// The type of the recipient.
+    type Recipient: 'static;
+
+    /// Says whether the call may be dialed.
+    ///
+    /// # Errors
+    ///
+    /// Says why not; the call then ends Refused.
+    fn can_dial(&self, recipient: &Self::Recipient) -> Result<(), &'static str> {
+        let _ = recipient;
+        Ok(())
+    }
+
+    /// Delivers the call.
+    fn dial(self, recipient: &mut Self::Recipient, line: &Line<'_, Self::Recipient>);
+}
+
+/// What the queue stores of a call: the crate's own call types, over which [`Call`] is open.
+pub(crate) trait Body: Sized + 'static {
+    /// Attempts to dial the call, which was scheduled at `site`.
+    fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>);
+}
+
+impl<B: Body> Body for Box<B> {
+    fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
+        (*self).dial(attempt, site);
+    }
+}
+
+/// Why a call was not dialed when its turn came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The recipient's owner had let it go (rule R9).
+    Gone,
+    /// The recipient was still live with another call (rule R2). This is a bug: a handler dialed
+    /// the queue while a call to its own recipient was pending.
+    Live {
+        /// The call that was live.
+        live: CallId,
+        /// Where the live call was scheduled.
+        site: &'static Location<'static>,
+    },
+    /// The call type's own check said so (rule R8).
+    Check(&'static str),
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Gone => f.write_str("the recipient is gone"),
+            Self::Live { live, site } => {
+                write!(f, "the recipient is live with call {live} scheduled at {site}")
+            }
+            Self::Check(reason) => f.write_str(reason),
+        }
+    }
+}
+
+/// The attempts of one turn to dial, one after the other. What becomes of a call whose turn has
+/// come is counted and told here, and only here (I1).
+pub(crate) struct Attempt<'a> {
+    queue: &'a QueueHandle,
+    core: &'a Core,
+    /// The key of the live call.
+    key: u64,
+    /// Whether that call is over although [`Attempt::at`] has not returned.
+    over: bool,
+}
+
+impl<'a> Attempt<'a> {
+    pub(crate) fn new(queue: &'a QueueHandle) -> Self {
+        Self { queue, core: queue.core(), key: 0, over: false }
+    }
+
+    /// Makes the call `key` live for as long as `dial` runs, unless that ends it before.
+    #[inline(always)]
+    pub(crate) fn at(&mut self, core: &Core, key: u64, dial: impl FnOnce(&mut Self)) {
+        self.key = key;
+        core.tally.live.add();
+        let guard = PanickedOnDrop(self);
+        dial(&mut *guard.0);
+        mem::forget(guard);
+        if self.over {
+            self.over = false;
+        } else {
+            core.tally.live.sub();
+            core.tally.finished.add();
+            core.tell(self.key, || Step::Finished);
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn queue(&self) -> &'a QueueHandle {
+        self.queue
+    }
+
+    #[inline(always)]
+    pub(crate) const fn key(&self) -> u64 {
+        self.key
+    }
+
+    #[inline(always)]
+    pub(crate) fn id(&self) -> CallId {
+        self.core.id(self.key)
+    }
+
+    /// Whether an observer is to be told that the handler is about to run.
+    #[inline(always)]
+    pub(crate) fn is_observed(&self) -> bool {
+        self.core.is_observed()
+    }
+
+    /// Tells that the handler is about to run.
+    pub(crate) fn dialed(&self) {
+        self.core.tell(self.key, || Step::Dialed);
+    }
+
+    /// Ends the call, scheduled at `site`, without dialing it.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn refuse(&mut self, refusal: Refusal, site: &'static Location<'static>) {
+        let core = self.end();
+        core.tally.refused.add();
+        core.tell_end(self.key, Step::Refused { refusal, site });
+    }
+
+    /// Goes on with the answered callback `key`, whose turn it is; nothing if it was canceled.
+    pub(crate) fn answered(&mut self, key: Key) {
+        match self.core.take_answered(key) {
+            Some(call) => {
+                self.key = CallId::callback_key(key);
+                call.dial(self);
+            }
+            None => drop(self.end()),
+        }
+    }
+
+    fn end(&mut self) -> &'a Core {
+        self.over = true;
+        let core = self.core;
+        core.tally.live.sub();
+        core
+    }
+}
+
+/// Ends the live call, whose handler unwinds.
+struct PanickedOnDrop<'a, 'b>(&'a mut Attempt<'b>);
+
+impl Drop for PanickedOnDrop<'_, '_> {
+    fn drop(&mut self) {
+        if !self.0.over {
+            let core = self.0.end();
+            core.tally.panicked.add();
+            core.tell_end(self.0.key, Step::Panicked);
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! Calls of any type, stored side by side without an allocation each: the only file of the crate
+//! with unsafe code.
+//!
+//! A [`Packed`] is a call with its type erased: a table of functions that still know the type,
+//! the site that scheduled it, and six words that hold the body itself. A body that is larger or
+//! more strictly aligned than the words is boxed, and the box is what the words hold. [`Places`]
+//! are slots for packed calls, from which a call is dialed without being moved as a whole.
+//!
+//! Invariants, on which every `SAFETY` comment below rests:
+//!
+//! - I1 In a `Packed` whose table is set, `words` holds one valid body, and the table is that of
+//!   the body's type. The fields are private to this file.
+//! - I2 A body leaves its words at most once: whoever moves it out has cleared the table first.
+//! - I3 Only a body that [`fits`] is ever written, so the words are large and aligned enough.
+//! - I4 References into `Places` live inside its methods only, while no code of a user runs:
+//!   bodies are moved out before they are dialed or dropped.
+//! - I5 The number of `Places` is a power of two, and `mask` is one less than it.
+
+#![expect(unsafe_code, reason = "the storage of calls, argued here")]
+
+use alloc::boxed::Box;
+use core::any::TypeId;
+use core::cell::{Cell, UnsafeCell};
+use core::iter;
+use core::marker::PhantomData;
+use core::mem::{self, MaybeUninit};
+use core::ops::Range;
+use core::panic::Location;
+
+use crate::call::{Attempt, Body};
+use crate::queue::Core;
+
+/// Room for a body: six words of eight bytes on every target.
+type Words = [MaybeUninit<u64>; 6];
+
+/// Whether a `B` is stored in the words themselves, rather than boxed.
+const fn fits<B>() -> bool {
+    size_of::<B>() <= size_of::<Words>() && align_of::<B>() <= align_of::<Words>()
+}
+
+/// A call of any type in 64 bytes, or nothing.
+pub(crate) struct Packed {
+    /// `None` if there is no call.
+    table: Option<&'static Table>,
+    site: &'static Location<'static>,
+    words: Words,
+    /// The body may be neither `Send` nor `Sync`.
+    not_send: PhantomData<*mut ()>,
+}
+
+/// What can be done with a body whose type is no longer known.
+struct Table {
+    type_id: TypeId,
+    /// Moves the body out of a `Packed` and dials it.
+    dial: unsafe fn(*const Packed, &mut Attempt<'_>),
+    /// Drops the body in place; `None` if that would do nothing.
+    drop: Option<unsafe fn(*mut Words)>,
+}
+
+/// The table of each body type that is stored in the words themselves.
+trait Tabled: Body {
+    const TABLE: Table = Table {
+        type_id: TypeId::of::<Self>(),
+        dial: dial::<Self>,
+        drop: if mem::needs_drop::<Self>() { Some(drop_in_place::<Self>) } else { None },
+    };
+}
+
+impl<B: Body> Tabled for B {}
+
+impl Packed {
+    const EMPTY: Self = Self {
+        table: None,
+        site: Location::caller(),
+        words: [MaybeUninit::uninit(); 6],
+        not_send: PhantomData,
+    };
+
+    /// Packs `body`, scheduled or created at `site`.
+    ///
+    /// Allocates only if the body is larger than 48 bytes or aligned to more than 8.
+    pub(crate) fn new<B: Body>(body: B, site: &'static Location<'static>) -> Self {
+        let mut packed = Self::EMPTY;
+        packed.fill(body, site);
+        packed
+    }
+
+    /// The site that scheduled the call, or created it if it is not scheduled yet.
+    pub(crate) const fn site(&self) -> &'static Location<'static> {
+        self.site
+    }
+
+    /// Dials the call: its body checks, then runs or refuses.
+    pub(crate) fn dial(mut self, attempt: &mut Attempt<'_>) {
+        if let Some(table) = self.table.take() {
+            // SAFETY: the table was set, so the body in the words is of its type (I1); it is
+            // cleared now, so the body is moved out just once (I2).
+            unsafe { (table.dial)(&raw const self, attempt) }
+        }
+    }
+
+    /// Gives the body back if it is a `B`, and the packed call unchanged if not.
+    pub(crate) fn unpack<B: Body>(self) -> Result<B, Self> {
+        if fits::<B>() {
+            self.unpack_inline::<B>()
+        } else {
+            self.unpack_inline::<Box<B>>().map(|body| *body)
+        }
+    }
+
+    fn unpack_inline<B: Body>(mut self) -> Result<B, Self> {
+        if self.table.is_none_or(|table| table.type_id != TypeId::of::<B>()) {
+            return Err(self);
+        }
+        self.table = None;
+        let words = self.words.as_ptr().cast::<B>();
+        debug_assert!(words.is_aligned());
+        // SAFETY: equal type ids mean that the table was that of `B`, so the words hold a valid
+        // `B` (I1). The table is cleared now, so the body is moved out just once (I2).
+        Ok(unsafe { words.read() })
+    }
+
+    /// Moves the call out, if there is one.
+    #[inline(always)]
+    fn take(&mut self) -> Option<Self> {
+        let table = self.table.take()?;
+        Some(Self { table: Some(table), words: self.words, ..*self })
+    }
+
+    /// Fills an empty `Packed`.
+    #[inline(always)]
+    fn fill<B: Body>(&mut self, body: B, site: &'static Location<'static>) {
+        debug_assert!(self.table.is_none());
+        self.site = site;
+        self.table = Some(if fits::<B>() { self.write(body) } else { self.write(Box::new(body)) });
+    }
+
+    /// Writes `body` into the words, and returns its table.
+    #[inline(always)]
+    fn write<B: Body>(&mut self, body: B) -> &'static Table {
+        assert!(fits::<B>(), "a body that does not fit is boxed");
+        let words = self.words.as_mut_ptr().cast::<B>();
+        debug_assert!(words.is_aligned());
+        // SAFETY: the pointer is valid for a write of `B`: it is to all of the words, which are
+        // large and aligned enough by the assertion above (I3).
+        unsafe { words.write(body) };
+        &B::TABLE
+    }
+}
+
+impl Drop for Packed {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(drop) = self.table.and_then(|table| table.drop) {
+            // SAFETY: the table is set, so the body in the words is of its type (I1). It is not
+            // used afterwards.
+            unsafe { drop(&raw mut self.words) }
+        }
+    }
+}
+
+/// # Safety
+///
+/// The words of `packed` hold a valid `B`, which the caller gives up.
+unsafe fn dial<B: Body>(packed: *const Packed, attempt: &mut Attempt<'_>) {
+    // SAFETY: guaranteed by the caller; the pointer is not used after these reads.
+    let (body, site) = unsafe {
+        let words = (&raw const (*packed).words).cast::<B>();
+        debug_assert!(words.is_aligned());
+        (words.read(), (*packed).site)
+    };
+    body.dial(attempt, site);
+}
+
+/// # Safety
+///
+/// `words` holds a valid `B`, which the caller gives up.
+unsafe fn drop_in_place<B>(words: *mut Words) {
+    debug_assert!(words.cast::<B>().is_aligned());
+    // SAFETY: guaranteed by the caller.
+    unsafe { words.cast::<B>().drop_in_place() }
+}
+
+/// A place for one call, on a cache line of its own.
+#[repr(align(64))]
+struct Place(Packed);
+
+/// Shared places, of which a position picks one: the remainder by their number.
+pub(crate) struct Places {
+    places: UnsafeCell<Box<[Place]>>,
+    mask: Cell<usize>,
+}
+
+impl Places {
+    pub(crate) fn new(len: usize) -> Self {
+        assert!(len.is_power_of_two());
+        let places = iter::repeat_with(|| Place(Packed::EMPTY)).take(len).collect();
+        Self { places: UnsafeCell::new(places), mask: Cell::new(len - 1) }
+    }
+
+    /// One less than the number of places.
+    #[inline(always)]
+    pub(crate) fn mask(&self) -> usize {
+        self.mask.get()
+    }
+
+    /// Packs `body`, scheduled at `site`, into the place of `position`, which is empty.
+    #[inline(always)]
+    pub(crate) fn put<B: Body>(&self, position: u64, body: B, site: &'static Location<'static>) {
+        self.at(position).fill(body, site);
+    }
+
+    /// Takes the call out of the place of `position`.
+    #[inline(always)]
+    pub(crate) fn take(&self, position: u64) -> Option<Packed> {
+        self.at(position).take()
+    }
+
+    /// Empties the place of `position`; `None` if it is empty already. Returns what is to be
+    /// dropped, which for many calls is nothing.
+    #[inline(always)]
+    pub(crate) fn clear(&self, position: u64) -> Option<Option<Packed>> {
+        let packed = self.at(position);
+        let table = packed.table.take()?;
+        Some(table.drop.map(|_| Packed { table: Some(table), words: packed.words, ..*packed }))
+    }
+
+    /// Dials the call in the place of `position`; false if the place is empty.
+    #[inline(always)]
+    pub(crate) fn dial(&self, position: u64, core: &Core, attempt: &mut Attempt<'_>) -> bool {
+        let packed = self.at(position);
+        let Some(table) = packed.table.take() else { return false };
+        let packed = &raw const *packed;
+        // SAFETY: the table was set, so the body in the words is of its type (I1); it is cleared
+        // now, so the body is moved out just once (I2). The function does that first of all,
+        // before any other code can reach these places (I4).
+        attempt.at(core, position, |attempt| unsafe { (table.dial)(packed, attempt) });
+        true
+    }
+
+    /// Doubles the places, keeping the calls at `positions`.
+    pub(crate) fn grow(&self, positions: Range<u64>) {
+        let more = Self::new(2 * (self.mask() + 1));
+        for position in positions {
+            mem::swap(self.at(position), more.at(position));
+        }
+        // SAFETY: no reference into either's places is alive (I4), and they are not the same.
+        let (places, more_places) = unsafe { (&mut *self.places.get(), &mut *more.places.get()) };
+        mem::swap(places, more_places);
+        self.mask.swap(&more.mask);
+    }
+
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "I4: no two of these are alive at a time")]
+    fn at(&self, position: u64) -> &mut Packed {
+        // SAFETY: the places are not shared between threads, as `UnsafeCell` is not `Sync`, and
+        // no other reference into them is alive (I4).
+        let places = unsafe { &mut *self.places.get() };
+        // The truncation to `usize` keeps the low bits, which are those that count.
+        let index = position as usize & self.mask.get();
+        debug_assert!(index < places.len());
+        // SAFETY: the mask is less than the number of places (I5), so `index` is.
+        unsafe { &mut places.get_unchecked_mut(index).0 }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,173 @@
+//! Callbacks: calls that are created by one party and scheduled by another (rules R5 to R7).
+//!
+//! A callback waits in the queue's slots, an [`Entry`]; the [`Callback`] in its caller's hands
+//! holds only the key.
+//!
+//! - I1 An entry has one holder: the `Callback` until it is used up, then its place in the ring,
+//!   an [`Answered`]. The entry goes when its holder does, not before; so an id stays known until
+//!   the call is over and its turn has passed.
+//! - I2 An entry holds a call unless that was canceled. `unscheduled` counts those `Waiting`.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::panic::Location;
+
+use crate::call::inline::Packed;
+use crate::call::{Attempt, Body, Call, CallId, Refusal};
+use crate::error::ScheduleError;
+use crate::observe::RecipientInfo;
+use crate::queue::{FunctionCall, QueueHandle};
+use crate::recipient::{Address, Line, ToRecipient};
+use crate::slots::Key;
+
+/// A call to be scheduled by its future caller, with a value of type `A`.
+///
+/// Made by the recipient, with [`Address::callback`] or [`QueueHandle::callback`], and used up by
+/// its caller: [`answer`](Self::answer) schedules the call, [`decline`](Self::decline) says that
+/// it will never come. Dropping it otherwise is a bug (rule R5): the call ends Abandoned, which is
+/// counted, told to the observer and, with feature `tracing`, logged as a warning.
+///
+/// Whether the call is still wanted is not the caller's business: a canceled callback can be
+/// answered, declined or dropped freely.
+#[must_use = "a callback must be answered or declined"]
+pub struct Callback<A: 'static> {
+    queue: QueueHandle,
+    key: Key,
+    /// Joins the call as packed at its creation with the value that it waited for.
+    answer: fn(Packed, A, &'static Location<'static>) -> Packed,
+    used: bool,
+}
+
+/// A callback in the queue's slots.
+pub(crate) enum Entry {
+    /// Created.
+    Waiting(Packed),
+    /// Answered; the ring has its place.
+    Pending(Packed),
+    /// Canceled; its holder is still there.
+    Canceled,
+}
+
+impl<A: 'static> Callback<A> {
+    #[track_caller]
+    pub(crate) fn to_recipient<T, F>(address: Address<T>, handler: F) -> Self
+    where
+        F: FnOnce(&mut T, &Line<'_, T>, A) + 'static,
+    {
+        let queue = address.queue().clone();
+        let recipient = Some(address.info());
+        Self::create(queue, recipient, move |value, site| {
+            let call = Answer { handler, value, recipient: PhantomData };
+            Packed::new(ToRecipient { address, call }, site)
+        })
+    }
+
+    #[track_caller]
+    pub(crate) fn to_function<F>(queue: QueueHandle, function: F) -> Self
+    where
+        F: FnOnce(&QueueHandle, A) + 'static,
+    {
+        Self::create(queue, None, move |value, site| {
+            let call = move |queue: &QueueHandle| function(queue, value);
+            Packed::new(FunctionCall(call), site)
+        })
+    }
+
+    #[track_caller]
+    fn create<J>(queue: QueueHandle, recipient: Option<RecipientInfo>, join: J) -> Self
+    where
+        J: FnOnce(A, &'static Location<'static>) -> Packed + 'static,
+    {
+        let site = Location::caller();
+        let call = Packed::new(Unanswered::<J, A>(join, PhantomData), site);
+        let key = queue.core().create_callback(call, recipient);
+        let answer = |call: Packed, value, site| match call.unpack::<Unanswered<J, A>>() {
+            Ok(Unanswered(join, _)) => join(value, site),
+            Err(call) => call,
+        };
+        Self { queue, key, answer, used: false }
+    }
+
+    /// The id of the call, before and after it is scheduled.
+    pub fn id(&self) -> CallId {
+        self.queue.core().id(CallId::callback_key(self.key))
+    }
+
+    /// Schedules the call, to be dialed with `value`.
+    ///
+    /// If the call was canceled, `value` is dropped, and that is no error.
+    ///
+    /// Cost: no allocation if the handler's captures and `value` together take at most 40 bytes.
+    ///
+    /// # Errors
+    ///
+    /// Hands `value` back if the queue takes no more calls.
+    #[track_caller]
+    pub fn answer(mut self, value: A) -> Result<(), ScheduleError<A>> {
+        self.used = true;
+        let site = Location::caller();
+        self.queue
+            .core()
+            .answer(self.key, value, site, |call, value| (self.answer)(call, value, site))
+    }
+
+    /// Says that the call will never be scheduled, and why: it ends Canceled.
+    pub fn decline(mut self, reason: &'static str) {
+        self.used = true;
+        self.queue.core().decline(self.key, reason);
+    }
+}
+
+impl<A: 'static> Drop for Callback<A> {
+    fn drop(&mut self) {
+        if !self.used {
+            self.queue.core().abandon(self.key);
+        }
+    }
+}
+
+impl<A: 'static> fmt::Debug for Callback<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Callback({})", self.id())
+    }
+}
+
+/// What the ring holds for an answered callback, whose call stays in its slot.
+pub(crate) struct Answered(pub(crate) Key);
+
+impl Body for Answered {
+    fn dial(self, attempt: &mut Attempt<'_>, _: &'static Location<'static>) {
+        attempt.answered(self.0);
+    }
+}
+
+/// A callback before it is answered: what makes the call of it, given the value.
+struct Unanswered<J, A>(J, PhantomData<fn(A)>);
+
+impl<J: 'static, A: 'static> Body for Unanswered<J, A> {
+    /// Never comes to pass: only answered callbacks are in the ring.
+    #[cold]
+    fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
+        attempt.refuse(Refusal::Check("the callback is not answered"), site);
+    }
+}
+
+/// The call type of an answered callback to a recipient.
+struct Answer<T, F, A> {
+    handler: F,
+    value: A,
+    recipient: PhantomData<fn(&mut T)>,
+}
+
+impl<T, F, A> Call for Answer<T, F, A>
+where
+    T: 'static,
+    F: FnOnce(&mut T, &Line<'_, T>, A) + 'static,
+    A: 'static,
+{
+    type Recipient = T;
+
+    fn dial(self, recipient: &mut T, line: &Line<'_, T>) {
+        (self.handler)(recipient, line, self.value);
+    }
+}

@@ -1,0 +1,98 @@
+//! What can go wrong, one enum for each operation; a value that was not taken is handed back.
+
+use core::fmt;
+
+use thiserror::Error;
+
+/// A call was not scheduled. The value that would have been scheduled is inside.
+#[derive(Error)]
+#[non_exhaustive]
+pub enum ScheduleError<C> {
+    /// The owner of the queue has dropped it (rule R11).
+    #[error("call not scheduled: the owner of the queue has dropped it")]
+    QueueDropped(C),
+    /// The queue has given out all of its 2^63 positions.
+    #[error("call not scheduled: all 2^63 call ids of the queue are used up; make a new queue")]
+    IdsExhausted(C),
+}
+
+impl<C> ScheduleError<C> {
+    /// The value that was not scheduled.
+    pub fn into_inner(self) -> C {
+        match self {
+            Self::QueueDropped(call) | Self::IdsExhausted(call) => call,
+        }
+    }
+}
+
+impl<C> fmt::Debug for ScheduleError<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::QueueDropped(_) => "QueueDropped(..)",
+            Self::IdsExhausted(_) => "IdsExhausted(..)",
+        })
+    }
+}
+
+/// Why calls cannot be scheduled.
+pub(crate) enum Obstacle {
+    QueueDropped,
+    IdsExhausted,
+}
+
+impl Obstacle {
+    pub(crate) fn rejecting<C>(self, call: C) -> ScheduleError<C> {
+        match self {
+            Self::QueueDropped => ScheduleError::QueueDropped(call),
+            Self::IdsExhausted => ScheduleError::IdsExhausted(call),
+        }
+    }
+}
+
+/// A source was not registered. It is inside.
+#[cfg(feature = "mio")]
+#[derive(Error)]
+#[non_exhaustive]
+pub enum RegisterError<S> {
+    /// The reactor has been dropped.
+    #[error("source not registered: the reactor has been dropped")]
+    ReactorDropped(S),
+    /// The poll does not take it.
+    #[error("source not registered: the poll does not take it")]
+    Poll {
+        /// The poll's error.
+        source: std::io::Error,
+        /// The source that was not registered.
+        rejected: S,
+    },
+}
+
+#[cfg(feature = "mio")]
+impl<S> RegisterError<S> {
+    /// The source that was not registered.
+    pub fn into_inner(self) -> S {
+        match self {
+            Self::ReactorDropped(source) | Self::Poll { rejected: source, .. } => source,
+        }
+    }
+
+    /// Parts the source from the error.
+    pub fn split(self) -> (S, RegisterError<()>) {
+        match self {
+            Self::ReactorDropped(rejected) => (rejected, RegisterError::ReactorDropped(())),
+            Self::Poll { source, rejected } => {
+                (rejected, RegisterError::Poll { source, rejected: () })
+            }
+        }
+    }
+}
+
+#[cfg(feature = "mio")]
+impl<S> fmt::Debug for RegisterError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReactorDropped(_) => f.write_str("ReactorDropped(..)"),
+            Self::Poll { source, .. } => write!(f, "Poll({source:?}, ..)"),
+        }
+    }
+}

@@ -1,0 +1,254 @@
+//! Cancellable asynchronous operations.
+//!
+//! A *start function* begins an operation and returns its handle, an [`AsyncOp`], for the caller
+//! to cancel it with. The result arrives as a call to the callback that the caller passed in.
+//! Behind the handle is an [`Operation`], which belongs to the author of the module:
+//!
+//! ```
+//! use std::convert::Infallible;
+//! use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
+//! use switchboard::{Callback, CallQueue};
+//!
+//! /// Starts an operation that does nothing until it is canceled.
+//! fn wait(done: Callback<OpResult<(), Infallible>>) -> (AsyncOp, Operation<(), (), Infallible>) {
+//!     let op = Operation::new(done, (), |op| {
+//!         let _ = op.complete(Err(OpError::Canceled));
+//!     });
+//!     (op.handle(), op)
+//! }
+//!
+//! let queue = CallQueue::new();
+//! let done = queue.callback(|_, result| assert!(matches!(result, Err(OpError::Canceled))));
+//! let (handle, _operation) = wait(done);
+//! handle.cancel();
+//! assert_eq!(queue.dial_all().dialed, 1);
+//! ```
+//!
+//! # Rules
+//!
+//! - **O1** A start function that returns an `AsyncOp` has its callback called exactly once,
+//!   eventually; one that returns an error never (it [declines](Operation::decline)). A module
+//!   that loses an operation answers [`OpError::Dropped`]: when the last [`Operation`] goes, an
+//!   unanswered callback is answered.
+//! - **O2** The callback runs neither inside the start function nor inside [`AsyncOp::cancel`],
+//!   even if the result is there at once: it goes through the queue.
+//! - **O3** [`AsyncOp::cancel`] runs the cancel hook once, and is a no-op after that. The states
+//!   go from Running, maybe over Canceling, to Completed, and end there; [`AsyncOp::state`] tells.
+//! - **O4** The result is fixed when its call is scheduled. To cancel the operation between that
+//!   and the dial is late, and the real result arrives. To cancel the *call* instead, by the
+//!   callback's id, silences it: then nothing arrives. Canceling a call is silent; canceling an
+//!   operation delivers one [`OpError::Canceled`].
+//! - **O5** Dropping an `AsyncOp` does not cancel; dropping a [`CancelOnDrop`] does.
+
+use alloc::rc::{Rc, Weak};
+use core::cell::Cell;
+use core::fmt;
+
+use crate::callback::Callback;
+use crate::queue::Cancellation;
+
+mod state;
+
+pub use state::OpState;
+use state::{OpAction, OpEvent};
+
+/// The result of an operation.
+pub type OpResult<A, E> = Result<A, OpError<E>>;
+
+/// An operation that did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpError<E> {
+    /// Its owner canceled it.
+    #[error("operation canceled")]
+    Canceled,
+    /// Its module lost it: a bug of the module, or the end of what it depends on.
+    #[error("operation dropped by its module")]
+    Dropped,
+    /// It failed; the same again may succeed.
+    #[error("operation failed for now")]
+    Retryable(#[source] E),
+    /// It failed for good.
+    #[error("operation failed")]
+    Failed(#[source] E),
+}
+
+/// The cancellable handle of one operation. Cloning counts a reference.
+#[derive(Clone)]
+pub struct AsyncOp {
+    op: Weak<dyn Cancel>,
+}
+
+impl AsyncOp {
+    /// Cancels the operation, unless it is canceled or complete already (rules O3 and O4).
+    ///
+    /// # Panics
+    ///
+    /// Passes on a panic of the module's cancel hook.
+    pub fn cancel(&self) -> Cancellation {
+        self.op.upgrade().map_or(Cancellation::Late, Cancel::cancel)
+    }
+
+    /// How far the operation is.
+    pub fn state(&self) -> OpState {
+        self.op.upgrade().map_or(OpState::Completed, |op| op.state())
+    }
+
+    /// Makes a guard of the handle, which cancels the operation when it is dropped.
+    pub const fn cancel_on_drop(self) -> CancelOnDrop {
+        CancelOnDrop(Some(self))
+    }
+}
+
+impl fmt::Debug for AsyncOp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "AsyncOp({:?})", self.state())
+    }
+}
+
+/// Cancels an operation when it is dropped. Made by [`AsyncOp::cancel_on_drop`].
+#[derive(Debug)]
+#[must_use = "dropping the guard cancels the operation"]
+pub struct CancelOnDrop(Option<AsyncOp>);
+
+impl CancelOnDrop {
+    /// Gives the handle back; the operation goes on.
+    pub fn disarm(mut self) -> Option<AsyncOp> {
+        self.0.take()
+    }
+}
+
+impl Drop for CancelOnDrop {
+    fn drop(&mut self) {
+        if let Some(op) = self.0.take() {
+            let _ = op.cancel();
+        }
+    }
+}
+
+/// The module's side of an operation: its context `C`, its cancel hook and the upper callback, in
+/// one allocation. Cloning counts a reference; when the last one goes, so does the context.
+///
+/// `A` is what the operation answers, `E` how it fails.
+pub struct Operation<C: 'static, A: 'static, E: 'static> {
+    cell: Rc<OpCell<C, A, E>>,
+}
+
+struct OpCell<C: 'static, A: 'static, E: 'static> {
+    state: Cell<OpState>,
+    upper: Cell<Option<Callback<OpResult<A, E>>>>,
+    on_cancel: fn(&Operation<C, A, E>),
+    context: C,
+}
+
+impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
+    /// Makes an operation that runs.
+    ///
+    /// `on_cancel` runs inside [`AsyncOp::cancel`], at most once, while the state is Canceling. It
+    /// sees to it that the operation is completed, now or later.
+    ///
+    /// Cost: one allocation.
+    pub fn new(upper: Callback<OpResult<A, E>>, context: C, on_cancel: fn(&Self)) -> Self {
+        let state = Cell::new(OpState::Running);
+        let upper = Cell::new(Some(upper));
+        Self { cell: Rc::new(OpCell { state, upper, on_cancel, context }) }
+    }
+
+    /// The handle for the caller.
+    pub fn handle(&self) -> AsyncOp {
+        let op: Weak<OpCell<C, A, E>> = Rc::downgrade(&self.cell);
+        AsyncOp { op }
+    }
+
+    /// What the module keeps for this operation.
+    pub fn context(&self) -> &C {
+        &self.cell.context
+    }
+
+    /// How far the operation is.
+    pub fn state(&self) -> OpState {
+        self.cell.state.get()
+    }
+
+    /// Completes the operation: schedules the call that tells `result` to the caller.
+    ///
+    /// # Errors
+    ///
+    /// Hands `result` back if the operation is complete already (rule O1).
+    #[track_caller]
+    pub fn complete(&self, result: OpResult<A, E>) -> Result<(), OpResult<A, E>> {
+        self.cell.complete(result)
+    }
+
+    /// Takes the start back: the callback will never be called, because `reason`.
+    ///
+    /// For a start function that is about to return an error.
+    pub fn decline(self, reason: &'static str) {
+        self.cell.state.set(OpState::Completed);
+        if let Some(upper) = self.cell.upper.take() {
+            upper.decline(reason);
+        }
+    }
+}
+
+impl<C: 'static, A: 'static, E: 'static> Clone for Operation<C, A, E> {
+    fn clone(&self) -> Self {
+        Self { cell: Rc::clone(&self.cell) }
+    }
+}
+
+impl<C: 'static, A: 'static, E: 'static> fmt::Debug for Operation<C, A, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Operation({:?})", self.state())
+    }
+}
+
+impl<C: 'static, A: 'static, E: 'static> OpCell<C, A, E> {
+    #[track_caller]
+    fn complete(&self, result: OpResult<A, E>) -> Result<(), OpResult<A, E>> {
+        let (state, action) = self.state.get().on(OpEvent::Complete);
+        self.state.set(state);
+        match self.upper.take() {
+            Some(upper) if action == OpAction::Answer => {
+                // If the queue is gone, there is nobody left to tell.
+                let _ = upper.answer(result);
+                Ok(())
+            }
+            _ => Err(result),
+        }
+    }
+}
+
+impl<C: 'static, A: 'static, E: 'static> Drop for OpCell<C, A, E> {
+    /// Keeps O1: the callback is answered even if the module forgot to.
+    fn drop(&mut self) {
+        let canceled = self.state.get() == OpState::Canceling;
+        let _ = self.complete(Err(if canceled { OpError::Canceled } else { OpError::Dropped }));
+    }
+}
+
+/// An [`OpCell`] whose types are of no interest.
+trait Cancel {
+    fn cancel(self: Rc<Self>) -> Cancellation;
+    fn state(&self) -> OpState;
+}
+
+impl<C: 'static, A: 'static, E: 'static> Cancel for OpCell<C, A, E> {
+    fn cancel(self: Rc<Self>) -> Cancellation {
+        let (state, action) = self.state.get().on(OpEvent::Cancel);
+        self.state.set(state);
+        match action {
+            OpAction::RunHook => {
+                let on_cancel = self.on_cancel;
+                on_cancel(&Operation { cell: self });
+                Cancellation::Canceled
+            }
+            OpAction::Already => Cancellation::Already,
+            OpAction::Answer | OpAction::Late => Cancellation::Late,
+        }
+    }
+
+    fn state(&self) -> OpState {
+        self.state.get()
+    }
+}

@@ -1,0 +1,280 @@
+//! The queue: its owner, the handles to it, and what can be asked of them.
+
+use alloc::rc::Rc;
+use core::fmt;
+use core::num::NonZeroU64;
+use core::ops::Deref;
+use core::panic::Location;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use crate::call::{Attempt, Body, CallId};
+use crate::callback::Callback;
+use crate::error::ScheduleError;
+use crate::observe::{Observer, Tally};
+use crate::recipient::{Address, Recipient};
+
+mod inside;
+mod ring;
+mod turn;
+
+pub(crate) use inside::Core;
+pub use turn::{Budget, Report};
+
+/// Owns a queue of calls.
+///
+/// Everything that can be asked of a queue is on its [`QueueHandle`], to which this derefs.
+/// Dropping the owner ends every call that is not over yet as Canceled, first to last, and drops
+/// what it captured; handles that survive then take no more calls (rule R11). So nothing leaks,
+/// whatever the calls refer to.
+///
+/// A queue belongs to one thread: neither the owner nor any handle is `Send`.
+///
+/// # Examples
+///
+/// ```
+/// use switchboard::CallQueue;
+///
+/// let queue = CallQueue::new();
+/// let log = queue.recipient(Vec::new());
+/// log.call(|log, line| {
+///     log.push("first");
+///     line.call(|log, _| log.push("third")).unwrap();
+/// })?;
+/// log.call(|log, _| log.push("second"))?;
+/// let unwanted = log.call(|log, _| log.push("never"))?;
+/// queue.cancel(unwanted, "not needed after all");
+///
+/// let report = queue.dial_all();
+/// assert_eq!((report.dialed, report.canceled), (3, 1));
+///
+/// log.call(|log, _| assert_eq!(*log, ["first", "second", "third"]))?;
+/// queue.dial_all();
+/// assert!(queue.tally().balances());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct CallQueue {
+    handle: QueueHandle,
+}
+
+impl CallQueue {
+    /// Makes an empty queue. Allocates for the queue itself, and for its places with the first
+    /// call.
+    pub fn new() -> Self {
+        Self::starting_at(0)
+    }
+
+    /// Makes a queue that has given out `position` ids already.
+    fn starting_at(position: u64) -> Self {
+        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
+        let id = NonZeroU64::new(id).expect("2^64 queues were made in this process");
+        Self { handle: QueueHandle { core: Rc::new(Core::new(id, position)) } }
+    }
+
+    /// A handle to the queue, to keep.
+    pub fn handle(&self) -> QueueHandle {
+        self.handle.clone()
+    }
+}
+
+impl Default for CallQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Deref for CallQueue {
+    type Target = QueueHandle;
+
+    #[inline]
+    fn deref(&self) -> &QueueHandle {
+        &self.handle
+    }
+}
+
+impl Drop for CallQueue {
+    fn drop(&mut self) {
+        self.handle.core.close();
+    }
+}
+
+impl fmt::Debug for CallQueue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CallQueue({:?})", self.tally())
+    }
+}
+
+/// A queue, for whoever schedules, cancels or dials. Cloning counts a reference.
+#[derive(Clone)]
+pub struct QueueHandle {
+    core: Rc<Core>,
+}
+
+/// Scheduling.
+impl QueueHandle {
+    /// Schedules a function call: one without a recipient.
+    ///
+    /// Cost: no allocation for a closure of at most 48 bytes, aligned to at most 8.
+    ///
+    /// # Errors
+    ///
+    /// Hands the closure back if the queue takes no more calls.
+    #[inline]
+    #[track_caller]
+    pub fn call<F>(&self, function: F) -> Result<CallId, ScheduleError<F>>
+    where
+        F: FnOnce(&Self) + 'static,
+    {
+        self.core.schedule(function, Location::caller(), FunctionCall, || None)
+    }
+
+    /// Creates a callback to a function: a function call that some caller will schedule later.
+    /// See [`Address::callback`].
+    #[track_caller]
+    pub fn callback<A, F>(&self, function: F) -> Callback<A>
+    where
+        A: 'static,
+        F: FnOnce(&Self, A) + 'static,
+    {
+        Callback::to_function(self.clone(), function)
+    }
+
+    /// Makes a recipient of `value`, owned by the caller.
+    pub fn recipient<T: 'static>(&self, value: T) -> Recipient<T> {
+        self.recipient_with(|_| value)
+    }
+
+    /// Makes a recipient of a value that is given its own address.
+    pub fn recipient_with<T: 'static>(&self, value: impl FnOnce(&Address<T>) -> T) -> Recipient<T> {
+        Recipient::new(self.clone(), value)
+    }
+
+    /// Cancels a call: after this returns, its handler never runs, and what it captured is
+    /// dropped (rule R3).
+    ///
+    /// `reason` is for observers and logs. A call may be canceled at any time, before it is
+    /// scheduled and from its own handler included; too late is a no-op (rule R4). Meant for the
+    /// recipient, who alone knows that it does not want the call any more (rule R6).
+    ///
+    /// # Panics
+    ///
+    /// Passes on a panic of a captured value's drop, or of the observer. The call is canceled
+    /// all the same.
+    pub fn cancel(&self, id: CallId, reason: &'static str) -> Cancellation {
+        self.core.cancel(id, reason)
+    }
+}
+
+/// Dialing. A handler may dial the queue too: a turn within the turn, in which calls to the
+/// handler's own recipient are refused (rule R2).
+///
+/// A panic of a handler goes to whoever dials. The queue stays right: the call ends Panicked, and
+/// the next turn goes on with the calls behind it (rule R10).
+impl QueueHandle {
+    /// Dials until the queue is empty, calls scheduled meanwhile included.
+    pub fn dial_all(&self) -> Report {
+        self.turn(u64::MAX, || true)
+    }
+
+    /// Dials the calls that are pending now, and not those scheduled meanwhile.
+    pub fn dial_pending(&self) -> Report {
+        self.turn(self.core.ring.tail(), || true)
+    }
+
+    /// Dials within a budget.
+    pub fn dial(&self, budget: Budget<'_>) -> Report {
+        self.turn_within(budget)
+    }
+
+    /// Whether nothing is pending.
+    pub fn is_idle(&self) -> bool {
+        self.core.ring.pending() == 0
+    }
+
+    /// Whether the owner has dropped the queue.
+    pub fn is_closed(&self) -> bool {
+        self.core.is_closed()
+    }
+
+    /// Sets what is called when the queue goes from empty to non-empty outside a turn: the
+    /// embedder's cue to come back and dial. It replaces the hook set before.
+    ///
+    /// Calls left over by a turn are not news: see [`Report::remaining`].
+    pub fn set_wake_hook(&self, hook: impl Fn() + 'static) {
+        self.core.set_wake_hook(Some(Rc::new(hook)));
+    }
+
+    /// Removes the wake hook.
+    pub fn clear_wake_hook(&self) {
+        self.core.set_wake_hook(None);
+    }
+}
+
+/// Watching.
+impl QueueHandle {
+    /// How many calls there are, and how they ended.
+    pub fn tally(&self) -> Tally {
+        self.core.tally()
+    }
+
+    /// Sets who is told of every step of every call, replacing the observer set before.
+    pub fn set_observer(&self, observer: impl Observer + 'static) {
+        self.core.set_observer(Some(Rc::new(observer)));
+    }
+
+    /// Removes the observer.
+    pub fn clear_observer(&self) {
+        self.core.set_observer(None);
+    }
+
+    #[inline(always)]
+    pub(crate) fn core(&self) -> &Core {
+        &self.core
+    }
+}
+
+impl PartialEq for QueueHandle {
+    /// Whether both are handles to the same queue.
+    fn eq(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.core, &other.core)
+    }
+}
+
+impl Eq for QueueHandle {}
+
+impl fmt::Debug for QueueHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "QueueHandle({:?})", self.tally())
+    }
+}
+
+/// What came of an attempt to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancellation {
+    /// Canceled, now.
+    Canceled,
+    /// Canceled before; the first reason stays. The queue knows this until the turn of the
+    /// canceled call would have come (for a callback that is not called: until its caller lets it
+    /// go), and says [`Late`](Self::Late) afterwards.
+    Already,
+    /// Too late: the call is live or over. Nothing happened.
+    Late,
+    /// The id belongs to another queue. Nothing happened.
+    Foreign,
+}
+
+/// A function call, as the queue stores it.
+pub(crate) struct FunctionCall<F>(pub(crate) F);
+
+impl<F: FnOnce(&QueueHandle) + 'static> Body for FunctionCall<F> {
+    #[inline(always)]
+    fn dial(self, attempt: &mut Attempt<'_>, _: &'static Location<'static>) {
+        if attempt.is_observed() {
+            attempt.dialed();
+        }
+        (self.0)(attempt.queue());
+    }
+}
+
+#[cfg(test)]
+mod tests;

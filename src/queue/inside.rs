@@ -1,0 +1,469 @@
+//! What a queue holds, and how calls enter and leave it.
+//!
+//! - I1 State and counts change first; observers, wake hooks and drops of captured values come
+//!   after, with nothing borrowed, so that they may use the queue.
+//! - I2 Once `CLOSED` is set, nothing enters any more; what is inside leaves, first to last.
+
+use alloc::rc::Rc;
+use alloc::vec;
+use core::cell::{Cell, RefCell};
+use core::mem;
+use core::num::NonZeroU64;
+use core::panic::Location;
+
+use crate::call::inline::Packed;
+use crate::call::{Body, CallId, Named};
+use crate::callback::{Answered, Entry};
+use crate::error::{Obstacle, ScheduleError};
+use crate::observe::{Counters, Observer, RecipientInfo, Step, Tally};
+use crate::queue::ring::Ring;
+use crate::queue::{Cancellation, Report};
+use crate::slots::{Key, Slots};
+
+/// The reason of calls that end because their queue does.
+const QUEUE_DROPPED: &str = "queue dropped";
+
+/// What to look out for. Zero, as usual: nothing.
+mod flag {
+    /// The owner has dropped the queue.
+    pub(super) const CLOSED: u8 = 1;
+    /// An observer is set.
+    pub(super) const OBSERVED: u8 = 1 << 1;
+    /// The next call scheduled wakes the embedder.
+    pub(super) const WAKE: u8 = 1 << 2;
+    /// The last positions are near.
+    pub(super) const NEAR_END: u8 = 1 << 3;
+    /// A wake hook is set.
+    pub(super) const HOOKED: u8 = 1 << 4;
+}
+
+/// `NEAR_END` is looked for once a turn; no turn schedules this many calls.
+const NEAR_END: u64 = CallId::END - (1 << 40);
+
+pub(crate) struct Core {
+    id: NonZeroU64,
+    flags: Cell<u8>,
+    pub(super) ring: Ring,
+    pub(crate) tally: Counters,
+    pub(crate) callbacks: RefCell<Slots<Entry>>,
+    /// Turns in progress, one within the other.
+    turns: Cell<u32>,
+    recipients: Cell<u64>,
+    observer: RefCell<Option<Rc<dyn Observer>>>,
+    wake_hook: RefCell<Option<Rc<dyn Fn()>>>,
+}
+
+impl Core {
+    pub(super) fn new(id: NonZeroU64, first_position: u64) -> Self {
+        let core = Self {
+            id,
+            flags: Cell::new(0),
+            ring: Ring::new(first_position),
+            tally: Counters::default(),
+            callbacks: RefCell::new(Slots::new()),
+            turns: Cell::new(0),
+            recipients: Cell::new(0),
+            observer: RefCell::new(None),
+            wake_hook: RefCell::new(None),
+        };
+        core.look_for_end();
+        core
+    }
+
+    #[inline(always)]
+    pub(crate) const fn id(&self, key: u64) -> CallId {
+        CallId::new(self.id, key)
+    }
+
+    pub(crate) fn number_recipient(&self) -> u64 {
+        self.recipients.replace(self.recipients.get() + 1)
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.has(flag::CLOSED)
+    }
+
+    // Calls enter.
+
+    /// Schedules `call`, as the body that `pack` makes of it.
+    #[inline(always)]
+    pub(crate) fn schedule<C, B: Body>(
+        &self,
+        call: C,
+        site: &'static Location<'static>,
+        pack: impl FnOnce(C) -> B,
+        recipient: impl FnOnce() -> Option<RecipientInfo>,
+    ) -> Result<CallId, ScheduleError<C>> {
+        if self.flags.get() & !flag::HOOKED == 0 {
+            Ok(self.id(self.ring.push(|| pack(call), site)))
+        } else if let Some(obstacle) = self.obstacle() {
+            Err(obstacle.rejecting(call))
+        } else {
+            Ok(self.schedule_attentively(pack(call), site, recipient()))
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn schedule_attentively(
+        &self,
+        body: impl Body,
+        site: &'static Location<'static>,
+        recipient: Option<RecipientInfo>,
+    ) -> CallId {
+        let position = self.ring.push(|| body, site);
+        let _wake = WakeOnDrop(self);
+        self.tell(position, || Step::Created { recipient, site });
+        self.tell(position, || Step::Scheduled { site });
+        self.id(position)
+    }
+
+    /// What keeps calls from being scheduled, if anything.
+    #[cold]
+    fn obstacle(&self) -> Option<Obstacle> {
+        if self.has(flag::CLOSED) {
+            Some(Obstacle::QueueDropped)
+        } else if self.has(flag::NEAR_END) && self.ring.tail() >= CallId::END {
+            Some(Obstacle::IdsExhausted)
+        } else {
+            None
+        }
+    }
+
+    pub(crate) fn create_callback(&self, call: Packed, recipient: Option<RecipientInfo>) -> Key {
+        let site = call.site();
+        self.tally.callbacks.add();
+        self.tally.unscheduled.add();
+        let key = self.callbacks.borrow_mut().insert(Entry::Waiting(call));
+        self.tell(CallId::callback_key(key), || Step::Created { recipient, site });
+        if self.is_closed() {
+            let _ = self.end_callback(key, QUEUE_DROPPED);
+        }
+        key
+    }
+
+    /// Schedules the callback `key`, whose holder gives it up.
+    pub(crate) fn answer<A>(
+        &self,
+        key: Key,
+        value: A,
+        site: &'static Location<'static>,
+        join: impl FnOnce(Packed, A) -> Packed,
+    ) -> Result<(), ScheduleError<A>> {
+        if let Some(obstacle) = self.obstacle() {
+            self.decline(key, "the queue takes no more calls");
+            return Err(obstacle.rejecting(value));
+        }
+        let mut callbacks = self.callbacks.borrow_mut();
+        match callbacks.get_mut(key).map(|entry| (mem::replace(entry, Entry::Canceled), entry)) {
+            Some((Entry::Waiting(call), entry)) => *entry = Entry::Pending(join(call, value)),
+            _ => {
+                callbacks.remove(key);
+                drop(callbacks);
+                drop(value);
+                return Ok(());
+            }
+        }
+        drop(callbacks);
+        self.tally.unscheduled.sub();
+        self.tally.answered.add();
+        self.ring.push(|| Answered(key), site);
+        if self.flags.get() != 0 {
+            let _wake = WakeOnDrop(self);
+            self.tell(CallId::callback_key(key), || Step::Scheduled { site });
+        }
+        Ok(())
+    }
+
+    // Calls leave.
+
+    /// The call of the answered callback `key`, whose turn has come; none if it was canceled.
+    pub(crate) fn take_answered(&self, key: Key) -> Option<Packed> {
+        let entry = self.callbacks.borrow_mut().remove(key);
+        if let Some(Entry::Pending(call)) = entry {
+            return Some(call);
+        }
+        self.ring.skip();
+        None
+    }
+
+    pub(super) fn cancel(&self, id: CallId, reason: &'static str) -> Cancellation {
+        if id.queue() != self.id {
+            return Cancellation::Foreign;
+        }
+        let position = match id.named() {
+            Named::Position(position) => position,
+            Named::Callback(key) => return self.end_callback(key, reason),
+        };
+        match self.ring.cancel(position) {
+            Ok(None) => self.end_canceled(position, reason),
+            Ok(Some(call)) => self.end_and_drop(position, reason, call),
+            Err(Cancellation::Late) => return self.late(position, reason),
+            Err(other) => return other,
+        }
+        Cancellation::Canceled
+    }
+
+    /// Cancels the callback `key`, if it can be; its entry stays for its holder.
+    fn end_callback(&self, key: Key, reason: &'static str) -> Cancellation {
+        let entry = {
+            let mut callbacks = self.callbacks.borrow_mut();
+            callbacks.get_mut(key).map(|entry| mem::replace(entry, Entry::Canceled))
+        };
+        let Some(entry) = entry else {
+            return self.late(CallId::callback_key(key), reason);
+        };
+        let Some(_call) = self.uncount(entry) else { return Cancellation::Already };
+        self.end_canceled(CallId::callback_key(key), reason);
+        Cancellation::Canceled
+    }
+
+    /// Ends the callback `key`, whose holder gives it up.
+    pub(crate) fn decline(&self, key: Key, reason: &'static str) {
+        let entry = self.callbacks.borrow_mut().remove(key);
+        if let Some(_call) = entry.and_then(|entry| self.uncount(entry)) {
+            self.end_canceled(CallId::callback_key(key), reason);
+        }
+    }
+
+    /// Ends the callback `key`, whose caller dropped it without a word.
+    pub(crate) fn abandon(&self, key: Key) {
+        if self.is_closed() {
+            return self.decline(key, QUEUE_DROPPED);
+        }
+        let entry = self.callbacks.borrow_mut().remove(key);
+        if let Some(call) = entry.and_then(|entry| self.uncount(entry)) {
+            self.tally.abandoned.add();
+            let site = call.site();
+            self.tell_end(CallId::callback_key(key), Step::Abandoned { site });
+            drop(call);
+        }
+    }
+
+    /// The call of an entry that is over, no longer counted as waiting or pending.
+    fn uncount(&self, entry: Entry) -> Option<Packed> {
+        match entry {
+            Entry::Waiting(call) => {
+                self.tally.unscheduled.sub();
+                Some(call)
+            }
+            Entry::Pending(call) => {
+                self.ring.void();
+                Some(call)
+            }
+            Entry::Canceled => None,
+        }
+    }
+
+    /// Counts and tells; what the call captured is still to be dropped.
+    #[inline(always)]
+    fn end_canceled(&self, key: u64, reason: &'static str) {
+        self.tally.canceled.add();
+        if self.flags.get() != 0 || cfg!(feature = "tracing") {
+            self.attend_cancel(key, reason);
+        }
+    }
+
+    /// Apart, so that the usual case needs no room for the call.
+    #[inline(never)]
+    fn end_and_drop(&self, key: u64, reason: &'static str, _call: Packed) {
+        self.end_canceled(key, reason);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn attend_cancel(&self, key: u64, reason: &'static str) {
+        self.arm();
+        self.tell_end(key, Step::Canceled { reason });
+    }
+
+    #[cold]
+    fn late(&self, key: u64, reason: &'static str) -> Cancellation {
+        self.tell(key, || Step::LateCancel { reason });
+        Cancellation::Late
+    }
+
+    /// Ends every call (rule R11), also if a captured value or the observer panics on the way.
+    pub(super) fn close(&self) {
+        struct Closing<'a> {
+            core: &'a Core,
+            callbacks: vec::IntoIter<Key>,
+        }
+
+        impl Closing<'_> {
+            fn run(&mut self) {
+                while self.core.end_next() {}
+                for key in &mut self.callbacks {
+                    let _ = self.core.end_callback(key, QUEUE_DROPPED);
+                }
+            }
+        }
+
+        impl Drop for Closing<'_> {
+            fn drop(&mut self) {
+                self.run();
+            }
+        }
+
+        self.raise(flag::CLOSED);
+        let callbacks = self.callbacks.borrow().keys().into_iter();
+        Closing { core: self, callbacks }.run();
+    }
+
+    /// Cancels the next pending call; false if there is none.
+    fn end_next(&self) -> bool {
+        match self.ring.take_next() {
+            None => return false,
+            Some((_, None)) => {}
+            Some((position, Some(call))) => match call.unpack::<Answered>() {
+                Ok(Answered(key)) => {
+                    if let Some(_call) = self.take_answered(key) {
+                        self.end_canceled(CallId::callback_key(key), QUEUE_DROPPED);
+                    }
+                }
+                Err(_call) => self.end_canceled(position, QUEUE_DROPPED),
+            },
+        }
+        true
+    }
+
+    // Turns.
+
+    pub(super) fn enter_turn(&self) {
+        self.turns.set(self.turns.get() + 1);
+        self.lower(flag::WAKE);
+        self.look_for_end();
+    }
+
+    pub(super) fn leave_turn(&self) {
+        self.turns.set(self.turns.get() - 1);
+        self.arm();
+    }
+
+    fn look_for_end(&self) {
+        if self.ring.tail() >= NEAR_END {
+            self.raise(flag::NEAR_END);
+        }
+    }
+
+    /// Makes the next call scheduled wake the embedder, if it needs to.
+    #[inline]
+    fn arm(&self) {
+        if self.has(flag::HOOKED) && self.ring.pending() == 0 && self.turns.get() == 0 {
+            self.raise(flag::WAKE);
+        }
+    }
+
+    fn wake(&self) {
+        if self.has(flag::WAKE) {
+            self.lower(flag::WAKE);
+            let hook = self.wake_hook.borrow().clone();
+            if let Some(hook) = hook {
+                hook();
+            }
+        }
+    }
+
+    pub(super) fn set_wake_hook(&self, hook: Option<Rc<dyn Fn()>>) {
+        self.lower(flag::WAKE | flag::HOOKED);
+        if hook.is_some() {
+            self.raise(flag::HOOKED);
+        }
+        let old = self.wake_hook.replace(hook);
+        self.arm();
+        drop(old);
+    }
+
+    // Watching.
+
+    pub(super) fn tally(&self) -> Tally {
+        let Counters { callbacks, answered, unscheduled, .. } = &self.tally;
+        let Counters { live, finished, canceled, refused, abandoned, panicked, .. } = &self.tally;
+        Tally {
+            // An answered callback is among those scheduled, and was created before.
+            created: self.ring.scheduled() + callbacks.get() - answered.get(),
+            unscheduled: unscheduled.get(),
+            pending: self.ring.pending(),
+            live: live.get(),
+            finished: finished.get(),
+            canceled: canceled.get(),
+            refused: refused.get(),
+            abandoned: abandoned.get(),
+            panicked: panicked.get(),
+        }
+    }
+
+    /// The report of a turn as long as the queue's life.
+    pub(super) fn report(&self) -> Report {
+        Report {
+            dialed: self.tally.finished.get() + self.tally.panicked.get(),
+            canceled: self.ring.skipped.get(),
+            refused: self.tally.refused.get(),
+            remaining: self.ring.pending(),
+        }
+    }
+
+    pub(super) fn set_observer(&self, observer: Option<Rc<dyn Observer>>) {
+        if observer.is_some() {
+            self.raise(flag::OBSERVED);
+        } else {
+            self.lower(flag::OBSERVED);
+        }
+        let old = self.observer.replace(observer);
+        drop(old);
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_observed(&self) -> bool {
+        self.has(flag::OBSERVED)
+    }
+
+    /// Tells the observer, if there is one.
+    #[inline(always)]
+    pub(crate) fn tell(&self, key: u64, step: impl FnOnce() -> Step) {
+        if self.is_observed() {
+            self.tell_observer(key, &step());
+        }
+    }
+
+    /// Tells the observer and the log of an end other than Finished.
+    #[inline(always)]
+    pub(crate) fn tell_end(&self, key: u64, step: Step) {
+        #[cfg(feature = "tracing")]
+        crate::observe::log(self.id(key), &step);
+        self.tell(key, || step);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_observer(&self, key: u64, step: &Step) {
+        let observer = self.observer.borrow().clone();
+        if let Some(observer) = observer {
+            observer.observe(self.id(key), step);
+        }
+    }
+
+    // Flags.
+
+    #[inline(always)]
+    fn has(&self, flag: u8) -> bool {
+        self.flags.get() & flag != 0
+    }
+
+    fn raise(&self, flag: u8) {
+        self.flags.set(self.flags.get() | flag);
+    }
+
+    fn lower(&self, flag: u8) {
+        self.flags.set(self.flags.get() & !flag);
+    }
+}
+
+/// Wakes the embedder also if the observer panics in between.
+struct WakeOnDrop<'a>(&'a Core);
+
+impl Drop for WakeOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.wake();
+    }
+}

@@ -1,0 +1,135 @@
+//! The order of pending calls: a ring that grows, indexed by position.
+//!
+//! A position is the number of calls scheduled before, so it only ever grows and names one call
+//! for the life of the queue. The ring holds the places from `head` (whose turn comes next) to
+//! `tail` (where the next call goes). A canceled call keeps its place, void, until its turn.
+//!
+//! - I1 `tail - head` is at most the number of places, and a place outside `head..tail` is empty.
+//! - I2 `void` counts the places in `head..tail` whose call was canceled.
+
+use core::cell::Cell;
+use core::panic::Location;
+
+use crate::call::inline::{Packed, Places};
+use crate::call::{Attempt, Body};
+use crate::observe::Count;
+use crate::queue::{Cancellation, Core};
+
+/// Places of the first allocation: 4 KiB.
+const FIRST_CAPACITY: usize = 64;
+
+pub(crate) struct Ring {
+    places: Places,
+    head: Cell<u64>,
+    tail: Cell<u64>,
+    void: Count,
+    first: u64,
+    /// Void places whose turn has passed.
+    pub(super) skipped: Count,
+}
+
+impl Ring {
+    /// A ring whose first position is `first`.
+    pub(super) fn new(first: u64) -> Self {
+        Self {
+            places: Places::new(FIRST_CAPACITY),
+            head: Cell::new(first),
+            tail: Cell::new(first),
+            void: Count::default(),
+            first,
+            skipped: Count::default(),
+        }
+    }
+
+    /// Puts a call at the tail and returns its position.
+    #[inline(always)]
+    pub(super) fn push<B: Body>(
+        &self,
+        body: impl FnOnce() -> B,
+        site: &'static Location<'static>,
+    ) -> u64 {
+        let position = self.tail.get();
+        if position - self.head.get() > self.places.mask() as u64 {
+            self.grow();
+        }
+        self.places.put(position, body(), site);
+        self.tail.set(position + 1);
+        position
+    }
+
+    /// Dials the next call, if its position is less than `end`, or skips its void place.
+    #[inline(always)]
+    pub(super) fn dial_next(&self, end: u64, core: &Core, attempt: &mut Attempt<'_>) -> bool {
+        let Some(position) = self.next(end) else { return false };
+        if !self.places.dial(position, core, attempt) {
+            self.skip();
+        }
+        true
+    }
+
+    /// Takes the next place: its position, and its call unless that was canceled.
+    pub(super) fn take_next(&self) -> Option<(u64, Option<Packed>)> {
+        let position = self.next(u64::MAX)?;
+        let call = self.places.take(position);
+        if call.is_none() {
+            self.skip();
+        }
+        Some((position, call))
+    }
+
+    /// Makes the place at `position` void. Returns what is left of its call to be dropped.
+    #[inline(always)]
+    pub(super) fn cancel(&self, position: u64) -> Result<Option<Packed>, Cancellation> {
+        if position < self.head.get() || position >= self.tail.get() {
+            return Err(Cancellation::Late);
+        }
+        let call = self.places.clear(position).ok_or(Cancellation::Already)?;
+        self.void.add();
+        Ok(call)
+    }
+
+    /// Counts a pending place as void whose call, kept elsewhere, was canceled.
+    pub(super) fn void(&self) {
+        self.void.add();
+    }
+
+    /// Counts a void place as passed.
+    #[cold]
+    pub(crate) fn skip(&self) {
+        self.void.sub();
+        self.skipped.add();
+    }
+
+    /// The number of calls between head and tail.
+    #[inline(always)]
+    pub(super) fn pending(&self) -> u64 {
+        self.tail.get() - self.head.get() - self.void.get()
+    }
+
+    /// The number of calls ever scheduled.
+    pub(super) fn scheduled(&self) -> u64 {
+        self.tail.get() - self.first
+    }
+
+    /// The position that the next scheduled call will get.
+    pub(super) fn tail(&self) -> u64 {
+        self.tail.get()
+    }
+
+    /// Moves the head past the next position.
+    #[inline(always)]
+    fn next(&self, end: u64) -> Option<u64> {
+        let position = self.head.get();
+        if position >= self.tail.get().min(end) {
+            return None;
+        }
+        self.head.set(position + 1);
+        Some(position)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn grow(&self) {
+        self.places.grow(self.head.get()..self.tail.get());
+    }
+}

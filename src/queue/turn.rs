@@ -1,0 +1,106 @@
+//! One turn of the queue: how long it goes on, and what it reports.
+
+use core::fmt;
+
+use crate::call::Attempt;
+use crate::queue::{Core, QueueHandle};
+
+/// How long [`QueueHandle::dial`] may go on: a number of calls, a condition, or both.
+///
+/// The queue touches no clock. For a limit of time, pass one in:
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use switchboard::{Budget, CallQueue};
+///
+/// let queue = CallQueue::new();
+/// let end = Instant::now() + Duration::from_millis(2);
+/// let report = queue.dial(Budget::calls(1024).until(&|| Instant::now() >= end));
+/// assert_eq!(report.remaining, 0);
+/// ```
+#[derive(Clone, Copy)]
+pub struct Budget<'a> {
+    calls: usize,
+    spent: Option<&'a dyn Fn() -> bool>,
+}
+
+impl<'a> Budget<'a> {
+    /// At most `calls` calls whose turn comes, whether they are dialed, refused or found canceled.
+    pub const fn calls(calls: usize) -> Self {
+        Self { calls, spent: None }
+    }
+
+    /// Stops as soon as `spent` says so; it is asked before each call.
+    #[must_use]
+    pub const fn until(self, spent: &'a dyn Fn() -> bool) -> Self {
+        Self { spent: Some(spent), ..self }
+    }
+}
+
+impl fmt::Debug for Budget<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { calls, spent } = self;
+        write!(f, "Budget({calls} calls{})", if spent.is_some() { ", condition" } else { "" })
+    }
+}
+
+/// What happened in a turn, turns within it included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Calls whose handler ran.
+    pub dialed: u64,
+    /// Calls found canceled when their turn came.
+    pub canceled: u64,
+    /// Calls refused.
+    pub refused: u64,
+    /// Calls still pending at the end.
+    pub remaining: u64,
+}
+
+impl QueueHandle {
+    /// Dials calls before position `end` for as long as `may_go_on` says.
+    #[inline]
+    pub(super) fn turn(&self, end: u64, mut may_go_on: impl FnMut() -> bool) -> Report {
+        let core = self.core();
+        let _turn = Turn::begin(core);
+        let before = core.report();
+        let mut attempt = Attempt::new(self);
+        while may_go_on() && core.ring.dial_next(end, core, &mut attempt) {}
+        let after = core.report();
+        Report {
+            dialed: after.dialed - before.dialed,
+            canceled: after.canceled - before.canceled,
+            refused: after.refused - before.refused,
+            remaining: after.remaining,
+        }
+    }
+
+    /// A turn within a budget.
+    pub(super) fn turn_within(&self, budget: Budget<'_>) -> Report {
+        let Budget { mut calls, spent } = budget;
+        self.turn(u64::MAX, || {
+            if calls == 0 || spent.is_some_and(|spent| spent()) {
+                return false;
+            }
+            calls -= 1;
+            true
+        })
+    }
+}
+
+/// A turn in progress, also while it unwinds.
+struct Turn<'a>(&'a Core);
+
+impl<'a> Turn<'a> {
+    fn begin(core: &'a Core) -> Self {
+        core.enter_turn();
+        Self(core)
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.0.leave_turn();
+    }
+}
