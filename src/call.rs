@@ -195,15 +195,18 @@ impl<'a> Attempt<'a> {
         Self { queue, core: queue.core(), key: 0, over: false }
     }
 
-    /// Makes the call `key` live for as long as `dial` runs, unless that ends it before.
+    /// Makes the call `key` live for as long as `dial` runs, unless that ends it before. If
+    /// `dial` says that there is no call, it was canceled.
     #[inline(always)]
-    pub(crate) fn at(&mut self, core: &Core, key: u64, dial: impl FnOnce(&mut Self)) {
+    pub(crate) fn at(&mut self, core: &Core, key: u64, dial: impl FnOnce(&mut Self) -> bool) {
         self.key = key;
         core.tally.live.add();
         let guard = PanickedOnDrop(self);
-        dial(&mut *guard.0);
+        let found = dial(&mut *guard.0);
         mem::forget(guard);
-        if self.over {
+        if !found {
+            core.skip_canceled();
+        } else if self.over {
             self.over = false;
         } else {
             core.tally.live.sub();
@@ -247,14 +250,12 @@ impl<'a> Attempt<'a> {
         core.tell_end(self.key, Step::Refused { refusal, site });
     }
 
-    /// Goes on with the answered callback `key`, whose turn it is; nothing if it was canceled.
+    /// Goes on with the answered callback `key`, whose turn it is.
     pub(crate) fn answered(&mut self, key: Key) {
-        match self.core.take_answered(key) {
-            Some(call) => {
-                self.key = CallId::callback_key(key);
-                call.dial(self);
-            }
-            None => drop(self.end()),
+        self.key = CallId::callback_key(key);
+        if !self.core.dial_answered(key, self) {
+            self.over = true;
+            self.core.skip_canceled();
         }
     }
 

@@ -1,24 +1,21 @@
 //! Callbacks: calls that are created by one party and scheduled by another (rules R5 to R7).
 //!
-//! A callback waits in the queue's slots, an [`Entry`]; the [`Callback`] in its caller's hands
-//! holds only the key.
-//!
-//! - I1 An entry has one holder: the `Callback` until it is used up, then its place in the ring,
-//!   an [`Answered`]. The entry goes when its holder does, not before; so an id stays known until
-//!   the call is over and its turn has passed.
-//! - I2 An entry holds a call unless that was canceled. `unscheduled` counts those `Waiting`.
+//! The calls themselves wait in the queue's [`Callbacks`](store::Callbacks); a [`Callback`] in its
+//! caller's hands holds only the key.
 
 use core::fmt;
 use core::marker::PhantomData;
 use core::panic::Location;
 
-use crate::call::inline::Packed;
 use crate::call::{Attempt, Body, Call, CallId, Refusal};
+use crate::callback::store::Callbacks;
 use crate::error::ScheduleError;
 use crate::observe::RecipientInfo;
 use crate::queue::{FunctionCall, QueueHandle};
 use crate::recipient::{Address, Line, ToRecipient};
 use crate::slots::Key;
+
+pub(crate) mod store;
 
 /// A call to be scheduled by its future caller, with a value of type `A`.
 ///
@@ -33,19 +30,9 @@ use crate::slots::Key;
 pub struct Callback<A: 'static> {
     queue: QueueHandle,
     key: Key,
-    /// Joins the call as packed at its creation with the value that it waited for.
-    answer: fn(Packed, A, &'static Location<'static>) -> Packed,
+    /// Knows the type of the body that waits: joins it with the value. False if canceled.
+    answer: fn(&Callbacks, Key, A, &'static Location<'static>) -> bool,
     used: bool,
-}
-
-/// A callback in the queue's slots.
-pub(crate) enum Entry {
-    /// Created.
-    Waiting(Packed),
-    /// Answered; the ring has its place.
-    Pending(Packed),
-    /// Canceled; its holder is still there.
-    Canceled,
 }
 
 impl<A: 'static> Callback<A> {
@@ -56,9 +43,9 @@ impl<A: 'static> Callback<A> {
     {
         let queue = address.queue().clone();
         let recipient = Some(address.info());
-        Self::create(queue, recipient, move |value, site| {
+        Self::create(queue, recipient, move |value| {
             let call = Answer { handler, value, recipient: PhantomData };
-            Packed::new(ToRecipient { address, call }, site)
+            ToRecipient { address, call }
         })
     }
 
@@ -67,23 +54,21 @@ impl<A: 'static> Callback<A> {
     where
         F: FnOnce(&QueueHandle, A) + 'static,
     {
-        Self::create(queue, None, move |value, site| {
-            let call = move |queue: &QueueHandle| function(queue, value);
-            Packed::new(FunctionCall(call), site)
+        Self::create(queue, None, move |value| {
+            FunctionCall(move |queue: &QueueHandle| function(queue, value))
         })
     }
 
     #[track_caller]
-    fn create<J>(queue: QueueHandle, recipient: Option<RecipientInfo>, join: J) -> Self
+    fn create<J, B>(queue: QueueHandle, recipient: Option<RecipientInfo>, join: J) -> Self
     where
-        J: FnOnce(A, &'static Location<'static>) -> Packed + 'static,
+        J: FnOnce(A) -> B + 'static,
+        B: Body,
     {
-        let site = Location::caller();
-        let call = Packed::new(Unanswered::<J, A>(join, PhantomData), site);
-        let key = queue.core().create_callback(call, recipient);
-        let answer = |call: Packed, value, site| match call.unpack::<Unanswered<J, A>>() {
-            Ok(Unanswered(join, _)) => join(value, site),
-            Err(call) => call,
+        let waiting = Waiting::<J, A>(join, PhantomData);
+        let key = queue.core().create_callback(waiting, recipient, Location::caller());
+        let answer = |callbacks: &Callbacks, key, value, site| {
+            callbacks.answer(key, site, |Waiting(join, _): Waiting<J, A>| join(value))
         };
         Self { queue, key, answer, used: false }
     }
@@ -105,10 +90,7 @@ impl<A: 'static> Callback<A> {
     #[track_caller]
     pub fn answer(mut self, value: A) -> Result<(), ScheduleError<A>> {
         self.used = true;
-        let site = Location::caller();
-        self.queue
-            .core()
-            .answer(self.key, value, site, |call, value| (self.answer)(call, value, site))
+        self.queue.core().answer(self.key, value, Location::caller(), self.answer)
     }
 
     /// Says that the call will never be scheduled, and why: it ends Canceled.
@@ -141,10 +123,10 @@ impl Body for Answered {
     }
 }
 
-/// A callback before it is answered: what makes the call of it, given the value.
-struct Unanswered<J, A>(J, PhantomData<fn(A)>);
+/// A callback that waits for its value: what makes the call of it, given the value.
+struct Waiting<J, A>(J, PhantomData<fn(A)>);
 
-impl<J: 'static, A: 'static> Body for Unanswered<J, A> {
+impl<J: 'static, A: 'static> Body for Waiting<J, A> {
     /// Never comes to pass: only answered callbacks are in the ring.
     #[cold]
     fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {

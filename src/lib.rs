@@ -1,4 +1,123 @@
-//! switchboard
+//! A single-threaded call queue, the event loop around it, and cancellable asynchronous operations.
+//!
+//! Code that wants something done later *schedules a call*; the queue *dials* scheduled calls in
+//! order, each to its *recipient*, one at a time.
+//!
+//! ```
+//! use switchboard::{CallQueue, Cancellation};
+//!
+//! struct Server { lines: Vec<String> }
+//!
+//! let queue = CallQueue::new();
+//! let server = queue.recipient(Server { lines: Vec::new() });
+//!
+//! // Create and schedule a call in one go.
+//! server.call(|server, _| server.lines.push("first".into()))?;
+//!
+//! // Create a callback to the server, and let somebody else schedule it, with a value.
+//! let read = server.callback(|server, line, text: String| {
+//!     server.lines.push(text);
+//!     line.call(|server, _| assert_eq!(server.lines, ["first", "second"])).unwrap();
+//! });
+//! read.answer("second".into())?;
+//!
+//! // Cancel a call: it never runs, and what it captured is dropped at once.
+//! let unwanted = server.call(|server, _| server.lines.clear())?;
+//! assert_eq!(queue.cancel(unwanted, "changed our mind"), Cancellation::Canceled);
+//!
+//! let report = queue.dial_all();
+//! assert_eq!((report.dialed, report.canceled), (3, 1));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! # Where to look
+//!
+//! - [`CallQueue`] owns a queue, [`QueueHandle`] is what can be asked of it.
+//! - [`Recipient`] owns a value that receives calls, [`Address`] is where to call it, [`Line`] is
+//!   what its handlers get beside the value.
+//! - [`Callback`] is a call to be scheduled by somebody else. [`Call`] is for call types with a
+//!   check of their own.
+//! - [`Observer`] sees every [`Step`] of every call, [`Tally`] counts how calls ended.
+//! - [`op`] has cancellable operations, `reactor` the event loop around mio, and `samples` modules
+//!   to learn from and build on. The last two need the feature `mio`, which is on by default.
+//!
+//! # Vocabulary
+//!
+//! - **call**: one unit of work meant to be delivered by a caller to a recipient.
+//! - **recipient**: the destination; the function that receives the call is its **handler**. A
+//!   *function call* has a handler, but no recipient.
+//! - **creator**: makes the call. **caller**: schedules it. Often not the same code: a recipient
+//!   creates a *callback* and hands it to a future caller.
+//! - **schedule**: put a call in the queue. **dial**: the final act of delivering it. **cancel**:
+//!   prevent it from being dialed in the future.
+//! - **pending**: scheduled, no attempt to dial yet. **live**: dialed, handler not yet returned.
+//! - **turn**: one run of the queue, [`dial_all`](QueueHandle::dial_all) say.
+//!
+//! # Life of a call
+//!
+//! ```text
+//! Created -> Pending -> Live -> Finished    handler returned
+//!    |          |         `---> Panicked    handler unwound
+//!    |          |-------------> Refused     not to be dialed when its turn came
+//!    |          `-------------> Canceled    will not be dialed
+//!    |------------------------> Canceled
+//!    `------------------------> Abandoned   a callback dropped without being called
+//! ```
+//!
+//! Every call ends exactly once, in one of these.
+//!
+//! # Rules
+//!
+//! - **R1 order.** Calls are dialed in the order they were scheduled: over the whole queue, across
+//!   turns, and for calls that handlers schedule while the queue is dialing.
+//! - **R2 one live call per recipient.** A call whose turn comes while its recipient is live with
+//!   another is refused, with a report of both calls and both schedule sites. It happens if a
+//!   handler dials the queue, and is a bug; calls to other recipients are dialed normally there.
+//!   Function calls have no such limit.
+//! - **R3 cancel is immediate.** After [`cancel`](QueueHandle::cancel) returns, the handler never
+//!   runs, and what the call captured is dropped. That drop may itself use the queue in any way.
+//! - **R4 late cancel is a no-op**, and says so: [`Cancellation::Late`].
+//! - **R5 a callback must be called**, or declined. One that is dropped otherwise ends Abandoned,
+//!   with a report of the site that created it. A canceled callback can be answered or dropped
+//!   freely.
+//! - **R6 unwanted calls must be canceled**, by their recipient: it keeps the [`CallId`] of every
+//!   callback that it gave away. Where an operation has a cancel of its own
+//!   ([`AsyncOp::cancel`](op::AsyncOp::cancel), dropping a registration), that is the one to use.
+//!   Anyone on the thread who has the id can cancel, but only the recipient knows that it should.
+//! - **R7 processed calls are forgotten.** Scheduling uses a callback up, so nothing is scheduled
+//!   twice. A stale or foreign [`CallId`] never names another call. A call's memory goes when it
+//!   ends.
+//! - **R8 checks at the dial.** Before a dial: was the call canceled? is the recipient gone? is it
+//!   live? does the call's own check ([`Call::can_dial`]) object? A call that fails one is not
+//!   dialed.
+//! - **R9 recipient gone.** When its owner lets a recipient go, its value is dropped at once or, if
+//!   it is live, right after its handler returns. Its pending calls are refused when their turn
+//!   comes.
+//! - **R10 live ends on return or unwind.** A panicking handler unwinds to whoever dials. The queue
+//!   stays right, and later calls are still pending in order.
+//! - **R11 the queue's end.** Dropping the [`CallQueue`] ends every pending call as Canceled, first
+//!   to last, and drops what they captured. Handles that survive hand back what they are given to
+//!   schedule.
+//! - **R12 conservation.** At every instant, the [`Tally`] balances: created = unscheduled +
+//!   pending + live + finished + canceled + refused + abandoned + panicked.
+//! - **R13** Misuse is the same in debug and release.
+//!
+//! The rules of operations (O1 to O5) are in [`op`], those of the reactor (M1 to M6) in
+//! `reactor`.
+//!
+//! # Cost
+//!
+//! Scheduling and dialing a function call takes about 65 instructions on x86-64, a call to a
+//! recipient about 82, both with 24 bytes captured, and neither allocates (up to 48 and 40 bytes
+//! captured). A pending call takes 64 bytes. See `docs/design.md` for how this is measured.
+//!
+//! # Features
+//!
+//! - `mio` (default): the modules `reactor` and `samples`. Without it the crate is
+//!   `no_std + alloc`, touches no clock and no thread.
+//! - `tracing`: calls that are canceled or refused, and handlers that panic, are logged as
+//!   `tracing` events at debug level; bugs (R2, R5) as warnings.
+
 #![no_std]
 
 extern crate alloc;
@@ -26,3 +145,10 @@ pub use error::ScheduleError;
 pub use observe::{Observer, RecipientInfo, Step, Tally};
 pub use queue::{Budget, CallQueue, Cancellation, QueueHandle, Report};
 pub use recipient::{Address, Line, Recipient};
+
+/// The code in the pages beside this crate, run as doctests.
+#[cfg(doctest)]
+mod pages {
+    #[doc = include_str!("../README.md")]
+    struct Readme;
+}

@@ -3,8 +3,8 @@
 //!
 //! A [`Packed`] is a call with its type erased: a table of functions that still know the type,
 //! the site that scheduled it, and six words that hold the body itself. A body that is larger or
-//! more strictly aligned than the words is boxed, and the box is what the words hold. [`Places`]
-//! are slots for packed calls, from which a call is dialed without being moved as a whole.
+//! more strictly aligned than the words is boxed, and the box is what the words hold. Packed calls
+//! stand in [`Places`], which they leave one way or another: dialed, unpacked or cleared.
 //!
 //! Invariants, on which every `SAFETY` comment below rests:
 //!
@@ -28,7 +28,6 @@ use core::ops::Range;
 use core::panic::Location;
 
 use crate::call::{Attempt, Body};
-use crate::queue::Core;
 
 /// Room for a body: six words of eight bytes on every target.
 type Words = [MaybeUninit<u64>; 6];
@@ -76,57 +75,6 @@ impl Packed {
         not_send: PhantomData,
     };
 
-    /// Packs `body`, scheduled or created at `site`.
-    ///
-    /// Allocates only if the body is larger than 48 bytes or aligned to more than 8.
-    pub(crate) fn new<B: Body>(body: B, site: &'static Location<'static>) -> Self {
-        let mut packed = Self::EMPTY;
-        packed.fill(body, site);
-        packed
-    }
-
-    /// The site that scheduled the call, or created it if it is not scheduled yet.
-    pub(crate) const fn site(&self) -> &'static Location<'static> {
-        self.site
-    }
-
-    /// Dials the call: its body checks, then runs or refuses.
-    pub(crate) fn dial(mut self, attempt: &mut Attempt<'_>) {
-        if let Some(table) = self.table.take() {
-            // SAFETY: the table was set, so the body in the words is of its type (I1); it is
-            // cleared now, so the body is moved out just once (I2).
-            unsafe { (table.dial)(&raw const self, attempt) }
-        }
-    }
-
-    /// Gives the body back if it is a `B`, and the packed call unchanged if not.
-    pub(crate) fn unpack<B: Body>(self) -> Result<B, Self> {
-        if fits::<B>() {
-            self.unpack_inline::<B>()
-        } else {
-            self.unpack_inline::<Box<B>>().map(|body| *body)
-        }
-    }
-
-    fn unpack_inline<B: Body>(mut self) -> Result<B, Self> {
-        if self.table.is_none_or(|table| table.type_id != TypeId::of::<B>()) {
-            return Err(self);
-        }
-        self.table = None;
-        let words = self.words.as_ptr().cast::<B>();
-        debug_assert!(words.is_aligned());
-        // SAFETY: equal type ids mean that the table was that of `B`, so the words hold a valid
-        // `B` (I1). The table is cleared now, so the body is moved out just once (I2).
-        Ok(unsafe { words.read() })
-    }
-
-    /// Moves the call out, if there is one.
-    #[inline(always)]
-    fn take(&mut self) -> Option<Self> {
-        let table = self.table.take()?;
-        Some(Self { table: Some(table), words: self.words, ..*self })
-    }
-
     /// Fills an empty `Packed`.
     #[inline(always)]
     fn fill<B: Body>(&mut self, body: B, site: &'static Location<'static>) {
@@ -145,6 +93,16 @@ impl Packed {
         // large and aligned enough by the assertion above (I3).
         unsafe { words.write(body) };
         &B::TABLE
+    }
+
+    /// Moves the body out if it is a `B`.
+    fn read<B: Body>(&mut self) -> Option<B> {
+        self.table.take_if(|table| table.type_id == TypeId::of::<B>())?;
+        let words = self.words.as_ptr().cast::<B>();
+        debug_assert!(words.is_aligned());
+        // SAFETY: equal type ids mean that the table was that of `B`, so the words hold a valid
+        // `B` (I1). The table is cleared now, so the body is moved out just once (I2).
+        Some(unsafe { words.read() })
     }
 }
 
@@ -210,14 +168,8 @@ impl Places {
         self.at(position).fill(body, site);
     }
 
-    /// Takes the call out of the place of `position`.
-    #[inline(always)]
-    pub(crate) fn take(&self, position: u64) -> Option<Packed> {
-        self.at(position).take()
-    }
-
     /// Empties the place of `position`; `None` if it is empty already. Returns what is to be
-    /// dropped, which for many calls is nothing.
+    /// dropped, which is nothing for a body that needs no drop.
     #[inline(always)]
     pub(crate) fn clear(&self, position: u64) -> Option<Option<Packed>> {
         let packed = self.at(position);
@@ -225,17 +177,28 @@ impl Places {
         Some(table.drop.map(|_| Packed { table: Some(table), words: packed.words, ..*packed }))
     }
 
-    /// Dials the call in the place of `position`; false if the place is empty.
+    /// Dials the call in the place of `position`, leaving that empty; false if it is empty.
     #[inline(always)]
-    pub(crate) fn dial(&self, position: u64, core: &Core, attempt: &mut Attempt<'_>) -> bool {
+    pub(crate) fn dial(&self, position: u64, attempt: &mut Attempt<'_>) -> bool {
         let packed = self.at(position);
         let Some(table) = packed.table.take() else { return false };
-        let packed = &raw const *packed;
         // SAFETY: the table was set, so the body in the words is of its type (I1); it is cleared
         // now, so the body is moved out just once (I2). The function does that first of all,
         // before any other code can reach these places (I4).
-        attempt.at(core, position, |attempt| unsafe { (table.dial)(packed, attempt) });
+        unsafe { (table.dial)(&raw const *packed, attempt) };
         true
+    }
+
+    /// Takes the body out of the place of `position`, if there is a call with a body of type `B`.
+    #[inline]
+    pub(crate) fn unpack<B: Body>(&self, position: u64) -> Option<B> {
+        let packed = self.at(position);
+        if fits::<B>() { packed.read() } else { packed.read::<Box<B>>().map(|body| *body) }
+    }
+
+    /// The site of the call in the place of `position`, or of the call that was there last.
+    pub(crate) fn site(&self, position: u64) -> &'static Location<'static> {
+        self.at(position).site
     }
 
     /// Doubles the places, keeping the calls at `positions`.

@@ -7,18 +7,18 @@
 use alloc::rc::Rc;
 use alloc::vec;
 use core::cell::{Cell, RefCell};
-use core::mem;
 use core::num::NonZeroU64;
 use core::panic::Location;
 
 use crate::call::inline::Packed;
-use crate::call::{Body, CallId, Named};
-use crate::callback::{Answered, Entry};
+use crate::call::{Attempt, Body, CallId, Named};
+use crate::callback::Answered;
+use crate::callback::store::{Callbacks, Stage};
 use crate::error::{Obstacle, ScheduleError};
 use crate::observe::{Counters, Observer, RecipientInfo, Step, Tally};
 use crate::queue::ring::Ring;
 use crate::queue::{Cancellation, Report};
-use crate::slots::{Key, Slots};
+use crate::slots::Key;
 
 /// The reason of calls that end because their queue does.
 const QUEUE_DROPPED: &str = "queue dropped";
@@ -45,7 +45,7 @@ pub(crate) struct Core {
     flags: Cell<u8>,
     pub(super) ring: Ring,
     pub(crate) tally: Counters,
-    pub(crate) callbacks: RefCell<Slots<Entry>>,
+    callbacks: Callbacks,
     /// Turns in progress, one within the other.
     turns: Cell<u32>,
     recipients: Cell<u64>,
@@ -60,7 +60,7 @@ impl Core {
             flags: Cell::new(0),
             ring: Ring::new(first_position),
             tally: Counters::default(),
-            callbacks: RefCell::new(Slots::new()),
+            callbacks: Callbacks::new(),
             turns: Cell::new(0),
             recipients: Cell::new(0),
             observer: RefCell::new(None),
@@ -130,61 +130,65 @@ impl Core {
         }
     }
 
-    pub(crate) fn create_callback(&self, call: Packed, recipient: Option<RecipientInfo>) -> Key {
-        let site = call.site();
+    pub(crate) fn create_callback(
+        &self,
+        waiting: impl Body,
+        recipient: Option<RecipientInfo>,
+        site: &'static Location<'static>,
+    ) -> Key {
         self.tally.callbacks.add();
         self.tally.unscheduled.add();
-        let key = self.callbacks.borrow_mut().insert(Entry::Waiting(call));
-        self.tell(CallId::callback_key(key), || Step::Created { recipient, site });
-        if self.is_closed() {
-            let _ = self.end_callback(key, QUEUE_DROPPED);
+        let key = self.callbacks.create(waiting, site);
+        if self.flags.get() != 0 {
+            self.tell(CallId::callback_key(key), || Step::Created { recipient, site });
+            if self.is_closed() {
+                let _ = self.cancel_callback(key, QUEUE_DROPPED);
+            }
         }
         key
     }
 
-    /// Schedules the callback `key`, whose holder gives it up.
+    /// Schedules the callback `key`, whose caller gives it up.
     pub(crate) fn answer<A>(
         &self,
         key: Key,
         value: A,
         site: &'static Location<'static>,
-        join: impl FnOnce(Packed, A) -> Packed,
+        answer: fn(&Callbacks, Key, A, &'static Location<'static>) -> bool,
     ) -> Result<(), ScheduleError<A>> {
-        if let Some(obstacle) = self.obstacle() {
+        if self.flags.get() != 0
+            && let Some(obstacle) = self.obstacle()
+        {
             self.decline(key, "the queue takes no more calls");
             return Err(obstacle.rejecting(value));
         }
-        let mut callbacks = self.callbacks.borrow_mut();
-        match callbacks.get_mut(key).map(|entry| (mem::replace(entry, Entry::Canceled), entry)) {
-            Some((Entry::Waiting(call), entry)) => *entry = Entry::Pending(join(call, value)),
-            _ => {
-                callbacks.remove(key);
-                drop(callbacks);
-                drop(value);
-                return Ok(());
+        if answer(&self.callbacks, key, value, site) {
+            self.tally.unscheduled.sub();
+            self.tally.answered.add();
+            self.ring.push(|| Answered(key), site);
+            if self.flags.get() != 0 {
+                let _wake = WakeOnDrop(self);
+                self.tell(CallId::callback_key(key), || Step::Scheduled { site });
             }
-        }
-        drop(callbacks);
-        self.tally.unscheduled.sub();
-        self.tally.answered.add();
-        self.ring.push(|| Answered(key), site);
-        if self.flags.get() != 0 {
-            let _wake = WakeOnDrop(self);
-            self.tell(CallId::callback_key(key), || Step::Scheduled { site });
         }
         Ok(())
     }
 
     // Calls leave.
 
-    /// The call of the answered callback `key`, whose turn has come; none if it was canceled.
-    pub(crate) fn take_answered(&self, key: Key) -> Option<Packed> {
-        let entry = self.callbacks.borrow_mut().remove(key);
-        if let Some(Entry::Pending(call)) = entry {
-            return Some(call);
+    /// Dials the answered callback `key`, whose turn it is; false if it was canceled.
+    pub(crate) fn dial_answered(&self, key: Key, attempt: &mut Attempt<'_>) -> bool {
+        match self.callbacks.take_answered(key) {
+            Some((places, place)) => places.dial(place, attempt),
+            None => false,
         }
+    }
+
+    /// Counts that there was nothing to dial: the call had been canceled.
+    #[cold]
+    pub(crate) fn skip_canceled(&self) {
+        self.tally.live.sub();
         self.ring.skip();
-        None
     }
 
     pub(super) fn cancel(&self, id: CallId, reason: &'static str) -> Cancellation {
@@ -193,7 +197,7 @@ impl Core {
         }
         let position = match id.named() {
             Named::Position(position) => position,
-            Named::Callback(key) => return self.end_callback(key, reason),
+            Named::Callback(key) => return self.cancel_callback(key, reason),
         };
         match self.ring.cancel(position) {
             Ok(None) => self.end_canceled(position, reason),
@@ -204,24 +208,23 @@ impl Core {
         Cancellation::Canceled
     }
 
-    /// Cancels the callback `key`, if it can be; its entry stays for its holder.
-    fn end_callback(&self, key: Key, reason: &'static str) -> Cancellation {
-        let entry = {
-            let mut callbacks = self.callbacks.borrow_mut();
-            callbacks.get_mut(key).map(|entry| mem::replace(entry, Entry::Canceled))
-        };
-        let Some(entry) = entry else {
-            return self.late(CallId::callback_key(key), reason);
-        };
-        let Some(_call) = self.uncount(entry) else { return Cancellation::Already };
-        self.end_canceled(CallId::callback_key(key), reason);
-        Cancellation::Canceled
+    /// Cancels the callback `key`, if it can be; it stays for its holder.
+    fn cancel_callback(&self, key: Key, reason: &'static str) -> Cancellation {
+        let (stage, _call) = self.callbacks.cancel(key);
+        if self.uncount(stage) {
+            self.end_canceled(CallId::callback_key(key), reason);
+            return Cancellation::Canceled;
+        }
+        match stage {
+            Some(_) => Cancellation::Already,
+            None => self.late(CallId::callback_key(key), reason),
+        }
     }
 
-    /// Ends the callback `key`, whose holder gives it up.
+    /// Ends the callback `key`, whose caller gives it up.
     pub(crate) fn decline(&self, key: Key, reason: &'static str) {
-        let entry = self.callbacks.borrow_mut().remove(key);
-        if let Some(_call) = entry.and_then(|entry| self.uncount(entry)) {
+        let (stage, _call) = self.callbacks.remove(key);
+        if self.uncount(stage) {
             self.end_canceled(CallId::callback_key(key), reason);
         }
     }
@@ -231,28 +234,22 @@ impl Core {
         if self.is_closed() {
             return self.decline(key, QUEUE_DROPPED);
         }
-        let entry = self.callbacks.borrow_mut().remove(key);
-        if let Some(call) = entry.and_then(|entry| self.uncount(entry)) {
+        let site = self.callbacks.site(key);
+        let (stage, _call) = self.callbacks.remove(key);
+        if self.uncount(stage) {
             self.tally.abandoned.add();
-            let site = call.site();
             self.tell_end(CallId::callback_key(key), Step::Abandoned { site });
-            drop(call);
         }
     }
 
-    /// The call of an entry that is over, no longer counted as waiting or pending.
-    fn uncount(&self, entry: Entry) -> Option<Packed> {
-        match entry {
-            Entry::Waiting(call) => {
-                self.tally.unscheduled.sub();
-                Some(call)
-            }
-            Entry::Pending(call) => {
-                self.ring.void();
-                Some(call)
-            }
-            Entry::Canceled => None,
+    /// Counts a callback in this stage as waiting or pending no more; false if it was not.
+    fn uncount(&self, stage: Option<Stage>) -> bool {
+        match stage {
+            Some(Stage::Waiting) => self.tally.unscheduled.sub(),
+            Some(Stage::Pending) => self.ring.void(),
+            Some(Stage::Canceled) | None => return false,
         }
+        true
     }
 
     /// Counts and tells; what the call captured is still to be dropped.
@@ -294,7 +291,7 @@ impl Core {
             fn run(&mut self) {
                 while self.core.end_next() {}
                 for key in &mut self.callbacks {
-                    let _ = self.core.end_callback(key, QUEUE_DROPPED);
+                    let _ = self.core.cancel_callback(key, QUEUE_DROPPED);
                 }
             }
         }
@@ -306,23 +303,24 @@ impl Core {
         }
 
         self.raise(flag::CLOSED);
-        let callbacks = self.callbacks.borrow().keys().into_iter();
+        let callbacks = self.callbacks.keys().into_iter();
         Closing { core: self, callbacks }.run();
     }
 
     /// Cancels the next pending call; false if there is none.
     fn end_next(&self) -> bool {
-        match self.ring.take_next() {
-            None => return false,
-            Some((_, None)) => {}
-            Some((position, Some(call))) => match call.unpack::<Answered>() {
-                Ok(Answered(key)) => {
-                    if let Some(_call) = self.take_answered(key) {
-                        self.end_canceled(CallId::callback_key(key), QUEUE_DROPPED);
-                    }
-                }
-                Err(_call) => self.end_canceled(position, QUEUE_DROPPED),
-            },
+        let Some(position) = self.ring.pass() else { return false };
+        if let Some(Answered(key)) = self.ring.unpack(position) {
+            let (stage, _call) = self.callbacks.remove(key);
+            if stage == Some(Stage::Pending) {
+                self.end_canceled(CallId::callback_key(key), QUEUE_DROPPED);
+            } else {
+                self.ring.skip();
+            }
+        } else if let Some(_call) = self.ring.clear(position) {
+            self.end_canceled(position, QUEUE_DROPPED);
+        } else {
+            self.ring.skip();
         }
         true
     }

@@ -18,7 +18,7 @@ use crate::queue::{Cancellation, Core};
 /// Places of the first allocation: 4 KiB.
 const FIRST_CAPACITY: usize = 64;
 
-pub(crate) struct Ring {
+pub(super) struct Ring {
     places: Places,
     head: Cell<u64>,
     tail: Cell<u64>,
@@ -57,24 +57,27 @@ impl Ring {
         position
     }
 
-    /// Dials the next call, if its position is less than `end`, or skips its void place.
+    /// Dials the next call, if its position is less than `end`; false if there is none.
     #[inline(always)]
     pub(super) fn dial_next(&self, end: u64, core: &Core, attempt: &mut Attempt<'_>) -> bool {
         let Some(position) = self.next(end) else { return false };
-        if !self.places.dial(position, core, attempt) {
-            self.skip();
-        }
+        attempt.at(core, position, |attempt| self.places.dial(position, attempt));
         true
     }
 
-    /// Takes the next place: its position, and its call unless that was canceled.
-    pub(super) fn take_next(&self) -> Option<(u64, Option<Packed>)> {
-        let position = self.next(u64::MAX)?;
-        let call = self.places.take(position);
-        if call.is_none() {
-            self.skip();
-        }
-        Some((position, call))
+    /// Goes past the next place; its position.
+    pub(super) fn pass(&self) -> Option<u64> {
+        self.next(u64::MAX)
+    }
+
+    /// The body of a call whose place has been passed, if it is a `B`.
+    pub(super) fn unpack<B: Body>(&self, position: u64) -> Option<B> {
+        self.places.unpack(position)
+    }
+
+    /// Empties a place that has been passed, as [`Places::clear`].
+    pub(super) fn clear(&self, position: u64) -> Option<Option<Packed>> {
+        self.places.clear(position)
     }
 
     /// Makes the place at `position` void. Returns what is left of its call to be dropped.
@@ -94,8 +97,7 @@ impl Ring {
     }
 
     /// Counts a void place as passed.
-    #[cold]
-    pub(crate) fn skip(&self) {
+    pub(super) fn skip(&self) {
         self.void.sub();
         self.skipped.add();
     }

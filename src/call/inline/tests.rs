@@ -6,7 +6,7 @@ use core::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
-use crate::queue::{CallQueue, QueueHandle};
+use crate::queue::CallQueue;
 
 /// Counts its drops.
 struct Dropped(Rc<Cell<u32>>);
@@ -62,44 +62,44 @@ impl Counts {
 fn check<const N: usize, A: 'static>() {
     let counts = Counts { dialed: Rc::default(), dropped: Rc::default() };
     let queue = CallQueue::new();
-    let handle: &QueueHandle = &queue;
     let site = Location::caller();
 
-    drop(Packed::new(counts.body::<N, A>(false), site));
+    let places = Places::new(2);
+    let attempt = &mut Attempt::new(&queue);
+    let put = |position, panics| places.put(position, counts.body::<N, A>(panics), site);
+
+    put(6, false);
+    assert!(places.clear(6).is_some_and(|packed| packed.is_some()));
     counts.expect(0, 1);
+    assert!(places.clear(6).is_none());
 
-    Packed::new(counts.body::<N, A>(false), site).dial(&mut Attempt::new(handle));
+    put(6, false);
+    assert!(places.dial(6, attempt));
     counts.expect(1, 2);
+    assert!(!places.dial(6, attempt));
 
-    let panics = Packed::new(counts.body::<N, A>(true), site);
-    let result = catch_unwind(AssertUnwindSafe(|| panics.dial(&mut Attempt::new(handle))));
+    put(6, true);
+    let result = catch_unwind(AssertUnwindSafe(|| places.dial(6, attempt)));
     assert!(result.is_err());
     counts.expect(2, 3);
+    assert!(!places.dial(6, attempt));
 
-    let packed = Packed::new(counts.body::<N, A>(false), site);
-    let packed = packed.unpack::<Sized<N, Odd>>().err().expect("another type");
-    let body = packed.unpack::<Sized<N, A>>().ok().expect("the same type");
-    assert_eq!(body.bytes.len(), N);
+    put(6, false);
+    assert!(places.unpack::<Sized<N, Odd>>(6).is_none());
+    let body = places.unpack::<Sized<N, A>>(6).expect("the same type");
+    assert!(body.bytes.len() == N && places.clear(6).is_none());
     drop(body);
     counts.expect(2, 4);
 
-    let places = Places::new(2);
-    for position in [6, 7] {
-        places.put(position, counts.body::<N, A>(false), site);
-    }
+    put(6, false);
+    put(7, false);
     places.grow(6..8);
-    assert_eq!(places.mask(), 3);
-    assert!(places.take(4).is_none());
-    assert!(places.clear(6).is_some_and(|packed| packed.is_some()));
-    counts.expect(2, 5);
-    assert!(places.clear(6).is_none());
-    assert!(places.dial(7, handle.core(), &mut Attempt::new(handle)));
-    counts.expect(3, 6);
-    assert!(!places.dial(7, handle.core(), &mut Attempt::new(handle)));
+    assert!(places.mask() == 3 && places.clear(4).is_none());
+    assert!(places.dial(6, attempt));
+    counts.expect(3, 5);
 
-    places.put(8, counts.body::<N, A>(false), site);
     drop(places);
-    counts.expect(3, 7);
+    counts.expect(3, 6);
 }
 
 /// Never stored: a type to be told apart from others.
@@ -142,8 +142,11 @@ impl Body for Zero {
 #[test]
 fn a_body_without_a_size_is_dialed_and_dropped() {
     let queue = CallQueue::new();
-    drop(Packed::new(Zero, Location::caller()));
-    Packed::new(Zero, Location::caller()).dial(&mut Attempt::new(&queue));
+    let places = Places::new(1);
+    places.put(0, Zero, Location::caller());
+    assert!(places.clear(0).is_some_and(|packed| packed.is_none()));
+    places.put(0, Zero, Location::caller());
+    assert!(places.dial(0, &mut Attempt::new(&queue)));
     assert_eq!(queue.tally().pending, 1);
 }
 
@@ -175,7 +178,7 @@ fn calls_keep_their_places_when_the_places_grow() {
     places.grow(3..7);
     let dialed: Vec<u64> = (3..7)
         .map(|position| {
-            assert!(places.dial(position, queue.core(), &mut Attempt::new(&queue)));
+            assert!(places.dial(position, &mut Attempt::new(&queue)));
             last.get()
         })
         .collect();
@@ -207,8 +210,7 @@ fn a_panic_in_a_drop_leaves_the_place_empty() {
     assert!(clear.is_err());
     places.put(0, Holds(PanicsOnDrop), Location::caller());
     let mut attempt = Attempt::new(&queue);
-    let dial = catch_unwind(AssertUnwindSafe(|| places.dial(0, queue.core(), &mut attempt)));
+    let dial = catch_unwind(AssertUnwindSafe(|| places.dial(0, &mut attempt)));
     assert!(dial.is_err());
-    assert!(places.take(0).is_none());
-    assert_eq!(queue.tally().panicked, 1);
+    assert!(places.clear(0).is_none());
 }

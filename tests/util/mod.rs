@@ -1,0 +1,193 @@
+//! The one fixture of the tests: records of what happened, and assertions on the counts.
+
+#![allow(dead_code, reason = "each test file uses a part of it")]
+
+use std::cell::{Cell, RefCell};
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+
+use switchboard::{CallId, Observer, QueueHandle, Report, Step};
+
+/// What happened, in order.
+#[derive(Clone, Default)]
+pub(crate) struct Trace(Rc<RefCell<Vec<String>>>);
+
+impl Trace {
+    pub(crate) fn add(&self, event: impl Into<String>) {
+        self.0.borrow_mut().push(event.into());
+    }
+
+    /// A function to call that adds `event`.
+    pub(crate) fn note(
+        &self,
+        event: impl Into<String>,
+    ) -> impl FnOnce(&QueueHandle) + 'static + use<impl Into<String>> {
+        let (trace, event) = (self.clone(), event.into());
+        move |_| trace.add(event)
+    }
+
+    /// A value to capture that adds `event` when it is dropped.
+    pub(crate) fn on_drop(
+        &self,
+        event: impl Into<String>,
+    ) -> OnDrop<impl FnOnce() + 'static + use<impl Into<String>>> {
+        let (trace, event) = (self.clone(), event.into());
+        on_drop(move || trace.add(event))
+    }
+
+    /// What happened since this was asked last.
+    pub(crate) fn take(&self) -> Vec<String> {
+        self.0.take()
+    }
+}
+
+/// Runs a function when it is dropped.
+pub(crate) struct OnDrop<F: FnOnce()>(Option<F>);
+
+pub(crate) const fn on_drop<F: FnOnce()>(function: F) -> OnDrop<F> {
+    OnDrop(Some(function))
+}
+
+impl<F: FnOnce()> Drop for OnDrop<F> {
+    fn drop(&mut self) {
+        if let Some(function) = self.0.take() {
+            function();
+        }
+    }
+}
+
+/// Counts the values that were made of it, and their drops.
+#[derive(Clone, Default)]
+pub(crate) struct Drops {
+    made: Rc<Cell<u64>>,
+    dropped: Rc<Cell<u64>>,
+}
+
+impl Drops {
+    /// A value to capture, whose drop is counted.
+    pub(crate) fn value(&self) -> Counted {
+        self.made.set(self.made.get() + 1);
+        Counted(self.clone())
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.dropped.get()
+    }
+
+    /// How many values are not dropped yet. (It wraps if one is dropped twice.)
+    pub(crate) fn alive(&self) -> u64 {
+        self.made.get().wrapping_sub(self.dropped.get())
+    }
+}
+
+pub(crate) struct Counted(Drops);
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.dropped.set(self.0.dropped.get() + 1);
+    }
+}
+
+/// An observer that records every step.
+#[derive(Clone, Default)]
+pub(crate) struct Steps(Rc<RefCell<Vec<(CallId, Step)>>>);
+
+impl Steps {
+    /// Observes `queue` from now on.
+    pub(crate) fn watch(queue: &QueueHandle) -> Self {
+        let steps = Self::default();
+        queue.set_observer(steps.clone());
+        steps
+    }
+
+    /// The steps of one call so far.
+    pub(crate) fn of(&self, id: CallId) -> Vec<Step> {
+        let steps = self.0.borrow();
+        steps.iter().filter(|(call, _)| *call == id).map(|(_, step)| *step).collect()
+    }
+
+    /// The last step of one call.
+    #[track_caller]
+    pub(crate) fn last_of(&self, id: CallId) -> Step {
+        *self.of(id).last().expect("the call took no step")
+    }
+
+    /// The calls in the order in which they took a step like those that `is` is true for.
+    pub(crate) fn calls(&self, is: impl Fn(&Step) -> bool) -> Vec<CallId> {
+        self.0.borrow().iter().filter(|(_, step)| is(step)).map(|(call, _)| *call).collect()
+    }
+}
+
+impl Observer for Steps {
+    fn observe(&self, call: CallId, step: &Step) {
+        self.0.borrow_mut().push((call, *step));
+    }
+}
+
+/// What a tally should say; calls created are the sum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Counts {
+    pub(crate) unscheduled: u64,
+    pub(crate) pending: u64,
+    pub(crate) live: u64,
+    pub(crate) finished: u64,
+    pub(crate) canceled: u64,
+    pub(crate) refused: u64,
+    pub(crate) abandoned: u64,
+    pub(crate) panicked: u64,
+}
+
+pub(crate) const NONE: Counts = Counts {
+    unscheduled: 0,
+    pending: 0,
+    live: 0,
+    finished: 0,
+    canceled: 0,
+    refused: 0,
+    abandoned: 0,
+    panicked: 0,
+};
+
+/// Asserts every count of the tally, that it balances, and that `is_idle` agrees with it.
+#[track_caller]
+pub(crate) fn assert_counts(queue: &QueueHandle, expected: Counts) {
+    let tally = queue.tally();
+    let counts = Counts {
+        unscheduled: tally.unscheduled,
+        pending: tally.pending,
+        live: tally.live,
+        finished: tally.finished,
+        canceled: tally.canceled,
+        refused: tally.refused,
+        abandoned: tally.abandoned,
+        panicked: tally.panicked,
+    };
+    assert_eq!(counts, expected);
+    assert!(tally.balances(), "{tally}");
+    assert_eq!(queue.is_idle(), tally.pending == 0);
+}
+
+/// Dialed, canceled, refused, remaining.
+pub(crate) const fn figures(report: Report) -> [u64; 4] {
+    [report.dialed, report.canceled, report.refused, report.remaining]
+}
+
+/// A function to call that must not be called; `captured` goes with it.
+pub(crate) fn never<C: 'static>(captured: C) -> impl FnOnce(&QueueHandle) + 'static {
+    move |_| {
+        drop(captured);
+        panic!("a call was dialed that should not be");
+    }
+}
+
+/// What `function` panics with.
+#[track_caller]
+pub(crate) fn panic_of<R>(function: impl FnOnce() -> R) -> String {
+    let Err(payload) = panic::catch_unwind(AssertUnwindSafe(function)) else {
+        panic!("no panic came through");
+    };
+    match payload.downcast::<&'static str>() {
+        Ok(payload) => payload.to_string(),
+        Err(payload) => *payload.downcast::<String>().expect("a string"),
+    }
+}
