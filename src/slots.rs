@@ -34,6 +34,7 @@ impl<T> Slots<T> {
     /// # Panics
     ///
     /// If there are 2^31 values already.
+    #[inline]
     pub(crate) fn insert(&mut self, value: T) -> Key {
         let key = self.next_key();
         self.values.insert(Some(value));
@@ -45,6 +46,7 @@ impl<T> Slots<T> {
     /// # Panics
     ///
     /// If there are 2^31 values already.
+    #[inline]
     pub(crate) fn next_key(&mut self) -> Key {
         let slot = self.values.vacant_key();
         if slot == self.generations.len() {
@@ -55,6 +57,7 @@ impl<T> Slots<T> {
     }
 
     /// Takes the value out; `None` if it is gone already.
+    #[inline]
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         let value = self.slot_mut(key)?.take();
         let generation = &mut self.generations[key.slot as usize];
@@ -67,6 +70,7 @@ impl<T> Slots<T> {
         value
     }
 
+    #[inline]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         self.slot_mut(key)?.as_mut()
     }
@@ -84,6 +88,7 @@ impl<T> Slots<T> {
         self.values.len() - self.retired
     }
 
+    #[inline]
     fn slot_mut(&mut self, key: Key) -> Option<&mut Option<T>> {
         if self.generations.get(key.slot as usize) != Some(&key.generation) {
             return None;

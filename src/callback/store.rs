@@ -34,6 +34,7 @@ impl Callbacks {
     }
 
     /// Stores a callback, as the body that waits for its value.
+    #[inline]
     pub(crate) fn create(&self, body: impl Body, site: &'static Location<'static>) -> Key {
         let key = self.stages.borrow_mut().insert(Stage::Waiting);
         let place = place(key);
@@ -46,6 +47,7 @@ impl Callbacks {
 
     /// Makes a waiting callback pending, with the body that `join` makes of the one that waited.
     /// If it was canceled it is removed; false then.
+    #[inline]
     pub(crate) fn answer<W: Body, B: Body>(
         &self,
         key: Key,
@@ -64,12 +66,14 @@ impl Callbacks {
 
     /// Cancels a callback, leaving it to its holder. Returns the stage it was in (none if its
     /// holder has given it up), and what is to be dropped.
+    #[inline]
     pub(crate) fn cancel(&self, key: Key) -> (Option<Stage>, Option<Packed>) {
         let stage = self.advance(key, Stage::Canceled);
         (stage, self.clear(key, stage))
     }
 
     /// As [`cancel`](Self::cancel), on behalf of the holder: removes the callback.
+    #[inline]
     pub(crate) fn remove(&self, key: Key) -> (Option<Stage>, Option<Packed>) {
         let stage = self.stages.borrow_mut().remove(key);
         (stage, self.clear(key, stage))
@@ -77,6 +81,7 @@ impl Callbacks {
 
     /// Removes an answered callback, whose turn it is, and returns its place; none if it was
     /// canceled. The call is to be dialed from there at once.
+    #[inline]
     pub(crate) fn take_answered(&self, key: Key) -> Option<(&Places, u64)> {
         let stage = self.stages.borrow_mut().remove(key);
         (stage == Some(Stage::Pending)).then(|| (&self.calls, place(key)))
@@ -92,11 +97,13 @@ impl Callbacks {
     }
 
     /// Sets the stage of a callback, and returns the one before.
+    #[inline]
     fn advance(&self, key: Key, stage: Stage) -> Option<Stage> {
         let mut stages = self.stages.borrow_mut();
         Some(core::mem::replace(stages.get_mut(key)?, stage))
     }
 
+    #[inline]
     fn clear(&self, key: Key, stage: Option<Stage>) -> Option<Packed> {
         stage.and_then(|_| self.calls.clear(place(key))).flatten()
     }
