@@ -40,8 +40,10 @@
 //!   operation delivers one [`OpError::Canceled`].
 //! - **O5** Dropping an `AsyncOp` does not cancel; dropping a [`CancelOnDrop`] does.
 
+use alloc::boxed::Box;
 use alloc::rc::{Rc, Weak};
 use core::cell::Cell;
+use core::error::Error;
 use core::fmt;
 
 use crate::callback::Callback;
@@ -56,7 +58,7 @@ use state::{OpAction, OpEvent};
 pub type OpResult<A, E> = Result<A, OpError<E>>;
 
 /// An operation that did not succeed.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpError<E> {
     /// Its owner canceled it.
@@ -65,6 +67,9 @@ pub enum OpError<E> {
     /// Its module lost it: a bug of the module, or the end of what it depends on.
     #[error("operation dropped by its module")]
     Dropped,
+    /// Another operation, which it needed to go on, could not be started.
+    #[error("operation cannot go on")]
+    NotStarted(#[source] Box<dyn Error + Send + Sync>),
     /// It failed; the same again may succeed.
     #[error("operation failed for now")]
     Retryable(#[source] E),

@@ -15,10 +15,14 @@
 //! - **M4** A [`Registration`] owns its source. Dropping it deregisters the source and cancels
 //!   the pending readiness call.
 //! - **M5** One function decides how long to sleep, [`Reactor::poll_timeout`]: not at all if
-//!   anything is pending, else until there is an event.
+//!   anything is pending, else until the next timer is due, else until there is an event.
 //! - **M6** The queue is dialed within a budget between polls, so that calls that keep scheduling
 //!   calls do not starve I/O. [`Reactor::run`] ends when nothing can happen any more, or on
 //!   [`ReactorHandle::stop`].
+//! - **M7** Timers: a callback after a delay ([`ReactorHandle::after`]) or at an instant
+//!   ([`ReactorHandle::at`]), never early, equal deadlines in the order they were armed. A
+//!   canceled one leaves nothing behind. The reactor's clock is read once a turn for all that are
+//!   due; tests can [set it](Reactor::set_clock).
 //!
 //! # Examples
 //!
@@ -63,10 +67,12 @@ use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::time::Duration;
 use std::io;
+use std::time::Instant;
 
 use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry};
 
+use crate::callback::Callback;
 use crate::error::RegisterError;
 use crate::observe::Count;
 use crate::queue::{Budget, CallQueue, QueueHandle, Report};
@@ -75,11 +81,14 @@ use crate::slots::{Key, Slots};
 
 mod readiness;
 mod registration;
+mod timers;
 
 use readiness::Flags;
 pub use readiness::Readiness;
 pub use registration::Registration;
 use registration::Watched;
+pub use timers::Timer;
+use timers::Timers;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the reactor packs slot and generation of a source into a token of 64 bits");
@@ -122,6 +131,7 @@ impl Reactor {
             queue: queue.handle(),
             watches: RefCell::new(Slots::new()),
             ready: RefCell::new(VecDeque::new()),
+            timers: Timers::new(),
             stopped: Cell::new(false),
             counts: Counts::default(),
         };
@@ -166,11 +176,12 @@ impl Reactor {
         }
         shared.note(&self.events);
         shared.schedule_ready();
+        shared.timers.fire();
         Ok(self.queue.dial(Budget::calls(self.budget)))
     }
 
-    /// Turns until nothing can happen any more (nothing pending, nothing registered), or until
-    /// [`ReactorHandle::stop`].
+    /// Turns until nothing can happen any more (nothing pending, nothing registered, no timer), or
+    /// until [`ReactorHandle::stop`].
     ///
     /// # Errors
     ///
@@ -187,12 +198,20 @@ impl Reactor {
         Ok(())
     }
 
-    /// How long a poll may sleep: not at all if anything is pending or the reactor is stopped,
-    /// else until an event (`None`).
+    /// How long a poll may sleep: not at all if anything is pending or the reactor is stopped, else
+    /// until the next timer is due, else until an event (`None`).
     pub fn poll_timeout(&self) -> Option<Duration> {
         let shared = &self.handle.0.shared;
         let busy = !self.queue.is_idle() || !shared.ready.borrow().is_empty();
-        (busy || shared.stopped.get()).then_some(Duration::ZERO)
+        if busy || shared.stopped.get() { Some(Duration::ZERO) } else { shared.timers.timeout() }
+    }
+
+    /// Sets the clock that timers go by, [`Instant::now`] at first.
+    ///
+    /// For tests that drive time themselves. The poll sleeps in real time: give
+    /// [`turn`](Self::turn) a timeout of zero.
+    pub fn set_clock(&self, clock: impl Fn() -> Instant + 'static) {
+        self.handle.0.shared.timers.set_clock(clock);
     }
 
     /// What has become of the events so far.
@@ -252,6 +271,28 @@ impl ReactorHandle {
         self.shared.stopped.set(true);
     }
 
+    /// Answers `callback` once `delay` has passed, not earlier.
+    ///
+    /// Cost: an insertion into an ordered map, and a reading of the clock.
+    pub fn after(&self, delay: Duration, callback: Callback<()>) -> Timer {
+        self.shared.timers.arm_after(self, delay, callback)
+    }
+
+    /// Answers `callback` at `deadline`, not earlier.
+    pub fn at(&self, deadline: Instant, callback: Callback<()>) -> Timer {
+        self.shared.timers.arm(self, deadline, callback)
+    }
+
+    /// The time by the reactor's clock.
+    pub fn now(&self) -> Instant {
+        self.shared.timers.now()
+    }
+
+    /// How many timers are armed.
+    pub fn timers(&self) -> usize {
+        self.shared.timers.len()
+    }
+
     /// How many sources are registered.
     pub fn registrations(&self) -> usize {
         self.shared.watches.borrow().len()
@@ -273,6 +314,7 @@ struct Shared {
     watches: RefCell<Slots<Rc<dyn Watched>>>,
     /// Registrations with something to tell whose call is not scheduled yet.
     ready: RefCell<VecDeque<Key>>,
+    timers: Timers,
     stopped: Cell<bool>,
     counts: Counts,
 }
@@ -312,11 +354,12 @@ impl Shared {
         !self.stopped.get()
             && (!self.queue.is_idle()
                 || !self.ready.borrow().is_empty()
-                || self.watches.borrow().len() > 0)
+                || self.watches.borrow().len() > 0
+                || self.timers.len() > 0)
     }
 }
 
-/// The registrations' end, when the reactor goes: what their handlers captured is dropped, also
+/// The end of registrations and timers, when the reactor goes: what their handlers captured is dropped, also
 /// if it refers to the registration itself.
 struct Registrations(ReactorHandle);
 
@@ -327,6 +370,7 @@ impl Drop for Registrations {
             let watch = self.0.shared.watches.borrow_mut().remove(key);
             drop(watch);
         }
+        self.0.shared.timers.clear();
     }
 }
 

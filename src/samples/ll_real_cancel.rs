@@ -23,7 +23,7 @@ use crate::callback::Callback;
 use crate::op::{AsyncOp, OpError, OpResult, Operation};
 use crate::reactor::{ReactorHandle, Registration};
 use crate::recipient::Recipient;
-use crate::samples::{Module, StartError};
+use crate::samples::{Gate, Module, StartError};
 
 /// The most that one read can take, in bytes.
 const LIMIT: usize = 64 * 1024;
@@ -34,7 +34,7 @@ const LIMIT: usize = 64 * 1024;
 pub struct LlRealCancel<S = TcpStream> {
     reactor: ReactorHandle,
     reader: Rc<Recipient<Reader>>,
-    open: Cell<bool>,
+    gate: Gate,
     source: PhantomData<fn(S) -> S>,
 }
 
@@ -78,7 +78,7 @@ impl<S: Source + io::Read + 'static> LlRealCancel<S> {
         Self {
             reactor: reactor.clone(),
             reader: Rc::new(reactor.queue().recipient(reader)),
-            open: Cell::new(false),
+            gate: Gate::default(),
             source: PhantomData,
         }
     }
@@ -90,11 +90,15 @@ impl<S: Source + io::Read + 'static> Module for LlRealCancel<S> {
     type Error = io::Error;
 
     fn open(&self) {
-        self.open.set(true);
+        self.gate.open();
     }
 
     fn close(&self) {
-        self.open.set(false);
+        self.gate.close();
+    }
+
+    fn leftovers(&self) -> usize {
+        0
     }
 
     #[track_caller]
@@ -104,10 +108,7 @@ impl<S: Source + io::Read + 'static> Module for LlRealCancel<S> {
         done: Callback<OpResult<Received<S>, io::Error>>,
     ) -> Result<AsyncOp, StartError<Read<S>>> {
         // 1. Refuse before there is anything to undo.
-        if !self.open.get() {
-            done.decline("the module is not open");
-            return Err(StartError::NotOpen(request));
-        }
+        let (request, done) = self.gate.admit(request, done)?;
         // 2. Make the operation: whatever happens from here on, `done` is answered.
         let Read { source, limit } = request;
         let registration = Cell::new(None);
@@ -127,7 +128,7 @@ impl<S: Source + io::Read + 'static> Module for LlRealCancel<S> {
                 op.decline("the source cannot be registered");
                 let (source, error) = error.split();
                 let request = Read { source, limit };
-                return Err(StartError::Register { source: error, request });
+                return Err(StartError::Failed { source: Box::new(error), request });
             }
         }
         Ok(op.handle())
@@ -158,7 +159,18 @@ impl Reader {
             Ok(Received { source, bytes: buffer[..read].to_vec() })
         });
         // 4. Complete. The operation was running: a cancel would have taken the registration.
-        let _ = op.complete(result.map_err(OpError::Failed));
+        let _ = op.complete(result.map_err(classify));
+    }
+}
+
+/// A broken connection is worth another attempt, with a new one.
+fn classify(error: io::Error) -> OpError<io::Error> {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::TimedOut => OpError::Retryable(error),
+        _ => OpError::Failed(error),
     }
 }
 
@@ -172,6 +184,6 @@ fn cancel<S: Source>(op: &ReadOperation<S>) {
 
 impl<S> fmt::Debug for LlRealCancel<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("LlRealCancel").field("open", &self.open).finish_non_exhaustive()
+        f.debug_struct("LlRealCancel").field("gate", &self.gate).finish_non_exhaustive()
     }
 }

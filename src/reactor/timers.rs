@@ -1,0 +1,143 @@
+//! Timers: callbacks that are answered when their time has come (rule M7).
+//!
+//! - I1 A timer stands in `waiting` from when it is armed until it is due or canceled, and never
+//!   longer. Its key orders it by deadline, then by when it was armed.
+
+use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use core::time::Duration;
+use std::time::Instant;
+
+use crate::call::CallId;
+use crate::callback::Callback;
+use crate::reactor::ReactorHandle;
+
+/// Delays longer than this, about a hundred years, count as this.
+const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
+
+/// Deadline, and how many timers were armed before.
+type Key = (Instant, u64);
+
+/// A callback that waits for its time. Dropping this cancels it, also if it is due and its call
+/// pending; [`detach`](Self::detach) lets it go on.
+#[must_use = "dropping a timer cancels it"]
+pub struct Timer {
+    reactor: ReactorHandle,
+    key: Key,
+    /// `None` once the timer is detached.
+    call: Option<CallId>,
+}
+
+impl Timer {
+    /// When the timer is due.
+    pub const fn deadline(&self) -> Instant {
+        self.key.0
+    }
+
+    /// Leaves the timer to itself. Its call can still be canceled by its id.
+    pub fn detach(mut self) {
+        self.call = None;
+    }
+}
+
+impl Drop for Timer {
+    fn drop(&mut self) {
+        if let Some(call) = self.call.take() {
+            let _ = self.reactor.queue().cancel(call, "timer dropped");
+            let callback = self.reactor.shared.timers.waiting.borrow_mut().remove(&self.key);
+            drop(callback);
+        }
+    }
+}
+
+impl fmt::Debug for Timer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Timer").field("deadline", &self.deadline()).finish_non_exhaustive()
+    }
+}
+
+/// The timers of a reactor.
+pub(super) struct Timers {
+    waiting: RefCell<BTreeMap<Key, Callback<()>>>,
+    armed: Cell<u64>,
+    clock: RefCell<Rc<dyn Fn() -> Instant>>,
+}
+
+impl Timers {
+    pub(super) fn new() -> Self {
+        Self {
+            waiting: RefCell::new(BTreeMap::new()),
+            armed: Cell::new(0),
+            clock: RefCell::new(Rc::new(Instant::now)),
+        }
+    }
+
+    pub(super) fn set_clock(&self, clock: impl Fn() -> Instant + 'static) {
+        let old = self.clock.replace(Rc::new(clock));
+        drop(old);
+    }
+
+    pub(super) fn now(&self) -> Instant {
+        let clock = Rc::clone(&self.clock.borrow());
+        clock()
+    }
+
+    pub(super) fn arm(
+        &self,
+        reactor: &ReactorHandle,
+        deadline: Instant,
+        callback: Callback<()>,
+    ) -> Timer {
+        let key = (deadline, self.armed.replace(self.armed.get() + 1));
+        let call = Some(callback.id());
+        if !reactor.queue().is_closed() {
+            self.waiting.borrow_mut().insert(key, callback);
+        }
+        Timer { reactor: reactor.clone(), key, call }
+    }
+
+    pub(super) fn arm_after(
+        &self,
+        reactor: &ReactorHandle,
+        delay: Duration,
+        callback: Callback<()>,
+    ) -> Timer {
+        self.arm(reactor, self.now() + delay.min(FOREVER), callback)
+    }
+
+    /// Answers the callbacks that are due.
+    pub(super) fn fire(&self) {
+        if self.waiting.borrow().is_empty() {
+            return;
+        }
+        let now = self.now();
+        while let Some(callback) = self.take_due(now) {
+            // If the queue takes no more, neither does it dial.
+            let _ = callback.answer(());
+        }
+    }
+
+    fn take_due(&self, now: Instant) -> Option<Callback<()>> {
+        let mut waiting = self.waiting.borrow_mut();
+        let first = waiting.first_entry()?;
+        (first.key().0 <= now).then(|| first.remove())
+    }
+
+    /// How long until the first is due.
+    pub(super) fn timeout(&self) -> Option<Duration> {
+        let deadline = self.waiting.borrow().first_key_value()?.0.0;
+        Some(deadline.saturating_duration_since(self.now()))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.waiting.borrow().len()
+    }
+
+    /// Drops all timers.
+    pub(super) fn clear(&self) {
+        let waiting = self.waiting.take();
+        drop(waiting);
+    }
+}

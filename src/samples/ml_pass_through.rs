@@ -1,0 +1,108 @@
+//! Middle layer, pass through: an operation that is one of the layer below, cancel included.
+//!
+//! It shows how layers stack: the upper callback goes down as a callback of this module, and the
+//! lower handle comes up inside a handle of this module. What the queue makes unnecessary: the
+//! lower operation cannot complete before its handle is kept, as its result is a call that is
+//! dialed after the start function has returned.
+
+use alloc::rc::Rc;
+use core::fmt;
+
+use crate::callback::Callback;
+use crate::op::{AsyncOp, OpResult, Operation};
+use crate::queue::QueueHandle;
+use crate::recipient::Recipient;
+use crate::samples::{Gate, Lower, Module, StartError};
+
+/// Passes operations to the layer below.
+pub struct MlPassThrough<L> {
+    lower: L,
+    gate: Gate,
+    relay: Rc<Recipient<Relay>>,
+}
+
+/// The module as a recipient: it counts what it has passed on.
+struct Relay {
+    passed: u64,
+}
+
+/// The context of one operation.
+struct Passing {
+    lower: Lower,
+    /// Keeps the recipient for as long as the operation runs.
+    _relay: Rc<Recipient<Relay>>,
+}
+
+impl<L: Module> MlPassThrough<L> {
+    /// Makes the module, not open yet.
+    pub fn new(queue: &QueueHandle, lower: L) -> Self {
+        let relay = Rc::new(queue.recipient(Relay { passed: 0 }));
+        Self { lower, gate: Gate::default(), relay }
+    }
+}
+
+impl<L: Module> Module for MlPassThrough<L> {
+    type Request = L::Request;
+    type Answer = L::Answer;
+    type Error = L::Error;
+
+    fn open(&self) {
+        self.lower.open();
+        self.gate.open();
+    }
+
+    fn close(&self) {
+        self.gate.close();
+    }
+
+    fn leftovers(&self) -> usize {
+        self.lower.leftovers()
+    }
+
+    fn start(
+        &self,
+        request: L::Request,
+        done: Callback<OpResult<L::Answer, L::Error>>,
+    ) -> Result<AsyncOp, StartError<L::Request>> {
+        // 1. Refuse before there is anything to undo.
+        let (request, done) = self.gate.admit(request, done)?;
+        // 2. Make the operation: whatever happens from here on, `done` is answered.
+        let context = Passing { lower: Lower::default(), _relay: Rc::clone(&self.relay) };
+        let op = Operation::new(done, context, cancel);
+        // 3. Start the lower one. Its callback holds the operation, so if the layer below loses
+        //    the callback, the operation is lost too, and says so.
+        let upper = op.clone();
+        let passed = self.relay.callback(move |relay, _, result| relay.on_done(&upper, result));
+        match self.lower.start(request, passed) {
+            // 4. Keep the lower handle. The lower result cannot have come yet.
+            Ok(lower) => op.context().lower.set(lower),
+            Err(error) => {
+                op.decline("the layer below did not start");
+                return Err(error);
+            }
+        }
+        Ok(op.handle())
+    }
+}
+
+impl Relay {
+    /// The completion.
+    fn on_done<A, E>(&mut self, op: &Operation<Passing, A, E>, result: OpResult<A, E>) {
+        // 1. Whatever it is, also Canceled, it is the result.
+        self.passed += 1;
+        // 2. Complete. Nobody else does.
+        let _ = op.complete(result);
+    }
+}
+
+/// The cancel hook.
+fn cancel<A, E>(op: &Operation<Passing, A, E>) {
+    // 1. Pass it on. The lower result comes as ever: Canceled, or the real one if it is late.
+    op.context().lower.cancel();
+}
+
+impl<L> fmt::Debug for MlPassThrough<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("MlPassThrough").field("gate", &self.gate).finish_non_exhaustive()
+    }
+}
