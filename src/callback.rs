@@ -66,11 +66,15 @@ impl<A: 'static> Callback<A> {
         B: Body,
     {
         let waiting = Waiting::<J, A>(join, PhantomData);
-        let key = queue.core().create_callback(waiting, recipient, Location::caller());
+        let site = Location::caller();
+        let key = queue.core().create_callback(waiting, site);
         let answer = |callbacks: &Callbacks, key, value, site| {
             callbacks.answer(key, site, |Waiting(join, _): Waiting<J, A>| join(value))
         };
-        Self { queue, key, answer, used: false }
+        // The observer is told after there is a holder, which ends the call if that panics.
+        let callback = Self { queue, key, answer, used: false };
+        callback.queue.core().callback_created(key, recipient, site);
+        callback
     }
 
     /// The id of the call, before and after it is scheduled.

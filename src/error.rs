@@ -4,6 +4,9 @@ use core::fmt;
 
 use thiserror::Error;
 
+#[cfg(feature = "mio")]
+use crate::queue::CallQueue;
+
 /// A call was not scheduled. The value that would have been scheduled is inside.
 #[derive(Error)]
 #[non_exhaustive]
@@ -95,4 +98,16 @@ impl<S> fmt::Debug for RegisterError<S> {
             Self::Poll { source, .. } => write!(f, "Poll({source:?}, ..)"),
         }
     }
+}
+
+/// A reactor could not be made.
+#[cfg(feature = "mio")]
+#[derive(Debug, Error)]
+#[error("no reactor for the queue: the system gives no poll")]
+#[non_exhaustive]
+pub struct ReactorError {
+    /// The error of the system.
+    pub source: std::io::Error,
+    /// The queue that the reactor was for.
+    pub queue: CallQueue,
 }

@@ -139,9 +139,9 @@ mod slots;
 
 pub use call::{Call, CallId, Refusal};
 pub use callback::Callback;
-#[cfg(feature = "mio")]
-pub use error::RegisterError;
 pub use error::ScheduleError;
+#[cfg(feature = "mio")]
+pub use error::{ReactorError, RegisterError};
 pub use observe::{Observer, RecipientInfo, Step, Tally};
 pub use queue::{Budget, CallQueue, Cancellation, QueueHandle, Report};
 pub use recipient::{Address, Line, Recipient};

@@ -23,9 +23,10 @@ pub use turn::{Budget, Report};
 /// Owns a queue of calls.
 ///
 /// Everything that can be asked of a queue is on its [`QueueHandle`], to which this derefs.
-/// Dropping the owner ends every call that is not over yet as Canceled, first to last, and drops
-/// what it captured; handles that survive then take no more calls (rule R11). So nothing leaks,
-/// whatever the calls refer to.
+/// Dropping the owner ends every call that is not over yet as Canceled, and drops what it captured:
+/// pending calls first to last, then callbacks that were not called. Handles that survive take no
+/// more calls (rule R11), and the observer and the wake hook go. So nothing leaks, whatever the
+/// calls refer to.
 ///
 /// A queue belongs to one thread: neither the owner nor any handle is `Send`.
 ///
@@ -255,7 +256,7 @@ pub enum Cancellation {
     Canceled,
     /// Canceled before; the first reason stays. The queue knows this until the turn of the
     /// canceled call would have come (for a callback that is not called: until its caller lets it
-    /// go), and says [`Late`](Self::Late) afterwards.
+    /// go), or until it needs the room. It says [`Late`](Self::Late) afterwards.
     Already,
     /// Too late: the call is live or over. Nothing happened.
     Late,

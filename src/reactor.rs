@@ -73,7 +73,7 @@ use mio::event::Source;
 use mio::{Events, Interest, Poll, Registry};
 
 use crate::callback::Callback;
-use crate::error::RegisterError;
+use crate::error::{ReactorError, RegisterError};
 use crate::observe::Count;
 use crate::queue::{Budget, CallQueue, QueueHandle, Report};
 use crate::recipient::{Address, Line};
@@ -116,18 +116,26 @@ impl Reactor {
     ///
     /// Passes on the error of the system if it gives no poll.
     pub fn new() -> io::Result<Self> {
-        Self::with_queue(CallQueue::new())
+        Self::with_queue(CallQueue::new()).map_err(|error| error.source)
     }
 
     /// Makes a reactor that dials `queue`.
     ///
     /// # Errors
     ///
-    /// Passes on the error of the system if it gives no poll.
-    pub fn with_queue(queue: CallQueue) -> io::Result<Self> {
-        let poll = Poll::new()?;
+    /// Hands the queue back if the system gives no poll.
+    pub fn with_queue(queue: CallQueue) -> Result<Self, ReactorError> {
+        let open = || {
+            let poll = Poll::new()?;
+            let registry = poll.registry().try_clone()?;
+            Ok((poll, registry))
+        };
+        let (poll, registry) = match open() {
+            Ok(opened) => opened,
+            Err(source) => return Err(ReactorError { source, queue }),
+        };
         let shared = Shared {
-            registry: poll.registry().try_clone()?,
+            registry,
             queue: queue.handle(),
             watches: RefCell::new(Slots::new()),
             ready: RefCell::new(VecDeque::new()),
@@ -350,6 +358,14 @@ impl Shared {
         }
     }
 
+    /// Ends a registration.
+    fn forget(&self, key: Key) {
+        let watch = self.watches.borrow_mut().remove(key);
+        if let Some(watch) = watch {
+            watch.end();
+        }
+    }
+
     fn can_go_on(&self) -> bool {
         !self.stopped.get()
             && (!self.queue.is_idle()
@@ -367,8 +383,7 @@ impl Drop for Registrations {
     fn drop(&mut self) {
         let keys = self.0.shared.watches.borrow().keys();
         for key in keys {
-            let watch = self.0.shared.watches.borrow_mut().remove(key);
-            drop(watch);
+            self.0.shared.forget(key);
         }
         self.0.shared.timers.clear();
     }

@@ -196,6 +196,11 @@ impl Places {
         if fits::<B>() { packed.read() } else { packed.read::<Box<B>>().map(|body| *body) }
     }
 
+    /// Whether the place of `position` is empty.
+    pub(crate) fn is_empty(&self, position: u64) -> bool {
+        self.at(position).table.is_none()
+    }
+
     /// The site of the call in the place of `position`, or of the call that was there last.
     pub(crate) fn site(&self, position: u64) -> &'static Location<'static> {
         self.at(position).site

@@ -87,6 +87,11 @@ impl Callbacks {
         (stage == Some(Stage::Pending)).then(|| (&self.calls, place(key)))
     }
 
+    /// Whether a callback is canceled, and still known.
+    pub(crate) fn is_canceled(&self, key: Key) -> bool {
+        self.stages.borrow_mut().get_mut(key).is_some_and(|stage| *stage == Stage::Canceled)
+    }
+
     /// Where the call of a callback was created, or scheduled if it is.
     pub(crate) fn site(&self, key: Key) -> &'static Location<'static> {
         self.calls.site(place(key))

@@ -75,6 +75,12 @@ impl Core {
         CallId::new(self.id, key)
     }
 
+    /// The id that the next call scheduled in one go will get.
+    #[cfg(feature = "mio")]
+    pub(crate) fn next_id(&self) -> CallId {
+        self.id(self.ring.tail())
+    }
+
     pub(crate) fn number_recipient(&self) -> u64 {
         self.recipients.replace(self.recipients.get() + 1)
     }
@@ -94,7 +100,7 @@ impl Core {
         pack: impl FnOnce(C) -> B,
         recipient: impl FnOnce() -> Option<RecipientInfo>,
     ) -> Result<CallId, ScheduleError<C>> {
-        if self.flags.get() & !flag::HOOKED == 0 {
+        if self.flags.get() & !flag::HOOKED == 0 && !self.ring.is_full() {
             Ok(self.id(self.ring.push(|| pack(call), site)))
         } else if let Some(obstacle) = self.obstacle() {
             Err(obstacle.rejecting(call))
@@ -111,11 +117,49 @@ impl Core {
         site: &'static Location<'static>,
         recipient: Option<RecipientInfo>,
     ) -> CallId {
+        self.make_room();
         let position = self.ring.push(|| body, site);
         let _wake = WakeOnDrop(self);
         self.tell(position, || Step::Created { recipient, site });
         self.tell(position, || Step::Scheduled { site });
         self.id(position)
+    }
+
+    /// Makes room for another call, if there is none.
+    #[inline]
+    fn make_room(&self) {
+        if self.ring.is_full() {
+            self.make_more_room();
+        }
+    }
+
+    /// Forgets canceled calls whose turn would come next, or grows.
+    #[cold]
+    #[inline(never)]
+    fn make_more_room(&self) {
+        while let Some(position) = self.ring.next_if_void()
+            && self.forget_if_void(position)
+        {
+            self.ring.pass();
+            self.ring.forget();
+        }
+        if self.ring.is_full() {
+            self.ring.grow();
+        }
+    }
+
+    /// Whether the place at `position` is void; then it is emptied.
+    fn forget_if_void(&self, position: u64) -> bool {
+        let Some(Answered(key)) = self.ring.unpack(position) else {
+            return self.ring.is_empty(position);
+        };
+        let canceled = self.callbacks.is_canceled(key);
+        if canceled {
+            let _nothing = self.callbacks.remove(key);
+        } else {
+            self.ring.put_back(position, Answered(key), self.callbacks.site(key));
+        }
+        canceled
     }
 
     /// What keeps calls from being scheduled, if anything.
@@ -133,19 +177,27 @@ impl Core {
     pub(crate) fn create_callback(
         &self,
         waiting: impl Body,
-        recipient: Option<RecipientInfo>,
         site: &'static Location<'static>,
     ) -> Key {
         self.tally.callbacks.add();
         self.tally.unscheduled.add();
-        let key = self.callbacks.create(waiting, site);
+        self.callbacks.create(waiting, site)
+    }
+
+    /// Tells that the callback `key` exists, now that it has a holder. In a queue that is closed
+    /// it is canceled.
+    pub(crate) fn callback_created(
+        &self,
+        key: Key,
+        recipient: Option<RecipientInfo>,
+        site: &'static Location<'static>,
+    ) {
         if self.flags.get() != 0 {
             self.tell(CallId::callback_key(key), || Step::Created { recipient, site });
             if self.is_closed() {
-                let _ = self.cancel_callback(key, QUEUE_DROPPED);
+                self.end_callback(key, QUEUE_DROPPED);
             }
         }
-        key
     }
 
     /// Schedules the callback `key`, whose caller gives it up.
@@ -165,6 +217,7 @@ impl Core {
         if answer(&self.callbacks, key, value, site) {
             self.tally.unscheduled.sub();
             self.tally.answered.add();
+            self.make_room();
             self.ring.push(|| Answered(key), site);
             if self.flags.get() != 0 {
                 let _wake = WakeOnDrop(self);
@@ -185,7 +238,7 @@ impl Core {
     }
 
     /// Counts that there was nothing to dial: the call had been canceled.
-    #[cold]
+    #[inline(always)]
     pub(crate) fn skip_canceled(&self) {
         self.tally.live.sub();
         self.ring.skip();
@@ -209,16 +262,22 @@ impl Core {
     }
 
     /// Cancels the callback `key`, if it can be; it stays for its holder.
+    #[inline(never)]
     fn cancel_callback(&self, key: Key, reason: &'static str) -> Cancellation {
+        match self.end_callback(key, reason) {
+            Some(Stage::Waiting | Stage::Pending) => Cancellation::Canceled,
+            Some(Stage::Canceled) => Cancellation::Already,
+            None => self.late(CallId::callback_key(key), reason),
+        }
+    }
+
+    /// Ends the callback `key` as Canceled unless it is over; returns the stage it was in.
+    fn end_callback(&self, key: Key, reason: &'static str) -> Option<Stage> {
         let (stage, _call) = self.callbacks.cancel(key);
         if self.uncount(stage) {
             self.end_canceled(CallId::callback_key(key), reason);
-            return Cancellation::Canceled;
         }
-        match stage {
-            Some(_) => Cancellation::Already,
-            None => self.late(CallId::callback_key(key), reason),
-        }
+        stage
     }
 
     /// Ends the callback `key`, whose caller gives it up.
@@ -275,6 +334,7 @@ impl Core {
     }
 
     #[cold]
+    #[inline(never)]
     fn late(&self, key: u64, reason: &'static str) -> Cancellation {
         self.tell(key, || Step::LateCancel { reason });
         Cancellation::Late
@@ -291,8 +351,11 @@ impl Core {
             fn run(&mut self) {
                 while self.core.end_next() {}
                 for key in &mut self.callbacks {
-                    let _ = self.core.cancel_callback(key, QUEUE_DROPPED);
+                    self.core.end_callback(key, QUEUE_DROPPED);
                 }
+                // They may hold the queue.
+                self.core.set_observer(None);
+                self.core.set_wake_hook(None);
             }
         }
 
@@ -362,7 +425,9 @@ impl Core {
         }
     }
 
+    /// Sets the wake hook; a queue that is closed takes none.
     pub(super) fn set_wake_hook(&self, hook: Option<Rc<dyn Fn()>>) {
+        let hook = hook.filter(|_| !self.is_closed());
         self.lower(flag::WAKE | flag::HOOKED);
         if hook.is_some() {
             self.raise(flag::HOOKED);
@@ -401,7 +466,9 @@ impl Core {
         }
     }
 
+    /// Sets the observer; a queue that is closed takes none.
     pub(super) fn set_observer(&self, observer: Option<Rc<dyn Observer>>) {
+        let observer = observer.filter(|_| !self.is_closed());
         if observer.is_some() {
             self.raise(flag::OBSERVED);
         } else {

@@ -41,7 +41,13 @@ impl Ring {
         }
     }
 
-    /// Puts a call at the tail and returns its position.
+    /// Whether there is no place left for a call.
+    #[inline(always)]
+    pub(super) fn is_full(&self) -> bool {
+        self.tail.get() - self.head.get() > self.places.mask() as u64
+    }
+
+    /// Puts a call at the tail, where there is a place for it, and returns its position.
     #[inline(always)]
     pub(super) fn push<B: Body>(
         &self,
@@ -49,9 +55,6 @@ impl Ring {
         site: &'static Location<'static>,
     ) -> u64 {
         let position = self.tail.get();
-        if position - self.head.get() > self.places.mask() as u64 {
-            self.grow();
-        }
         self.places.put(position, body(), site);
         self.tail.set(position + 1);
         position
@@ -70,14 +73,34 @@ impl Ring {
         self.next(u64::MAX)
     }
 
-    /// The body of a call whose place has been passed, if it is a `B`.
+    /// The position of the next place, if any place is void.
+    pub(super) fn next_if_void(&self) -> Option<u64> {
+        (self.void.get() > 0).then(|| self.head.get())
+    }
+
+    /// The body of the call at `position`, if it is a `B`.
     pub(super) fn unpack<B: Body>(&self, position: u64) -> Option<B> {
         self.places.unpack(position)
     }
 
-    /// Empties a place that has been passed, as [`Places::clear`].
+    /// Puts a body back that was taken from `position`.
+    pub(super) fn put_back<B: Body>(
+        &self,
+        position: u64,
+        body: B,
+        site: &'static Location<'static>,
+    ) {
+        self.places.put(position, body, site);
+    }
+
+    /// Empties the place at `position`, as [`Places::clear`].
     pub(super) fn clear(&self, position: u64) -> Option<Option<Packed>> {
         self.places.clear(position)
+    }
+
+    /// Whether the place at `position` is empty.
+    pub(super) fn is_empty(&self, position: u64) -> bool {
+        self.places.is_empty(position)
     }
 
     /// Makes the place at `position` void. Returns what is left of its call to be dropped.
@@ -96,10 +119,15 @@ impl Ring {
         self.void.add();
     }
 
-    /// Counts a void place as passed.
+    /// Counts a void place as passed when its turn came.
     pub(super) fn skip(&self) {
         self.void.sub();
         self.skipped.add();
+    }
+
+    /// Forgets a void place that has been passed before its turn.
+    pub(super) fn forget(&self) {
+        self.void.sub();
     }
 
     /// The number of calls between head and tail.
@@ -129,9 +157,8 @@ impl Ring {
         Some(position)
     }
 
-    #[cold]
-    #[inline(never)]
-    fn grow(&self) {
+    /// Doubles the places.
+    pub(super) fn grow(&self) {
         self.places.grow(self.head.get()..self.tail.get());
     }
 }

@@ -59,10 +59,15 @@ pub struct Report {
 }
 
 impl QueueHandle {
-    /// Dials calls before position `end` for as long as `may_go_on` says.
+    /// Dials calls before position `end` for as long as `may_go_on` says; none if the queue is
+    /// closed, or being closed (rule R11).
     #[inline]
     pub(super) fn turn(&self, end: u64, mut may_go_on: impl FnMut() -> bool) -> Report {
         let core = self.core();
+        // (One that is closed during a turn is empty when that is done.)
+        if core.is_closed() {
+            return Report { remaining: core.ring.pending(), ..Report::default() };
+        }
         let _turn = Turn::begin(core);
         let before = core.report();
         let mut attempt = Attempt::new(self);

@@ -13,7 +13,7 @@ use core::panic::Location;
 use std::io;
 
 use mio::event::Source;
-use mio::{Interest, Token};
+use mio::{Interest, Registry, Token};
 
 use crate::call::CallId;
 use crate::error::RegisterError;
@@ -31,14 +31,15 @@ const HELD: &str = "the source is taken only by into_source, which uses the regi
 pub struct Registration<S: Source> {
     /// `None` only once it is taken back.
     source: Option<S>,
-    watch: Rc<dyn Watched>,
+    key: Key,
+    reactor: ReactorHandle,
 }
 
 impl<S: Source> Registration<S> {
     #[track_caller]
     pub(super) fn new<T, H>(
         reactor: &ReactorHandle,
-        mut source: S,
+        source: S,
         interest: Interest,
         recipient: &Address<T>,
         handler: H,
@@ -51,26 +52,30 @@ impl<S: Source> Registration<S> {
             return Err(RegisterError::ReactorDropped(source));
         }
         let site = Location::caller();
-        let watch: Rc<dyn Watched> = {
-            let mut watches = shared.watches.borrow_mut();
-            let watch = Rc::new(Watch {
-                reactor: reactor.clone(),
-                key: watches.next_key(),
-                site,
-                recipient: recipient.clone(),
-                handler,
-                flags: Cell::new(Flags::NONE),
-                call: Cell::new(None),
-                registered: Cell::new(true),
-            });
-            watches.insert(Rc::clone(&watch) as Rc<dyn Watched>);
-            watch
-        };
-        if let Err(error) = shared.registry.register(&mut source, token(watch.key()), interest) {
-            watch.end();
-            return Err(RegisterError::Poll { rejected: source, source: error });
+        let mut watches = shared.watches.borrow_mut();
+        let key = watches.next_key();
+        watches.insert(Rc::new(Watch {
+            reactor: reactor.clone(),
+            key,
+            site,
+            recipient: recipient.clone(),
+            handler,
+            flags: Cell::new(Flags::NONE),
+            call: Cell::new(None),
+            registered: Cell::new(true),
+        }));
+        drop(watches);
+        // From here on, dropping this ends the registration, also if the source panics.
+        let mut registration = Self { source: Some(source), key, reactor: reactor.clone() };
+        match registration
+            .with_source(|source, registry| registry.register(source, token(key), interest))
+        {
+            Ok(()) => Ok(registration),
+            Err(error) => {
+                let rejected = registration.take_source();
+                Err(RegisterError::Poll { source: error, rejected })
+            }
         }
-        Ok(Self { source: Some(source), watch })
     }
 
     /// Changes what the source is watched for.
@@ -79,11 +84,8 @@ impl<S: Source> Registration<S> {
     ///
     /// Passes on the poll's error; the interest is then as before.
     pub fn set_interest(&mut self, interest: Interest) -> io::Result<()> {
-        let registry = &self.watch.reactor().shared.registry;
-        match &mut self.source {
-            Some(source) => registry.reregister(source, token(self.watch.key()), interest),
-            None => Ok(()),
-        }
+        let token = token(self.key);
+        self.with_source(|source, registry| registry.reregister(source, token, interest))
     }
 
     /// Takes the source back, deregistered.
@@ -92,9 +94,8 @@ impl<S: Source> Registration<S> {
     ///
     /// Passes on the poll's error; the source is then dropped.
     pub fn into_source(mut self) -> io::Result<S> {
-        let registry = &self.watch.reactor().shared.registry;
-        let mut source = self.source.take().unwrap_or_else(|| unreachable!("{HELD}"));
-        registry.deregister(&mut source)?;
+        let mut source = self.take_source();
+        self.reactor.shared.registry.deregister(&mut source)?;
         Ok(source)
     }
 
@@ -107,15 +108,25 @@ impl<S: Source> Registration<S> {
     pub fn source_mut(&mut self) -> &mut S {
         self.source.as_mut().unwrap_or_else(|| unreachable!("{HELD}"))
     }
+
+    fn take_source(&mut self) -> S {
+        self.source.take().unwrap_or_else(|| unreachable!("{HELD}"))
+    }
+
+    fn with_source<R>(&mut self, access: impl FnOnce(&mut S, &Registry) -> R) -> R {
+        let reactor = self.reactor.clone();
+        access(self.source_mut(), &reactor.shared.registry)
+    }
 }
 
 impl<S: Source> Drop for Registration<S> {
     fn drop(&mut self) {
+        // First the calls, then the source, as that may panic.
+        self.reactor.shared.forget(self.key);
         if let Some(source) = &mut self.source {
             // A source that fails here is closed already, which deregisters it too.
-            let _ = self.watch.reactor().shared.registry.deregister(source);
+            let _ = self.reactor.shared.registry.deregister(source);
         }
-        self.watch.end();
     }
 }
 
@@ -137,10 +148,6 @@ pub(super) const fn key(token: Token) -> Key {
 
 /// A [`Watch`] whose types are of no interest.
 pub(super) trait Watched {
-    fn key(&self) -> Key;
-
-    fn reactor(&self) -> &ReactorHandle;
-
     /// Notes what there is to tell; true if that puts the registration in line, false if it was
     /// there already (rule M3).
     fn note(&self, flags: Flags) -> bool;
@@ -148,7 +155,7 @@ pub(super) trait Watched {
     /// Schedules the readiness call.
     fn schedule(self: Rc<Self>);
 
-    /// Ends the registration.
+    /// Ends the registration, which is out of the reactor's slots already.
     fn end(&self);
 }
 
@@ -170,14 +177,6 @@ impl<T, H> Watched for Watch<T, H>
 where
     H: Fn(&mut T, &Line<'_, T>, &Readiness<'_>) + 'static,
 {
-    fn key(&self) -> Key {
-        self.key
-    }
-
-    fn reactor(&self) -> &ReactorHandle {
-        &self.reactor
-    }
-
     fn note(&self, flags: Flags) -> bool {
         let before = self.flags.get();
         self.flags.set(before.merge(flags));
@@ -185,16 +184,17 @@ where
     }
 
     fn schedule(self: Rc<Self>) {
+        // The id is kept before the call is scheduled: the observer, who is told of that, may end
+        // the registration or panic.
+        self.call.set(Some(self.recipient.queue().core().next_id()));
         let delivery = Delivery { watch: Rc::clone(&self), dialed: false };
         let call = move |recipient: &mut T, line: &Line<'_, T>| delivery.dial(recipient, line);
         // The call comes back if the queue takes no more; dropping it does what is to be done.
-        self.call.set(self.recipient.call_from(self.site, call).ok());
+        drop(self.recipient.call_from(self.site, call));
     }
 
     fn end(&self) {
         self.registered.set(false);
-        let forgotten = self.reactor.shared.watches.borrow_mut().remove(self.key);
-        drop(forgotten);
         if let Some(call) = self.call.take() {
             let _ = self.reactor.shared.queue.cancel(call, "registration dropped");
         }

@@ -1,1 +1,153 @@
-//! What needs a look behind the loop.
+//! What needs a look behind the loop: events that are older than what they are noted for.
+
+use alloc::rc::Rc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::time::Duration;
+use std::io::Write;
+use std::os::unix::net::UnixStream as Peer;
+
+use mio::net::UnixStream;
+
+use super::*;
+
+type Told = Rc<RefCell<Vec<&'static str>>>;
+
+fn pair() -> (UnixStream, Peer) {
+    let (ours, peer) = Peer::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    (UnixStream::from_std(ours), peer)
+}
+
+/// Registers a source that has something to read; its readiness calls log `name`.
+fn register(
+    reactor: &Reactor,
+    recipient: &Address<()>,
+    name: &'static str,
+    told: &Told,
+) -> (Registration<UnixStream>, Peer) {
+    let (source, mut peer) = pair();
+    peer.write_all(b"x").unwrap();
+    let told = Rc::clone(told);
+    let handle = reactor.handle();
+    let source = handle.register(source, Interest::READABLE, recipient, move |(), _, _| {
+        told.borrow_mut().push(name);
+    });
+    (source.unwrap(), peer)
+}
+
+fn poll(reactor: &mut Reactor) {
+    reactor.poll.poll(&mut reactor.events, Some(Duration::ZERO)).unwrap();
+}
+
+/// Does with the events of the last poll what a turn does.
+fn go_on(reactor: &Reactor) -> Report {
+    let shared = &reactor.handle.0.shared;
+    shared.note(&reactor.events);
+    shared.schedule_ready();
+    reactor.queue.dial_all()
+}
+
+fn slots(reactor: &Reactor) -> Vec<(u32, u32)> {
+    let keys = reactor.handle.0.shared.watches.borrow().keys();
+    keys.into_iter().map(|key| (key.slot, key.generation)).collect()
+}
+
+#[test]
+fn m02_a_stale_event_is_not_told_to_the_new_owner_of_its_slot() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let told = Told::default();
+    let (old, _old_peer) = register(&reactor, &recipient, "old", &told);
+    poll(&mut reactor);
+    assert_eq!(slots(&reactor), [(0, 0)]);
+    drop(old);
+    let (_new, _new_peer) = register(&reactor, &recipient, "new", &told);
+    assert_eq!(slots(&reactor), [(0, 1)], "the same slot, in its next generation");
+
+    // The batch polled before is noted: it holds the event of the old one only.
+    assert_eq!(go_on(&reactor).dialed, 0);
+    let stale = Traffic { events: 1, stale: 1, ..Traffic::default() };
+    assert_eq!((reactor.traffic(), told.take()), (stale, vec![]));
+    assert!(reactor.handle.0.shared.ready.borrow().is_empty());
+
+    poll(&mut reactor);
+    assert_eq!(go_on(&reactor).dialed, 1);
+    assert_eq!((reactor.traffic().told, told.take()), (1, vec!["new"]));
+}
+
+#[test]
+fn m02_an_event_for_an_empty_slot_is_stale() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let told = Told::default();
+    let (first, _first_peer) = register(&reactor, &recipient, "first", &told);
+    let (_second, _second_peer) = register(&reactor, &recipient, "second", &told);
+    poll(&mut reactor);
+    drop(first);
+    assert_eq!(go_on(&reactor).dialed, 1);
+    let expected = Traffic { events: 2, told: 1, stale: 1, merged: 0 };
+    assert_eq!((reactor.traffic(), told.take()), (expected, vec!["second"]));
+}
+
+#[test]
+fn a_registration_that_goes_while_it_is_in_line_is_not_told() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let told = Told::default();
+    let (first, _first_peer) = register(&reactor, &recipient, "first", &told);
+    poll(&mut reactor);
+    reactor.handle.0.shared.note(&reactor.events);
+    drop(first);
+    assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO), "in line, so the next turn looks");
+    // Its slot is used again, and the one in line is not taken for the new owner.
+    let (_new, _new_peer) = register(&reactor, &recipient, "new", &told);
+    reactor.handle.0.shared.schedule_ready();
+    assert_eq!((reactor.queue.dial_all().dialed, told.take()), (0, vec![]));
+    assert_eq!(reactor.poll_timeout(), None);
+}
+
+#[test]
+fn a_token_names_slot_and_generation() {
+    for slot in [0, 1, (1 << 31) - 1] {
+        for generation in [0, 1, u32::MAX] {
+            let key = Key { slot, generation };
+            assert_eq!(registration::key(registration::token(key)), key);
+        }
+    }
+}
+
+#[test]
+fn a_source_that_is_refused_leaves_no_slot() {
+    struct Refused;
+
+    impl Source for Refused {
+        fn register(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
+            Err(io::ErrorKind::AlreadyExists.into())
+        }
+
+        fn reregister(&mut self, _: &Registry, _: mio::Token, _: Interest) -> io::Result<()> {
+            unreachable!("it was refused")
+        }
+
+        fn deregister(&mut self, _: &Registry) -> io::Result<()> {
+            unreachable!("it was refused")
+        }
+    }
+
+    let reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    for generation in 0..3 {
+        let refused =
+            reactor.handle().register(Refused, Interest::READABLE, &recipient, |(), _, _| ());
+        let Err(RegisterError::Poll { rejected: Refused, source }) = refused else {
+            panic!("not refused");
+        };
+        assert_eq!(source.kind(), io::ErrorKind::AlreadyExists);
+        assert_eq!(slots(&reactor), [], "attempt {generation}");
+    }
+    let told = Told::default();
+    let _held = register(&reactor, &recipient, "next", &told);
+    assert_eq!(slots(&reactor), [(0, 3)], "the slot of those that were refused");
+}
