@@ -115,6 +115,8 @@
 //!
 //! - `mio` (default): the modules `reactor` and `samples`. Without it the crate is
 //!   `no_std + alloc`, touches no clock and no thread.
+//! - `conformance`: the module `conformance`, for tests: it checks that operations of your own keep
+//!   the rules. Implies `mio`.
 //! - `tracing`: calls that are canceled or refused, and handlers that panic, are logged as
 //!   `tracing` events at debug level; bugs (R2, R5) as warnings.
 
@@ -126,6 +128,8 @@ extern crate std;
 
 mod call;
 mod callback;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 mod observe;
 pub mod op;

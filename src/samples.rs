@@ -20,6 +20,7 @@
 use alloc::boxed::Box;
 use core::cell::{Cell, RefCell};
 use core::error::Error;
+use core::fmt;
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult};
@@ -75,7 +76,7 @@ pub trait Module {
 }
 
 /// An operation was not started. Its request is inside.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError<R> {
     /// The module is not open.
@@ -114,6 +115,15 @@ impl<R> StartError<R> {
         match self {
             Self::NotOpen(_) => Box::new(StartError::NotOpen(())),
             Self::Failed { source, .. } => source,
+        }
+    }
+}
+
+impl<R> fmt::Debug for StartError<R> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotOpen(_) => f.write_str("NotOpen(..)"),
+            Self::Failed { source, .. } => write!(f, "Failed({source:?}, ..)"),
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Tells the life of each call, from the steps that an observer sees.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::Location;
 use std::time::Instant;
@@ -13,6 +13,8 @@ pub(crate) struct Narrator {
     lives: RefCell<HashMap<CallId, Life>>,
     /// Calls that are live, each within the one before; true once that is told.
     live: RefCell<Vec<(CallId, bool)>>,
+    /// Whether calls that just finish are passed over.
+    short: Cell<bool>,
 }
 
 /// What is known of a call so far.
@@ -56,9 +58,17 @@ impl Observer for Narrator {
 }
 
 impl Narrator {
+    pub(crate) fn only_ends_other_than_finished(&self) {
+        self.short.set(true);
+    }
+
     /// Ends a live call: in one line if nothing was told since it was dialed.
     fn end_live(&self, call: CallId, end: &str) {
         let told = self.live.borrow_mut().pop().is_some_and(|(_, told)| told);
+        if self.short.get() && !told && end == "finished" {
+            self.lives.borrow_mut().remove(&call);
+            return;
+        }
         self.end(call, &if told { end.into() } else { format!("dialed, {end}") });
     }
 

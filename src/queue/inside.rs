@@ -271,6 +271,16 @@ impl Core {
         }
     }
 
+    /// Cancels the callback `id` if it is not late for that. The observer is told of no late cancel.
+    #[cfg(feature = "mio")]
+    pub(crate) fn cancel_if_not_late(&self, id: CallId, reason: &'static str) {
+        if let Named::Callback(key) = id.named()
+            && id.queue() == self.id
+        {
+            self.end_callback(key, reason);
+        }
+    }
+
     /// Ends the callback `key` as Canceled unless it is over; returns the stage it was in.
     fn end_callback(&self, key: Key, reason: &'static str) -> Option<Stage> {
         let (stage, _call) = self.callbacks.cancel(key);

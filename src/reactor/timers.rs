@@ -45,7 +45,7 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         if let Some(call) = self.call.take() {
-            let _ = self.reactor.queue().cancel(call, "timer dropped");
+            self.reactor.queue().core().cancel_if_not_late(call, "timer dropped");
             let callback = self.reactor.shared.timers.waiting.borrow_mut().remove(&self.key);
             drop(callback);
         }

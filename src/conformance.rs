@@ -1,0 +1,285 @@
+//! Checks of users' own operations: whether they keep the rules of [`op`](crate::op).
+//!
+//! A [`Subject`] tells how to start an operation and how to make it ready. [`Conformance::check`]
+//! runs it through all [`Scenario`]s, each on a reactor of its own, and watches it from outside: by
+//! its callbacks, the steps of every call, and what is left in the reactor. The first [`Rule`] that
+//! it breaks comes back as a [`Violation`], which names the scenario.
+//!
+//! The scenarios are {complete, cancel} x {before open, waiting, completing, in the handler, after}
+//! x {ready at once, ready later} x {one, two, a thousand at a time}:
+//!
+//! | moment | complete | cancel |
+//! |---|---|---|
+//! | before open | refused; then opened, started anew, completes | refused; canceled as a whole without having been open |
+//! | waiting | its handle is dropped, then it completes | canceled as soon as it is started (ready at once), or before it is ready (ready later) |
+//! | completing: result scheduled, not dialed | its handle is dropped | canceled: too late |
+//! | in the handler of the callback | its handle is dropped | canceled: too late |
+//! | after | its handle is dropped | canceled: too late |
+//!
+//! In each it is checked that
+//!
+//! - a start before open or after close fails, and its callback is declined (O1),
+//! - every operation that was started has its callback called exactly once (O1), neither inside
+//!   start nor inside cancel (O2), with the result that is due (O4, O5): a real one if nobody
+//!   canceled or the cancel was late, Canceled if it was canceled before it was ready,
+//! - cancel says what it did, and its second time nothing (O3),
+//! - no call is abandoned (R5) or refused because its recipient is live (R2), and the tally
+//!   balances at every turn (R12),
+//! - once all are over, no registration (M4), no timer (M7) and no call (R12) is left, what the
+//!   callbacks captured is dropped (R7), and in the end nothing holds on to the queue (R11).
+//!
+//! A panic of the subject passes through. Nothing is waited for without end: an operation that
+//! makes no progress for as long as [`Conformance::patience`] never completes.
+//!
+//! # Examples
+//!
+//! ```
+//! use std::cell::Cell;
+//! use std::convert::Infallible;
+//! use std::error::Error;
+//!
+//! use switchboard::Callback;
+//! use switchboard::conformance::{Conformance, Ready, Started, Subject};
+//! use switchboard::op::{OpError, OpResult, Operation};
+//!
+//! /// A module: lets its users wait for a bell.
+//! #[derive(Default)]
+//! struct Bell {
+//!     open: Cell<bool>,
+//! }
+//!
+//! type Wait = Operation<(), u32, Infallible>;
+//!
+//! impl Bell {
+//!     fn wait(&self, done: Callback<OpResult<u32, Infallible>>) -> Result<Wait, &'static str> {
+//!         if !self.open.get() {
+//!             done.decline("the bell is not there");
+//!             return Err("the bell is not there");
+//!         }
+//!         Ok(Wait::new(done, (), |wait| drop(wait.complete(Err(OpError::Canceled)))))
+//!     }
+//! }
+//!
+//! fn ring(wait: &Wait) {
+//!     drop(wait.complete(Ok(3))); // Too late if it was canceled; no harm then.
+//! }
+//!
+//! impl Subject for Bell {
+//!     type Answer = u32;
+//!     type Error = Infallible;
+//!
+//!     fn open(&self) {
+//!         self.open.set(true);
+//!     }
+//!
+//!     fn close(&self) {
+//!         self.open.set(false);
+//!     }
+//!
+//!     fn start(
+//!         &self,
+//!         ready: Ready,
+//!         done: Callback<OpResult<u32, Infallible>>,
+//!     ) -> Result<Started, Box<dyn Error>> {
+//!         let wait = self.wait(done)?;
+//!         let started = Started::new(wait.handle());
+//!         if ready == Ready::AtOnce {
+//!             ring(&wait);
+//!         }
+//!         Ok(started.with_trigger(move || ring(&wait)))
+//!     }
+//! }
+//!
+//! let report = Conformance::new().check(|_| Bell::default())?;
+//! assert_eq!(report.scenarios, 60);
+//! # Ok::<(), Box<dyn Error>>(())
+//! ```
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::error::Error;
+use core::fmt;
+use core::time::Duration;
+
+use crate::callback::Callback;
+use crate::op::{AsyncOp, OpResult};
+use crate::reactor::Reactor;
+
+mod log;
+mod run;
+mod scenario;
+mod scene;
+mod violation;
+
+use run::Setting;
+pub use scenario::{Ending, Moment, Ready, Scenario};
+use scene::{AnySubject, Typed};
+pub use violation::{Rule, Violation};
+
+/// A module whose operations are to be checked, with all that starting one takes.
+///
+/// It makes its requests itself: how an operation ends when nobody cancels it is its own affair, as
+/// long as it is neither [`Canceled`](crate::op::OpError::Canceled) nor
+/// [`Dropped`](crate::op::OpError::Dropped).
+///
+/// Registrations, timers and callbacks that it keeps for itself, whatever operations run, it makes
+/// in `open` at the latest, and lets go when it is dropped.
+pub trait Subject: 'static {
+    /// What an operation answers.
+    type Answer: 'static;
+    /// How an operation fails.
+    type Error: 'static;
+
+    /// Whether operations can be started between [`open`](Self::open) and [`close`](Self::close)
+    /// only. If not, the scenarios before open are left out.
+    const GATED: bool = true;
+
+    /// Lets operations be started.
+    fn open(&self) {}
+
+    /// Lets no more operations be started. Comes once in the end; closing again is a no-op.
+    fn close(&self) {}
+
+    /// Cancels all operations that run; called only where they have no handles of their own.
+    ///
+    /// Closing does that, unless said otherwise.
+    fn cancel_all(&self) {
+        self.close();
+    }
+
+    /// Starts an operation that is `ready` at once, or later; its result is to arrive at `done`.
+    ///
+    /// # Errors
+    ///
+    /// Says why not; `done` is then declined. This is what is wanted where the module is not open.
+    fn start(
+        &self,
+        ready: Ready,
+        done: Callback<OpResult<Self::Answer, Self::Error>>,
+    ) -> Result<Started, Box<dyn Error>>;
+}
+
+/// An operation that a [`Subject`] has started.
+#[must_use = "the operation is to be checked"]
+pub struct Started {
+    op: Option<AsyncOp>,
+    trigger: Option<Trigger>,
+}
+
+type Trigger = Box<dyn FnOnce()>;
+
+impl Started {
+    /// One with a handle, by which it is canceled.
+    pub const fn new(op: AsyncOp) -> Self {
+        Self { op: Some(op), trigger: None }
+    }
+
+    /// One without a handle: it is canceled with all others ([`Subject::cancel_all`]).
+    pub const fn without_handle() -> Self {
+        Self { op: None, trigger: None }
+    }
+
+    /// Says how to make the operation ready. One that is ready [later](Ready::Later) needs it.
+    ///
+    /// Each trigger is pulled once: also after a cancel, as what cannot be canceled has to come to
+    /// an end, and even if the operation was ready at once.
+    pub fn with_trigger(self, trigger: impl FnOnce() + 'static) -> Self {
+        Self { trigger: Some(Box::new(trigger)), ..self }
+    }
+}
+
+impl fmt::Debug for Started {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Started").field("op", &self.op).finish_non_exhaustive()
+    }
+}
+
+/// Checks subjects in all scenarios.
+#[derive(Clone, Debug)]
+pub struct Conformance {
+    sizes: Vec<usize>,
+    patience: Duration,
+}
+
+impl Conformance {
+    /// Checks one, two and a thousand operations at a time, with a patience of 10 seconds.
+    pub fn new() -> Self {
+        Self { sizes: vec![1, 2, 1000], patience: Duration::from_secs(10) }
+    }
+
+    /// Sets how many operations run at a time: `sizes`, one after the other. Smaller ones are for
+    /// operations that take up much; a thousand sockets are more than some systems allow.
+    #[must_use]
+    pub fn sizes(self, sizes: impl IntoIterator<Item = usize>) -> Self {
+        Self { sizes: sizes.into_iter().collect(), ..self }
+    }
+
+    /// Sets how long to wait for any progress of a scenario before something is said to never come.
+    #[must_use]
+    pub const fn patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
+    }
+
+    /// Runs the subject that `make` makes through all scenarios, a new one each time.
+    ///
+    /// `make` makes it on the reactor given, not open yet. Neither may keep the reactor's handles
+    /// or its queue's beyond the life of the subject. The queue's observer is taken.
+    ///
+    /// # Errors
+    ///
+    /// The first rule broken, and in which scenario; those with fewer operations come first.
+    ///
+    /// # Panics
+    ///
+    /// Passes on a panic of the subject.
+    pub fn check<S: Subject>(&self, make: impl Fn(&Reactor) -> S) -> Result<Report, Violation> {
+        let mut report = Report::default();
+        for scenario in scenario::all(&self.sizes, S::GATED) {
+            let one = self.check_one(scenario, &make)?;
+            report.scenarios += one.scenarios;
+            report.operations += one.operations;
+        }
+        Ok(report)
+    }
+
+    /// Runs one scenario only: that of a [`Violation`] again, say.
+    ///
+    /// # Errors
+    ///
+    /// The first rule broken.
+    ///
+    /// # Panics
+    ///
+    /// Passes on a panic of the subject.
+    pub fn check_one<S: Subject>(
+        &self,
+        scenario: Scenario,
+        make: impl Fn(&Reactor) -> S,
+    ) -> Result<Report, Violation> {
+        let make = |reactor: &Reactor| {
+            let typed = Typed::new(make(reactor), reactor.queue().handle());
+            Rc::new(typed) as Rc<dyn AnySubject>
+        };
+        let setting = Setting { scenario, gated: S::GATED, patience: self.patience };
+        Ok(Report { scenarios: 1, operations: run::run(setting, &make)? })
+    }
+}
+
+impl Default for Conformance {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// What has been checked, and found right.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Scenarios run.
+    pub scenarios: usize,
+    /// Operations started in them; those refused are not counted.
+    pub operations: usize,
+}

@@ -1,0 +1,271 @@
+//! One scenario, from the making of the reactor to its end.
+
+use alloc::format;
+use alloc::rc::{Rc, Weak};
+use core::ops::Range;
+use core::time::Duration;
+use std::time::Instant;
+
+use crate::conformance::log::{Log, Stage};
+use crate::conformance::scene::{AnySubject, Scene};
+use crate::conformance::{Ending, Moment, Ready, Rule, Scenario, Violation};
+use crate::queue::Budget;
+use crate::reactor::Reactor;
+
+/// What is to be run, and how.
+#[derive(Clone, Copy)]
+pub(super) struct Setting {
+    pub(super) scenario: Scenario,
+    pub(super) gated: bool,
+    pub(super) patience: Duration,
+}
+
+/// Makes a subject on a reactor.
+type Make<'a> = dyn Fn(&Reactor) -> Rc<dyn AnySubject> + 'a;
+
+/// Runs a scenario; tells how many operations were started.
+pub(super) fn run(setting: Setting, make: &Make<'_>) -> Result<usize, Violation> {
+    let mut run = Run::new(setting, make)?;
+    let Scenario { ending, moment, .. } = setting.scenario;
+    if moment == Moment::BeforeOpen {
+        run.start_in_vain()?;
+    }
+    let started = match (moment, ending) {
+        (Moment::BeforeOpen, Ending::Cancel) => {
+            run.scene.cancel_all();
+            0
+        }
+        _ => run.operate()?,
+    };
+    run.end()?;
+    Ok(started)
+}
+
+/// A scenario in progress.
+struct Run {
+    setting: Setting,
+    // Fields drop in this order: the reactor first, as its end drops callbacks.
+    reactor: Reactor,
+    scene: Rc<Scene>,
+}
+
+/// What is left in the reactor.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+struct Left {
+    registrations: usize,
+    timers: usize,
+    unscheduled: u64,
+    /// Pending or live.
+    scheduled: u64,
+}
+
+impl Run {
+    fn new(setting: Setting, make: &Make<'_>) -> Result<Self, Violation> {
+        let broken = |seen| Violation { scenario: setting.scenario, rule: Rule::Subject, seen };
+        let mut reactor = Reactor::new().map_err(|error| broken(format!("no reactor: {error}")))?;
+        // The queue is dialed here, call by call.
+        reactor.set_budget(0);
+        let log = Rc::new(Log::default());
+        reactor.queue().set_observer(Rc::clone(&log));
+        let subject = make(&reactor);
+        let scene = Scene::new(setting.scenario, log, subject);
+        Ok(Self { setting, reactor, scene })
+    }
+
+    /// Starts what is to be refused.
+    fn start_in_vain(&mut self) -> Result<(), Violation> {
+        for _ in 0..self.setting.scenario.operations {
+            self.scene.start_in_vain();
+            self.look()?;
+        }
+        self.scene.log.forget_refused();
+        Ok(())
+    }
+
+    /// Opens, starts the operations, and does to them what the scenario asks for.
+    fn operate(&mut self) -> Result<usize, Violation> {
+        let Scenario { ending, moment, ready, .. } = self.setting.scenario;
+        self.scene.open();
+        self.turn(Duration::ZERO)?;
+        let own = self.left();
+        let numbers = self.start()?;
+        if moment == Moment::Waiting {
+            if ready == Ready::Later {
+                self.turn(Duration::ZERO)?;
+            }
+            self.act(numbers.clone())?;
+        }
+        let canceled = (moment, ending) == (Moment::Waiting, Ending::Cancel);
+        if ready == Ready::Later && !canceled {
+            // The later half first, to see that the others do not complete with them.
+            let later = numbers.start + numbers.len() / 2..numbers.end;
+            self.trigger(later.clone())?;
+            self.wait_for(later)?;
+            self.trigger(numbers.clone())?;
+        }
+        self.wait_for(numbers.clone())?;
+        if moment == Moment::After {
+            self.act(numbers.clone())?;
+        }
+        self.trigger(numbers.clone())?;
+        for number in numbers.clone() {
+            self.scene.forget(number);
+        }
+        self.settle(own)?;
+        Ok(numbers.len())
+    }
+
+    fn start(&mut self) -> Result<Range<usize>, Violation> {
+        for _ in 0..self.setting.scenario.operations {
+            self.scene.start();
+            self.fail_if_broken()?;
+        }
+        self.look()?;
+        Ok(0..self.scene.log.len())
+    }
+
+    /// Closes, lets the module go, then the reactor, and looks for what is left.
+    fn end(mut self) -> Result<(), Violation> {
+        self.scene.close();
+        if self.setting.gated {
+            self.scene.start_in_vain();
+            self.look()?;
+        }
+        self.scene.let_go();
+        self.settle(Left::default())?;
+        self.scene.log.check_drops();
+        self.fail_if_broken()?;
+        let Self { setting, reactor, scene } = self;
+        drop(reactor);
+        let log = Rc::clone(&scene.log);
+        drop(scene);
+        // The queue holds its observer: it is gone with the last that refers to the queue.
+        let observer: Weak<Log> = Rc::downgrade(&log);
+        std::eprintln!("COUNT {}", observer.strong_count());
+        if observer.strong_count() > 1 {
+            log.find(Rule::R11, || "something holds on to the queue, or to the reactor".into());
+        }
+        fail_if_broken(setting.scenario, &log)
+    }
+
+    fn act(&mut self, numbers: Range<usize>) -> Result<(), Violation> {
+        numbers.for_each(|number| self.scene.act(number));
+        self.look()
+    }
+
+    fn trigger(&mut self, numbers: Range<usize>) -> Result<(), Violation> {
+        numbers.for_each(|number| self.scene.trigger(number));
+        self.look()
+    }
+
+    /// Turns until the callbacks of these have come.
+    fn wait_for(&mut self, numbers: Range<usize>) -> Result<(), Violation> {
+        let arrived = self.turn_until(
+            |run| run.scene.log.arrived(),
+            |run| run.scene.log.have_arrived(numbers.clone()),
+        )?;
+        if !arrived {
+            self.scene.log.find_missing(numbers);
+        }
+        self.fail_if_broken()
+    }
+
+    /// Turns until no more is left than what the module had before.
+    fn settle(&mut self, own: Left) -> Result<(), Violation> {
+        if self.turn_until(Self::left, |run| run.left().is_within(own))? {
+            return Ok(());
+        }
+        let left = self.left();
+        let log = &self.scene.log;
+        if left.registrations > own.registrations {
+            log.find(Rule::M4, || format!("{} registrations left", left.registrations));
+        }
+        if left.timers > own.timers {
+            log.find(Rule::M7, || format!("{} timers left", left.timers));
+        }
+        log.find(Rule::R12, || format!("calls left: {}", self.reactor.queue().tally()));
+        self.fail_if_broken()
+    }
+
+    fn left(&self) -> Left {
+        let reactor = self.reactor.handle();
+        let tally = reactor.queue().tally();
+        Left {
+            registrations: reactor.registrations(),
+            timers: reactor.timers(),
+            unscheduled: tally.unscheduled,
+            scheduled: tally.pending + tally.live,
+        }
+    }
+
+    /// Turns until `is_over`; false if there is no change to `progress` for too long before that.
+    fn turn_until<P: PartialEq>(
+        &mut self,
+        progress: impl Fn(&Self) -> P,
+        is_over: impl Fn(&Self) -> bool,
+    ) -> Result<bool, Violation> {
+        let mut last = progress(self);
+        let mut deadline = Instant::now() + self.setting.patience;
+        while !is_over(self) {
+            let patience = deadline.saturating_duration_since(Instant::now());
+            if patience.is_zero() {
+                return Ok(false);
+            }
+            self.turn(patience)?;
+            let now = progress(self);
+            if now != last {
+                last = now;
+                deadline = Instant::now() + self.setting.patience;
+            }
+        }
+        Ok(true)
+    }
+
+    /// Polls, and dials what is pending then, call by call.
+    fn turn(&mut self, timeout: Duration) -> Result<(), Violation> {
+        if let Err(error) = self.reactor.turn(Some(timeout)) {
+            self.scene.log.find(Rule::Subject, || format!("the poll failed: {error}"));
+        }
+        self.look()?;
+        for _ in 0..self.reactor.queue().tally().pending {
+            let _ = self.reactor.queue().dial(Budget::calls(1));
+            self.look()?;
+        }
+        let tally = self.reactor.queue().tally();
+        if !tally.balances() {
+            self.scene.log.find(Rule::R12, || format!("the tally does not balance: {tally}"));
+        }
+        self.fail_if_broken()
+    }
+
+    /// Looks for operations that have a result scheduled now, and for findings.
+    fn look(&mut self) -> Result<(), Violation> {
+        while let Some(number) = self.scene.log.next_completing() {
+            let completing = self.scene.log.stage(number) == Stage::Scheduled;
+            if completing && self.setting.scenario.moment == Moment::Completing {
+                self.scene.act(number);
+            }
+        }
+        self.fail_if_broken()
+    }
+
+    fn fail_if_broken(&self) -> Result<(), Violation> {
+        fail_if_broken(self.setting.scenario, &self.scene.log)
+    }
+}
+
+fn fail_if_broken(scenario: Scenario, log: &Log) -> Result<(), Violation> {
+    match log.finding() {
+        Some((rule, seen)) => Err(Violation { scenario, rule, seen }),
+        None => Ok(()),
+    }
+}
+
+impl Left {
+    fn is_within(self, own: Self) -> bool {
+        self.registrations <= own.registrations
+            && self.timers <= own.timers
+            && self.unscheduled <= own.unscheduled
+            && self.scheduled == 0
+    }
+}

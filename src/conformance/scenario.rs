@@ -1,0 +1,104 @@
+//! The scenarios: their coordinates, and all combinations of them.
+
+use core::fmt;
+
+/// One way to run operations: when what happens to how many of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Scenario {
+    /// What happens to the operations.
+    pub ending: Ending,
+    /// When it happens.
+    pub moment: Moment,
+    /// When they are ready.
+    pub ready: Ready,
+    /// How many are started at a time.
+    pub operations: usize,
+}
+
+/// What happens to an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ending {
+    /// It completes by itself. At the moment of the scenario its handle is dropped, which changes
+    /// nothing (rule O5).
+    Complete,
+    /// It is canceled, at the moment of the scenario.
+    Cancel,
+}
+
+/// How far an operation is when something happens to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Moment {
+    /// Not started: its module is not open yet.
+    BeforeOpen,
+    /// Started. If it is ready [later](Ready::Later) it is not ready yet, else no call has been
+    /// dialed since the start.
+    Waiting,
+    /// The call that tells its result is scheduled, not dialed yet.
+    Completing,
+    /// That call is live: this happens in its handler.
+    InHandler,
+    /// All operations of the scenario are over.
+    After,
+}
+
+/// When an operation is ready to complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Ready {
+    /// When it is started.
+    AtOnce,
+    /// When its trigger is pulled, and not before.
+    Later,
+}
+
+/// All scenarios, those with the first of `sizes` first.
+pub(super) fn all(sizes: &[usize], gated: bool) -> impl Iterator<Item = Scenario> {
+    use Moment::{After, BeforeOpen, Completing, InHandler, Waiting};
+
+    let moments = [BeforeOpen, Waiting, Completing, InHandler, After];
+    sizes.iter().flat_map(move |&operations| {
+        let moments = moments.into_iter().filter(move |&moment| gated || moment != BeforeOpen);
+        moments.flat_map(move |moment| {
+            [Ending::Complete, Ending::Cancel].into_iter().flat_map(move |ending| {
+                let readies = [Ready::AtOnce, Ready::Later].into_iter();
+                readies.map(move |ready| Scenario { ending, moment, ready, operations })
+            })
+        })
+    })
+}
+
+impl fmt::Display for Scenario {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { ending, moment, ready, operations } = self;
+        write!(f, "{ending} {moment}, ready {ready}, {operations} at a time")
+    }
+}
+
+impl fmt::Display for Ending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Complete => "complete",
+            Self::Cancel => "cancel",
+        })
+    }
+}
+
+impl fmt::Display for Moment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::BeforeOpen => "before open",
+            Self::Waiting => "while waiting",
+            Self::Completing => "while completing",
+            Self::InHandler => "in the handler",
+            Self::After => "after",
+        })
+    }
+}
+
+impl fmt::Display for Ready {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AtOnce => "at once",
+            Self::Later => "later",
+        })
+    }
+}

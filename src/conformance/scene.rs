@@ -1,0 +1,197 @@
+//! A subject with its operations, and what can be done to them.
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::rc::{Rc, Weak};
+use core::cell::{Cell, RefCell};
+use core::error::Error;
+
+use crate::conformance::log::{Captured, Log, Outcome, Stage};
+use crate::conformance::{Ending, Moment, Ready, Rule, Scenario, Started, Subject};
+use crate::op::{AsyncOp, OpState};
+use crate::queue::{Cancellation, QueueHandle};
+
+/// A [`Subject`] whose types are of no interest.
+pub(super) trait AnySubject {
+    fn open(&self);
+    fn close(&self);
+    fn cancel_all(&self);
+    fn start(&self, ready: Ready, watch: Watch) -> Result<Started, Box<dyn Error>>;
+}
+
+/// A subject, with its queue.
+pub(super) struct Typed<S> {
+    subject: S,
+    queue: QueueHandle,
+}
+
+impl<S: Subject> Typed<S> {
+    pub(super) const fn new(subject: S, queue: QueueHandle) -> Self {
+        Self { subject, queue }
+    }
+}
+
+impl<S: Subject> AnySubject for Typed<S> {
+    fn open(&self) {
+        self.subject.open();
+    }
+
+    fn close(&self) {
+        self.subject.close();
+    }
+
+    fn cancel_all(&self) {
+        self.subject.cancel_all();
+    }
+
+    fn start(&self, ready: Ready, watch: Watch) -> Result<Started, Box<dyn Error>> {
+        let (scene, number) = (Weak::clone(&watch.scene), watch.number);
+        let done = self.queue.callback(move |_, result| watch.arrive(Outcome::of(&result)));
+        if let Some(scene) = scene.upgrade() {
+            scene.log.name(number, done.id());
+        }
+        self.subject.start(ready, done)
+    }
+}
+
+/// What the callback of an operation captures.
+pub(super) struct Watch {
+    scene: Weak<Scene>,
+    number: usize,
+    _captured: Captured,
+}
+
+impl Watch {
+    /// The handler.
+    fn arrive(&self, outcome: Outcome) {
+        if let Some(scene) = self.scene.upgrade() {
+            scene.log.arrive(self.number, outcome);
+            if scene.scenario.moment == Moment::InHandler {
+                scene.act(self.number);
+            }
+        }
+    }
+}
+
+pub(super) struct Scene {
+    pub(super) log: Rc<Log>,
+    scenario: Scenario,
+    subject: RefCell<Option<Rc<dyn AnySubject>>>,
+    canceled_all: Cell<bool>,
+}
+
+impl Scene {
+    pub(super) fn new(scenario: Scenario, log: Rc<Log>, subject: Rc<dyn AnySubject>) -> Rc<Self> {
+        let subject = RefCell::new(Some(subject));
+        Rc::new(Self { log, scenario, subject, canceled_all: Cell::new(false) })
+    }
+
+    pub(super) fn open(&self) {
+        self.with_subject("open", |subject| subject.open());
+    }
+
+    pub(super) fn close(&self) {
+        self.with_subject("close", |subject| subject.close());
+    }
+
+    /// Drops the subject.
+    pub(super) fn let_go(&self) {
+        let subject = self.subject.take();
+        drop(subject);
+    }
+
+    /// Starts an operation, which is to succeed.
+    pub(super) fn start(self: &Rc<Self>) {
+        match self.try_start() {
+            (number, Ok(Started { trigger: None, .. })) if self.scenario.ready == Ready::Later => {
+                self.log.started(number, None, None);
+                self.log.find(Rule::Subject, || "ready later, but without a trigger".into());
+            }
+            (number, Ok(Started { op, trigger })) => self.log.started(number, op, trigger),
+            (_, Err(error)) => {
+                self.log.find(Rule::Subject, || format!("a start failed while open: {error}"));
+            }
+        }
+    }
+
+    /// Starts an operation, which is to fail, as the module is not open.
+    pub(super) fn start_in_vain(self: &Rc<Self>) {
+        match self.try_start() {
+            (_, Ok(_)) => {
+                self.log.find(Rule::Subject, || "a start succeeded while not open".into());
+            }
+            (number, Err(_)) => self.log.refused(number),
+        }
+    }
+
+    fn try_start(self: &Rc<Self>) -> (usize, Result<Started, Box<dyn Error>>) {
+        let ready = self.scenario.ready;
+        let (number, _captured) = self.log.add(ready == Ready::AtOnce);
+        let watch = Watch { scene: Rc::downgrade(self), number, _captured };
+        (number, self.with_subject("start", |subject| subject.start(ready, watch)))
+    }
+
+    /// Pulls the trigger of an operation.
+    pub(super) fn trigger(&self, number: usize) {
+        if let Some(trigger) = self.log.take_trigger(number) {
+            trigger();
+        }
+    }
+
+    /// Does to an operation what the scenario asks for.
+    pub(super) fn act(&self, number: usize) {
+        match (self.scenario.ending, self.log.op(number)) {
+            (Ending::Complete, _) => drop(self.log.take_op(number)),
+            (Ending::Cancel, Some(op)) => self.cancel(number, &op),
+            (Ending::Cancel, None) => self.cancel_all(),
+        }
+    }
+
+    fn cancel(&self, number: usize, op: &AsyncOp) {
+        let due = self.log.cancel(number);
+        let said = self.log.inside("cancel", || op.cancel());
+        if due.is_some_and(|due| due != said) {
+            self.log.find(Rule::O3, || {
+                format!("cancel of operation {number} says {said:?} where {due:?} is due")
+            });
+        }
+        if due.is_none() && said == Cancellation::Late {
+            self.log.late(number);
+        }
+        if self.log.inside("cancel", || op.cancel()) == Cancellation::Canceled {
+            self.log.find(Rule::O3, || format!("operation {number} was canceled twice"));
+        }
+    }
+
+    /// Cancels all that run, once.
+    pub(super) fn cancel_all(&self) {
+        if self.canceled_all.replace(true) {
+            return;
+        }
+        for number in 0..self.log.len() {
+            let _ = self.log.cancel(number);
+        }
+        self.with_subject("cancel_all", |subject| subject.cancel_all());
+        self.with_subject("cancel_all", |subject| subject.cancel_all());
+    }
+
+    /// Drops the handle of an operation that is over.
+    pub(super) fn forget(&self, number: usize) {
+        let state = self.log.take_op(number).map(|op| op.state());
+        if let (Some(OpState::Running | OpState::Canceling), Stage::Arrived) =
+            (state, self.log.stage(number))
+        {
+            self.log.find(Rule::O3, || format!("operation {number} is over, and still {state:?}"));
+        }
+    }
+
+    fn with_subject<R>(
+        &self,
+        name: &'static str,
+        function: impl FnOnce(&dyn AnySubject) -> R,
+    ) -> R {
+        let subject = self.subject.borrow().clone();
+        let subject = subject.unwrap_or_else(|| unreachable!("nothing is done after `let_go`"));
+        self.log.inside(name, || function(&*subject))
+    }
+}

@@ -1,0 +1,61 @@
+//! What a subject can do wrong.
+
+use alloc::string::String;
+use core::fmt;
+
+use crate::conformance::Scenario;
+
+/// A rule that a subject broke, in which scenario, and what was seen.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("rule {rule} broken, scenario \"{scenario}\": {seen}")]
+#[non_exhaustive]
+pub struct Violation {
+    /// Where it was seen. [`Conformance::check_one`](super::Conformance::check_one) runs it again.
+    pub scenario: Scenario,
+    /// What was broken.
+    pub rule: Rule,
+    /// What was seen.
+    pub seen: String,
+}
+
+/// The rules that are checked. Prints as its name.
+///
+/// See the crate docs for the rules R, [`op`](crate::op) for the rules O and
+/// [`reactor`](crate::reactor) for the rules M.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Rule {
+    /// Exactly one callback for an operation that was started, none for one that was not.
+    O1,
+    /// No callback inside start or cancel.
+    O2,
+    /// Cancel cancels once, and is too late once the result is scheduled.
+    O3,
+    /// A result that is fixed arrives; an operation canceled before that says Canceled.
+    O4,
+    /// Dropping a handle does not cancel.
+    O5,
+    /// No call to a recipient that is live.
+    R2,
+    /// Callbacks are answered or declined.
+    R5,
+    /// What a call captured goes when it ends.
+    R7,
+    /// Nothing holds on to the queue once module and reactor are gone.
+    R11,
+    /// The tally balances, and in the end no call is left.
+    R12,
+    /// No registration is left.
+    M4,
+    /// No timer is left.
+    M7,
+    /// What [`Subject`](super::Subject) asks for: to start operations while it is open, and only
+    /// then; operations that are ready when they should be; triggers.
+    Subject,
+}
+
+impl fmt::Display for Rule {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
