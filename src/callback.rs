@@ -82,6 +82,11 @@ impl<A: 'static> Callback<A> {
         self.queue.core().id(CallId::callback_key(self.key))
     }
 
+    /// The queue that will dial the call.
+    pub const fn queue(&self) -> &QueueHandle {
+        &self.queue
+    }
+
     /// Schedules the call, to be dialed with `value`.
     ///
     /// If the call was canceled, `value` is dropped, and that is no error.

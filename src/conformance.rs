@@ -26,7 +26,7 @@
 //! - no call is abandoned (R5) or refused because its recipient is live (R2), and the tally
 //!   balances at every turn (R12),
 //! - once all are over, no registration (M4), no timer (M7) and no call (R12) is left, what the
-//!   callbacks captured is dropped (R7), and in the end nothing holds on to the queue (R11).
+//!   callbacks captured is dropped (R7), and in the end nothing holds on to the reactor (R11).
 //!
 //! A panic of the subject passes through. Nothing is waited for without end: an operation that
 //! makes no progress for as long as [`Conformance::patience`] never completes.
@@ -108,6 +108,7 @@ use crate::op::{AsyncOp, OpResult};
 use crate::reactor::Reactor;
 
 mod log;
+mod record;
 mod run;
 mod scenario;
 mod scene;
@@ -225,12 +226,12 @@ impl Conformance {
 
     /// Runs the subject that `make` makes through all scenarios, a new one each time.
     ///
-    /// `make` makes it on the reactor given, not open yet. Neither may keep the reactor's handles
-    /// or its queue's beyond the life of the subject. The queue's observer is taken.
+    /// `make` makes it on the reactor given, not open yet. Nothing may keep the reactor's handles
+    /// beyond the life of the subject. The queue's observer is taken: the kit needs it.
     ///
     /// # Errors
     ///
-    /// The first rule broken, and in which scenario; those with fewer operations come first.
+    /// The first rule broken, and in which scenario. The simplest come first.
     ///
     /// # Panics
     ///

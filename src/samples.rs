@@ -23,7 +23,7 @@ use core::error::Error;
 use core::fmt;
 
 use crate::callback::Callback;
-use crate::op::{AsyncOp, OpResult};
+use crate::op::{AsyncOp, OpResult, OpState};
 
 mod hl;
 mod hl_cancel_all;
@@ -164,8 +164,13 @@ impl Gate {
 struct Lower(RefCell<Option<AsyncOp>>);
 
 impl Lower {
-    fn set(&self, op: AsyncOp) {
+    /// Keeps the handle of a lower operation that was just started for an operation in `state`. If
+    /// a cancel came meanwhile, from code that the layer below called, it is passed on.
+    fn set(&self, op: AsyncOp, state: OpState) {
         self.0.replace(Some(op));
+        if state == OpState::Canceling {
+            self.cancel();
+        }
     }
 
     /// Cancels it. Its result is still to come.

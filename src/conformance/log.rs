@@ -14,9 +14,10 @@ use core::ops::Range;
 use std::collections::HashMap;
 
 use crate::call::{CallId, Refusal};
+use crate::conformance::record::{Captured, Due, Outcome, Record, Stage};
 use crate::conformance::{Rule, Trigger};
 use crate::observe::{Observer, Step};
-use crate::op::{AsyncOp, OpError, OpResult};
+use crate::op::AsyncOp;
 use crate::queue::Cancellation;
 
 /// The operations of a scenario, by their number, and the first finding.
@@ -29,8 +30,6 @@ pub(super) struct Log {
     completing: RefCell<VecDeque<usize>>,
     /// Callbacks created.
     made: Cell<usize>,
-    /// Callbacks that have come.
-    arrived: Cell<usize>,
     /// Callbacks whose captures were dropped.
     drops: Rc<Cell<usize>>,
     /// The function of the subject that runs, if no callback may run inside.
@@ -40,75 +39,14 @@ pub(super) struct Log {
 
 pub(super) type Finding = (Rule, String);
 
-/// One operation.
-struct Record {
-    stage: Stage,
-    due: Due,
-    ready: bool,
-    canceled: bool,
-    op: Option<AsyncOp>,
-    trigger: Option<Trigger>,
-}
-
-/// How far the callback of an operation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
-    /// With a start function that has not returned.
-    Starting,
-    /// With an operation that runs.
-    Running,
-    Scheduled,
-    Arrived,
-    /// Ended without a call.
-    Ended,
-}
-
-/// Which result is to come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Due {
-    /// Any but Canceled.
-    Real,
-    Canceled,
-    Either,
-}
-
-/// Which result came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
-    Real,
-    Canceled,
-    Dropped,
-}
-
-impl Outcome {
-    pub(super) const fn of<A, E>(result: &OpResult<A, E>) -> Self {
-        match result {
-            Err(OpError::Canceled) => Self::Canceled,
-            Err(OpError::Dropped) => Self::Dropped,
-            _ => Self::Real,
-        }
-    }
-}
-
-/// What a callback captures: its drop is counted.
-pub(super) struct Captured(Rc<Cell<usize>>);
-
-impl Drop for Captured {
-    fn drop(&mut self) {
-        self.0.set(self.0.get() + 1);
-    }
-}
-
 /// Events.
 impl Log {
     /// An operation is about to be started.
     pub(super) fn add(&self, ready: bool) -> (usize, Captured) {
-        let (stage, due) = (Stage::Starting, Due::Real);
-        let record = Record { stage, due, ready, canceled: false, op: None, trigger: None };
         self.made.set(self.made.get() + 1);
         let mut operations = self.operations.borrow_mut();
-        operations.push(record);
-        (operations.len() - 1, Captured(Rc::clone(&self.drops)))
+        operations.push(Record::new(ready));
+        (operations.len() - 1, Captured::new(&self.drops))
     }
 
     /// The callback of an operation has been created.
@@ -148,22 +86,9 @@ impl Log {
         self.completing.take();
     }
 
-    /// An operation is canceled, in a moment. Tells what to expect of that.
+    /// An operation is canceled, in a moment. Tells what that has to say, if it is certain.
     pub(super) fn cancel(&self, number: usize) -> Option<Cancellation> {
-        self.with(number, |record| {
-            record.canceled = true;
-            match record.stage {
-                Stage::Starting | Stage::Running if record.ready => {
-                    record.due = Due::Either;
-                    None
-                }
-                Stage::Starting | Stage::Running => {
-                    record.due = Due::Canceled;
-                    Some(Cancellation::Canceled)
-                }
-                Stage::Scheduled | Stage::Arrived | Stage::Ended => Some(Cancellation::Late),
-            }
-        })
+        self.with(number, Record::cancel)
     }
 
     /// A cancel was too late, says the subject.
@@ -173,27 +98,12 @@ impl Log {
 
     /// The callback of an operation is live, with a result.
     pub(super) fn arrive(&self, number: usize, outcome: Outcome) {
-        self.arrived.set(self.arrived.get() + 1);
         if let Some(inside) = self.inside.get() {
             self.find(Rule::O2, || format!("the callback of operation {number} ran in {inside}"));
         }
-        let (due, ready, canceled) = self.with(number, |record| {
-            record.stage = Stage::Arrived;
-            (record.due, record.ready, record.canceled)
-        });
-        let (rule, seen) = match (outcome, due) {
-            (Outcome::Dropped, _) => (Rule::O1, "was dropped by its module"),
-            (Outcome::Canceled, Due::Real) if canceled => {
-                (Rule::O4, "came out Canceled by a cancel that was too late")
-            }
-            (Outcome::Canceled, Due::Real) => (Rule::O5, "came out Canceled by nobody"),
-            (Outcome::Real, Due::Canceled) => {
-                (Rule::O4, "was canceled before it was ready, and came out otherwise")
-            }
-            (Outcome::Real, _) if !ready => (Rule::Subject, "completed before it was ready"),
-            _ => return,
-        };
-        self.find(rule, || format!("operation {number} {seen}"));
+        if let Some((rule, seen)) = self.with(number, |record| record.arrive(outcome)) {
+            self.find(rule, || format!("operation {number} {seen}"));
+        }
     }
 
     /// Runs a function of the subject, in which no callback may run.
@@ -207,29 +117,30 @@ impl Log {
 
 impl Observer for Log {
     fn observe(&self, call: CallId, step: &Step) {
-        let number = self.numbers.borrow().get(&call).copied();
-        match (step, number) {
-            (Step::Scheduled { .. }, Some(number)) => {
-                self.with(number, |record| record.stage = Stage::Scheduled);
-                self.completing.borrow_mut().push_back(number);
+        match step {
+            Step::Scheduled { .. } => {
+                if let Some(number) = self.number(call) {
+                    self.with(number, |record| record.stage = Stage::Scheduled);
+                    self.completing.borrow_mut().push_back(number);
+                }
             }
-            (Step::Canceled { reason }, Some(number)) => {
-                let stage = self.with(number, |record| replace(&mut record.stage, Stage::Ended));
-                if stage != Stage::Starting {
+            Step::Canceled { reason } => {
+                if let Some((number, Stage::Running | Stage::Scheduled)) = self.end(call) {
                     self.find(Rule::O1, || lost(number, reason));
                 }
             }
-            (Step::Abandoned { .. }, Some(number)) => {
-                let stage = self.with(number, |record| replace(&mut record.stage, Stage::Ended));
-                self.find(Rule::R5, || match stage {
-                    Stage::Starting => "a start dropped its callback".into(),
-                    _ => format!("the callback of operation {number} was dropped"),
-                });
-            }
-            (Step::Abandoned { .. } | Step::Refused { refusal: Refusal::Live { .. }, .. }, _) => {
-                let abandoned = matches!(step, Step::Abandoned { .. });
-                let rule = if abandoned { Rule::R5 } else { Rule::R2 };
-                self.find(rule, || format!("call {call} {step}"));
+            Step::Abandoned { .. } => match self.end(call) {
+                Some((_, Stage::Starting)) => {
+                    self.find(Rule::R5, || "a start dropped its callback".into());
+                }
+                Some((number, _)) => {
+                    let seen = || format!("the callback of operation {number} was dropped");
+                    self.find(Rule::R5, seen);
+                }
+                None => self.find(Rule::R5, || format!("call {call} {step}")),
+            },
+            Step::Refused { refusal: Refusal::Live { .. }, .. } => {
+                self.find(Rule::R2, || format!("call {call} {step}"));
             }
             _ => {}
         }
@@ -270,32 +181,26 @@ impl Log {
         self.completing.borrow_mut().pop_front()
     }
 
-    /// How many callbacks have come.
-    pub(super) const fn arrived(&self) -> usize {
-        self.arrived.get()
-    }
-
-    /// Whether the callbacks of all these have come.
-    pub(super) fn have_arrived(&self, numbers: Range<usize>) -> bool {
+    /// How many of these callbacks have not come.
+    pub(super) fn missing(&self, numbers: Range<usize>) -> usize {
         let operations = self.operations.borrow();
-        operations[numbers].iter().all(|record| record.stage == Stage::Arrived)
+        operations[numbers].iter().filter(|record| record.stage != Stage::Arrived).count()
     }
 
     /// Finds out why some of these never completed.
     pub(super) fn find_missing(&self, numbers: Range<usize>) {
-        let (missing, first) = {
-            let operations = self.operations.borrow();
-            let is_missing = |&number: &usize| operations[number].stage != Stage::Arrived;
-            (numbers.clone().filter(is_missing).count(), numbers.clone().find(is_missing))
+        let (missing, of) = (self.missing(numbers.clone()), numbers.len());
+        let Some(first) = numbers.into_iter().find(|&number| self.stage(number) != Stage::Arrived)
+        else {
+            return;
         };
-        let Some(first) = first else { return };
-        let canceled = self.with(first, |record| record.due == Due::Canceled);
-        let rule = if canceled { Rule::O3 } else { Rule::O1 };
-        let how = if canceled { ", though canceled" } else { "" };
-        let of = numbers.len();
+        let (rule, how) = match self.with(first, |record| record.due) {
+            Due::Canceled => (Rule::O3, ", though canceled"),
+            Due::Real | Due::Either => (Rule::O1, ""),
+        };
         self.find(rule, || {
             format!(
-                "{missing} of {of} operations never completed{how}, number {first} to begin with"
+                "{missing} of {of} operations never completed{how}; operation {first} is the first"
             )
         });
     }
@@ -316,6 +221,17 @@ impl Log {
 
     pub(super) fn finding(&self) -> Option<Finding> {
         self.finding.borrow().clone()
+    }
+
+    /// The operation whose callback this is.
+    fn number(&self, call: CallId) -> Option<usize> {
+        self.numbers.borrow().get(&call).copied()
+    }
+
+    /// Notes that the callback of an operation ends without a call; tells how far it was.
+    fn end(&self, call: CallId) -> Option<(usize, Stage)> {
+        let number = self.number(call)?;
+        Some((number, self.with(number, |record| replace(&mut record.stage, Stage::Ended))))
     }
 
     fn with<R>(&self, number: usize, function: impl FnOnce(&mut Record) -> R) -> R {

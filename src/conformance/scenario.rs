@@ -50,11 +50,12 @@ pub enum Ready {
     Later,
 }
 
-/// All scenarios, those with the first of `sizes` first.
+/// All scenarios, the simple ones first: those with the first of `sizes`, and those before open
+/// last of these.
 pub(super) fn all(sizes: &[usize], gated: bool) -> impl Iterator<Item = Scenario> {
     use Moment::{After, BeforeOpen, Completing, InHandler, Waiting};
 
-    let moments = [BeforeOpen, Waiting, Completing, InHandler, After];
+    let moments = [Waiting, Completing, InHandler, After, BeforeOpen];
     sizes.iter().flat_map(move |&operations| {
         let moments = moments.into_iter().filter(move |&moment| gated || moment != BeforeOpen);
         moments.flat_map(move |moment| {

@@ -3,10 +3,13 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::rc::{Rc, Weak};
+use alloc::string::String;
 use core::cell::{Cell, RefCell};
 use core::error::Error;
+use core::iter;
 
-use crate::conformance::log::{Captured, Log, Outcome, Stage};
+use crate::conformance::log::Log;
+use crate::conformance::record::{Captured, Outcome, Stage};
 use crate::conformance::{Ending, Moment, Ready, Rule, Scenario, Started, Subject};
 use crate::op::{AsyncOp, OpState};
 use crate::queue::{Cancellation, QueueHandle};
@@ -73,6 +76,13 @@ impl Watch {
     }
 }
 
+/// An error and its causes, each after a colon.
+fn causes(error: &(dyn Error + 'static)) -> String {
+    let causes = iter::successors(Some(error), |error| (*error).source());
+    causes.map(|cause| format!(": {cause}")).collect()
+}
+
+/// A subject and its operations, in a scenario.
 pub(super) struct Scene {
     pub(super) log: Rc<Log>,
     scenario: Scenario,
@@ -109,7 +119,9 @@ impl Scene {
             }
             (number, Ok(Started { op, trigger })) => self.log.started(number, op, trigger),
             (_, Err(error)) => {
-                self.log.find(Rule::Subject, || format!("a start failed while open: {error}"));
+                self.log.find(Rule::Subject, || {
+                    format!("a start failed while open{}", causes(&*error))
+                });
             }
         }
     }
@@ -141,7 +153,7 @@ impl Scene {
     /// Does to an operation what the scenario asks for.
     pub(super) fn act(&self, number: usize) {
         match (self.scenario.ending, self.log.op(number)) {
-            (Ending::Complete, _) => drop(self.log.take_op(number)),
+            (Ending::Complete, _) => self.drop_handle(number),
             (Ending::Cancel, Some(op)) => self.cancel(number, &op),
             (Ending::Cancel, None) => self.cancel_all(),
         }
@@ -150,13 +162,12 @@ impl Scene {
     fn cancel(&self, number: usize, op: &AsyncOp) {
         let due = self.log.cancel(number);
         let said = self.log.inside("cancel", || op.cancel());
-        if due.is_some_and(|due| due != said) {
-            self.log.find(Rule::O3, || {
+        match due {
+            Some(due) if due != said => self.log.find(Rule::O3, || {
                 format!("cancel of operation {number} says {said:?} where {due:?} is due")
-            });
-        }
-        if due.is_none() && said == Cancellation::Late {
-            self.log.late(number);
+            }),
+            None if said == Cancellation::Late => self.log.late(number),
+            _ => {}
         }
         if self.log.inside("cancel", || op.cancel()) == Cancellation::Canceled {
             self.log.find(Rule::O3, || format!("operation {number} was canceled twice"));
@@ -175,13 +186,14 @@ impl Scene {
         self.with_subject("cancel_all", |subject| subject.cancel_all());
     }
 
-    /// Drops the handle of an operation that is over.
-    pub(super) fn forget(&self, number: usize) {
-        let state = self.log.take_op(number).map(|op| op.state());
-        if let (Some(OpState::Running | OpState::Canceling), Stage::Arrived) =
-            (state, self.log.stage(number))
-        {
-            self.log.find(Rule::O3, || format!("operation {number} is over, and still {state:?}"));
+    /// Drops the handle of an operation.
+    pub(super) fn drop_handle(&self, number: usize) {
+        let Some(op) = self.log.take_op(number) else { return };
+        let (stage, state) = (self.log.stage(number), op.state());
+        if stage != Stage::Running && state != OpState::Completed {
+            self.log.find(Rule::O3, || {
+                format!("the result of operation {number} is scheduled, and it is still {state:?}")
+            });
         }
     }
 

@@ -41,7 +41,7 @@ pub enum Rule {
     R5,
     /// What a call captured goes when it ends.
     R7,
-    /// Nothing holds on to the queue once module and reactor are gone.
+    /// Nothing holds on to the reactor and its queue once their owner has dropped them.
     R11,
     /// The tally balances, and in the end no call is left.
     R12,

@@ -12,6 +12,7 @@ use std::time::Instant;
 
 use crate::call::CallId;
 use crate::callback::Callback;
+use crate::queue::QueueHandle;
 use crate::reactor::ReactorHandle;
 
 /// Delays longer than this, about a hundred years, count as this.
@@ -26,8 +27,8 @@ type Key = (Instant, u64);
 pub struct Timer {
     reactor: ReactorHandle,
     key: Key,
-    /// `None` once the timer is detached.
-    call: Option<CallId>,
+    /// The callback's queue and id; `None` once the timer is detached.
+    call: Option<(QueueHandle, CallId)>,
 }
 
 impl Timer {
@@ -44,8 +45,8 @@ impl Timer {
 
 impl Drop for Timer {
     fn drop(&mut self) {
-        if let Some(call) = self.call.take() {
-            self.reactor.queue().core().cancel_if_not_late(call, "timer dropped");
+        if let Some((queue, call)) = self.call.take() {
+            queue.core().cancel_if_not_late(call, "timer dropped");
             let callback = self.reactor.shared.timers.waiting.borrow_mut().remove(&self.key);
             drop(callback);
         }
@@ -91,7 +92,7 @@ impl Timers {
         callback: Callback<()>,
     ) -> Timer {
         let key = (deadline, self.armed.replace(self.armed.get() + 1));
-        let call = Some(callback.id());
+        let call = Some((callback.queue().clone(), callback.id()));
         if !reactor.queue().is_closed() {
             self.waiting.borrow_mut().insert(key, callback);
         }

@@ -1,14 +1,15 @@
 //! High layer, cancel all: the user has no handle; closing the module cancels what runs.
 //!
-//! It shows a list of operations that is right at any moment. An operation enters it before its
-//! start returns and leaves it in its completion, which is a call: so one that completes at once
-//! is in the list before it leaves it. (Where completions run inside the start function, such
-//! operations leave before they have entered, and stay in the list forever.) What the queue makes
-//! unnecessary: a lock around the list, and waiting for completions in flight.
+//! It shows a list of operations that is right at any moment. An operation has a place in it from
+//! before the layer below starts until its context is dropped, however that comes about. So one
+//! that completes at once is in the list before it leaves it. (Where completions run inside the
+//! start function, such operations leave before they have entered, and stay forever.) What the
+//! queue makes unnecessary: a lock around the list, and waiting for completions in flight.
 
+use alloc::collections::VecDeque;
 use alloc::rc::Rc;
-use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
+use alloc::vec::{self, Vec};
+use core::cell::RefCell;
 use core::fmt;
 
 use slab::Slab;
@@ -20,6 +21,9 @@ use crate::recipient::Recipient;
 use crate::samples::{Gate, Module, StartError};
 
 /// Runs operations of the layer below for users who leave them alone.
+///
+/// It has the functions of a [`Module`] without being one: its start function gives no handle, and
+/// its close function takes a callback.
 pub struct HlCancelAll<L> {
     lower: L,
     gate: Gate,
@@ -38,19 +42,18 @@ pub struct Closed {
 /// The operations that run, and who waits for their end.
 #[derive(Default)]
 struct List {
-    running: RefCell<Slab<AsyncOp>>,
-    canceled: Cell<usize>,
-    closed: Cell<Option<Callback<Closed>>>,
+    /// The lower handles; `None` while the layer below is starting.
+    running: RefCell<Slab<Option<AsyncOp>>>,
+    closed: RefCell<VecDeque<(Callback<Closed>, Closed)>>,
 }
 
-/// The module as a recipient: what its completions need.
-struct Tracker {
-    list: Rc<List>,
-}
+/// The module as a recipient: what its completions arrive at.
+struct Tracker;
 
 /// The context of one operation: its place in the list.
-struct Tracked {
-    place: Cell<usize>,
+struct Place {
+    list: Rc<List>,
+    number: usize,
     /// Keeps the recipient for as long as the operation runs.
     _tracker: Rc<Recipient<Tracker>>,
 }
@@ -58,9 +61,8 @@ struct Tracked {
 impl<L: Module> HlCancelAll<L> {
     /// Makes the module, not open yet.
     pub fn new(queue: &QueueHandle, lower: L) -> Self {
-        let list = Rc::new(List::default());
-        let tracker = Rc::new(queue.recipient(Tracker { list: Rc::clone(&list) }));
-        Self { lower, gate: Gate::default(), list, tracker }
+        let tracker = Rc::new(queue.recipient(Tracker));
+        Self { lower, gate: Gate::default(), list: Rc::default(), tracker }
     }
 
     /// Lets operations be started.
@@ -81,13 +83,14 @@ impl<L: Module> HlCancelAll<L> {
     ) -> Result<(), StartError<L::Request>> {
         // 1. Refuse before there is anything to undo. A module that is being closed is not open.
         let (request, done) = self.gate.admit(request, done)?;
-        // 2. Make the operation: whatever happens from here on, `done` is answered. Its own handle
-        //    is given to nobody, so it needs no cancel.
-        let context = Tracked { place: Cell::new(0), _tracker: Rc::clone(&self.tracker) };
-        let op = Operation::new(done, context, |_| ());
-        // 3. Start the lower one.
+        // 2. Make the operation, with a place in the list. Its own handle is given to nobody, so
+        //    it needs no cancel.
+        let number = self.list.running.borrow_mut().insert(None);
+        let (list, tracker) = (Rc::clone(&self.list), Rc::clone(&self.tracker));
+        let op = Operation::new(done, Place { list, number, _tracker: tracker }, |_| ());
+        // 3. Start the lower one. If it does not start, the place goes with the operation.
         let upper = op.clone();
-        let done = self.tracker.callback(move |tracker, _, result| tracker.on_done(&upper, result));
+        let done = self.tracker.callback(move |_, _, result| Tracker::on_done(&upper, result));
         let lower = match self.lower.start(request, done) {
             Ok(lower) => lower,
             Err(error) => {
@@ -95,28 +98,37 @@ impl<L: Module> HlCancelAll<L> {
                 return Err(error);
             }
         };
-        // 4. Enter the list. The completion, which leaves it, cannot have come yet.
-        op.context().place.set(self.list.running.borrow_mut().insert(lower));
+        // 4. Keep its handle in the list.
+        if let Some(place) = self.list.running.borrow_mut().get_mut(number) {
+            *place = Some(lower.clone());
+        }
+        // 5. If the layer below has called code that closed this module, that found no handle.
+        if !self.gate.is_open() {
+            let _ = lower.cancel();
+        }
         Ok(())
     }
 
     /// Lets no more operations be started, and cancels those that run. `closed` is told when the
     /// last one is over, never before this has returned. Closing again is a no-op, and declines
     /// `closed`.
+    ///
+    /// # Panics
+    ///
+    /// Passes on a panic of a cancel hook below. All operations are canceled all the same.
     pub fn close(&self, closed: Callback<Closed>) {
         // 1. Close the gate: the list can only shrink from here on.
         if !self.gate.is_open() {
             return closed.decline("the module is not open");
         }
         self.gate.close();
-        // 2. Cancel what runs, from a copy: a cancel may run code of any layer below.
+        // 2. Take note of who waits, and of what runs: a cancel may run code of any layer below.
         let running: Vec<_> = self.list.running.borrow().iter().map(|(_, op)| op.clone()).collect();
-        self.list.canceled.set(running.len());
-        self.list.closed.set(Some(closed));
-        for op in running {
-            let _ = op.cancel();
-        }
-        // 3. If nothing ran, nobody else will tell.
+        let told = Closed { canceled: running.len() };
+        self.list.closed.borrow_mut().push_back((closed, told));
+        // 3. Cancel.
+        CancelAll(running.into_iter()).run();
+        // 4. If nothing ran, nobody else will tell.
         self.list.tell_if_drained();
     }
 
@@ -133,25 +145,49 @@ impl<L: Module> HlCancelAll<L> {
 
 impl Tracker {
     /// The completion.
-    fn on_done<A, E>(&self, op: &Operation<Tracked, A, E>, result: OpResult<A, E>) {
-        // 1. Leave the list.
-        let left = self.list.running.borrow_mut().try_remove(op.context().place.get());
-        drop(left);
-        // 2. Complete. Nobody else does.
+    fn on_done<A, E>(op: &Operation<Place, A, E>, result: OpResult<A, E>) {
+        // 1. Complete. Nobody else does. The place goes with the operation, right after this.
         let _ = op.complete(result);
-        // 3. Tell of the end, after the last completion.
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let left = self.list.running.borrow_mut().try_remove(self.number);
+        drop(left);
         self.list.tell_if_drained();
     }
 }
 
 impl List {
     fn tell_if_drained(&self) {
-        if self.running.borrow().is_empty()
-            && let Some(closed) = self.closed.take()
+        while self.running.borrow().is_empty()
+            && let Some((callback, closed)) = self.next_closed()
         {
             // If the queue is gone, there is nobody left to tell.
-            let _ = closed.answer(Closed { canceled: self.canceled.get() });
+            let _ = callback.answer(closed);
         }
+    }
+
+    fn next_closed(&self) -> Option<(Callback<Closed>, Closed)> {
+        self.closed.borrow_mut().pop_front()
+    }
+}
+
+/// Cancels operations, also those behind one whose cancel panics.
+struct CancelAll(vec::IntoIter<Option<AsyncOp>>);
+
+impl CancelAll {
+    fn run(&mut self) {
+        for op in self.0.by_ref().flatten() {
+            let _ = op.cancel();
+        }
+    }
+}
+
+impl Drop for CancelAll {
+    fn drop(&mut self) {
+        self.run();
     }
 }
 

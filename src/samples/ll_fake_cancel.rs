@@ -49,10 +49,8 @@ pub struct LlFakeCancel<A: 'static, E: 'static> {
     work: PhantomData<fn(A, E)>,
 }
 
-/// The module as a recipient: what its completions need.
-struct Worker {
-    leftovers: Rc<Cell<usize>>,
-}
+/// The module as a recipient: where its threads report.
+struct Worker;
 
 /// The context of one operation.
 struct Working<A, E> {
@@ -60,9 +58,13 @@ struct Working<A, E> {
     end: Cell<Option<Registration<UnixStream>>>,
     result: Receiver<OpResult<A, E>>,
     leftovers: Rc<Cell<usize>>,
+    leftover: Cell<Option<Leftover>>,
     /// Keeps the recipient for as long as the work goes on.
     _worker: Rc<Recipient<Worker>>,
 }
+
+/// A canceled operation whose work goes on, counted.
+struct Leftover(Rc<Cell<usize>>);
 
 type WorkOperation<A, E> = Operation<Working<A, E>, A, E>;
 
@@ -70,8 +72,7 @@ impl<A: Send + 'static, E: Send + 'static> LlFakeCancel<A, E> {
     /// Makes the module, not open yet.
     pub fn new(reactor: &ReactorHandle) -> Self {
         let leftovers = Rc::new(Cell::new(0));
-        let worker = Worker { leftovers: Rc::clone(&leftovers) };
-        let worker = Rc::new(reactor.queue().recipient(worker));
+        let worker = Rc::new(reactor.queue().recipient(Worker));
         let reactor = reactor.clone();
         Self { reactor, worker, leftovers, gate: Gate::default(), work: PhantomData }
     }
@@ -115,14 +116,15 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
             end: Cell::new(None),
             result,
             leftovers: Rc::clone(&self.leftovers),
+            leftover: Cell::new(None),
             _worker: Rc::clone(&self.worker),
         };
         let op = Operation::new(done, context, cancel);
         // 3. Register our end, before there is a thread that could close the other.
         let completion = op.clone();
         let registered =
-            self.reactor.register(ours, Interest::READABLE, &self.worker, move |worker, _, _| {
-                worker.on_done(&completion);
+            self.reactor.register(ours, Interest::READABLE, &self.worker, move |_, _, _| {
+                Worker::on_done(&completion);
             });
         match registered {
             Ok(end) => op.context().end.set(Some(end)),
@@ -137,7 +139,9 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
         let shared = Arc::new(Mutex::new(Some(work)));
         let work = Arc::clone(&shared);
         let spawned = thread::Builder::new().name("ll_fake_cancel".into()).spawn(move || {
+            // Dropped last, also if the work panics.
             let _end = theirs;
+            let sender = sender;
             if let Some(work) = take(&work) {
                 // Nobody takes it if the reactor is gone.
                 let _ = sender.send(work());
@@ -161,7 +165,7 @@ fn take<W>(work: &Mutex<Option<W>>) -> Option<W> {
 
 impl Worker {
     /// The completion: our end is ready, so the thread may be done.
-    fn on_done<A, E>(&self, op: &WorkOperation<A, E>) {
+    fn on_done<A, E>(op: &WorkOperation<A, E>) {
         // 1. Take the result. If there is none after all, wait on.
         let result = match op.context().result.try_recv() {
             Ok(result) => result,
@@ -170,20 +174,33 @@ impl Worker {
         };
         // 2. Deregister. This was the last readiness call.
         drop(op.context().end.take());
-        // 3. Complete. If a cancel did so before, swallow the result: the leftover is gone now.
-        if op.complete(result).is_err() {
-            self.leftovers.set(self.leftovers.get() - 1);
-        }
+        // 3. If there was a cancel, the leftover is gone now.
+        drop(op.context().leftover.take());
+        // 4. Complete. If a cancel did so before, this swallows the result.
+        let _ = op.complete(result);
     }
 }
 
 /// The cancel hook.
 fn cancel<A, E>(op: &WorkOperation<A, E>) {
-    // 1. Complete at once. The thread, the sockets and the registration stay until it is done.
+    // 1. Count the leftover: the thread, the sockets and the registration stay until it is done.
+    let Working { leftover, leftovers, .. } = op.context();
+    leftover.set(Some(Leftover::new(leftovers)));
+    // 2. Complete at once.
     let _ = op.complete(Err(OpError::Canceled));
-    // 2. Count the leftover.
-    let leftovers = &op.context().leftovers;
-    leftovers.set(leftovers.get() + 1);
+}
+
+impl Leftover {
+    fn new(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Leftover {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() - 1);
+    }
 }
 
 impl<A, E> fmt::Debug for LlFakeCancel<A, E> {

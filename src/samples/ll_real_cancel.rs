@@ -20,7 +20,7 @@ use mio::event::Source;
 use mio::net::TcpStream;
 
 use crate::callback::Callback;
-use crate::op::{AsyncOp, OpError, OpResult, Operation};
+use crate::op::{AsyncOp, OpError, OpResult, OpState, Operation};
 use crate::reactor::{ReactorHandle, Registration};
 use crate::recipient::Recipient;
 use crate::samples::{Gate, Module, StartError};
@@ -148,7 +148,11 @@ impl Reader {
             match registered.source_mut().read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return registration.set(Some(registered));
+                    // Unless the source has canceled the operation.
+                    if op.state() == OpState::Running {
+                        registration.set(Some(registered));
+                    }
+                    return;
                 }
                 read => break read,
             }

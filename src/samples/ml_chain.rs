@@ -130,7 +130,8 @@ fn start_step<L: Module, A>(
 ) -> Result<(), StartError<L::Request>> {
     let upper = op.clone();
     let done = steps.callback(move |steps, line, result| steps.on_done(line, &upper, result));
-    op.context().lower.set(lower.start(request, done)?);
+    let lower = lower.start(request, done)?;
+    op.context().lower.set(lower, op.state());
     Ok(())
 }
 

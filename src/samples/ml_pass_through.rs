@@ -75,7 +75,7 @@ impl<L: Module> Module for MlPassThrough<L> {
         let passed = self.relay.callback(move |relay, _, result| relay.on_done(&upper, result));
         match self.lower.start(request, passed) {
             // 4. Keep the lower handle. The lower result cannot have come yet.
-            Ok(lower) => op.context().lower.set(lower),
+            Ok(lower) => op.context().lower.set(lower, op.state()),
             Err(error) => {
                 op.decline("the layer below did not start");
                 return Err(error);

@@ -18,6 +18,10 @@ use crate::reactor::{ReactorHandle, Timer};
 use crate::recipient::{Address, Recipient};
 use crate::samples::{Gate, Lower, Module, StartError};
 
+mod policy;
+
+pub use policy::RetryPolicy;
+
 /// Repeats lower operations.
 pub struct MlRetries<L: Module + 'static> {
     lower: Rc<L>,
@@ -32,51 +36,6 @@ impl<R> Retry<R> {
     /// Begins each attempt with a request that `make` makes.
     pub fn new(make: impl FnMut() -> R + 'static) -> Self {
         Self(Box::new(make))
-    }
-}
-
-/// What is repeated, how often, and after how long.
-pub struct RetryPolicy<E> {
-    attempts: u32,
-    backoff: Box<dyn Fn(u32) -> Duration>,
-    retries: Predicate<E>,
-}
-
-type Predicate<E> = Box<dyn Fn(&OpError<E>) -> bool>;
-
-impl<E> RetryPolicy<E> {
-    /// Repeats what fails as [`Retryable`](OpError::Retryable), at once, without end.
-    pub fn new() -> Self {
-        Self {
-            attempts: u32::MAX,
-            backoff: Box::new(|_| Duration::ZERO),
-            retries: Box::new(|error| matches!(error, OpError::Retryable(_))),
-        }
-    }
-
-    /// Attempts at most `attempts` times, the first included.
-    #[must_use]
-    pub fn attempts(self, attempts: u32) -> Self {
-        Self { attempts, ..self }
-    }
-
-    /// Waits before each attempt but the first, for what `backoff` says of the number of attempts
-    /// made.
-    #[must_use]
-    pub fn backoff(self, backoff: impl Fn(u32) -> Duration + 'static) -> Self {
-        Self { backoff: Box::new(backoff), ..self }
-    }
-
-    /// Repeats after those errors that `retries` says. Canceled operations are never repeated.
-    #[must_use]
-    pub fn after(self, retries: impl Fn(&OpError<E>) -> bool + 'static) -> Self {
-        Self { retries: Box::new(retries), ..self }
-    }
-}
-
-impl<E> Default for RetryPolicy<E> {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -165,7 +124,8 @@ fn start_attempt<L: Module>(
     let upper = op.clone();
     let done =
         attempts.callback(move |attempts, line, result| attempts.on_done(line, &upper, result));
-    op.context().lower.set(lower.start(request, done)?);
+    let lower = lower.start(request, done)?;
+    op.context().lower.set(lower, op.state());
     op.context().made.set(op.context().made.get() + 1);
     Ok(())
 }
@@ -179,25 +139,25 @@ impl<L: Module> Attempts<L> {
         result: OpResult<L::Answer, L::Error>,
     ) {
         let made = op.context().made.get();
-        let RetryPolicy { attempts: most, backoff, retries } = &self.policy;
-        match result {
-            // 1. Try again, unless a cancel came when this attempt was over, or it was the last.
-            Err(error) if op.state() == OpState::Running && made < *most && retries(&error) => {
-                let delay = backoff(made);
-                if delay.is_zero() {
-                    return self.again(attempts, op);
-                }
-                // 2. Wait for the timer now, no more for the lower operation.
+        // 1. Ask whether to try again, and when. The answers come from code that may do anything.
+        let again = match &result {
+            Err(error) if op.state() == OpState::Running => self.policy.delay(made, error),
+            _ => None,
+        };
+        // 2. A cancel that came when this attempt was over was late for it, but not for us.
+        if result.is_err() && op.state() == OpState::Canceling {
+            let _ = op.complete(Err(OpError::Canceled));
+            return;
+        }
+        match again {
+            // 3. Complete. Nobody else does while an attempt is on its way.
+            None => drop(op.complete(result)),
+            Some(Duration::ZERO) => self.again(attempts, op),
+            // 4. Wait for the timer now, no more for the lower operation.
+            Some(delay) => {
                 let upper = op.clone();
                 let due = attempts.callback(move |attempts, line, ()| attempts.again(line, &upper));
                 op.context().timer.set(Some(self.reactor.after(delay, due)));
-            }
-            // 3. Complete. Nobody else does while an attempt is on its way.
-            Err(OpError::Retryable(_)) if op.state() == OpState::Canceling => {
-                let _ = op.complete(Err(OpError::Canceled));
-            }
-            result => {
-                let _ = op.complete(result);
             }
         }
     }
@@ -240,12 +200,6 @@ fn cancel<L: Module>(op: &RetryOperation<L>) {
 impl<R> fmt::Debug for Retry<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Retry").finish_non_exhaustive()
-    }
-}
-
-impl<E> fmt::Debug for RetryPolicy<E> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("RetryPolicy").field("attempts", &self.attempts).finish_non_exhaustive()
     }
 }
 

@@ -2,40 +2,31 @@
 //! after the other, and whether each is ready at once or later.
 
 #![allow(dead_code, reason = "each test file uses a part")]
+#![allow(unused_imports, reason = "each test file uses a part")]
 
-use std::cell::RefCell;
-use std::collections::VecDeque;
-use std::io::{self, Read as _, Write as _};
+use std::cell::{Cell, RefCell};
+use std::fmt;
 use std::marker::PhantomData;
-use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
-use std::sync::mpsc::channel;
-use std::sync::{Mutex, OnceLock};
 
-use mio::event::Source;
-use mio::{Interest, Registry, Token};
+use mio::net::{TcpStream, UnixStream};
 use switchboard::op::{AsyncOp, OpError, OpResult};
 use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::samples::{
-    Chain, Closed, Hl, HlCancelAll, LlFakeCancel, LlRealCancel, MlChain, MlPassThrough, MlRetries,
-    Module, Next, Read, Received, Retry, RetryPolicy, StartError, Work,
+    Chain, Closed, Hl, HlCancelAll, MlChain, MlPassThrough, MlRetries, Module, Next, Retry,
+    RetryPolicy, StartError,
 };
 use switchboard::{Address, Callback};
 
-/// How a lowest operation ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
-    Answer(u8),
-    Retryable,
-    Failed,
-}
+mod drive;
+mod low;
+mod observe;
+mod script;
 
-/// When a lowest operation is ready.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum When {
-    AtOnce,
-    Later,
-}
+pub(crate) use drive::{PATIENCE, Rig};
+pub(crate) use low::{Cue, Fake, Held, Low, Real};
+pub(crate) use observe::explore_observer;
+pub(crate) use script::{End, Script, Trigger, When};
 
 /// How an operation of a whole composition ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,163 +42,6 @@ pub(crate) enum Outcome {
 
 /// The steps of every chain.
 pub(crate) const STEPS: usize = 3;
-
-/// Makes a lowest operation ready.
-pub(crate) type Trigger = Box<dyn FnOnce()>;
-
-/// What is still to be played, and the triggers of lowest operations that wait for theirs.
-#[derive(Clone, Default)]
-pub(crate) struct Script {
-    lines: Rc<RefCell<VecDeque<(End, When)>>>,
-    triggers: Rc<RefCell<VecDeque<Trigger>>>,
-}
-
-impl Script {
-    pub(crate) fn new(lines: impl IntoIterator<Item = (End, When)>) -> Self {
-        let lines = Rc::new(RefCell::new(lines.into_iter().collect()));
-        Self { lines, ..Self::default() }
-    }
-
-    /// Makes the lowest operation ready that has waited longest; false if none waits.
-    pub(crate) fn trigger(&self) -> bool {
-        let trigger = self.triggers.borrow_mut().pop_front();
-        trigger.map(|trigger| trigger()).is_some()
-    }
-
-    /// Lowest operations not started yet.
-    pub(crate) fn left(&self) -> usize {
-        self.lines.borrow().len()
-    }
-
-    fn next<L: Low>(&self) -> <L::Module as Module>::Request {
-        let (end, when) = self.lines.borrow_mut().pop_front().expect("the script goes on");
-        let (request, trigger) = L::request(end);
-        match when {
-            When::AtOnce => trigger(),
-            When::Later => self.triggers.borrow_mut().push_back(trigger),
-        }
-        request
-    }
-}
-
-/// A lowest layer.
-pub(crate) trait Low: 'static {
-    type Module: Module + 'static;
-    fn module(reactor: &ReactorHandle) -> Self::Module;
-    fn request(end: End) -> (<Self::Module as Module>::Request, Trigger);
-    fn value(answer: <Self::Module as Module>::Answer) -> u8;
-}
-
-/// Reads from sockets.
-pub(crate) struct Real;
-
-/// A socket whose peer can make it fail, with bytes of a meaning.
-#[derive(Debug)]
-pub(crate) struct Wire(mio::net::TcpStream);
-
-const RETRYABLE: u8 = 0xFE;
-const FAILED: u8 = 0xFF;
-
-impl io::Read for Wire {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let read = self.0.read(buffer)?;
-        match buffer.first() {
-            Some(&RETRYABLE) => Err(io::ErrorKind::ConnectionReset.into()),
-            Some(&FAILED) => Err(io::ErrorKind::InvalidData.into()),
-            _ => Ok(read),
-        }
-    }
-}
-
-impl Source for Wire {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        self.0.register(registry, token, interest)
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> io::Result<()> {
-        self.0.reregister(registry, token, interest)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.0.deregister(registry)
-    }
-}
-
-impl Low for Real {
-    type Module = LlRealCancel<Wire>;
-
-    fn module(reactor: &ReactorHandle) -> Self::Module {
-        LlRealCancel::new(reactor)
-    }
-
-    fn request(end: End) -> (Read<Wire>, Trigger) {
-        let (ours, mut theirs) = pair().expect("a pair of sockets");
-        let byte = match end {
-            End::Answer(value) => value,
-            End::Retryable => RETRYABLE,
-            End::Failed => FAILED,
-        };
-        let source = Wire(mio::net::TcpStream::from_std(ours));
-        // The peer may be gone: then the read was canceled.
-        let trigger = move || drop(theirs.write_all(&[byte]));
-        (Read { source, limit: 1 }, Box::new(trigger))
-    }
-
-    fn value(answer: Received<Wire>) -> u8 {
-        answer.bytes[0]
-    }
-}
-
-/// A connected pair of loopback sockets; the first one does not block.
-fn pair() -> io::Result<(TcpStream, TcpStream)> {
-    static LISTENER: OnceLock<Mutex<TcpListener>> = OnceLock::new();
-    let listener = LISTENER
-        .get_or_init(|| Mutex::new(TcpListener::bind("127.0.0.1:0").expect("a loopback port")));
-    let listener = listener.lock().expect("no test panics here");
-    let ours = TcpStream::connect(listener.local_addr()?)?;
-    let (theirs, _) = listener.accept()?;
-    ours.set_nonblocking(true)?;
-    Ok((ours, theirs))
-}
-
-/// Works on threads.
-pub(crate) struct Fake;
-
-impl Low for Fake {
-    type Module = LlFakeCancel<u8, io::Error>;
-
-    fn module(reactor: &ReactorHandle) -> Self::Module {
-        LlFakeCancel::new(reactor)
-    }
-
-    fn request(end: End) -> (Work<u8, io::Error>, Trigger) {
-        let (trigger, triggered) = channel();
-        let work = move || {
-            // A real blocking call. A trigger that is dropped counts too.
-            let _: Result<(), _> = triggered.recv();
-            match end {
-                End::Answer(value) => Ok(value),
-                End::Retryable => Err(OpError::Retryable(io::ErrorKind::TimedOut.into())),
-                End::Failed => Err(OpError::Failed(io::ErrorKind::InvalidData.into())),
-            }
-        };
-        (Box::new(work), Box::new(move || drop(trigger.send(()))))
-    }
-
-    fn value(answer: u8) -> u8 {
-        answer
-    }
-}
 
 /// A stack of modules below the top, known by its type.
 pub(crate) trait Shape: 'static {
@@ -319,6 +153,16 @@ impl<S: Shape> Shape for Topped<S> {
 pub(crate) struct Recorder {
     pub(crate) outcomes: Rc<RefCell<Vec<(usize, Outcome)>>>,
     pub(crate) closed: Rc<RefCell<Vec<Closed>>>,
+    /// Whether handlers unwind, after they have recorded what they are told.
+    pub(crate) unwinds: Rc<Cell<bool>>,
+}
+
+impl Recorder {
+    fn recorded(&self) {
+        if self.unwinds.get() {
+            std::panic::resume_unwind(Box::new("the upper callback"));
+        }
+    }
 }
 
 /// A composition, whatever its types.
@@ -328,8 +172,8 @@ pub(crate) trait Composition {
     /// Closes it. Where that cancels, `recorder` is told once all is over.
     fn close(&self, recorder: &Address<Recorder>);
 
-    /// Starts operation number `number`; false if the start was refused. The handle is missing
-    /// where there is none for the user.
+    /// Starts operation number `number`. The handle is missing where there is none for the user.
+    /// If the start is refused, the request that was handed back is kept.
     fn start(
         &self,
         script: &Script,
@@ -337,7 +181,17 @@ pub(crate) trait Composition {
         number: usize,
     ) -> Result<Option<AsyncOp>, ()>;
 
+    /// Starts operation number `number` with the request that was handed back last.
+    fn start_again(
+        &self,
+        recorder: &Address<Recorder>,
+        number: usize,
+    ) -> Result<Option<AsyncOp>, ()>;
+
     fn leftovers(&self) -> usize;
+
+    /// How many operations run, where that is known.
+    fn running(&self) -> Option<usize>;
 }
 
 fn done<A: 'static, E: 'static>(
@@ -355,19 +209,40 @@ fn done<A: 'static, E: 'static>(
             Err(_) => Outcome::Failed,
         };
         recorder.outcomes.borrow_mut().push((number, outcome));
+        recorder.recorded();
     })
 }
 
 /// One whose operations have handles.
-struct Handled<S: Shape>(S::Module);
+struct Handled<S: Shape> {
+    module: S::Module,
+    refused: Refused<S>,
+}
+
+/// The request that was handed back last.
+type Refused<S> = Cell<Option<<<S as Shape>::Module as Module>::Request>>;
+
+impl<S: Shape> Handled<S> {
+    fn request(
+        &self,
+        request: <S::Module as Module>::Request,
+        recorder: &Address<Recorder>,
+        number: usize,
+    ) -> Result<Option<AsyncOp>, ()> {
+        let started = self.module.start(request, done(recorder, number, S::values));
+        started.map(Some).map_err(|error: StartError<_>| {
+            self.refused.set(Some(error.into_request()));
+        })
+    }
+}
 
 impl<S: Shape> Composition for Handled<S> {
     fn open(&self) {
-        self.0.open();
+        self.module.open();
     }
 
     fn close(&self, _: &Address<Recorder>) {
-        self.0.close();
+        self.module.close();
     }
 
     fn start(
@@ -376,26 +251,53 @@ impl<S: Shape> Composition for Handled<S> {
         recorder: &Address<Recorder>,
         number: usize,
     ) -> Result<Option<AsyncOp>, ()> {
-        let started = self.0.start(S::request(script), done(recorder, number, S::values));
-        started.map(Some).map_err(|error: StartError<_>| drop(error.into_request()))
+        self.request(S::request(script), recorder, number)
+    }
+
+    fn start_again(
+        &self,
+        recorder: &Address<Recorder>,
+        number: usize,
+    ) -> Result<Option<AsyncOp>, ()> {
+        self.request(self.refused.take().expect("one was refused"), recorder, number)
     }
 
     fn leftovers(&self) -> usize {
-        self.0.leftovers()
+        self.module.leftovers()
+    }
+
+    fn running(&self) -> Option<usize> {
+        None
     }
 }
 
 /// One that is canceled as a whole.
-struct All<S: Shape>(HlCancelAll<S::Module>);
+struct All<S: Shape> {
+    module: HlCancelAll<S::Module>,
+    refused: Refused<S>,
+}
+
+impl<S: Shape> All<S> {
+    fn request(
+        &self,
+        request: <S::Module as Module>::Request,
+        recorder: &Address<Recorder>,
+        number: usize,
+    ) -> Result<Option<AsyncOp>, ()> {
+        let started = self.module.start(request, done(recorder, number, S::values));
+        started.map(|()| None).map_err(|error| self.refused.set(Some(error.into_request())))
+    }
+}
 
 impl<S: Shape> Composition for All<S> {
     fn open(&self) {
-        self.0.open();
+        self.module.open();
     }
 
     fn close(&self, recorder: &Address<Recorder>) {
-        self.0.close(recorder.callback(|recorder, _, closed| {
+        self.module.close(recorder.callback(|recorder, _, closed| {
             recorder.closed.borrow_mut().push(closed);
+            recorder.recorded();
         }));
     }
 
@@ -405,12 +307,23 @@ impl<S: Shape> Composition for All<S> {
         recorder: &Address<Recorder>,
         number: usize,
     ) -> Result<Option<AsyncOp>, ()> {
-        let started = self.0.start(S::request(script), done(recorder, number, S::values));
-        started.map(|()| None).map_err(|error| drop(error.into_request()))
+        self.request(S::request(script), recorder, number)
+    }
+
+    fn start_again(
+        &self,
+        recorder: &Address<Recorder>,
+        number: usize,
+    ) -> Result<Option<AsyncOp>, ()> {
+        self.request(self.refused.take().expect("one was refused"), recorder, number)
     }
 
     fn leftovers(&self) -> usize {
-        self.0.leftovers()
+        self.module.leftovers()
+    }
+
+    fn running(&self) -> Option<usize> {
+        Some(self.module.running())
     }
 }
 
@@ -432,22 +345,57 @@ pub(crate) struct Recipe {
 impl Recipe {
     /// A script in which everything succeeds, as `when` says of each lowest operation in turn.
     pub(crate) fn success(&self, when: impl Fn(usize) -> When) -> Script {
-        Script::new((0..self.steps).map(|step| (End::Answer(step as u8), when(step))))
+        self.success_from(0, when)
+    }
+
+    /// The same with other answers, from `first` up.
+    pub(crate) fn success_from(&self, first: u8, when: impl Fn(usize) -> When) -> Script {
+        Script::new((0..self.steps).map(|step| (End::Answer(first + step as u8), when(step))))
     }
 
     /// What such a script comes to.
     pub(crate) fn answer(&self) -> Outcome {
-        Outcome::Answer((0..self.steps as u8).collect())
+        self.answer_from(0)
+    }
+
+    pub(crate) fn answer_from(&self, first: u8) -> Outcome {
+        Outcome::Answer((first..first + self.steps as u8).collect())
+    }
+
+    /// A script that succeeds and has something of everything: at once and later, both first and
+    /// after one another, and retryable failures of both kinds at each step, where they are
+    /// repeated.
+    pub(crate) fn representative(&self) -> Script {
+        let mut lines = Vec::new();
+        for step in 0..self.steps {
+            let (first, second) = match step % 2 {
+                0 => (When::AtOnce, When::Later),
+                _ => (When::Later, When::AtOnce),
+            };
+            if self.retries {
+                lines.extend([(End::Retryable, first), (End::Retryable, second)]);
+            }
+            lines.push((End::Answer(step as u8), first));
+        }
+        Script::new(lines)
+    }
+}
+
+impl fmt::Display for Recipe {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} with {} cancel", self.name, if self.fake { "fake" } else { "real" })
     }
 }
 
 fn handled<S: Shape>(reactor: &Reactor) -> Box<dyn Composition> {
-    Box::new(Handled::<S>(S::module(&reactor.handle())))
+    let module = S::module(&reactor.handle());
+    Box::new(Handled::<S> { module, refused: Cell::new(None) })
 }
 
 fn all<S: Shape>(reactor: &Reactor) -> Box<dyn Composition> {
     let handle = reactor.handle();
-    Box::new(All::<S>(HlCancelAll::new(handle.queue(), S::module(&handle))))
+    let module = HlCancelAll::new(handle.queue(), S::module(&handle));
+    Box::new(All::<S> { module, refused: Cell::new(None) })
 }
 
 /// The 13 compositions over one lowest layer.
@@ -486,7 +434,32 @@ fn over<L: Low>(fake: bool) -> Vec<Recipe> {
 
 /// All 26 compositions.
 pub(crate) fn compositions() -> Vec<Recipe> {
-    let mut all = over::<Real>(false);
-    all.extend(over::<Fake>(true));
+    let mut all = over::<Real<UnixStream>>(false);
+    all.extend(compositions_of_work());
     all
+}
+
+/// The 13 compositions that work on threads.
+pub(crate) fn compositions_of_work() -> Vec<Recipe> {
+    over::<Fake>(true)
+}
+
+/// The 13 compositions that read from sockets, over TCP.
+pub(crate) fn compositions_over_tcp() -> Vec<Recipe> {
+    over::<Real<TcpStream>>(false)
+}
+
+/// The compositions whose operations have handles.
+pub(crate) fn with_handles() -> impl Iterator<Item = Recipe> {
+    compositions().into_iter().filter(|recipe| recipe.handles)
+}
+
+/// The compositions that are canceled by closing them.
+pub(crate) fn canceled_by_closing() -> impl Iterator<Item = Recipe> {
+    compositions().into_iter().filter(|recipe| !recipe.handles)
+}
+
+/// The compositions that repeat retryable failures.
+pub(crate) fn with_retries() -> impl Iterator<Item = Recipe> {
+    compositions().into_iter().filter(|recipe| recipe.retries)
 }

@@ -1,0 +1,162 @@
+//! One operation: how far it is, and which result is due. What may happen when is decided here.
+
+use alloc::rc::Rc;
+use core::cell::Cell;
+
+use crate::conformance::{Rule, Trigger};
+use crate::op::{AsyncOp, OpError, OpResult};
+use crate::queue::Cancellation;
+
+pub(super) struct Record {
+    pub(super) stage: Stage,
+    pub(super) due: Due,
+    pub(super) ready: bool,
+    canceled: bool,
+    pub(super) op: Option<AsyncOp>,
+    pub(super) trigger: Option<Trigger>,
+}
+
+/// How far the callback of an operation is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Stage {
+    /// With a start function that has not returned.
+    Starting,
+    /// With an operation that runs.
+    Running,
+    Scheduled,
+    Arrived,
+    /// Ended without a call.
+    Ended,
+}
+
+/// Which result is to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Any but Canceled.
+    Real,
+    Canceled,
+    Either,
+}
+
+/// Which result came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    Real,
+    Canceled,
+    Dropped,
+}
+
+impl Record {
+    pub(super) const fn new(ready: bool) -> Self {
+        let (stage, due) = (Stage::Starting, Due::Real);
+        Self { stage, due, ready, canceled: false, op: None, trigger: None }
+    }
+
+    /// It is canceled, in a moment. Tells what that has to say, if it is certain: an operation that
+    /// is ready may be complete already.
+    pub(super) const fn cancel(&mut self) -> Option<Cancellation> {
+        self.canceled = true;
+        match self.stage {
+            Stage::Starting | Stage::Running if self.ready => {
+                self.due = Due::Either;
+                None
+            }
+            Stage::Starting | Stage::Running => {
+                self.due = Due::Canceled;
+                Some(Cancellation::Canceled)
+            }
+            Stage::Scheduled | Stage::Arrived | Stage::Ended => Some(Cancellation::Late),
+        }
+    }
+
+    /// Its result is there. Tells what is wrong with it, if anything.
+    pub(super) const fn arrive(&mut self, outcome: Outcome) -> Option<(Rule, &'static str)> {
+        self.stage = Stage::Arrived;
+        Some(match (outcome, self.due) {
+            (Outcome::Dropped, _) => (Rule::O1, "was dropped by its module"),
+            (Outcome::Canceled, Due::Real) if self.canceled => {
+                (Rule::O4, "came out Canceled by a cancel that was too late")
+            }
+            (Outcome::Canceled, Due::Real) => (Rule::O5, "came out Canceled by nobody"),
+            (Outcome::Real, Due::Canceled) => {
+                (Rule::O4, "was canceled before it was ready, and came out otherwise")
+            }
+            (Outcome::Real, _) if !self.ready => (Rule::Subject, "completed before it was ready"),
+            _ => return None,
+        })
+    }
+}
+
+impl Outcome {
+    pub(super) const fn of<A, E>(result: &OpResult<A, E>) -> Self {
+        match result {
+            Err(OpError::Canceled) => Self::Canceled,
+            Err(OpError::Dropped) => Self::Dropped,
+            _ => Self::Real,
+        }
+    }
+}
+
+/// What a callback captures: its drop is counted.
+pub(super) struct Captured(Rc<Cell<usize>>);
+
+impl Captured {
+    pub(super) fn new(drops: &Rc<Cell<usize>>) -> Self {
+        Self(Rc::clone(drops))
+    }
+}
+
+impl Drop for Captured {
+    fn drop(&mut self) {
+        self.0.set(self.0.get() + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Outcome::{Canceled, Dropped, Real};
+    use super::Stage::{Arrived, Ended, Running, Scheduled, Starting};
+    use super::{Outcome, Record, Stage};
+    use crate::conformance::Rule;
+    use crate::queue::Cancellation;
+
+    /// What a record in this stage expects of a cancel, and then finds wrong with each outcome.
+    fn canceled(stage: Stage, ready: bool) -> (Option<Cancellation>, [Option<Rule>; 3]) {
+        let record = || {
+            let mut record = Record::new(ready);
+            record.stage = stage;
+            let due = record.cancel();
+            (record, due)
+        };
+        let rule = |outcome: Outcome| record().0.arrive(outcome).map(|(rule, _)| rule);
+        (record().1, [Real, Canceled, Dropped].map(rule))
+    }
+
+    #[test]
+    fn a_cancel_before_the_result_is_scheduled_may_win() {
+        for stage in [Starting, Running] {
+            let wins = Some(Cancellation::Canceled);
+            let lost = Some(Rule::O1);
+            assert_eq!(canceled(stage, false), (wins, [Some(Rule::O4), None, lost]));
+            assert_eq!(canceled(stage, true), (None, [None, None, lost]));
+        }
+    }
+
+    #[test]
+    fn a_cancel_after_that_is_late() {
+        for stage in [Scheduled, Arrived, Ended] {
+            let (said, [real, canceled, dropped]) = canceled(stage, true);
+            assert_eq!(said, Some(Cancellation::Late));
+            assert_eq!([real, canceled, dropped], [None, Some(Rule::O4), Some(Rule::O1)]);
+        }
+    }
+
+    #[test]
+    fn without_a_cancel_the_real_result_is_due_once_it_is_ready() {
+        let rule = |ready, outcome| Record::new(ready).arrive(outcome).map(|(rule, _)| rule);
+        assert_eq!(rule(true, Real), None);
+        assert_eq!(rule(false, Real), Some(Rule::Subject));
+        assert_eq!(rule(true, Canceled), Some(Rule::O5));
+        assert_eq!(rule(true, Dropped), Some(Rule::O1));
+    }
+}

@@ -1,0 +1,66 @@
+//! Which failures are repeated, how often, and after how long.
+
+use alloc::boxed::Box;
+use core::fmt;
+use core::time::Duration;
+
+use crate::op::OpError;
+
+type Predicate<E> = Box<dyn Fn(&OpError<E>) -> bool>;
+
+/// What is repeated, how often, and after how long.
+pub struct RetryPolicy<E> {
+    attempts: u32,
+    backoff: Box<dyn Fn(u32) -> Duration>,
+    retries: Predicate<E>,
+}
+
+impl<E> RetryPolicy<E> {
+    /// Repeats what fails as [`Retryable`](OpError::Retryable), at once, without end.
+    pub fn new() -> Self {
+        Self {
+            attempts: u32::MAX,
+            backoff: Box::new(|_| Duration::ZERO),
+            retries: Box::new(|error| matches!(error, OpError::Retryable(_))),
+        }
+    }
+
+    /// Attempts at most `attempts` times, the first included.
+    #[must_use]
+    pub fn attempts(self, attempts: u32) -> Self {
+        Self { attempts, ..self }
+    }
+
+    /// Waits before each attempt but the first, for what `backoff` says of the number of attempts
+    /// made.
+    #[must_use]
+    pub fn backoff(self, backoff: impl Fn(u32) -> Duration + 'static) -> Self {
+        Self { backoff: Box::new(backoff), ..self }
+    }
+
+    /// Repeats after those errors that `retries` says. Canceled operations are never repeated.
+    #[must_use]
+    pub fn after(self, retries: impl Fn(&OpError<E>) -> bool + 'static) -> Self {
+        Self { retries: Box::new(retries), ..self }
+    }
+
+    /// How long to wait before another attempt, `made` having been made, of which the last failed
+    /// with `error`; `None` if there is to be none.
+    pub(super) fn delay(&self, made: u32, error: &OpError<E>) -> Option<Duration> {
+        let again =
+            !matches!(error, OpError::Canceled) && made < self.attempts && (self.retries)(error);
+        again.then(|| (self.backoff)(made))
+    }
+}
+
+impl<E> Default for RetryPolicy<E> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<E> fmt::Debug for RetryPolicy<E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RetryPolicy").field("attempts", &self.attempts).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,208 @@
+//! Timers (rule M7), on virtual time; one test goes by the real clock.
+
+#![cfg(feature = "mio")]
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use switchboard::Callback;
+use switchboard::reactor::Reactor;
+
+/// A reactor whose clock is moved by hand, and what its timers have told.
+struct World {
+    reactor: Reactor,
+    start: Instant,
+    now: Rc<Cell<Instant>>,
+    told: Rc<RefCell<Vec<u32>>>,
+}
+
+const MS: Duration = Duration::from_millis(1);
+
+impl World {
+    fn new() -> Self {
+        let reactor = Reactor::new().expect("a reactor");
+        let start = Instant::now();
+        let now = Rc::new(Cell::new(start));
+        let clock = Rc::clone(&now);
+        reactor.set_clock(move || clock.get());
+        Self { reactor, start, now, told: Rc::default() }
+    }
+
+    fn callback(&self, number: u32) -> Callback<()> {
+        let told = Rc::clone(&self.told);
+        self.reactor.queue().callback(move |_, ()| told.borrow_mut().push(number))
+    }
+
+    /// Moves the clock to `time` after the start, and turns.
+    #[track_caller]
+    fn expect_at(&mut self, time: Duration, told: &[u32]) {
+        self.now.set(self.start + time);
+        let _ = self.reactor.turn(Some(Duration::ZERO)).expect("a turn");
+        assert_eq!(self.told.take(), told);
+        assert!(self.reactor.queue().tally().balances());
+    }
+}
+
+#[test]
+fn m07_a_timer_is_never_early_and_tells_once() {
+    let mut world = World::new();
+    let timer = world.reactor.handle().after(10 * MS, world.callback(1));
+    assert_eq!(timer.deadline(), world.start + 10 * MS);
+    world.expect_at(Duration::ZERO, &[]);
+    world.expect_at(10 * MS - Duration::from_nanos(1), &[]);
+    world.expect_at(10 * MS, &[1]);
+    world.expect_at(20 * MS, &[]);
+    assert_eq!(world.reactor.handle().timers(), 0);
+    drop(timer);
+    assert_eq!(world.reactor.queue().tally().finished, 1);
+}
+
+#[test]
+fn m07_timers_tell_by_deadline_and_equal_ones_in_the_order_they_were_armed() {
+    let mut world = World::new();
+    let handle = world.reactor.handle();
+    for (delay, number) in [(3, 1), (2, 2), (3, 3), (1, 4), (2, 5), (3, 6)] {
+        handle.after(delay * MS, world.callback(number)).detach();
+    }
+    world.expect_at(MS, &[4]);
+    world.expect_at(9 * MS, &[2, 5, 1, 3, 6]);
+}
+
+#[test]
+fn m07_a_canceled_timer_leaves_nothing() {
+    let mut world = World::new();
+    let handle = world.reactor.handle();
+    let captured = Rc::new(());
+    let inner = Rc::clone(&captured);
+    let callback = world.reactor.queue().callback(move |_, ()| drop(inner));
+    let timer = handle.after(MS, callback);
+    assert_eq!((handle.timers(), Rc::strong_count(&captured)), (1, 2));
+    drop(timer);
+    assert_eq!((handle.timers(), Rc::strong_count(&captured)), (0, 1));
+    assert_eq!(world.reactor.poll_timeout(), None);
+    world.expect_at(MS, &[]);
+    assert_eq!(world.reactor.queue().tally().canceled, 1);
+}
+
+#[test]
+fn m07_a_timer_dropped_when_its_call_is_pending_is_not_told() {
+    let mut world = World::new();
+    let timer = world.reactor.handle().after(MS, world.callback(1));
+    world.now.set(world.start + MS);
+    world.reactor.set_budget(0);
+    let _ = world.reactor.turn(Some(Duration::ZERO)).expect("a turn");
+    assert_eq!(world.reactor.queue().tally().pending, 1);
+    drop(timer);
+    assert_eq!(world.reactor.queue().tally().pending, 0);
+    world.reactor.set_budget(10);
+    world.expect_at(MS, &[]);
+}
+
+#[test]
+fn m07_a_timer_whose_callback_is_canceled_by_its_id_does_no_harm() {
+    let mut world = World::new();
+    let callback = world.callback(1);
+    let id = callback.id();
+    let timer = world.reactor.handle().after(MS, callback);
+    world.reactor.queue().cancel(id, "by its id");
+    world.expect_at(MS, &[]);
+    drop(timer);
+    assert_eq!(world.reactor.handle().timers(), 0);
+    assert_eq!(world.reactor.queue().tally().canceled, 1);
+}
+
+#[test]
+fn m07_zero_and_huge_delays() {
+    let mut world = World::new();
+    let handle = world.reactor.handle();
+    handle.after(Duration::ZERO, world.callback(1)).detach();
+    let huge = handle.after(Duration::MAX, world.callback(2));
+    handle.at(world.start, world.callback(3)).detach();
+    world.expect_at(Duration::ZERO, &[1, 3]);
+    assert!(huge.deadline() > world.start + Duration::from_secs(1 << 31));
+    drop(huge);
+}
+
+#[test]
+fn m07_a_timer_that_arms_the_next_one_does_so_once_a_turn() {
+    let mut world = World::new();
+    let handle = world.reactor.handle();
+    let told = Rc::clone(&world.told);
+    let first = world.reactor.queue().callback(move |queue, ()| {
+        told.borrow_mut().push(1);
+        let told = Rc::clone(&told);
+        let second = queue.callback(move |_, ()| told.borrow_mut().push(2));
+        handle.after(Duration::ZERO, second).detach();
+    });
+    world.reactor.handle().after(Duration::ZERO, first).detach();
+    world.expect_at(Duration::ZERO, &[1]);
+    assert_eq!(world.reactor.poll_timeout(), Some(Duration::ZERO));
+    world.expect_at(Duration::ZERO, &[2]);
+}
+
+#[test]
+fn m05_the_next_deadline_decides_the_sleep() {
+    let world = World::new();
+    let handle = world.reactor.handle();
+    assert_eq!(world.reactor.poll_timeout(), None);
+    let late = handle.after(20 * MS, world.callback(1));
+    assert_eq!(world.reactor.poll_timeout(), Some(20 * MS));
+    let early = handle.after(5 * MS, world.callback(2));
+    world.now.set(world.start + 2 * MS);
+    assert_eq!(world.reactor.poll_timeout(), Some(3 * MS));
+    world.now.set(world.start + 9 * MS);
+    assert_eq!(world.reactor.poll_timeout(), Some(Duration::ZERO));
+    drop(early);
+    assert_eq!(world.reactor.poll_timeout(), Some(11 * MS));
+    drop(late);
+}
+
+#[test]
+fn m06_run_waits_for_timers_and_ends_after_the_last() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let told = Rc::new(Cell::new(None));
+    let handle = reactor.handle();
+    let delay = Duration::from_micros(1500);
+    let (seen, armed) = (Rc::clone(&told), Instant::now());
+    let callback = reactor.queue().callback(move |_, ()| seen.set(Some(armed.elapsed())));
+    handle.after(delay, callback).detach();
+    reactor.run().expect("a loop");
+    let elapsed = told.get().expect("the timer told");
+    assert!(elapsed >= delay, "early: {elapsed:?}");
+}
+
+#[test]
+fn timers_go_with_the_reactor() {
+    let world = World::new();
+    let captured = Rc::new(());
+    let inner = Rc::clone(&captured);
+    let handle = world.reactor.handle();
+    let queue = world.reactor.queue().handle();
+    let callback = queue.callback(move |_, ()| drop(inner));
+    let timer = handle.after(MS, callback);
+    drop(world);
+    assert_eq!((handle.timers(), Rc::strong_count(&captured)), (0, 1));
+    drop(timer);
+    handle.after(MS, queue.callback(|_, ()| unreachable!())).detach();
+    assert_eq!(handle.timers(), 0);
+    assert!(queue.tally().balances() && queue.tally().unscheduled == 0);
+}
+
+#[test]
+fn a_hundred_thousand_timers_of_which_half_are_canceled() {
+    let mut world = World::new();
+    let handle = world.reactor.handle();
+    world.reactor.set_budget(usize::MAX);
+    // A fixed order that is not that of the deadlines.
+    let delay = |number: u32| Duration::from_micros(u64::from(number.wrapping_mul(2_654_435_761)));
+    let timers: Vec<_> =
+        (0..100_000).map(|number| handle.after(delay(number), world.callback(number))).collect();
+    let kept: Vec<_> = timers.into_iter().step_by(2).collect();
+    assert_eq!(handle.timers(), 50_000);
+    let mut expected: Vec<u32> = (0..100_000).step_by(2).collect();
+    expected.sort_by_key(|number| delay(*number));
+    world.expect_at(Duration::from_secs(5000), &expected);
+    drop(kept);
+    assert_eq!(world.reactor.queue().tally().canceled, 50_000);
+}
