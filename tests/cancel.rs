@@ -302,7 +302,6 @@ fn an_observer_cancels_what_it_is_told_of() {
         assert_eq!(drops.count(), 2, "{at}");
         queue.dial_all();
         assert_counts(&queue, Counts { canceled: 2, ..NONE });
-        queue.clear_observer();
     }
 }
 

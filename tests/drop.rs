@@ -264,6 +264,21 @@ fn an_observer_and_a_hook_that_hold_the_queue_go_with_its_owner() {
     assert_eq!((drops.count(), drops.alive()), (4, 0));
 }
 
+/// The observer once went with the owner, before the calls that were live.
+#[test]
+fn the_call_that_drops_the_queue_is_told_of_to_its_end() {
+    let queue = CallQueue::new();
+    let (drops, steps, handle) = (Drops::default(), Steps::watch(&queue), queue.handle());
+    let counted = drops.value();
+    handle.set_wake_hook(move || _ = &counted);
+    let owner = Cell::new(Some(queue));
+    let outer = handle.call(|queue| assert_eq!(queue.dial_all().dialed, 1)).unwrap();
+    let inner = handle.call(move |_| drop(owner.take())).unwrap();
+    assert_eq!(handle.dial_all().dialed, 2);
+    assert_eq!(steps.calls(|step| *step == Step::Finished), [inner, outer]);
+    assert_eq!(drops.alive(), 0);
+}
+
 /// Such a turn once dialed the calls that were still to be canceled.
 #[test]
 fn a_turn_that_begins_as_the_queue_is_dropped_dials_nothing() {

@@ -159,6 +159,13 @@ fn a_budget_counts_every_call_whose_turn_comes() {
     assert_eq!(figures(queue.dial(Budget::calls(3))), [1, 1, 1, 1]);
     assert_eq!(figures(queue.dial(Budget::calls(usize::MAX))), [1, 0, 0, 0]);
     assert_counts(&queue, Counts { finished: 2, canceled: 2, refused: 1, ..NONE });
+
+    for _ in 0..2 {
+        let canceled = queue.call(never(())).unwrap();
+        queue.cancel(canceled, "unwanted");
+    }
+    assert_eq!(figures(queue.dial(Budget::calls(1))), [0, 1, 0, 0]);
+    assert_eq!(figures(queue.dial(Budget::calls(1))), [0, 1, 0, 0]);
 }
 
 #[test]

@@ -253,6 +253,20 @@ fn a_wake_hook_panics() {
     assert_goes_on(&queue, 1);
 }
 
+#[test]
+fn an_observer_that_panics_does_not_keep_the_embedder_asleep() {
+    for step in ["Created", "Scheduled"] {
+        let queue = CallQueue::new();
+        let trace = Trace::default();
+        let log = trace.clone();
+        queue.set_wake_hook(move || log.add("woken"));
+        queue.set_observer(PanicsAt(step, Rc::default(), Cell::new(false)));
+        assert_eq!(panic_of(|| queue.call(|_| ())), "told of it");
+        assert_eq!(trace.take(), ["woken"], "{step}");
+        assert_goes_on(&queue, 1);
+    }
+}
+
 /// Panics at the first step whose name this is, and counts the steps.
 struct PanicsAt(&'static str, Rc<Cell<u32>>, Cell<bool>);
 

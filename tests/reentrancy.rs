@@ -221,7 +221,6 @@ fn an_observer_uses_the_queue_at_every_step() {
     assert_eq!(seen.take(), [&finished[..], &callbacks, &refused].concat());
     let tally = queue.tally();
     assert_eq!((tally.pending, tally.live, tally.unscheduled), (0, 0, 0));
-    queue.clear_observer();
 }
 
 /// Replaces itself by another observer, or by none, when it is told of the first step.
