@@ -153,7 +153,7 @@ impl<B: Body> Body for Box<B> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The recipient's owner had let it go (rule R9).
+    /// The recipient's owner had let it go (rule R9), or its value is still being made.
     Gone,
     /// The recipient was still live with another call (rule R2). This is a bug: a handler dialed
     /// the queue while a call to its own recipient was pending.

@@ -95,7 +95,8 @@ impl<A: 'static> Callback<A> {
     ///
     /// # Errors
     ///
-    /// Hands `value` back if the queue takes no more calls.
+    /// Hands `value` back if the queue takes no more calls; whether the call was canceled does not
+    /// matter then.
     #[track_caller]
     pub fn answer(mut self, value: A) -> Result<(), ScheduleError<A>> {
         self.used = true;

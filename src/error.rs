@@ -60,6 +60,9 @@ pub enum RegisterError<S> {
     /// The reactor has been dropped.
     #[error("source not registered: the reactor has been dropped")]
     ReactorDropped(S),
+    /// The recipient belongs to another queue than the reactor's.
+    #[error("source not registered: its recipient belongs to another queue than the reactor's")]
+    ForeignRecipient(S),
     /// The poll does not take it.
     #[error("source not registered: the poll does not take it")]
     Poll {
@@ -75,7 +78,9 @@ impl<S> RegisterError<S> {
     /// The source that was not registered.
     pub fn into_inner(self) -> S {
         match self {
-            Self::ReactorDropped(source) | Self::Poll { rejected: source, .. } => source,
+            Self::ReactorDropped(rejected)
+            | Self::ForeignRecipient(rejected)
+            | Self::Poll { rejected, .. } => rejected,
         }
     }
 
@@ -83,6 +88,7 @@ impl<S> RegisterError<S> {
     pub fn split(self) -> (S, RegisterError<()>) {
         match self {
             Self::ReactorDropped(rejected) => (rejected, RegisterError::ReactorDropped(())),
+            Self::ForeignRecipient(rejected) => (rejected, RegisterError::ForeignRecipient(())),
             Self::Poll { source, rejected } => {
                 (rejected, RegisterError::Poll { source, rejected: () })
             }
@@ -95,6 +101,7 @@ impl<S> fmt::Debug for RegisterError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ReactorDropped(_) => f.write_str("ReactorDropped(..)"),
+            Self::ForeignRecipient(_) => f.write_str("ForeignRecipient(..)"),
             Self::Poll { source, .. } => write!(f, "Poll({source:?}, ..)"),
         }
     }

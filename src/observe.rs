@@ -129,10 +129,11 @@ pub struct RecipientInfo {
 
 impl fmt::Display for RecipientInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The type's own name, without path and parameters.
-        let name = self.type_name.split('<').next().unwrap_or_default();
-        let name = name.rsplit("::").next().unwrap_or_default();
-        write!(f, "{name}({})", self.number)
+        // The type's own name, without path and parameters; a tuple, say, has no such name.
+        let named = self.type_name.starts_with(|first: char| first.is_alphabetic());
+        let path = self.type_name.split('<').next().filter(|_| named);
+        let name = path.and_then(|path| path.rsplit("::").next());
+        write!(f, "{}({})", name.unwrap_or(self.type_name), self.number)
     }
 }
 

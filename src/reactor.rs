@@ -252,7 +252,8 @@ impl ReactorHandle {
     ///
     /// # Errors
     ///
-    /// Hands the source back if the poll does not take it, or if the reactor is gone.
+    /// Hands the source back if the poll does not take it, if the recipient belongs to another
+    /// queue, or if the reactor is gone.
     #[track_caller]
     pub fn register<S, T, H>(
         &self,

@@ -1,5 +1,5 @@
 //! Hazard: an event lost, told to the wrong one, or never polled for. One test for each rule of the
-//! reactor; the corner cases of M3 are in `readiness.rs`, of M4 in `registration.rs`, of M5 and M6
+//! reactor; more of M3 is in `readiness.rs` and `again.rs`, of M4 in `registration.rs`, of M5 and M6
 //! in `run.rs`.
 #![cfg(all(unix, feature = "mio"))]
 
@@ -183,7 +183,7 @@ fn m03_events_merge_into_the_readiness_call_that_is_pending() {
     let log = told.clone();
     let handle = reactor.handle();
     let held = handle.register(source, Interest::READABLE, &recipient, move |(), _, ready| {
-        log.push((ready.is_readable(), ready.is_read_closed()));
+        log.push((ready.is_readable(), ready.is_read_closed(), ready.is_writable()));
     });
     let mut held = held.unwrap();
 
@@ -200,17 +200,22 @@ fn m03_events_merge_into_the_readiness_call_that_is_pending() {
     assert_eq!((reactor.traffic().told, reactor.traffic().merged), (1, 2));
     assert_eq!(reactor.queue().tally().created, 1);
 
-    reactor.set_budget(10);
-    assert_eq!(turn_now(&mut reactor).dialed, 1);
-    assert_eq!(told.take(), [(true, true)], "the flags of all three");
-
-    // It starts afresh after that: no flag is left over from before.
+    // What one of them says is not what the next one says.
     let mut text = String::new();
     held.source_mut().read_to_string(&mut text).unwrap();
     assert_eq!(text, "first, second");
     held.set_interest(Interest::WRITABLE).unwrap();
+    assert_eq!(turn_now(&mut reactor).remaining, 1);
+    assert_eq!((reactor.traffic().told, reactor.traffic().merged), (1, 3));
+
+    reactor.set_budget(10);
     assert_eq!(turn_now(&mut reactor).dialed, 1);
-    assert_eq!(told.take(), [(false, false)]);
+    assert_eq!(told.take(), [(true, true, true)], "the flags of all four");
+
+    // It starts afresh after that: no flag is left over from before.
+    held.set_interest(Interest::WRITABLE).unwrap();
+    assert_eq!(turn_now(&mut reactor).dialed, 1);
+    assert_eq!(told.take(), [(false, false, true)]);
     assert_eq!(reactor.traffic().told, 2);
 }
 

@@ -363,9 +363,7 @@ impl Core {
                 for key in &mut self.callbacks {
                     self.core.end_callback(key, QUEUE_DROPPED);
                 }
-                // They may hold the queue.
-                self.core.set_observer(None);
-                self.core.set_wake_hook(None);
+                self.core.let_go();
             }
         }
 
@@ -400,15 +398,29 @@ impl Core {
 
     // Turns.
 
+    // Apart from the loop that they are around, which needs the registers.
+
+    #[inline(never)]
     pub(super) fn enter_turn(&self) {
         self.turns.set(self.turns.get() + 1);
         self.lower(flag::WAKE);
         self.look_for_end();
     }
 
+    #[inline(never)]
     pub(super) fn leave_turn(&self) {
         self.turns.set(self.turns.get() - 1);
         self.arm();
+        self.let_go();
+    }
+
+    /// Drops the observer and the wake hook of a closed queue, as they may hold it, once there is
+    /// nothing more to tell.
+    fn let_go(&self) {
+        if self.is_closed() && self.turns.get() == 0 {
+            self.set_observer(None);
+            self.set_wake_hook(None);
+        }
     }
 
     fn look_for_end(&self) {

@@ -51,6 +51,9 @@ impl<S: Source> Registration<S> {
         if shared.queue.is_closed() {
             return Err(RegisterError::ReactorDropped(source));
         }
+        if *recipient.queue() != shared.queue {
+            return Err(RegisterError::ForeignRecipient(source));
+        }
         let site = Location::caller();
         let mut watches = shared.watches.borrow_mut();
         let key = watches.next_key();

@@ -52,7 +52,7 @@ pub(crate) fn closed_port() -> net::SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
-/// Unwinds without the message that a panic prints.
+/// Unwinds, and prints nothing, as a panic would.
 pub(crate) fn unwind(with: &'static str) {
     panic::resume_unwind(Box::new(with));
 }

@@ -5,6 +5,7 @@
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
+use std::thread;
 
 use switchboard::{CallId, Observer, QueueHandle, Report, Step};
 
@@ -18,19 +19,19 @@ impl Trace {
     }
 
     /// A function to call that adds `event`.
-    pub(crate) fn note(
+    pub(crate) fn note<E: Into<String>>(
         &self,
-        event: impl Into<String>,
-    ) -> impl FnOnce(&QueueHandle) + 'static + use<impl Into<String>> {
+        event: E,
+    ) -> impl FnOnce(&QueueHandle) + 'static + use<E> {
         let (trace, event) = (self.clone(), event.into());
         move |_| trace.add(event)
     }
 
     /// A value to capture that adds `event` when it is dropped.
-    pub(crate) fn on_drop(
+    pub(crate) fn on_drop<E: Into<String>>(
         &self,
-        event: impl Into<String>,
-    ) -> OnDrop<impl FnOnce() + 'static + use<impl Into<String>>> {
+        event: E,
+    ) -> OnDrop<impl FnOnce() + 'static + use<E>> {
         let (trace, event) = (self.clone(), event.into());
         on_drop(move || trace.add(event))
     }
@@ -50,7 +51,11 @@ pub(crate) const fn on_drop<F: FnOnce()>(function: F) -> OnDrop<F> {
 
 impl<F: FnOnce()> Drop for OnDrop<F> {
     fn drop(&mut self) {
-        if let Some(function) = self.0.take() {
+        let Some(function) = self.0.take() else { return };
+        if thread::panicking() {
+            // So that a test that fails says why, instead of aborting in a drop.
+            let _ = panic::catch_unwind(AssertUnwindSafe(function));
+        } else {
             function();
         }
     }
@@ -177,6 +182,14 @@ pub(crate) fn never<C: 'static>(captured: C) -> impl FnOnce(&QueueHandle) + 'sta
     move |_| {
         drop(captured);
         panic!("a call was dialed that should not be");
+    }
+}
+
+/// A function to call that panics; `captured` goes with it.
+pub(crate) fn panics<C: 'static>(captured: C) -> impl FnOnce(&QueueHandle) + 'static {
+    move |_| {
+        let _captured = captured;
+        panic!("on purpose");
     }
 }
 

@@ -1,0 +1,91 @@
+//! Ids that could be mistaken for others: how they look, and that they are not used again.
+
+use std::collections::HashSet;
+
+use switchboard::{CallId, CallQueue, Cancellation, QueueHandle};
+
+#[test]
+fn an_id_shows_its_call_and_its_queue() {
+    let queue = CallQueue::new();
+    let number = format!("{:?}", queue.call(|_| ()).unwrap());
+    let number = number.strip_prefix("CallId(#0 of queue ").unwrap().strip_suffix(')').unwrap();
+    let second = queue.call(|_| ()).unwrap();
+    assert_eq!(second.to_string(), "#1");
+    assert_eq!(format!("{second:?}"), format!("CallId(#1 of queue {number})"));
+
+    let callback = queue.callback(|_, ()| ());
+    let id = callback.id();
+    assert_eq!(
+        (id.to_string(), format!("{callback:?}")),
+        ("#c0.0".into(), "Callback(#c0.0)".into())
+    );
+    assert_eq!(format!("{id:?}"), format!("CallId(#c0.0 of queue {number})"));
+    callback.answer(()).unwrap();
+    // An answered callback has its position as well, which only shows in those after it.
+    assert_eq!(queue.call(|_| ()).unwrap().to_string(), "#3");
+    queue.dial_all();
+    let again = queue.callback(|_, ()| ());
+    assert_eq!(again.id().to_string(), "#c0.1");
+    again.decline("never");
+    let elsewhere = CallQueue::new().call(|_| ()).unwrap();
+    assert_ne!(format!("{elsewhere:?}"), format!("CallId(#0 of queue {number})"));
+}
+
+#[test]
+fn a_slot_that_is_used_again_gives_another_id() {
+    let queue = CallQueue::new();
+    let mut ids = HashSet::new();
+    for round in 0..1000 {
+        // Different numbers at a time, so that slots are used again in different order.
+        let callbacks: Vec<_> = (0..=round % 7).map(|_| queue.callback(|_, ()| ())).collect();
+        for (n, callback) in callbacks.into_iter().enumerate() {
+            assert!(ids.insert(callback.id()), "{:?} was given out twice", callback.id());
+            match (round + n) % 4 {
+                0 => callback.answer(()).unwrap(),
+                1 => callback.decline("never"),
+                2 => drop(callback),
+                _ => {
+                    assert_eq!(queue.cancel(callback.id(), "unwanted"), Cancellation::Canceled);
+                    callback.answer(()).unwrap();
+                }
+            }
+        }
+        queue.dial_all();
+    }
+    let waiting = queue.callback(|_, ()| ());
+    assert!(ids.iter().all(|id| queue.cancel(*id, "stale") == Cancellation::Late));
+    assert_eq!(queue.tally().unscheduled, 1);
+    waiting.decline("never");
+}
+
+#[test]
+fn the_id_of_a_callback_stays_when_it_is_answered() {
+    let queue = CallQueue::new();
+    let server = queue.recipient(None);
+    let callback = server.callback(|received: &mut Option<CallId>, line, ()| {
+        *received = Some(line.id());
+    });
+    let id = callback.id();
+    callback.answer(()).unwrap();
+    queue.dial_all();
+    let scheduled = server.call(move |received, line| {
+        assert_eq!(*received, Some(id));
+        *received = Some(line.id());
+    });
+    queue.dial_all();
+    let expected = scheduled.unwrap();
+    server.call(move |received, _| assert_eq!(*received, Some(expected))).unwrap();
+    assert_eq!(queue.dial_all().dialed, 1);
+}
+
+#[test]
+fn handles_to_one_queue_are_equal() {
+    let (queue, elsewhere) = (CallQueue::new(), CallQueue::new());
+    let handle: &QueueHandle = &queue;
+    assert_eq!(*handle, queue.handle());
+    assert_ne!(*handle, elsewhere.handle());
+    let (first, second) = (queue.recipient(()), queue.recipient(()));
+    assert_eq!(first.address(), *first);
+    assert_ne!(*first, *second);
+    assert_eq!((first.info().number, second.info().number), (0, 1));
+}

@@ -1,0 +1,69 @@
+//! Hazard: a source whose `register` or `deregister` panics leaves its registration behind, which is
+//! then told although it was dropped, and keeps `run` from ending (as was found once).
+#![cfg(all(unix, feature = "mio"))]
+
+mod net;
+
+use std::io::{self, Write};
+
+use mio::event::Source;
+use mio::net::UnixStream;
+use mio::{Interest, Registry, Token};
+use switchboard::reactor::Reactor;
+
+use net::{Log, turn_now, unix_pair, unwind, unwinding, watch};
+
+struct Panicking {
+    stream: UnixStream,
+    when: &'static str,
+}
+
+impl Panicking {
+    fn at(&self, step: &'static str) {
+        if self.when == step {
+            unwind(step);
+        }
+    }
+}
+
+impl Source for Panicking {
+    fn register(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.at("register");
+        self.stream.register(poll, token, interest)
+    }
+
+    fn reregister(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.stream.reregister(poll, token, interest)
+    }
+
+    fn deregister(&mut self, poll: &Registry) -> io::Result<()> {
+        self.at("deregister");
+        self.stream.deregister(poll)
+    }
+}
+
+#[test]
+fn m04_a_source_that_panics_when_it_is_registered_leaves_no_registration() {
+    let reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let source = Panicking { stream: unix_pair().0, when: "register" };
+    let told = Log::new();
+    assert_eq!(unwinding(|| watch(&reactor, &recipient, source, 0, &told)), "register");
+    assert_eq!(reactor.handle().registrations(), 0);
+}
+
+#[test]
+fn m04_a_source_that_panics_when_it_is_deregistered_is_never_told_again() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let (stream, mut peer) = unix_pair();
+    let told = Log::new();
+    let held = watch(&reactor, &recipient, Panicking { stream, when: "deregister" }, 0, &told);
+    peer.write_all(b"x").unwrap();
+    reactor.set_budget(0);
+    assert_eq!(turn_now(&mut reactor).remaining, 1);
+    assert_eq!(unwinding(|| drop(held)), "deregister");
+    reactor.set_budget(10);
+    let _ = turn_now(&mut reactor);
+    assert_eq!((told.len(), reactor.handle().registrations()), (0, 0));
+}

@@ -1,0 +1,101 @@
+//! Promises of the docs that no call would break: sizes, auto traits, errors and how things print.
+
+use std::error::Error;
+use std::marker::PhantomData;
+
+use switchboard::{
+    Address, Budget, CallId, CallQueue, Callback, Cancellation, QueueHandle, Recipient,
+    RecipientInfo, Refusal, Report, ScheduleError, Step, Tally,
+};
+
+/// Tells whether a type has an auto trait: the inherent constant, which is preferred, is there only
+/// if it does.
+struct Has<T: ?Sized>(PhantomData<T>);
+
+trait HasNot {
+    const SEND: bool = false;
+    const SYNC: bool = false;
+}
+
+impl<T: ?Sized> HasNot for Has<T> {}
+
+impl<T: ?Sized + Send> Has<T> {
+    const SEND: bool = true;
+}
+
+impl<T: ?Sized + Sync> Has<T> {
+    const SYNC: bool = true;
+}
+
+// A queue, and all that refers to it, stays on its thread.
+const _: () = assert!(!Has::<CallQueue>::SEND && !Has::<CallQueue>::SYNC);
+const _: () = assert!(!Has::<QueueHandle>::SEND && !Has::<QueueHandle>::SYNC);
+const _: () = assert!(!Has::<Recipient<u8>>::SEND && !Has::<Recipient<u8>>::SYNC);
+const _: () = assert!(!Has::<Address<u8>>::SEND && !Has::<Address<u8>>::SYNC);
+const _: () = assert!(!Has::<Callback<u8>>::SEND && !Has::<Callback<u8>>::SYNC);
+const _: () = assert!(!Has::<Budget<'static>>::SEND && !Has::<Budget<'static>>::SYNC);
+
+// What is only data goes anywhere.
+const _: () = assert!(Has::<CallId>::SEND && Has::<CallId>::SYNC);
+const _: () = assert!(Has::<Cancellation>::SEND && Has::<Cancellation>::SYNC);
+const _: () = assert!(Has::<Tally>::SEND && Has::<Tally>::SYNC);
+const _: () = assert!(Has::<Report>::SEND && Has::<Report>::SYNC);
+const _: () = assert!(Has::<Step>::SEND && Has::<Step>::SYNC);
+const _: () = assert!(Has::<Refusal>::SEND && Has::<Refusal>::SYNC);
+const _: () = assert!(Has::<RecipientInfo>::SEND && Has::<RecipientInfo>::SYNC);
+const _: () = assert!(Has::<ScheduleError<u8>>::SEND && Has::<ScheduleError<u8>>::SYNC);
+
+const WORD: usize = size_of::<usize>();
+const _: () = assert!(size_of::<CallId>() == 16);
+const _: () = assert!(size_of::<Option<CallId>>() == 16);
+const _: () = assert!(size_of::<CallQueue>() == WORD);
+const _: () = assert!(size_of::<QueueHandle>() == WORD);
+const _: () = assert!(size_of::<Recipient<[u64; 9]>>() == WORD);
+const _: () = assert!(size_of::<Address<[u64; 9]>>() == WORD);
+const _: () = assert!(size_of::<Option<Address<[u64; 9]>>>() == WORD);
+const _: () = assert!(size_of::<Callback<[u64; 9]>>() <= 8 + 3 * WORD);
+
+#[test]
+fn a_rejected_call_is_an_error_that_says_why() {
+    let queue = CallQueue::new();
+    let handle = queue.handle();
+    drop(queue);
+    let captured = PhantomData::<*const u8>;
+    let error = handle.call(move |_| _ = captured).unwrap_err();
+    assert_eq!(format!("{error:?}"), "QueueDropped(..)");
+    let error: Box<dyn Error> = Box::new(error);
+    assert_eq!(error.to_string(), "call not scheduled: the owner of the queue has dropped it");
+    assert!(error.source().is_none());
+    let exhausted = ScheduleError::IdsExhausted(7);
+    assert_eq!(format!("{exhausted:?}"), "IdsExhausted(..)");
+    assert!(exhausted.to_string().contains("2^63"));
+    assert!(exhausted.to_string().ends_with("make a new queue"));
+    assert_eq!(exhausted.into_inner(), 7);
+}
+
+#[test]
+fn what_people_print_says_what_it_is() {
+    let queue = CallQueue::new();
+    let server = queue.recipient(Vec::<String>::new());
+    assert_eq!(format!("{server:?}"), "Recipient(Vec(0))");
+    assert_eq!(format!("{:?}", server.address()), "Address(Vec(0))");
+    assert!(format!("{queue:?}").starts_with("CallQueue(Tally {"));
+    assert!(format!("{:?}", queue.handle()).starts_with("QueueHandle(Tally {"));
+    server.call(|_, line| assert_eq!(format!("{line:?}"), "Line(#0 to Vec(0))")).unwrap();
+    assert_eq!(queue.dial_all().dialed, 1);
+    let zeros = "0 unscheduled + 0 pending + 0 live + 1 finished + 0 canceled + 0 refused";
+    let tally = format!("1 created = {zeros} + 0 abandoned + 0 panicked");
+    assert_eq!(queue.tally().to_string(), tally);
+    assert_eq!(format!("{:?}", Budget::calls(7)), "Budget(7 calls)");
+    assert_eq!(format!("{:?}", Budget::calls(7).until(&|| true)), "Budget(7 calls, condition)");
+}
+
+#[test]
+fn a_default_queue_is_empty() {
+    let queue = CallQueue::default();
+    assert_eq!(
+        (queue.tally(), queue.is_idle(), queue.is_closed()),
+        (Tally::default(), true, false)
+    );
+    assert_eq!(queue.dial_all(), Report::default());
+}

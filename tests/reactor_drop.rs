@@ -1,0 +1,234 @@
+//! Hazard: the reactor goes while there are registrations, or they go first, and something leaks
+//! or runs afterwards.
+#![cfg(all(unix, feature = "mio"))]
+
+mod net;
+
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
+use std::os::unix;
+use std::rc::Rc;
+
+use mio::Interest;
+use mio::net::UnixStream;
+use switchboard::op::{OpResult, OpState};
+use switchboard::reactor::{Reactor, ReactorHandle, Registration};
+use switchboard::samples::{LlRealCancel, Module, Read as Request, Received};
+use switchboard::{CallQueue, RegisterError};
+
+use net::{Log, turn_now, turn_until, unix_pair, watch};
+
+/// Registrations whose handlers capture `captured`: one with nothing to tell, and two with a
+/// readiness call pending.
+fn three(
+    reactor: &mut Reactor,
+    captured: &Rc<()>,
+) -> (Vec<Registration<UnixStream>>, Vec<unix::net::UnixStream>) {
+    let recipient = reactor.queue().recipient(());
+    let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| unix_pair()).unzip();
+    let mut held = Vec::new();
+    for source in sources {
+        let captured = Rc::clone(captured);
+        let handle = reactor.handle();
+        let source = handle.register(source, Interest::READABLE, &recipient, move |(), _, _| {
+            unreachable!("{captured:?}");
+        });
+        held.push(source.unwrap());
+    }
+    for peer in &mut peers[1..] {
+        peer.write_all(b"x").unwrap();
+    }
+    reactor.set_budget(0);
+    assert_eq!(turn_now(reactor).remaining, 2);
+    (held, peers)
+}
+
+#[test]
+fn the_reactor_may_go_before_its_registrations() {
+    let captured = Rc::new(());
+    let mut reactor = Reactor::new().unwrap();
+    let (held, mut peers) = three(&mut reactor, &captured);
+    let (queue, handle) = (reactor.queue().handle(), reactor.handle());
+    drop(reactor);
+    let tally = queue.tally();
+    assert!(queue.is_closed() && tally.balances(), "{tally}");
+    assert_eq!((tally.pending, tally.canceled), (0, 2));
+    assert_eq!(handle.registrations(), 0);
+    drop(held);
+    assert_eq!(Rc::strong_count(&captured), 1);
+    for peer in &mut peers {
+        assert!(peer.write(b"x").is_err(), "a source is still open");
+    }
+    assert_eq!(queue.tally(), tally, "nothing happens to a queue that is closed");
+}
+
+#[test]
+fn registrations_may_go_before_the_reactor() {
+    let captured = Rc::new(());
+    let mut reactor = Reactor::new().unwrap();
+    let (held, mut peers) = three(&mut reactor, &captured);
+    drop(held);
+    assert_eq!(Rc::strong_count(&captured), 1);
+    let tally = reactor.queue().tally();
+    assert_eq!((tally.pending, tally.canceled), (0, 2));
+    for peer in &mut peers {
+        assert!(peer.write(b"x").is_err(), "a source is still open");
+    }
+    reactor.run().unwrap();
+    assert_eq!(reactor.queue().tally(), tally);
+}
+
+#[test]
+fn readiness_in_line_goes_with_the_reactor() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let captured = Rc::new(Cell::new(0));
+    let mut peers = Vec::new();
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let (source, mut peer) = unix_pair();
+        peer.write_all(b"x").unwrap();
+        peers.push(peer);
+        let told = Rc::clone(&captured);
+        let handle = reactor.handle();
+        let source = handle.register(source, Interest::READABLE, &recipient, move |(), line, _| {
+            told.set(told.get() + 1);
+            assert_eq!(line.queue().dial_all().refused, 1);
+        });
+        held.push(source.unwrap());
+    }
+    assert_eq!(turn_now(&mut reactor).refused, 1);
+    assert_eq!((captured.get(), Rc::strong_count(&captured)), (1, 3));
+    drop(reactor);
+    drop(held);
+    assert_eq!((captured.get(), Rc::strong_count(&captured)), (1, 1));
+}
+
+#[test]
+fn what_a_call_captured_may_use_the_reactor_that_goes() {
+    struct Last {
+        reactor: ReactorHandle,
+        held: Option<Registration<UnixStream>>,
+        seen: Log<&'static str>,
+    }
+
+    impl Drop for Last {
+        fn drop(&mut self) {
+            assert_eq!(self.reactor.registrations(), 1);
+            self.reactor.stop();
+            let source = self.held.take().unwrap().into_source().unwrap();
+            assert_eq!(self.reactor.registrations(), 0);
+            let recipient = self.reactor.queue().recipient(());
+            let refused =
+                self.reactor.register(source, Interest::READABLE, &recipient, |(), _, _| ());
+            assert!(matches!(refused, Err(RegisterError::ReactorDropped(_))));
+            self.seen.push("dropped");
+        }
+    }
+
+    let reactor = Reactor::with_queue(CallQueue::new()).unwrap();
+    let recipient = reactor.queue().recipient(());
+    let seen = Log::new();
+    let held = Some(watch(&reactor, &recipient, unix_pair().0, 0, &Log::new()));
+    let last = Last { reactor: reactor.handle(), held, seen: seen.clone() };
+    reactor.queue().call(move |_| drop(last)).unwrap();
+    drop(reactor);
+    assert_eq!(seen.take(), ["dropped"]);
+}
+
+#[test]
+fn a_recipient_that_owns_its_registration_goes_in_either_order() {
+    for reactor_first in [true, false] {
+        let mut reactor = Reactor::new().unwrap();
+        let holder = reactor.queue().recipient(None::<Registration<UnixStream>>);
+        let (source, mut peer) = unix_pair();
+        let captured = Rc::new(Cell::new(0));
+        let told = Rc::clone(&captured);
+        let handle = reactor.handle();
+        let source = handle.register(source, Interest::READABLE, &holder, move |held, _, _| {
+            told.set(told.get() + 1);
+            let mut byte = [0];
+            held.as_mut().unwrap().source_mut().read_exact(&mut byte).unwrap();
+        });
+        let source = source.unwrap();
+        holder.call(|held, _| *held = Some(source)).unwrap();
+        peer.write_all(b"x").unwrap();
+        turn_until(&mut reactor, || captured.get() == 1);
+        if reactor_first {
+            drop(reactor);
+            drop(holder);
+        } else {
+            drop(holder);
+            assert_eq!(handle.registrations(), 0);
+            reactor.run().unwrap();
+            drop(reactor);
+        }
+        assert_eq!(Rc::strong_count(&captured), 1);
+        assert!(peer.write(b"x").is_err(), "the source is still open");
+    }
+}
+
+#[test]
+fn two_reactors_go_without_each_other() {
+    // A handler of one holds a registration of the other.
+    let first = Reactor::new().unwrap();
+    let mut second = Reactor::new().unwrap();
+    let (ours, theirs) = (first.queue().recipient(()), second.queue().recipient(()));
+    let log = Log::new();
+    let (source, mut peer) = unix_pair();
+    let inner = RefCell::new(Some(watch(&second, &theirs, source, 0, &log)));
+    let captured = Rc::new(inner);
+    let kept = Rc::clone(&captured);
+    let outer = first
+        .handle()
+        .register(unix_pair().0, Interest::READABLE, &ours, move |(), _, _| {
+            kept.take();
+        })
+        .unwrap();
+    drop(first);
+    peer.write_all(b"x").unwrap();
+    turn_until(&mut second, || log.len() == 1);
+    drop(outer);
+    assert_eq!(second.handle().registrations(), 1);
+    drop(captured);
+    assert_eq!(second.handle().registrations(), 0);
+    second.run().unwrap();
+}
+
+/// It leaked once: the registration held its watch, which holds the handler.
+#[test]
+fn m04_a_handler_that_holds_its_own_registration_goes_with_the_reactor() {
+    let reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let (source, mut peer) = unix_pair();
+    let held = Rc::new(RefCell::new(None));
+    let own = Rc::clone(&held);
+    let registration =
+        reactor.handle().register(source, Interest::READABLE, &recipient, move |(), _, _| {
+            own.take();
+        });
+    held.replace(Some(registration.unwrap()));
+    drop(reactor);
+    assert_eq!(Rc::strong_count(&held), 1, "the handler leaks");
+    drop(held);
+    assert!(peer.write(b"x").is_err(), "the source is still open");
+}
+
+#[test]
+fn o01_an_operation_goes_with_the_reactor() {
+    let reactor = Reactor::new().unwrap();
+    let module = LlRealCancel::new(&reactor.handle());
+    module.open();
+    let (source, mut peer) = unix_pair();
+    let captured = Rc::new(());
+    let inner = Rc::clone(&captured);
+    let done = reactor.queue().callback(move |_, _: OpResult<Received<_>, _>| {
+        unreachable!("{inner:?}");
+    });
+    let op = module.start(Request { source, limit: 8 }, done).unwrap();
+    drop(module);
+    drop(reactor);
+    assert_eq!(Rc::strong_count(&captured), 1, "the callback ends with its queue");
+    assert_eq!(op.state(), OpState::Completed, "the operation leaks");
+    assert!(peer.write(b"x").is_err(), "the source is still open");
+}
