@@ -40,8 +40,9 @@
 //!   operation delivers one [`OpError::Canceled`].
 //! - **O5** Dropping an `AsyncOp` does not cancel; dropping a [`CancelOnDrop`] does.
 
-use alloc::boxed::Box;
 use alloc::rc::{Rc, Weak};
+use alloc::string::ToString;
+use alloc::sync::Arc;
 use core::cell::Cell;
 use core::error::Error;
 use core::fmt;
@@ -58,7 +59,7 @@ use state::{OpAction, OpEvent};
 pub type OpResult<A, E> = Result<A, OpError<E>>;
 
 /// An operation that did not succeed.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpError<E> {
     /// Its owner canceled it.
@@ -69,13 +70,28 @@ pub enum OpError<E> {
     Dropped,
     /// Another operation, which it needed to go on, could not be started.
     #[error("operation cannot go on")]
-    NotStarted(#[source] Box<dyn Error + Send + Sync>),
+    NotStarted(#[source] Arc<dyn Error + Send + Sync>),
     /// It failed; the same again may succeed.
     #[error("operation failed for now")]
     Retryable(#[source] E),
     /// It failed for good.
     #[error("operation failed")]
     Failed(#[source] E),
+}
+
+impl<E: PartialEq> PartialEq for OpError<E> {
+    /// Compares causes of [`NotStarted`](Self::NotStarted) by what they say.
+    fn eq(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Canceled, Self::Canceled) | (Self::Dropped, Self::Dropped) => true,
+            (Self::NotStarted(one), Self::NotStarted(other)) => {
+                one.to_string() == other.to_string()
+            }
+            (Self::Retryable(one), Self::Retryable(other))
+            | (Self::Failed(one), Self::Failed(other)) => one == other,
+            _ => false,
+        }
+    }
 }
 
 /// The cancellable handle of one operation. Cloning counts a reference.

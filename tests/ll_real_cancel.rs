@@ -120,7 +120,7 @@ fn it_fails_when_the_connection_is_reset() {
             peer.peek(&mut [0]).unwrap();
             drop(peer);
         }
-        let Err(OpError::Failed(error)) = bench.result() else { panic!("not failed") };
+        let Err(OpError::Retryable(error)) = bench.result() else { panic!("not failed") };
         assert_eq!(error.kind(), ErrorKind::ConnectionReset);
         bench.nothing_left();
     }
@@ -217,8 +217,8 @@ fn it_does_not_start_if_its_source_cannot_be_registered() {
     let source = TcpStream::from_std(std::net::TcpStream::from(file));
     let mut bench = Bench::new();
     let refused = bench.module.start(Read { source, limit: 7 }, bench.done(0));
-    let Err(error @ StartError::Register { .. }) = refused else { panic!("started") };
-    assert_eq!(error.to_string(), "operation not started: its source could not be registered");
+    let Err(error @ StartError::Failed { .. }) = refused else { panic!("started") };
+    assert_eq!(error.to_string(), "operation not started");
     let cause = error.source().unwrap().source().unwrap();
     let cause = cause.downcast_ref::<io::Error>().unwrap();
     assert_eq!(cause.kind(), ErrorKind::PermissionDenied);
@@ -226,12 +226,12 @@ fn it_does_not_start_if_its_source_cannot_be_registered() {
     bench.nothing_left();
 
     // The reactor is gone.
-    let StartError::Register { request, .. } = error else { unreachable!() };
+    let StartError::Failed { request, .. } = error else { unreachable!() };
     let Bench { reactor, module, .. } = bench;
     let done = reactor.queue().callback(|_, _: Outcome<TcpStream>| unreachable!());
     drop(reactor);
     let refused = module.start(request, done);
-    assert!(matches!(refused, Err(StartError::Register { request: Read { limit: 7, .. }, .. })));
+    assert!(matches!(refused, Err(StartError::Failed { request: Read { limit: 7, .. }, .. })));
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl<L: Module, A> Steps<L, A> {
                     Next::Start(_) if op.state() == OpState::Canceling => Err(OpError::Canceled),
                     Next::Start(request) => match start_step(&*self.lower, steps, op, request) {
                         Ok(()) => return,
-                        Err(error) => Err(OpError::NotStarted(error.into_cause())),
+                        Err(error) => Err(OpError::NotStarted(error.into_cause().into())),
                     },
                 }
             }

@@ -176,7 +176,7 @@ impl<L: Module> Attempts<L> {
         } else {
             match start_attempt(&*self.lower, attempts, op, request) {
                 Ok(()) => return,
-                Err(error) => Err(OpError::NotStarted(error.into_cause())),
+                Err(error) => Err(OpError::NotStarted(error.into_cause().into())),
             }
         };
         let _ = op.complete(result);
