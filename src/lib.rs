@@ -102,7 +102,7 @@
 //!   pending + live + finished + canceled + refused + abandoned + panicked.
 //! - **R13** Misuse is the same in debug and release.
 //!
-//! The rules of operations (O1 to O5) are in [`op`], those of the reactor (M1 to M6) in
+//! The rules of operations (O1 to O5) are in [`op`], those of the reactor (M1 to M7) in
 //! `reactor`.
 //!
 //! # Cost

@@ -384,3 +384,22 @@ fn dropping_the_reactor_during_backoff_leaves_nothing() {
     assert_eq!((told.count(), lower.references()), (0, 1));
     assert_eq!(op.cancel(), Cancellation::Late);
 }
+
+/// An attempt may tell Canceled of its own accord, as when a layer below was closed.
+#[test]
+fn an_attempt_that_was_canceled_below_is_not_repeated() {
+    let reactor = Reactor::new().expect("a reactor");
+    let queue = reactor.queue();
+    let lower = Manual::default();
+    let policy = RetryPolicy::new().after(|_| true);
+    let module = MlRetries::new(&reactor.handle(), lower.clone(), policy);
+    module.open();
+    let told = Told::new(queue);
+    let op = module.start(Retry::new(|| 1), told.done()).expect("it is open");
+    lower.complete(Err(OpError::Canceled));
+    queue.dial_all();
+    assert_eq!(lower.running(), 0, "repeated");
+    assert!(matches!(told.only(), Err(OpError::Canceled)));
+    drop(op);
+    check_over(queue);
+}
