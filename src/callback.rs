@@ -82,6 +82,11 @@ impl<A: 'static> Callback<A> {
         self.queue.core().id(CallId::callback_key(self.key))
     }
 
+    /// Whether the call was canceled, and will never be dialed.
+    pub fn is_canceled(&self) -> bool {
+        self.queue.core().is_canceled(self.key)
+    }
+
     /// The queue that will dial the call.
     pub const fn queue(&self) -> &QueueHandle {
         &self.queue

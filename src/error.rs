@@ -28,27 +28,22 @@ impl<C> ScheduleError<C> {
     }
 }
 
+impl ScheduleError<()> {
+    /// The same error, with the value that was not scheduled.
+    pub(crate) fn rejecting<C>(self, call: C) -> ScheduleError<C> {
+        match self {
+            Self::QueueDropped(()) => ScheduleError::QueueDropped(call),
+            Self::IdsExhausted(()) => ScheduleError::IdsExhausted(call),
+        }
+    }
+}
+
 impl<C> fmt::Debug for ScheduleError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::QueueDropped(_) => "QueueDropped(..)",
             Self::IdsExhausted(_) => "IdsExhausted(..)",
         })
-    }
-}
-
-/// Why calls cannot be scheduled.
-pub(crate) enum Obstacle {
-    QueueDropped,
-    IdsExhausted,
-}
-
-impl Obstacle {
-    pub(crate) fn rejecting<C>(self, call: C) -> ScheduleError<C> {
-        match self {
-            Self::QueueDropped => ScheduleError::QueueDropped(call),
-            Self::IdsExhausted => ScheduleError::IdsExhausted(call),
-        }
     }
 }
 
@@ -104,6 +99,25 @@ impl<S> fmt::Debug for RegisterError<S> {
             Self::ForeignRecipient(_) => f.write_str("ForeignRecipient(..)"),
             Self::Poll { source, .. } => write!(f, "Poll({source:?}, ..)"),
         }
+    }
+}
+
+/// A source could not be deregistered. It is inside.
+#[cfg(feature = "mio")]
+#[derive(Error)]
+#[error("source not deregistered: the poll does not let it go")]
+#[non_exhaustive]
+pub struct DeregisterError<S> {
+    /// The poll's error.
+    pub source: std::io::Error,
+    /// The source, which may still be registered until it is dropped.
+    pub rejected: S,
+}
+
+#[cfg(feature = "mio")]
+impl<S> fmt::Debug for DeregisterError<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "DeregisterError({:?}, ..)", self.source)
     }
 }
 

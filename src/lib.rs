@@ -107,13 +107,13 @@
 //!
 //! # Cost
 //!
-//! Scheduling and dialing a function call takes about 65 instructions on x86-64, a call to a
-//! recipient about 82, both with 24 bytes captured, and neither allocates (up to 48 and 40 bytes
+//! Scheduling and dialing a function call takes about 64 instructions on x86-64, a call to a
+//! recipient about 81, both with 24 bytes captured, and neither allocates (up to 48 and 40 bytes
 //! captured). A pending call takes 64 bytes. See `docs/design.md` for how this is measured.
 //!
 //! # Features
 //!
-//! - `mio` (default): the modules `reactor` and `samples`. Without it the crate is
+//! - `mio` (default): the modules `reactor` and `samples`, on 64-bit targets. Without it the crate is
 //!   `no_std + alloc`, touches no clock and no thread.
 //! - `conformance`: the module `conformance`, for tests: it checks that operations of your own keep
 //!   the rules. Implies `mio`.
@@ -145,7 +145,7 @@ pub use call::{Call, CallId, Refusal};
 pub use callback::Callback;
 pub use error::ScheduleError;
 #[cfg(feature = "mio")]
-pub use error::{ReactorError, RegisterError};
+pub use error::{DeregisterError, ReactorError, RegisterError};
 pub use observe::{Observer, RecipientInfo, Step, Tally};
 pub use queue::{Budget, CallQueue, Cancellation, QueueHandle, Report};
 pub use recipient::{Address, Line, Recipient};

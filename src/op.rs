@@ -117,7 +117,7 @@ impl AsyncOp {
 
     /// Makes a guard of the handle, which cancels the operation when it is dropped.
     pub const fn cancel_on_drop(self) -> CancelOnDrop {
-        CancelOnDrop(Some(self))
+        CancelOnDrop { op: self, armed: true }
     }
 }
 
@@ -130,19 +130,23 @@ impl fmt::Debug for AsyncOp {
 /// Cancels an operation when it is dropped. Made by [`AsyncOp::cancel_on_drop`].
 #[derive(Debug)]
 #[must_use = "dropping the guard cancels the operation"]
-pub struct CancelOnDrop(Option<AsyncOp>);
+pub struct CancelOnDrop {
+    op: AsyncOp,
+    armed: bool,
+}
 
 impl CancelOnDrop {
     /// Gives the handle back; the operation goes on.
-    pub fn disarm(mut self) -> Option<AsyncOp> {
-        self.0.take()
+    pub fn disarm(mut self) -> AsyncOp {
+        self.armed = false;
+        self.op.clone()
     }
 }
 
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
-        if let Some(op) = self.0.take() {
-            let _ = op.cancel();
+        if self.armed {
+            let _ = self.op.cancel();
         }
     }
 }

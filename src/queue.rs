@@ -1,6 +1,7 @@
 //! The queue: its owner, the handles to it, and what can be asked of them.
 
 use alloc::rc::Rc;
+use core::convert::Infallible;
 use core::fmt;
 use core::num::NonZeroU64;
 use core::ops::Deref;
@@ -58,8 +59,9 @@ pub struct CallQueue {
 }
 
 impl CallQueue {
-    /// Makes an empty queue. Allocates for the queue itself, and for its places with the first
-    /// call.
+    /// Makes an empty queue.
+    ///
+    /// Cost: three allocations, of about 5 KiB in all.
     pub fn new() -> Self {
         Self::starting_at(0)
     }
@@ -141,12 +143,40 @@ impl QueueHandle {
     }
 
     /// Makes a recipient of `value`, owned by the caller.
+    ///
+    /// Cost: one allocation.
     pub fn recipient<T: 'static>(&self, value: T) -> Recipient<T> {
         self.recipient_with(|_| value)
     }
 
     /// Makes a recipient of a value that is given its own address.
+    ///
+    /// ```
+    /// use switchboard::{Address, CallQueue};
+    ///
+    /// struct Node { own: Address<Node> }
+    ///
+    /// let queue = CallQueue::new();
+    /// let node = queue.recipient_with(|own| Node { own: own.clone() });
+    /// node.call(|node, line| assert_eq!(node.own, line.address()))?;
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn recipient_with<T: 'static>(&self, value: impl FnOnce(&Address<T>) -> T) -> Recipient<T> {
+        let made = Recipient::new(self.clone(), |address| Ok::<_, Infallible>(value(address)));
+        made.unwrap_or_else(|never| match never {})
+    }
+
+    /// As [`recipient_with`](Self::recipient_with), for a value that may not come about: one that
+    /// registers a source, say.
+    ///
+    /// # Errors
+    ///
+    /// Passes on the error of `value`.
+    pub fn try_recipient_with<T: 'static, E>(
+        &self,
+        value: impl FnOnce(&Address<T>) -> Result<T, E>,
+    ) -> Result<Recipient<T>, E> {
         Recipient::new(self.clone(), value)
     }
 
@@ -172,7 +202,8 @@ impl QueueHandle {
 /// A panic of a handler goes to whoever dials. The queue stays right: the call ends Panicked, and
 /// the next turn goes on with the calls behind it (rule R10).
 impl QueueHandle {
-    /// Dials until the queue is empty, calls scheduled meanwhile included.
+    /// Dials until the queue is empty, calls scheduled meanwhile included. It does not end while
+    /// handlers keep scheduling.
     pub fn dial_all(&self) -> Report {
         self.turn(u64::MAX, || true)
     }

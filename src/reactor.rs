@@ -20,44 +20,97 @@
 //!   calls do not starve I/O. [`Reactor::run`] ends when nothing can happen any more, or on
 //!   [`ReactorHandle::stop`].
 //! - **M7** Timers: a callback after a delay ([`ReactorHandle::after`]) or at an instant
-//!   ([`ReactorHandle::at`]), never early, equal deadlines in the order they were armed. A
-//!   canceled one leaves nothing behind. The reactor's clock is read once a turn for all that are
-//!   due; tests can [set it](Reactor::set_clock).
+//!   ([`ReactorHandle::at`]), never early, equal deadlines in the order they were armed. Dropping
+//!   a [`Timer`] leaves nothing of it; one whose callback was canceled by its id is passed over as
+//!   if it were not there. The reactor's clock is read once a turn for all that are due; tests can
+//!   [set it](Reactor::set_clock).
+//!
+//! # Threads
+//!
+//! A reactor, its handles and its queue belong to one thread. Another thread reaches it through a
+//! source that both have an end of, such as a pair of sockets:
+//! [`LlFakeCancel`](crate::samples::LlFakeCancel) shows how.
 //!
 //! # Examples
 //!
+//! A server that echoes what one client sends:
+//!
 //! ```
-//! use std::io::{Read, Write};
-//! use std::net::TcpListener;
+//! use std::io::{self, ErrorKind, Read, Write};
 //!
 //! use mio::Interest;
-//! use mio::net::TcpStream;
-//! use switchboard::reactor::{Reactor, Registration};
+//! use mio::net::{TcpListener, TcpStream};
+//! use switchboard::Recipient;
+//! use switchboard::reactor::{Reactor, ReactorHandle, Readiness, Registration};
 //!
-//! struct Reader {
+//! struct Server {
+//!     reactor: ReactorHandle,
+//!     listener: Option<Registration<TcpListener>>,
+//!     client: Option<Recipient<Client>>,
+//! }
+//!
+//! impl Server {
+//!     fn accept(&mut self) -> io::Result<()> {
+//!         let Some(listener) = &self.listener else { return Ok(()) };
+//!         let (socket, _) = listener.source().accept()?;
+//!         // The closure gets the address of the recipient that it makes the value of.
+//!         let client = self.reactor.queue().try_recipient_with(|client| {
+//!             let reads = Interest::READABLE;
+//!             let socket = self.reactor.register(socket, reads, client, |client: &mut Client, _, ready| {
+//!                 client.echo(ready).expect("a client that reads what it is sent");
+//!             })?;
+//!             Ok::<_, Box<dyn std::error::Error>>(Client { socket: Some(socket) })
+//!         });
+//!         self.client = client.ok();
+//!         self.listener = None; // deregisters: this server has one client only
+//!         Ok(())
+//!     }
+//! }
+//!
+//! struct Client {
 //!     socket: Option<Registration<TcpStream>>,
 //! }
 //!
-//! let listener = TcpListener::bind("127.0.0.1:0")?;
-//! let socket = TcpStream::connect(listener.local_addr()?)?;
-//! listener.accept()?.0.write_all(b"hello")?; // and closes
+//! impl Client {
+//!     fn echo(&mut self, ready: &Readiness<'_>) -> io::Result<()> {
+//!         let Some(socket) = &mut self.socket else { return Ok(()) };
+//!         let mut buffer = [0; 1024];
+//!         match socket.source_mut().read(&mut buffer) {
+//!             Ok(0) => self.socket = None, // the client has left
+//!             Ok(read) => {
+//!                 socket.source_mut().write_all(&buffer[..read])?;
+//!                 ready.again(); // there may be more; but first the others have their turn
+//!             }
+//!             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+//!             Err(error) => return Err(error),
+//!         }
+//!         Ok(())
+//!     }
+//! }
 //!
 //! let mut reactor = Reactor::new()?;
+//! let listener = TcpListener::bind("127.0.0.1:0".parse()?)?;
+//! let address = listener.local_addr()?;
 //! let handle = reactor.handle();
-//! let reader = reactor.queue().recipient(Reader { socket: None });
-//! let socket = handle.register(socket, Interest::READABLE, &reader, |reader, _, ready| {
-//!     let Some(socket) = &mut reader.socket else { return };
-//!     let mut text = String::new();
-//!     match socket.source_mut().read_to_string(&mut text) {
-//!         Ok(_) => {
-//!             assert_eq!(text, "hello");
-//!             reader.socket = None; // deregisters
-//!         }
-//!         Err(_) => println!("not all here yet: {ready:?}"),
-//!     }
+//! let _server = reactor.queue().try_recipient_with(|server| {
+//!     let reads = Interest::READABLE;
+//!     let listener = handle.register(listener, reads, server, |server: &mut Server, _, _| {
+//!         server.accept().expect("a client");
+//!     })?;
+//!     let reactor = handle.clone();
+//!     Ok::<_, Box<dyn std::error::Error>>(Server { reactor, listener: Some(listener), client: None })
 //! })?;
-//! reader.call(|reader, _| reader.socket = Some(socket))?;
-//! reactor.run()?; // until there is no registration left
+//!
+//! let client = std::thread::spawn(move || -> io::Result<String> {
+//!     let mut socket = std::net::TcpStream::connect(address)?;
+//!     socket.write_all(b"hello")?;
+//!     socket.shutdown(std::net::Shutdown::Write)?;
+//!     let mut text = String::new();
+//!     socket.read_to_string(&mut text)?;
+//!     Ok(text)
+//! });
+//! reactor.run()?; // until nothing is registered any more
+//! assert_eq!(client.join().expect("no panic")?, "hello");
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -103,7 +156,7 @@ const BUDGET: usize = 1024;
 pub struct Reactor {
     // Fields drop in this order: calls first, then registrations, then the poll.
     queue: CallQueue,
-    handle: Registrations,
+    ends: EndsOnDrop,
     poll: Poll,
     events: Events,
     budget: usize,
@@ -143,9 +196,9 @@ impl Reactor {
             stopped: Cell::new(false),
             counts: Counts::default(),
         };
-        let handle = Registrations(ReactorHandle { shared: Rc::new(shared) });
+        let ends = EndsOnDrop { handle: ReactorHandle { shared: Rc::new(shared) } };
         let events = Events::with_capacity(EVENTS);
-        Ok(Self { queue, handle, poll, events, budget: BUDGET })
+        Ok(Self { queue, ends, poll, events, budget: BUDGET })
     }
 
     /// The queue of this reactor.
@@ -155,7 +208,7 @@ impl Reactor {
 
     /// A handle to keep, in a recipient say.
     pub fn handle(&self) -> ReactorHandle {
-        self.handle.0.clone()
+        self.ends.handle.clone()
     }
 
     /// Sets how many calls are dialed between two polls; 1,024 at first.
@@ -176,12 +229,12 @@ impl Reactor {
     ///
     /// Passes on a panic of a handler. What had not been dialed is still pending.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Report> {
-        let shared = &self.handle.0.shared;
         let timeout = [timeout, self.poll_timeout()].into_iter().flatten().min();
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             result => result?,
         }
+        let shared = self.shared();
         shared.note(&self.events);
         shared.schedule_ready();
         shared.timers.fire();
@@ -199,32 +252,35 @@ impl Reactor {
     ///
     /// Passes on a panic of a handler. To go on after that, call `run` again.
     pub fn run(&mut self) -> io::Result<()> {
-        while self.handle.0.shared.can_go_on() {
+        while !self.shared().stopped.replace(false) && self.shared().can_go_on() {
             let _ = self.turn(None)?;
         }
-        self.handle.0.shared.stopped.set(false);
         Ok(())
     }
 
-    /// How long a poll may sleep: not at all if anything is pending or the reactor is stopped, else
-    /// until the next timer is due, else until an event (`None`).
+    /// How long a poll may sleep: not at all if anything is pending, else until the next timer is
+    /// due, else until an event (`None`).
     pub fn poll_timeout(&self) -> Option<Duration> {
-        let shared = &self.handle.0.shared;
-        let busy = !self.queue.is_idle() || !shared.ready.borrow().is_empty();
-        if busy || shared.stopped.get() { Some(Duration::ZERO) } else { shared.timers.timeout() }
+        if self.shared().is_busy() { Some(Duration::ZERO) } else { self.shared().timers.timeout() }
     }
 
     /// Sets the clock that timers go by, [`Instant::now`] at first.
     ///
+    /// It stays until the last handle of the reactor is gone, so it must not hold one.
+    ///
     /// For tests that drive time themselves. The poll sleeps in real time: give
     /// [`turn`](Self::turn) a timeout of zero.
     pub fn set_clock(&self, clock: impl Fn() -> Instant + 'static) {
-        self.handle.0.shared.timers.set_clock(clock);
+        self.shared().timers.set_clock(clock);
     }
 
     /// What has become of the events so far.
     pub fn traffic(&self) -> Traffic {
-        self.handle.0.shared.counts.read()
+        self.shared().counts.read()
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.ends.handle.shared
     }
 }
 
@@ -232,7 +288,7 @@ impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Reactor")
             .field("queue", &self.queue)
-            .field("registrations", &self.handle.0.registrations())
+            .field("registrations", &self.ends.handle.registrations())
             .finish_non_exhaustive()
     }
 }
@@ -246,7 +302,12 @@ pub struct ReactorHandle {
 impl ReactorHandle {
     /// Registers `source`: from now on its readiness becomes calls of `handler` to `recipient`.
     ///
-    /// The registration owns the source; keep it where the handler finds it, in the recipient.
+    /// The registration owns the source; keep it where the handler finds it, in the recipient, for
+    /// which [`try_recipient_with`](QueueHandle::try_recipient_with) is made. What else the handler
+    /// changes belongs there too: it is a `Fn`, called once for each readiness call.
+    ///
+    /// If the recipient goes before its registration, the events that still come are refused, and
+    /// [`Reactor::run`] goes on until the registration is dropped.
     ///
     /// Cost: two system calls over its life, one allocation, none per readiness call.
     ///
@@ -275,19 +336,22 @@ impl ReactorHandle {
         &self.shared.queue
     }
 
-    /// Makes [`Reactor::run`] end after the turn in progress, or the next one to come.
+    /// Makes [`Reactor::run`] end after the turn in progress. If it does not run, the next run ends
+    /// at once. Calls that are pending then stay so. Turns of one's own go on as ever.
     pub fn stop(&self) {
         self.shared.stopped.set(true);
     }
 
-    /// Answers `callback` once `delay` has passed, not earlier.
+    /// Answers `callback` once `delay` has passed, not earlier. If the reactor is gone, declines it.
+    ///
+    /// The callback may be one of another queue, whose embedder dials it then.
     ///
     /// Cost: an insertion into an ordered map, and a reading of the clock.
     pub fn after(&self, delay: Duration, callback: Callback<()>) -> Timer {
         self.shared.timers.arm_after(self, delay, callback)
     }
 
-    /// Answers `callback` at `deadline`, not earlier.
+    /// Answers `callback` at `deadline`, not earlier. Otherwise as [`after`](Self::after).
     pub fn at(&self, deadline: Instant, callback: Callback<()>) -> Timer {
         self.shared.timers.arm(self, deadline, callback)
     }
@@ -367,26 +431,30 @@ impl Shared {
         }
     }
 
+    /// Whether there is something to do at once.
+    fn is_busy(&self) -> bool {
+        !self.queue.is_idle() || !self.ready.borrow().is_empty()
+    }
+
+    /// Whether anything can still happen.
     fn can_go_on(&self) -> bool {
-        !self.stopped.get()
-            && (!self.queue.is_idle()
-                || !self.ready.borrow().is_empty()
-                || self.watches.borrow().len() > 0
-                || self.timers.len() > 0)
+        self.is_busy() || self.watches.borrow().len() > 0 || self.timers.timeout().is_some()
     }
 }
 
 /// The end of registrations and timers, when the reactor goes: what their handlers captured is dropped, also
 /// if it refers to the registration itself.
-struct Registrations(ReactorHandle);
+struct EndsOnDrop {
+    handle: ReactorHandle,
+}
 
-impl Drop for Registrations {
+impl Drop for EndsOnDrop {
     fn drop(&mut self) {
-        let keys = self.0.shared.watches.borrow().keys();
-        for key in keys {
-            self.0.shared.forget(key);
-        }
-        self.0.shared.timers.clear();
+        let shared = &self.handle.shared;
+        // The queue is closed: no call is left to be canceled. All of this goes, also if one of the
+        // drops panics.
+        let _timers = shared.timers.take();
+        let _watches = shared.watches.replace(Slots::new());
     }
 }
 
@@ -400,7 +468,7 @@ pub struct Traffic {
     pub events: u64,
     /// Those that led to a readiness call.
     pub told: u64,
-    /// Those merged into a readiness call that was pending.
+    /// Those merged into what was still to be told of the same source.
     pub merged: u64,
     /// Those dropped, as their source was gone.
     pub stale: u64,

@@ -30,14 +30,20 @@ use crate::queue::QueueHandle;
 /// dropped at once or, if a call to it is live, right after the handler returns. Calls that are
 /// still pending then end Refused when their turn comes.
 ///
+/// The value cannot be looked at from outside: a call gets to it, or what it shares in an `Rc`.
+///
 /// A value that owns its own `Recipient` lives until [`Line::hang_up`]: like any owner of
 /// itself, it leaks if that never comes.
+#[must_use = "dropping a recipient lets its value go"]
 pub struct Recipient<T: 'static> {
     address: Address<T>,
 }
 
 impl<T: 'static> Recipient<T> {
-    pub(crate) fn new(queue: QueueHandle, value: impl FnOnce(&Address<T>) -> T) -> Self {
+    pub(crate) fn new<E>(
+        queue: QueueHandle,
+        value: impl FnOnce(&Address<T>) -> Result<T, E>,
+    ) -> Result<Self, E> {
         let number = queue.core().number_recipient();
         let desk = Desk {
             queue,
@@ -47,9 +53,9 @@ impl<T: 'static> Recipient<T> {
             value: RefCell::new(None),
         };
         let recipient = Self { address: Address { desk: Rc::new(desk) } };
-        let value = value(&recipient.address);
+        let value = value(&recipient.address)?;
         recipient.address.desk.value.replace(Some(value));
-        recipient
+        Ok(recipient)
     }
 
     /// Lets the recipient go; the same as dropping it.

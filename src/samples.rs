@@ -1,8 +1,9 @@
 //! Modules that teach how to use [`AsyncOp`] without races, and that are good enough to build on.
 //!
-//! Each module is a recipient: what its operations come to arrives as calls to it, one at a time.
-//! It starts operations on behalf of the layer above it, which may be another module: all share
-//! one trait, [`Module`], so any middle or high layer stands on any lower one.
+//! A module is a recipient: what its operations come to arrives as calls to it, one at a time. It
+//! starts operations on behalf of the layer above it, which may be another module: all but
+//! [`HlCancelAll`], a top only, share one trait, [`Module`], so any middle or high layer stands on
+//! any lower one. ([`Hl`] passes everything on, so it receives nothing.)
 //!
 //! | module | an operation of it | its cancel |
 //! |---|---|---|

@@ -7,6 +7,7 @@ mod net;
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
 use std::os::unix;
+use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use mio::Interest;
@@ -231,4 +232,35 @@ fn o01_an_operation_goes_with_the_reactor() {
     assert_eq!(Rc::strong_count(&captured), 1, "the callback ends with its queue");
     assert_eq!(op.state(), OpState::Completed, "the operation leaks");
     assert!(peer.write(b"x").is_err(), "the source is still open");
+}
+
+#[test]
+fn a_panic_in_one_handlers_capture_does_not_keep_the_others() {
+    struct Panics;
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic::resume_unwind(Box::new("captured"));
+        }
+    }
+
+    let reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let recipient = reactor.queue().recipient(());
+    let captured = Panics;
+    let (source, _peer) = unix_pair();
+    let first = handle.register(source, Interest::READABLE, &recipient, move |(), _, _| {
+        let _ = &captured;
+    });
+    // Holds itself.
+    let held = Rc::new(RefCell::new(None));
+    let own = Rc::clone(&held);
+    let (source, _peer) = unix_pair();
+    let second = handle.register(source, Interest::READABLE, &recipient, move |(), _, _| {
+        own.take();
+    });
+    held.replace(Some(second.unwrap()));
+    assert!(panic::catch_unwind(AssertUnwindSafe(|| drop(reactor))).is_err());
+    assert_eq!(Rc::strong_count(&held), 1, "the second handler leaks");
+    drop(first);
 }

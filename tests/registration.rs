@@ -255,7 +255,7 @@ fn m02_events_of_a_source_that_could_not_be_deregistered_are_stale() {
         let source = Shared::new(stream, true);
         let held = watch(&reactor, &recipient, source.clone(), 0, &told);
         if take_back {
-            assert_eq!(held.into_source().unwrap_err().kind(), ErrorKind::Other);
+            assert_eq!(held.into_source().unwrap_err().source.kind(), ErrorKind::Other);
         } else {
             drop(held);
         }

@@ -71,6 +71,14 @@ fn m06_run_ends_when_nothing_can_happen_any_more() {
     let mut reactor = Reactor::new().unwrap();
     reactor.run().unwrap(); // nothing pending, nothing registered
 
+    // Calls only, more than a turn's budget.
+    reactor.set_budget(2);
+    for _ in 0..5 {
+        reactor.queue().call(|_| ()).unwrap();
+    }
+    reactor.run().unwrap();
+    assert_eq!(reactor.queue().tally().finished, 5);
+
     // Calls that schedule calls, then a source that goes when it has been told.
     let log = Log::new();
     let holder = reactor.queue().recipient(Holder::new());

@@ -3,11 +3,12 @@
 #![cfg(feature = "mio")]
 
 use std::cell::{Cell, RefCell};
+use std::panic;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use switchboard::Callback;
 use switchboard::reactor::Reactor;
+use switchboard::{CallQueue, Callback};
 
 /// A reactor whose clock is moved by hand, and what its timers have told.
 struct World {
@@ -113,6 +114,19 @@ fn m07_a_timer_whose_callback_is_canceled_by_its_id_does_no_harm() {
 }
 
 #[test]
+fn m07_a_timer_canceled_by_the_id_of_its_callback_keeps_nobody_waiting() {
+    let mut world = World::new();
+    let callback = world.callback(1);
+    let id = callback.id();
+    world.reactor.handle().after(10 * MS, callback).detach();
+    assert_eq!(world.reactor.poll_timeout(), Some(10 * MS));
+    world.reactor.queue().cancel(id, "by its id");
+    assert_eq!(world.reactor.poll_timeout(), None);
+    assert_eq!(world.reactor.handle().timers(), 0);
+    world.reactor.run().expect("an end, at once");
+}
+
+#[test]
 fn m07_zero_and_huge_delays() {
     let mut world = World::new();
     let handle = world.reactor.handle();
@@ -205,4 +219,36 @@ fn a_hundred_thousand_timers_of_which_half_are_canceled() {
     world.expect_at(Duration::from_secs(5000), &expected);
     drop(kept);
     assert_eq!(world.reactor.queue().tally().canceled, 50_000);
+}
+
+#[test]
+fn a_timer_of_another_queue_is_declined_with_the_reactor() {
+    let world = World::new();
+    let handle = world.reactor.handle();
+    let other = CallQueue::new();
+    let held = handle.after(MS, other.callback(|_, ()| unreachable!()));
+    drop(world);
+    handle.after(MS, other.callback(|_, ()| unreachable!())).detach();
+    drop(held);
+    let tally = other.tally();
+    assert_eq!((tally.canceled, tally.abandoned, tally.unscheduled), (2, 0, 0));
+}
+
+#[test]
+fn a_timer_whose_drop_panics_is_gone_all_the_same() {
+    struct Panics;
+
+    impl Drop for Panics {
+        fn drop(&mut self) {
+            panic::resume_unwind(Box::new("captured"));
+        }
+    }
+
+    let world = World::new();
+    let handle = world.reactor.handle();
+    let captured = Panics;
+    let timer = handle.after(MS, world.reactor.queue().callback(move |_, ()| drop(captured)));
+    assert!(panic::catch_unwind(panic::AssertUnwindSafe(|| drop(timer))).is_err());
+    assert_eq!(handle.timers(), 0);
+    assert_eq!(world.reactor.queue().tally().abandoned, 0);
 }

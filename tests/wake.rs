@@ -3,8 +3,9 @@
 mod util;
 
 use std::cell::Cell;
+use std::rc::Rc;
 
-use switchboard::{Budget, CallQueue, QueueHandle};
+use switchboard::{Budget, CallId, CallQueue, QueueHandle, Step};
 use util::{Counts, NONE, Steps, Trace, assert_counts, figures, never, on_drop};
 
 /// A queue whose wake hook adds to the trace.
@@ -209,4 +210,24 @@ fn a_hook_that_is_replaced_drops_while_it_uses_the_queue() {
     let log = trace.clone();
     queue.set_wake_hook(move || log.add("woken"));
     assert_eq!(trace.take(), ["woken", "by the drop"]);
+}
+
+/// The observer is told before the embedder is woken, and may have emptied the queue by then.
+#[test]
+fn a_call_that_the_observer_cancels_wakes_nobody_and_the_next_one_does() {
+    let queue = CallQueue::new();
+    let wakes = Rc::new(Cell::new(0));
+    let count = Rc::clone(&wakes);
+    queue.set_wake_hook(move || count.set(count.get() + 1));
+    let handle = queue.handle();
+    queue.set_observer(move |call: CallId, step: &Step| {
+        if matches!(step, Step::Scheduled { .. }) {
+            handle.cancel(call, "not wanted");
+        }
+    });
+    queue.call(|_| ()).unwrap();
+    assert_eq!((wakes.get(), queue.is_idle()), (0, true));
+    queue.clear_observer();
+    queue.call(|_| ()).unwrap();
+    assert_eq!(wakes.get(), 1);
 }

@@ -68,7 +68,7 @@ pub(crate) const STORIES: &[Story] = &[
         |reactor| {
             let reads = LlRealCancel::new(&reactor.handle());
             let module = MlPassThrough::new(reactor.queue(), reads);
-            let module = Hl::new(reactor.queue(), module);
+            let module = Hl::new(module);
             three_ways(reactor, &module, &mut read)
         },
     ),

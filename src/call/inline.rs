@@ -13,7 +13,8 @@
 //! - I2 A body leaves its words at most once: whoever moves it out has cleared the table first.
 //! - I3 Only a body that [`fits`] is ever written, so the words are large and aligned enough.
 //! - I4 References into `Places` live inside its methods only, while no code of a user runs:
-//!   bodies are moved out before they are dialed or dropped.
+//!   bodies are moved out before they are dialed or dropped. (When the `Places` themselves drop,
+//!   nobody can reach them any more.)
 //! - I5 The number of `Places` is a power of two, and `mask` is one less than it.
 
 #![expect(unsafe_code, reason = "the storage of calls, argued here")]
@@ -75,24 +76,18 @@ impl Packed {
         not_send: PhantomData,
     };
 
-    /// Fills an empty `Packed`.
+    /// Fills an empty `Packed` with a body that [`fits`].
     #[inline(always)]
     fn fill<B: Body>(&mut self, body: B, site: &'static Location<'static>) {
-        debug_assert!(self.table.is_none());
-        self.site = site;
-        self.table = Some(if fits::<B>() { self.write(body) } else { self.write(Box::new(body)) });
-    }
-
-    /// Writes `body` into the words, and returns its table.
-    #[inline(always)]
-    fn write<B: Body>(&mut self, body: B) -> &'static Table {
         assert!(fits::<B>(), "a body that does not fit is boxed");
+        debug_assert!(self.table.is_none());
         let words = self.words.as_mut_ptr().cast::<B>();
         debug_assert!(words.is_aligned());
         // SAFETY: the pointer is valid for a write of `B`: it is to all of the words, which are
         // large and aligned enough by the assertion above (I3).
         unsafe { words.write(body) };
-        &B::TABLE
+        self.site = site;
+        self.table = Some(&B::TABLE);
     }
 
     /// Moves the body out if it is a `B`.
@@ -110,8 +105,8 @@ impl Drop for Packed {
     #[inline]
     fn drop(&mut self) {
         if let Some(drop) = self.table.and_then(|table| table.drop) {
-            // SAFETY: the table is set, so the body in the words is of its type (I1). It is not
-            // used afterwards.
+            // SAFETY: the table is set, so the body in the words is of its type (I1). A `Packed`
+            // drops once, and nobody reads its table after that (I2).
             unsafe { drop(&raw mut self.words) }
         }
     }
@@ -119,7 +114,7 @@ impl Drop for Packed {
 
 /// # Safety
 ///
-/// The words of `packed` hold a valid `B`, which the caller gives up.
+/// `packed` is valid for reads, and its words hold a valid `B`, which the caller gives up.
 unsafe fn dial<B: Body>(packed: *const Packed, attempt: &mut Attempt<'_>) {
     // SAFETY: guaranteed by the caller; the pointer is not used after these reads.
     let (body, site) = unsafe {
@@ -165,7 +160,13 @@ impl Places {
     /// Packs `body`, scheduled at `site`, into the place of `position`, which is empty.
     #[inline(always)]
     pub(crate) fn put<B: Body>(&self, position: u64, body: B, site: &'static Location<'static>) {
-        self.at(position).fill(body, site);
+        if fits::<B>() {
+            self.at(position).fill(body, site);
+        } else {
+            // Boxed first, as the allocator is code of a user, too (I4).
+            let body = Box::new(body);
+            self.at(position).fill(body, site);
+        }
     }
 
     /// Empties the place of `position`; `None` if it is empty already. Returns what is to be

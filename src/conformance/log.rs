@@ -216,7 +216,10 @@ impl Log {
     }
 
     pub(super) fn find(&self, rule: Rule, seen: impl FnOnce() -> String) {
-        self.finding.borrow_mut().get_or_insert_with(|| (rule, seen()));
+        if self.finding.borrow().is_none() {
+            let seen = seen(); // may format an error of the subject
+            self.finding.borrow_mut().get_or_insert((rule, seen));
+        }
     }
 
     pub(super) fn finding(&self) -> Option<Finding> {

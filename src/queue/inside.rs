@@ -14,7 +14,7 @@ use crate::call::inline::Packed;
 use crate::call::{Attempt, Body, CallId, Named};
 use crate::callback::Answered;
 use crate::callback::store::{Callbacks, Stage};
-use crate::error::{Obstacle, ScheduleError};
+use crate::error::ScheduleError;
 use crate::observe::{Counters, Observer, RecipientInfo, Step, Tally};
 use crate::queue::ring::Ring;
 use crate::queue::{Cancellation, Report};
@@ -137,7 +137,7 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn make_more_room(&self) {
-        while let Some(position) = self.ring.next_if_void()
+        while let Some(position) = self.ring.head_if_any_void()
             && self.forget_if_void(position)
         {
             self.ring.pass();
@@ -148,7 +148,7 @@ impl Core {
         }
     }
 
-    /// Whether the place at `position` is void; then it is emptied.
+    /// Whether the place at `position` is void; its callback is forgotten then.
     fn forget_if_void(&self, position: u64) -> bool {
         let Some(Answered(key)) = self.ring.unpack(position) else {
             return self.ring.is_empty(position);
@@ -164,11 +164,11 @@ impl Core {
 
     /// What keeps calls from being scheduled, if anything.
     #[cold]
-    fn obstacle(&self) -> Option<Obstacle> {
+    fn obstacle(&self) -> Option<ScheduleError<()>> {
         if self.has(flag::CLOSED) {
-            Some(Obstacle::QueueDropped)
+            Some(ScheduleError::QueueDropped(()))
         } else if self.has(flag::NEAR_END) && self.ring.tail() >= CallId::END {
-            Some(Obstacle::IdsExhausted)
+            Some(ScheduleError::IdsExhausted(()))
         } else {
             None
         }
@@ -179,9 +179,10 @@ impl Core {
         waiting: impl Body,
         site: &'static Location<'static>,
     ) -> Key {
+        let key = self.callbacks.create(waiting, site);
         self.tally.callbacks.add();
         self.tally.unscheduled.add();
-        self.callbacks.create(waiting, site)
+        key
     }
 
     /// Tells that the callback `key` exists, now that it has a holder. In a queue that is closed
@@ -198,6 +199,10 @@ impl Core {
                 self.end_callback(key, QUEUE_DROPPED);
             }
         }
+    }
+
+    pub(crate) fn is_canceled(&self, key: Key) -> bool {
+        self.callbacks.is_canceled(key)
     }
 
     /// Schedules the callback `key`, whose caller gives it up.
@@ -438,7 +443,8 @@ impl Core {
     }
 
     fn wake(&self) {
-        if self.has(flag::WAKE) {
+        // The observer, who comes first, may have dialed or canceled what there was.
+        if self.has(flag::WAKE) && self.ring.pending() > 0 {
             self.lower(flag::WAKE);
             let hook = self.wake_hook.borrow().clone();
             if let Some(hook) = hook {

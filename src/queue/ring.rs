@@ -74,7 +74,7 @@ impl Ring {
     }
 
     /// The position of the next place, if any place is void.
-    pub(super) fn next_if_void(&self) -> Option<u64> {
+    pub(super) fn head_if_any_void(&self) -> Option<u64> {
         (self.void.get() > 0).then(|| self.head.get())
     }
 

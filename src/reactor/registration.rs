@@ -16,7 +16,7 @@ use mio::event::Source;
 use mio::{Interest, Registry, Token};
 
 use crate::call::CallId;
-use crate::error::RegisterError;
+use crate::error::{DeregisterError, RegisterError};
 use crate::reactor::ReactorHandle;
 use crate::reactor::readiness::{Flags, Readiness};
 use crate::recipient::{Address, Line};
@@ -28,6 +28,7 @@ const HELD: &str = "the source is taken only by into_source, which uses the regi
 ///
 /// Dropping it deregisters the source and cancels its readiness call, if one is pending: the
 /// handler does not run any more.
+#[must_use = "dropping a registration deregisters its source"]
 pub struct Registration<S: Source> {
     /// `None` only once it is taken back.
     source: Option<S>,
@@ -95,11 +96,13 @@ impl<S: Source> Registration<S> {
     ///
     /// # Errors
     ///
-    /// Passes on the poll's error; the source is then dropped.
-    pub fn into_source(mut self) -> io::Result<S> {
+    /// Hands the source back if the poll does not let it go.
+    pub fn into_source(mut self) -> Result<S, DeregisterError<S>> {
         let mut source = self.take_source();
-        self.reactor.shared.registry.deregister(&mut source)?;
-        Ok(source)
+        match self.reactor.shared.registry.deregister(&mut source) {
+            Ok(()) => Ok(source),
+            Err(error) => Err(DeregisterError { source: error, rejected: source }),
+        }
     }
 
     /// The source.

@@ -43,14 +43,14 @@ fn poll(reactor: &mut Reactor) {
 
 /// Does with the events of the last poll what a turn does.
 fn go_on(reactor: &Reactor) -> Report {
-    let shared = &reactor.handle.0.shared;
+    let shared = reactor.shared();
     shared.note(&reactor.events);
     shared.schedule_ready();
     reactor.queue.dial_all()
 }
 
 fn slots(reactor: &Reactor) -> Vec<(u32, u32)> {
-    let keys = reactor.handle.0.shared.watches.borrow().keys();
+    let keys = reactor.shared().watches.borrow().keys();
     keys.into_iter().map(|key| (key.slot, key.generation)).collect()
 }
 
@@ -70,7 +70,7 @@ fn m02_a_stale_event_is_not_told_to_the_new_owner_of_its_slot() {
     assert_eq!(go_on(&reactor).dialed, 0);
     let stale = Traffic { events: 1, stale: 1, ..Traffic::default() };
     assert_eq!((reactor.traffic(), told.take()), (stale, vec![]));
-    assert!(reactor.handle.0.shared.ready.borrow().is_empty());
+    assert!(reactor.shared().ready.borrow().is_empty());
 
     poll(&mut reactor);
     assert_eq!(go_on(&reactor).dialed, 1);
@@ -98,12 +98,12 @@ fn a_registration_that_goes_while_it_is_in_line_is_not_told() {
     let told = Told::default();
     let (first, _first_peer) = register(&reactor, &recipient, "first", &told);
     poll(&mut reactor);
-    reactor.handle.0.shared.note(&reactor.events);
+    reactor.shared().note(&reactor.events);
     drop(first);
     assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO), "in line, so the next turn looks");
     // Its slot is used again, and the one in line is not taken for the new owner.
     let (_new, _new_peer) = register(&reactor, &recipient, "new", &told);
-    reactor.handle.0.shared.schedule_ready();
+    reactor.shared().schedule_ready();
     assert_eq!((reactor.queue.dial_all().dialed, told.take()), (0, vec![]));
     assert_eq!(reactor.poll_timeout(), None);
 }

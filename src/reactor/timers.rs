@@ -46,8 +46,8 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         if let Some((queue, call)) = self.call.take() {
-            queue.core().cancel_if_not_late(call, "timer dropped");
             let callback = self.reactor.shared.timers.waiting.borrow_mut().remove(&self.key);
+            queue.core().cancel_if_not_late(call, "timer dropped");
             drop(callback);
         }
     }
@@ -56,6 +56,33 @@ impl Drop for Timer {
 impl fmt::Debug for Timer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Timer").field("deadline", &self.deadline()).finish_non_exhaustive()
+    }
+}
+
+const GONE: &str = "the reactor is gone";
+
+/// Declines the callbacks of timers, also behind one whose decline panics.
+pub(super) struct DeclineAll(BTreeMap<Key, Callback<()>>);
+
+impl DeclineAll {
+    fn run(&mut self) {
+        while let Some((_, callback)) = self.0.pop_first() {
+            callback.decline(GONE);
+        }
+    }
+}
+
+impl Drop for DeclineAll {
+    fn drop(&mut self) {
+        struct Rest<'a>(&'a mut DeclineAll);
+
+        impl Drop for Rest<'_> {
+            fn drop(&mut self) {
+                self.0.run();
+            }
+        }
+
+        Rest(self).0.run();
     }
 }
 
@@ -93,7 +120,9 @@ impl Timers {
     ) -> Timer {
         let key = (deadline, self.armed.replace(self.armed.get() + 1));
         let call = Some((callback.queue().clone(), callback.id()));
-        if !reactor.queue().is_closed() {
+        if reactor.queue().is_closed() {
+            callback.decline(GONE);
+        } else {
             self.waiting.borrow_mut().insert(key, callback);
         }
         Timer { reactor: reactor.clone(), key, call }
@@ -114,20 +143,26 @@ impl Timers {
             return;
         }
         let now = self.now();
-        while let Some(callback) = self.take_due(now) {
+        while let Some(callback) = self.take_first_if(|deadline, _| deadline <= now) {
             // If the queue takes no more, neither does it dial.
             let _ = callback.answer(());
         }
     }
 
-    fn take_due(&self, now: Instant) -> Option<Callback<()>> {
+    fn take_first_if(
+        &self,
+        condition: impl FnOnce(Instant, &Callback<()>) -> bool,
+    ) -> Option<Callback<()>> {
         let mut waiting = self.waiting.borrow_mut();
         let first = waiting.first_entry()?;
-        (first.key().0 <= now).then(|| first.remove())
+        condition(first.key().0, first.get()).then(|| first.remove())
     }
 
-    /// How long until the first is due.
+    /// How long until the first is due. Those that were canceled by their id do not count.
     pub(super) fn timeout(&self) -> Option<Duration> {
+        while let Some(canceled) = self.take_first_if(|_, callback| callback.is_canceled()) {
+            drop(canceled);
+        }
         let deadline = self.waiting.borrow().first_key_value()?.0.0;
         Some(deadline.saturating_duration_since(self.now()))
     }
@@ -136,9 +171,8 @@ impl Timers {
         self.waiting.borrow().len()
     }
 
-    /// Drops all timers.
-    pub(super) fn clear(&self) {
-        let waiting = self.waiting.take();
-        drop(waiting);
+    /// Takes all timers, to be declined.
+    pub(super) fn take(&self) -> DeclineAll {
+        DeclineAll(self.waiting.take())
     }
 }

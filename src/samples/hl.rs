@@ -2,23 +2,24 @@
 //!
 //! It shows that there is nothing left to do at the top: the handle of the layer below is passed
 //! on as it is, and a cancel goes down through all layers at once, before it returns. The result
-//! comes back up as calls, one a layer. What the queue makes unnecessary: a state of its own.
+//! comes back up as calls, one a layer. What the queue makes unnecessary: a state of its own, to
+//! be kept in step with that below.
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult};
-use crate::queue::QueueHandle;
-use crate::samples::{MlPassThrough, Module, StartError};
+use crate::samples::{Gate, Module, StartError};
 
 /// Hands operations of the layer below to users.
 #[derive(Debug)]
 pub struct Hl<L> {
-    top: MlPassThrough<L>,
+    lower: L,
+    gate: Gate,
 }
 
 impl<L: Module> Hl<L> {
     /// Makes the module, not open yet.
-    pub fn new(queue: &QueueHandle, lower: L) -> Self {
-        Self { top: MlPassThrough::new(queue, lower) }
+    pub fn new(lower: L) -> Self {
+        Self { lower, gate: Gate::default() }
     }
 }
 
@@ -28,15 +29,16 @@ impl<L: Module> Module for Hl<L> {
     type Error = L::Error;
 
     fn open(&self) {
-        self.top.open();
+        self.lower.open();
+        self.gate.open();
     }
 
     fn close(&self) {
-        self.top.close();
+        self.gate.close();
     }
 
     fn leftovers(&self) -> usize {
-        self.top.leftovers()
+        self.lower.leftovers()
     }
 
     fn start(
@@ -44,7 +46,9 @@ impl<L: Module> Module for Hl<L> {
         request: L::Request,
         done: Callback<OpResult<L::Answer, L::Error>>,
     ) -> Result<AsyncOp, StartError<L::Request>> {
-        // 1. The handle is the user's, to keep, to cancel, or to drop.
-        self.top.start(request, done)
+        // 1. Refuse before there is anything to undo.
+        let (request, done) = self.gate.admit(request, done)?;
+        // 2. The handle is the user's, to keep, to cancel, or to drop.
+        self.lower.start(request, done)
     }
 }

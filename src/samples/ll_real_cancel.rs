@@ -43,7 +43,7 @@ pub struct LlRealCancel<S = TcpStream> {
 pub struct Read<S = TcpStream> {
     /// The source, which does not block. It is closed if the read is canceled or fails.
     pub source: S,
-    /// The most to read, in bytes; more than 65,536 count as that.
+    /// The most to read, in bytes; 0 counts as 1, and more than 65,536 count as that.
     pub limit: usize,
 }
 
@@ -143,7 +143,7 @@ impl Reader {
         //    readiness call comes any more.
         let Some(mut registered) = registration.take() else { return };
         // 2. Read. If there is nothing after all, wait on.
-        let buffer = &mut self.buffer[..(*limit).min(LIMIT)];
+        let buffer = &mut self.buffer[..(*limit).clamp(1, LIMIT)];
         let read = loop {
             match registered.source_mut().read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -159,10 +159,11 @@ impl Reader {
         };
         // 3. Deregister, so that the source can go back to its owner.
         let result = read.and_then(|read| {
-            let source = registered.into_source()?;
+            let source = registered.into_source().map_err(|error| error.source)?;
             Ok(Received { source, bytes: buffer[..read].to_vec() })
         });
-        // 4. Complete. The operation was running: a cancel would have taken the registration.
+        // 4. Complete. A cancel would have taken the registration; if the source itself has canceled
+        //    the operation, this changes nothing.
         let _ = op.complete(result.map_err(classify));
     }
 }

@@ -126,7 +126,7 @@ fn start_attempt<L: Module>(
         attempts.callback(move |attempts, line, result| attempts.on_done(line, &upper, result));
     let lower = lower.start(request, done)?;
     op.context().lower.set(lower, op.state());
-    op.context().made.set(op.context().made.get() + 1);
+    op.context().made.set(op.context().made.get().saturating_add(1));
     Ok(())
 }
 

@@ -136,7 +136,7 @@ impl<S: Shape> Shape for Topped<S> {
     type Module = Hl<S::Module>;
 
     fn module(reactor: &ReactorHandle) -> Self::Module {
-        Hl::new(reactor.queue(), S::module(reactor))
+        Hl::new(S::module(reactor))
     }
 
     fn request(script: &Script) -> <Self::Module as Module>::Request {

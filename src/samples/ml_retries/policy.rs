@@ -10,7 +10,8 @@ type Predicate<E> = Box<dyn Fn(&OpError<E>) -> bool>;
 
 /// What is repeated, how often, and after how long.
 pub struct RetryPolicy<E> {
-    attempts: u32,
+    /// At most so many.
+    attempts: Option<u32>,
     backoff: Box<dyn Fn(u32) -> Duration>,
     retries: Predicate<E>,
 }
@@ -19,16 +20,16 @@ impl<E> RetryPolicy<E> {
     /// Repeats what fails as [`Retryable`](OpError::Retryable), at once, without end.
     pub fn new() -> Self {
         Self {
-            attempts: u32::MAX,
+            attempts: None,
             backoff: Box::new(|_| Duration::ZERO),
             retries: Box::new(|error| matches!(error, OpError::Retryable(_))),
         }
     }
 
-    /// Attempts at most `attempts` times, the first included.
+    /// Attempts at most `attempts` times, the first included; 0 counts as 1.
     #[must_use]
     pub fn attempts(self, attempts: u32) -> Self {
-        Self { attempts, ..self }
+        Self { attempts: Some(attempts), ..self }
     }
 
     /// Waits before each attempt but the first, for what `backoff` says of the number of attempts
@@ -47,8 +48,9 @@ impl<E> RetryPolicy<E> {
     /// How long to wait before another attempt, `made` having been made, of which the last failed
     /// with `error`; `None` if there is to be none.
     pub(super) fn delay(&self, made: u32, error: &OpError<E>) -> Option<Duration> {
-        let again =
-            !matches!(error, OpError::Canceled) && made < self.attempts && (self.retries)(error);
+        let again = !matches!(error, OpError::Canceled)
+            && self.attempts.is_none_or(|most| made < most)
+            && (self.retries)(error);
         again.then(|| (self.backoff)(made))
     }
 }
