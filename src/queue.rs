@@ -14,6 +14,8 @@ use crate::error::ScheduleError;
 use crate::observe::{Observer, Tally};
 use crate::recipient::{Address, Recipient};
 
+mod attend;
+mod closing;
 mod inside;
 mod ring;
 mod turn;

@@ -5,7 +5,6 @@
 //! - I2 Once `CLOSED` is set, nothing enters any more; what is inside leaves, first to last.
 
 use alloc::rc::Rc;
-use alloc::vec;
 use core::cell::{Cell, RefCell};
 use core::num::NonZeroU64;
 use core::panic::Location;
@@ -15,42 +14,26 @@ use crate::call::{Attempt, Body, CallId, Named};
 use crate::callback::Answered;
 use crate::callback::store::{Callbacks, Stage};
 use crate::error::ScheduleError;
-use crate::observe::{Counters, Observer, RecipientInfo, Step, Tally};
+use crate::observe::{Counters, Observer, RecipientInfo, Step};
+use crate::queue::Cancellation;
+use crate::queue::attend::{WakeOnDrop, flag};
 use crate::queue::ring::Ring;
-use crate::queue::{Cancellation, Report};
 use crate::slots::Key;
 
 /// The reason of calls that end because their queue does.
-const QUEUE_DROPPED: &str = "queue dropped";
-
-/// What to look out for. Zero, as usual: nothing.
-mod flag {
-    /// The owner has dropped the queue.
-    pub(super) const CLOSED: u8 = 1;
-    /// An observer is set.
-    pub(super) const OBSERVED: u8 = 1 << 1;
-    /// The next call scheduled wakes the embedder.
-    pub(super) const WAKE: u8 = 1 << 2;
-    /// The last positions are near.
-    pub(super) const NEAR_END: u8 = 1 << 3;
-    /// A wake hook is set.
-    pub(super) const HOOKED: u8 = 1 << 4;
-}
-
-/// `NEAR_END` is looked for once a turn; no turn schedules this many calls.
-const NEAR_END: u64 = CallId::END - (1 << 40);
+pub(super) const QUEUE_DROPPED: &str = "queue dropped";
 
 pub(crate) struct Core {
-    id: NonZeroU64,
-    flags: Cell<u8>,
+    pub(super) id: NonZeroU64,
+    pub(super) flags: Cell<u8>,
     pub(super) ring: Ring,
     pub(crate) tally: Counters,
-    callbacks: Callbacks,
+    pub(super) callbacks: Callbacks,
     /// Turns in progress, one within the other.
-    turns: Cell<u32>,
+    pub(super) turns: Cell<u32>,
     recipients: Cell<u64>,
-    observer: RefCell<Option<Rc<dyn Observer>>>,
-    wake_hook: RefCell<Option<Rc<dyn Fn()>>>,
+    pub(super) observer: RefCell<Option<Rc<dyn Observer>>>,
+    pub(super) wake_hook: RefCell<Option<Rc<dyn Fn()>>>,
 }
 
 impl Core {
@@ -287,7 +270,7 @@ impl Core {
     }
 
     /// Ends the callback `key` as Canceled unless it is over; returns the stage it was in.
-    fn end_callback(&self, key: Key, reason: &'static str) -> Option<Stage> {
+    pub(super) fn end_callback(&self, key: Key, reason: &'static str) -> Option<Stage> {
         let (stage, _call) = self.callbacks.cancel(key);
         if self.uncount(stage) {
             self.end_canceled(CallId::callback_key(key), reason);
@@ -328,7 +311,7 @@ impl Core {
 
     /// Counts and tells; what the call captured is still to be dropped.
     #[inline(always)]
-    fn end_canceled(&self, key: u64, reason: &'static str) {
+    pub(super) fn end_canceled(&self, key: u64, reason: &'static str) {
         self.tally.canceled.add();
         if self.flags.get() != 0 || cfg!(feature = "tracing") {
             self.attend_cancel(key, reason);
@@ -353,210 +336,5 @@ impl Core {
     fn late(&self, key: u64, reason: &'static str) -> Cancellation {
         self.tell(key, || Step::LateCancel { reason });
         Cancellation::Late
-    }
-
-    /// Ends every call (rule R11), also if a captured value or the observer panics on the way.
-    pub(super) fn close(&self) {
-        struct Closing<'a> {
-            core: &'a Core,
-            callbacks: vec::IntoIter<Key>,
-        }
-
-        impl Closing<'_> {
-            fn run(&mut self) {
-                while self.core.end_next() {}
-                for key in &mut self.callbacks {
-                    self.core.end_callback(key, QUEUE_DROPPED);
-                }
-                self.core.let_go();
-            }
-        }
-
-        impl Drop for Closing<'_> {
-            fn drop(&mut self) {
-                self.run();
-            }
-        }
-
-        self.raise(flag::CLOSED);
-        let callbacks = self.callbacks.keys().into_iter();
-        Closing { core: self, callbacks }.run();
-    }
-
-    /// Cancels the next pending call; false if there is none.
-    fn end_next(&self) -> bool {
-        let Some(position) = self.ring.pass() else { return false };
-        if let Some(Answered(key)) = self.ring.unpack(position) {
-            let (stage, _call) = self.callbacks.remove(key);
-            if stage == Some(Stage::Pending) {
-                self.end_canceled(CallId::callback_key(key), QUEUE_DROPPED);
-            } else {
-                self.ring.skip();
-            }
-        } else if let Some(_call) = self.ring.clear(position) {
-            self.end_canceled(position, QUEUE_DROPPED);
-        } else {
-            self.ring.skip();
-        }
-        true
-    }
-
-    // Turns.
-
-    // Apart from the loop that they are around, which needs the registers.
-
-    #[inline(never)]
-    pub(super) fn enter_turn(&self) {
-        self.turns.set(self.turns.get() + 1);
-        self.lower(flag::WAKE);
-        self.look_for_end();
-    }
-
-    #[inline(never)]
-    pub(super) fn leave_turn(&self) {
-        self.turns.set(self.turns.get() - 1);
-        self.arm();
-        self.let_go();
-    }
-
-    /// Drops the observer and the wake hook of a closed queue, as they may hold it, once there is
-    /// nothing more to tell.
-    fn let_go(&self) {
-        if self.is_closed() && self.turns.get() == 0 {
-            self.set_observer(None);
-            self.set_wake_hook(None);
-        }
-    }
-
-    fn look_for_end(&self) {
-        if self.ring.tail() >= NEAR_END {
-            self.raise(flag::NEAR_END);
-        }
-    }
-
-    /// Makes the next call scheduled wake the embedder, if it needs to.
-    #[inline]
-    fn arm(&self) {
-        if self.has(flag::HOOKED) && self.ring.pending() == 0 && self.turns.get() == 0 {
-            self.raise(flag::WAKE);
-        }
-    }
-
-    fn wake(&self) {
-        // The observer, who comes first, may have dialed or canceled what there was.
-        if self.has(flag::WAKE) && self.ring.pending() > 0 {
-            self.lower(flag::WAKE);
-            let hook = self.wake_hook.borrow().clone();
-            if let Some(hook) = hook {
-                hook();
-            }
-        }
-    }
-
-    /// Sets the wake hook; a queue that is closed takes none.
-    pub(super) fn set_wake_hook(&self, hook: Option<Rc<dyn Fn()>>) {
-        let hook = hook.filter(|_| !self.is_closed());
-        self.lower(flag::WAKE | flag::HOOKED);
-        if hook.is_some() {
-            self.raise(flag::HOOKED);
-        }
-        let old = self.wake_hook.replace(hook);
-        self.arm();
-        drop(old);
-    }
-
-    // Watching.
-
-    pub(super) fn tally(&self) -> Tally {
-        let Counters { callbacks, answered, unscheduled, .. } = &self.tally;
-        let Counters { live, finished, canceled, refused, abandoned, panicked, .. } = &self.tally;
-        Tally {
-            // An answered callback is among those scheduled, and was created before.
-            created: self.ring.scheduled() + callbacks.get() - answered.get(),
-            unscheduled: unscheduled.get(),
-            pending: self.ring.pending(),
-            live: live.get(),
-            finished: finished.get(),
-            canceled: canceled.get(),
-            refused: refused.get(),
-            abandoned: abandoned.get(),
-            panicked: panicked.get(),
-        }
-    }
-
-    /// The report of a turn as long as the queue's life.
-    pub(super) fn report(&self) -> Report {
-        Report {
-            dialed: self.tally.finished.get() + self.tally.panicked.get(),
-            canceled: self.ring.skipped.get(),
-            refused: self.tally.refused.get(),
-            remaining: self.ring.pending(),
-        }
-    }
-
-    /// Sets the observer; a queue that is closed takes none.
-    pub(super) fn set_observer(&self, observer: Option<Rc<dyn Observer>>) {
-        let observer = observer.filter(|_| !self.is_closed());
-        if observer.is_some() {
-            self.raise(flag::OBSERVED);
-        } else {
-            self.lower(flag::OBSERVED);
-        }
-        let old = self.observer.replace(observer);
-        drop(old);
-    }
-
-    #[inline(always)]
-    pub(crate) fn is_observed(&self) -> bool {
-        self.has(flag::OBSERVED)
-    }
-
-    /// Tells the observer, if there is one.
-    #[inline(always)]
-    pub(crate) fn tell(&self, key: u64, step: impl FnOnce() -> Step) {
-        if self.is_observed() {
-            self.tell_observer(key, &step());
-        }
-    }
-
-    /// Tells the observer and the log of an end other than Finished.
-    #[inline(always)]
-    pub(crate) fn tell_end(&self, key: u64, step: Step) {
-        #[cfg(feature = "tracing")]
-        crate::observe::log(self.id(key), &step);
-        self.tell(key, || step);
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn tell_observer(&self, key: u64, step: &Step) {
-        let observer = self.observer.borrow().clone();
-        if let Some(observer) = observer {
-            observer.observe(self.id(key), step);
-        }
-    }
-
-    // Flags.
-
-    #[inline(always)]
-    fn has(&self, flag: u8) -> bool {
-        self.flags.get() & flag != 0
-    }
-
-    fn raise(&self, flag: u8) {
-        self.flags.set(self.flags.get() | flag);
-    }
-
-    fn lower(&self, flag: u8) {
-        self.flags.set(self.flags.get() & !flag);
-    }
-}
-
-/// Wakes the embedder also if the observer panics in between.
-struct WakeOnDrop<'a>(&'a Core);
-
-impl Drop for WakeOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.wake();
     }
 }

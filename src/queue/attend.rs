@@ -1,0 +1,186 @@
+//! What a queue looks out for: its observer, its wake hook and its end. One byte of flags, zero as
+//! usual, tells the dialing path whether there is anything of the kind.
+
+use alloc::rc::Rc;
+
+use crate::call::CallId;
+use crate::observe::{Counters, Observer, Step, Tally};
+use crate::queue::Report;
+use crate::queue::inside::Core;
+
+pub(super) mod flag {
+    /// The owner has dropped the queue.
+    pub(in crate::queue) const CLOSED: u8 = 1;
+    /// An observer is set.
+    pub(in crate::queue) const OBSERVED: u8 = 1 << 1;
+    /// The next call scheduled wakes the embedder.
+    pub(in crate::queue) const WAKE: u8 = 1 << 2;
+    /// The last positions are near.
+    pub(in crate::queue) const NEAR_END: u8 = 1 << 3;
+    /// A wake hook is set.
+    pub(in crate::queue) const HOOKED: u8 = 1 << 4;
+}
+
+/// `NEAR_END` is looked for once a turn; no turn schedules this many calls.
+const NEAR_END: u64 = CallId::END - (1 << 40);
+
+impl Core {
+    // Turns.
+
+    // Apart from the loop that they are around, which needs the registers.
+
+    #[inline(never)]
+    pub(super) fn enter_turn(&self) {
+        self.turns.set(self.turns.get() + 1);
+        self.lower(flag::WAKE);
+        self.look_for_end();
+    }
+
+    #[inline(never)]
+    pub(super) fn leave_turn(&self) {
+        self.turns.set(self.turns.get() - 1);
+        self.arm();
+        self.let_go();
+    }
+
+    /// Drops the observer and the wake hook of a closed queue, as they may hold it, once there is
+    /// nothing more to tell.
+    pub(super) fn let_go(&self) {
+        if self.is_closed() && self.turns.get() == 0 {
+            self.set_observer(None);
+            self.set_wake_hook(None);
+        }
+    }
+
+    pub(super) fn look_for_end(&self) {
+        if self.ring.tail() >= NEAR_END {
+            self.raise(flag::NEAR_END);
+        }
+    }
+
+    /// Makes the next call scheduled wake the embedder, if it needs to.
+    #[inline]
+    pub(super) fn arm(&self) {
+        if self.has(flag::HOOKED) && self.ring.pending() == 0 && self.turns.get() == 0 {
+            self.raise(flag::WAKE);
+        }
+    }
+
+    fn wake(&self) {
+        // The observer, who comes first, may have dialed or canceled what there was.
+        if self.has(flag::WAKE) && self.ring.pending() > 0 {
+            self.lower(flag::WAKE);
+            let hook = self.wake_hook.borrow().clone();
+            if let Some(hook) = hook {
+                hook();
+            }
+        }
+    }
+
+    /// Sets the wake hook; a queue that is closed takes none.
+    pub(super) fn set_wake_hook(&self, hook: Option<Rc<dyn Fn()>>) {
+        let hook = hook.filter(|_| !self.is_closed());
+        self.lower(flag::WAKE | flag::HOOKED);
+        if hook.is_some() {
+            self.raise(flag::HOOKED);
+        }
+        let old = self.wake_hook.replace(hook);
+        self.arm();
+        drop(old);
+    }
+
+    // Watching.
+
+    pub(super) fn tally(&self) -> Tally {
+        let Counters { callbacks, answered, unscheduled, .. } = &self.tally;
+        let Counters { live, finished, canceled, refused, abandoned, panicked, .. } = &self.tally;
+        Tally {
+            // An answered callback is among those scheduled, and was created before.
+            created: self.ring.scheduled() + callbacks.get() - answered.get(),
+            unscheduled: unscheduled.get(),
+            pending: self.ring.pending(),
+            live: live.get(),
+            finished: finished.get(),
+            canceled: canceled.get(),
+            refused: refused.get(),
+            abandoned: abandoned.get(),
+            panicked: panicked.get(),
+        }
+    }
+
+    /// The report of a turn as long as the queue's life.
+    pub(super) fn report(&self) -> Report {
+        Report {
+            dialed: self.tally.finished.get() + self.tally.panicked.get(),
+            canceled: self.ring.skipped.get(),
+            refused: self.tally.refused.get(),
+            remaining: self.ring.pending(),
+        }
+    }
+
+    /// Sets the observer; a queue that is closed takes none.
+    pub(super) fn set_observer(&self, observer: Option<Rc<dyn Observer>>) {
+        let observer = observer.filter(|_| !self.is_closed());
+        if observer.is_some() {
+            self.raise(flag::OBSERVED);
+        } else {
+            self.lower(flag::OBSERVED);
+        }
+        let old = self.observer.replace(observer);
+        drop(old);
+    }
+
+    #[inline(always)]
+    pub(crate) fn is_observed(&self) -> bool {
+        self.has(flag::OBSERVED)
+    }
+
+    /// Tells the observer, if there is one.
+    #[inline(always)]
+    pub(crate) fn tell(&self, key: u64, step: impl FnOnce() -> Step) {
+        if self.is_observed() {
+            self.tell_observer(key, &step());
+        }
+    }
+
+    /// Tells the observer and the log of an end other than Finished.
+    #[inline(always)]
+    pub(crate) fn tell_end(&self, key: u64, step: Step) {
+        #[cfg(feature = "tracing")]
+        crate::observe::log(self.id(key), &step);
+        self.tell(key, || step);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn tell_observer(&self, key: u64, step: &Step) {
+        let observer = self.observer.borrow().clone();
+        if let Some(observer) = observer {
+            observer.observe(self.id(key), step);
+        }
+    }
+
+    // Flags.
+
+    #[inline(always)]
+    pub(super) fn has(&self, flag: u8) -> bool {
+        self.flags.get() & flag != 0
+    }
+
+    pub(super) fn raise(&self, flag: u8) {
+        self.flags.set(self.flags.get() | flag);
+    }
+
+    fn lower(&self, flag: u8) {
+        self.flags.set(self.flags.get() & !flag);
+    }
+}
+
+/// Wakes the embedder also if the observer panics in between.
+pub(super) struct WakeOnDrop<'a>(pub(super) &'a Core);
+
+impl Drop for WakeOnDrop<'_> {
+    fn drop(&mut self) {
+        self.0.wake();
+    }
+}
