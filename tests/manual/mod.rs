@@ -9,6 +9,8 @@ use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
 use switchboard::samples::{Module, StartError};
 use switchboard::{Address, Callback, QueueHandle, Recipient, Tally};
 
+pub(crate) mod retrying;
+
 /// How an operation ends.
 pub(crate) type Result = OpResult<u32, &'static str>;
 
