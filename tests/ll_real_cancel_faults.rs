@@ -13,7 +13,7 @@ use std::rc::Rc;
 use mio::event::Source;
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
-use net::{reset, tcp_pair, unix_pair};
+use net::{reset, tcp_pair, turn_until, unix_pair};
 use switchboard::op::{AsyncOp, OpError, OpResult};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{LlRealCancel, Module, Read, Received, StartError};
@@ -52,7 +52,9 @@ impl<S: Source + io::Read + fmt::Debug + 'static> Bench<S> {
     /// Goes on until nothing can happen any more, and returns the only outcome.
     #[track_caller]
     fn outcome(&mut self) -> Outcome<S> {
-        self.reactor.run().expect("it runs");
+        let handle = self.reactor.handle();
+        let over = || handle.registrations() == 0 && handle.queue().is_idle();
+        turn_until(&mut self.reactor, over);
         let tally = self.reactor.queue().tally();
         assert!(tally.balances(), "{tally}");
         assert_eq!([tally.unscheduled, tally.pending, tally.abandoned], [0; 3]);
