@@ -14,6 +14,10 @@ pub enum ScheduleError<C> {
     /// The owner of the queue has dropped it (rule R11).
     #[error("call not scheduled: the owner of the queue has dropped it")]
     QueueDropped(C),
+    /// As many calls are pending as the queue was made for
+    /// ([`CallQueue::bounded`](crate::CallQueue::bounded)).
+    #[error("call not scheduled: the queue is full; dial it, then schedule the call again")]
+    Full(C),
     /// The queue has given out all of its 2^63 positions.
     #[error("call not scheduled: all 2^63 call ids of the queue are used up; make a new queue")]
     IdsExhausted(C),
@@ -23,7 +27,7 @@ impl<C> ScheduleError<C> {
     /// The value that was not scheduled.
     pub fn into_inner(self) -> C {
         match self {
-            Self::QueueDropped(call) | Self::IdsExhausted(call) => call,
+            Self::QueueDropped(call) | Self::Full(call) | Self::IdsExhausted(call) => call,
         }
     }
 }
@@ -33,6 +37,7 @@ impl ScheduleError<()> {
     pub(crate) fn rejecting<C>(self, call: C) -> ScheduleError<C> {
         match self {
             Self::QueueDropped(()) => ScheduleError::QueueDropped(call),
+            Self::Full(()) => ScheduleError::Full(call),
             Self::IdsExhausted(()) => ScheduleError::IdsExhausted(call),
         }
     }
@@ -42,6 +47,7 @@ impl<C> fmt::Debug for ScheduleError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::QueueDropped(_) => "QueueDropped(..)",
+            Self::Full(_) => "Full(..)",
             Self::IdsExhausted(_) => "IdsExhausted(..)",
         })
     }

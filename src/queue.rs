@@ -65,15 +65,39 @@ impl CallQueue {
     ///
     /// Cost: three allocations, of about 5 KiB in all.
     pub fn new() -> Self {
-        Self::starting_at(0)
+        Self::starting_at(0, u64::MAX)
+    }
+
+    /// Makes an empty queue in which at most `capacity` calls may be pending.
+    ///
+    /// Calls scheduled beyond that come back in [`ScheduleError::Full`]. Callbacks are promises, so
+    /// they are always taken when they are answered: bound them by how many you give away. So are
+    /// the calls of a reactor, which waits with them until there is room. A queue of capacity 0
+    /// takes nothing else.
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, ScheduleError};
+    ///
+    /// let queue = CallQueue::bounded(2);
+    /// queue.call(|_| ())?;
+    /// queue.call(|_| ())?;
+    /// let Err(ScheduleError::Full(third)) = queue.call(|_| println!("third")) else { panic!() };
+    /// queue.dial_all();
+    /// queue.call(third)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
+    /// Cost: as [`new`](Self::new); none for each call.
+    pub fn bounded(capacity: usize) -> Self {
+        Self::starting_at(0, capacity as u64)
     }
 
     /// Makes a queue that has given out `position` ids already.
-    fn starting_at(position: u64) -> Self {
+    fn starting_at(position: u64, capacity: u64) -> Self {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let id = NonZeroU64::new(id).expect("2^64 queues were made in this process");
-        Self { handle: QueueHandle { core: Rc::new(Core::new(id, position)) } }
+        Self { handle: QueueHandle { core: Rc::new(Core::new(id, position, capacity)) } }
     }
 
     /// A handle to the queue, to keep.

@@ -37,11 +37,11 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(super) fn new(id: NonZeroU64, first_position: u64) -> Self {
+    pub(super) fn new(id: NonZeroU64, first_position: u64, capacity: u64) -> Self {
         let core = Self {
             id,
             flags: Cell::new(0),
-            ring: Ring::new(first_position),
+            ring: Ring::new(first_position, capacity),
             tally: Counters::default(),
             callbacks: Callbacks::new(),
             turns: Cell::new(0),
@@ -83,9 +83,9 @@ impl Core {
         pack: impl FnOnce(C) -> B,
         recipient: impl FnOnce() -> Option<RecipientInfo>,
     ) -> Result<CallId, ScheduleError<C>> {
-        if self.flags.get() & !flag::HOOKED == 0 && !self.ring.is_full() {
+        if self.flags.get() & !flag::HOOKED == 0 && self.ring.has_room() {
             Ok(self.id(self.ring.push(|| pack(call), site)))
-        } else if let Some(obstacle) = self.obstacle() {
+        } else if let Some(obstacle) = self.obstacle_to_call() {
             Err(obstacle.rejecting(call))
         } else {
             Ok(self.schedule_attentively(pack(call), site, recipient()))
@@ -145,7 +145,19 @@ impl Core {
         canceled
     }
 
-    /// What keeps calls from being scheduled, if anything.
+    /// What keeps calls from being created and scheduled, if anything.
+    #[cold]
+    #[inline(never)]
+    fn obstacle_to_call(&self) -> Option<ScheduleError<()>> {
+        self.obstacle().or_else(|| self.is_full().then_some(ScheduleError::Full(())))
+    }
+
+    /// Whether as many calls are pending as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.ring.pending() >= self.ring.capacity()
+    }
+
+    /// What keeps callbacks from being scheduled, if anything.
     #[cold]
     fn obstacle(&self) -> Option<ScheduleError<()>> {
         if self.has(flag::CLOSED) {

@@ -6,6 +6,7 @@
 //!
 //! - I1 `tail - head` is at most the number of places, and a place outside `head..tail` is empty.
 //! - I2 `void` counts the places in `head..tail` whose call was canceled.
+//! - I3 `limit` is the number of places, or the capacity if that is less.
 
 use core::cell::Cell;
 use core::panic::Location;
@@ -16,13 +17,17 @@ use crate::observe::Count;
 use crate::queue::{Cancellation, Core};
 
 /// Places of the first allocation: 4 KiB.
-const FIRST_CAPACITY: usize = 64;
+const FIRST_PLACES: usize = 64;
 
 pub(super) struct Ring {
     places: Places,
     head: Cell<u64>,
     tail: Cell<u64>,
     void: Count,
+    /// So many places may be taken without a second thought.
+    limit: Cell<u64>,
+    /// How many calls may be pending.
+    capacity: u64,
     first: u64,
     /// Void places whose turn has passed.
     pub(super) skipped: Count,
@@ -30,21 +35,34 @@ pub(super) struct Ring {
 
 impl Ring {
     /// A ring whose first position is `first`.
-    pub(super) fn new(first: u64) -> Self {
+    pub(super) fn new(first: u64, capacity: u64) -> Self {
         Self {
-            places: Places::new(FIRST_CAPACITY),
+            places: Places::new(FIRST_PLACES),
             head: Cell::new(first),
             tail: Cell::new(first),
             void: Count::default(),
+            limit: Cell::new(capacity.min(FIRST_PLACES as u64)),
+            capacity,
             first,
             skipped: Count::default(),
         }
     }
 
-    /// Whether there is no place left for a call.
+    /// Whether there is a place for another call, and certainly less than `capacity` are pending.
+    #[inline(always)]
+    pub(super) fn has_room(&self) -> bool {
+        self.tail.get() - self.head.get() < self.limit.get()
+    }
+
+    /// Whether every place is taken, if only by a void.
     #[inline(always)]
     pub(super) fn is_full(&self) -> bool {
         self.tail.get() - self.head.get() > self.places.mask() as u64
+    }
+
+    /// How many calls may be pending.
+    pub(super) const fn capacity(&self) -> u64 {
+        self.capacity
     }
 
     /// Puts a call at the tail, where there is a place for it, and returns its position.
@@ -160,5 +178,6 @@ impl Ring {
     /// Doubles the places.
     pub(super) fn grow(&self) {
         self.places.grow(self.head.get()..self.tail.get());
+        self.limit.set(self.capacity.min(self.places.mask() as u64 + 1));
     }
 }

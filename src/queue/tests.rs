@@ -10,7 +10,7 @@ use crate::observe::Step;
 fn an_id_is_not_confused_with_one_that_is_two_to_the_32_calls_younger() {
     let queue = CallQueue::new();
     let old = queue.call(|_| ()).expect("the queue is open");
-    let aged = CallQueue::starting_at(1 << 32);
+    let aged = CallQueue::starting_at(1 << 32, u64::MAX);
     let young = aged.call(|_| ()).expect("the queue is open");
     assert_ne!(old, young);
     assert_eq!(queue.cancel(young, "of the other queue"), Cancellation::Foreign);
@@ -22,7 +22,7 @@ fn an_id_is_not_confused_with_one_that_is_two_to_the_32_calls_younger() {
 
 #[test]
 fn a_queue_takes_calls_up_to_its_last_id() {
-    let queue = CallQueue::starting_at((1 << 63) - 2);
+    let queue = CallQueue::starting_at((1 << 63) - 2, u64::MAX);
     let dialed = Rc::new(Cell::new(0));
     let count = |queue: &QueueHandle| {
         let dialed = Rc::clone(&dialed);
@@ -62,7 +62,7 @@ fn a_queue_takes_calls_up_to_its_last_id() {
 
 #[test]
 fn a_queue_near_its_end_tells_its_observer_and_wakes() {
-    let queue = CallQueue::starting_at((1 << 63) - 3);
+    let queue = CallQueue::starting_at((1 << 63) - 3, u64::MAX);
     let (steps, woken) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     let (inner_steps, inner_woken) = (Rc::clone(&steps), Rc::clone(&woken));
     queue.set_observer(move |_: CallId, _: &Step| inner_steps.set(inner_steps.get() + 1));

@@ -1,0 +1,134 @@
+//! Hazard: a queue that grows without bound, and a call or callback lost at the bound.
+
+mod util;
+
+use std::cell::Cell;
+use std::rc::Rc;
+
+use switchboard::{CallQueue, Cancellation, ScheduleError};
+use util::{Counts, Drops, NONE, Steps, Trace, assert_counts, figures};
+
+#[test]
+fn a_full_queue_hands_the_call_back_and_takes_it_when_there_is_room() {
+    for capacity in [1, 2, 63, 64, 65, 1000] {
+        let (queue, drops) = (CallQueue::bounded(capacity), Drops::default());
+        let call = || {
+            let captured = drops.value();
+            queue.call(move |_| drop(captured))
+        };
+        for round in 1..=3 {
+            for _ in 0..capacity {
+                call().unwrap();
+            }
+            let Err(ScheduleError::Full(rejected)) = call() else {
+                panic!("{capacity} are pending")
+            };
+            assert_eq!(queue.tally().pending, capacity as u64);
+            assert_eq!(queue.dial_pending().dialed, capacity as u64);
+            assert_eq!(drops.alive(), 1, "the call that was handed back");
+            queue.call(rejected).unwrap();
+            assert_eq!(queue.dial_all().dialed, 1);
+            assert_eq!(queue.tally().finished, round * (capacity as u64 + 1));
+            assert_eq!(drops.alive(), 0);
+        }
+    }
+}
+
+#[test]
+fn canceled_calls_make_room_wherever_they_stand() {
+    for capacity in [1, 3, 64, 100] {
+        let queue = CallQueue::bounded(capacity);
+        let mut ids: Vec<_> = (0..capacity).map(|_| queue.call(|_| ()).unwrap()).collect();
+        // The same number stays pending, while places in the ring are void: first, last, between.
+        for round in 0..10 * capacity {
+            assert!(matches!(queue.call(|_| ()), Err(ScheduleError::Full(_))));
+            let id = ids.remove([0, ids.len() - 1, ids.len() / 2][round % 3]);
+            assert_eq!(queue.cancel(id, "to make room"), Cancellation::Canceled);
+            ids.push(queue.call(|_| ()).expect("room for one"));
+        }
+        let pending = capacity as u64;
+        let canceled = 10 * pending;
+        assert_counts(&queue, Counts { pending, canceled, ..NONE });
+        assert_eq!(queue.dial_all().dialed, pending);
+    }
+}
+
+#[test]
+fn callbacks_are_taken_beyond_the_bound_and_count_as_pending() {
+    let queue = CallQueue::bounded(2);
+    let answered = Rc::new(Cell::new(0));
+    let callback = || {
+        let answered = Rc::clone(&answered);
+        queue.callback(move |_, value: u32| answered.set(answered.get() + value))
+    };
+    for callback in [callback(), callback(), callback()] {
+        callback.answer(1).unwrap();
+    }
+    assert_counts(&queue, Counts { pending: 3, ..NONE });
+    assert!(matches!(queue.call(|_| ()), Err(ScheduleError::Full(_))));
+    callback().answer(1).unwrap();
+    assert_eq!(queue.dial_all().dialed, 4);
+    assert_eq!(answered.get(), 4);
+}
+
+#[test]
+fn a_live_call_is_not_pending_and_may_schedule_its_successor() {
+    let queue = CallQueue::bounded(1);
+    let count = Rc::new(Cell::new(0));
+    fn next(queue: &switchboard::QueueHandle, count: Rc<Cell<u32>>) {
+        count.set(count.get() + 1);
+        if count.get() < 1000 {
+            queue.call(move |queue| next(queue, count)).unwrap();
+            assert!(matches!(queue.call(|_| ()), Err(ScheduleError::Full(_))));
+        }
+    }
+    let first = Rc::clone(&count);
+    queue.call(move |queue| next(queue, first)).unwrap();
+    assert_eq!(queue.dial_all().dialed, 1000);
+    assert_eq!(count.get(), 1000);
+}
+
+#[test]
+fn calls_to_recipients_are_bounded_too() {
+    let queue = CallQueue::bounded(1);
+    let counter = queue.recipient(0);
+    counter.call(|counter, _| *counter += 1).unwrap();
+    let Err(ScheduleError::Full(rejected)) = counter.call(|counter, _| *counter += 10) else {
+        panic!("one is pending")
+    };
+    queue.dial_all();
+    counter.call(rejected).unwrap();
+    queue.dial_all();
+    counter.call(|counter, _| assert_eq!(*counter, 11)).unwrap();
+    assert_eq!(figures(queue.dial_all()), [1, 0, 0, 0]);
+}
+
+#[test]
+fn a_capacity_of_zero_takes_callbacks_only() {
+    let queue = CallQueue::bounded(0);
+    let error = queue.call(|_| ()).unwrap_err();
+    let text = "call not scheduled: the queue is full; dial it, then schedule the call again";
+    assert_eq!((error.to_string().as_str(), format!("{error:?}").as_str()), (text, "Full(..)"));
+    queue.callback(|_, ()| ()).answer(()).unwrap();
+    assert_eq!(queue.dial_all().dialed, 1);
+}
+
+#[test]
+fn a_call_that_is_handed_back_leaves_no_trace() {
+    let (queue, trace) = (CallQueue::bounded(1), Trace::default());
+    queue.call(|_| ()).unwrap();
+    let steps = Steps::watch(&queue);
+    let log = trace.clone();
+    queue.set_wake_hook(move || log.add("woken"));
+    assert!(queue.call(|_| ()).is_err());
+    assert!(steps.calls(|_| true).is_empty() && trace.take().is_empty());
+    assert_counts(&queue, Counts { pending: 1, ..NONE });
+}
+
+#[test]
+fn a_queue_that_is_both_full_and_gone_says_that_it_is_gone() {
+    let queue = CallQueue::bounded(0);
+    let handle = queue.handle();
+    drop(queue);
+    assert!(matches!(handle.call(|_| ()), Err(ScheduleError::QueueDropped(_))));
+}
