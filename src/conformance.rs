@@ -261,7 +261,7 @@ impl Conformance {
         make: impl Fn(&Reactor) -> S,
     ) -> Result<Report, Violation> {
         let make = |reactor: &Reactor| {
-            let typed = Typed::new(make(reactor), reactor.queue().handle());
+            let typed = Typed::new(make(reactor), reactor.queue().clone());
             Rc::new(typed) as Rc<dyn AnySubject>
         };
         let setting = Setting { scenario, gated: S::GATED, patience: self.patience };

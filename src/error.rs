@@ -53,6 +53,59 @@ impl<C> fmt::Debug for ScheduleError<C> {
     }
 }
 
+/// A call from another thread was not scheduled. The closure is inside.
+#[cfg(feature = "mio")]
+#[derive(Error)]
+#[non_exhaustive]
+pub enum RemoteError<F> {
+    /// The reactor has been dropped.
+    #[error("remote call not scheduled: the reactor has been dropped")]
+    ReactorDropped(F),
+    /// As many calls are underway as the [`Remote`](crate::reactor::Remote) is bounded to.
+    #[error("remote call not scheduled: as many are underway as may be; send it again later")]
+    Full(F),
+    /// The reactor cannot be woken.
+    #[error("remote call not scheduled: the reactor cannot be woken")]
+    NotWoken {
+        /// The waker's error.
+        source: std::io::Error,
+        /// The closure that was not scheduled.
+        rejected: F,
+    },
+}
+
+#[cfg(feature = "mio")]
+impl<F> RemoteError<F> {
+    /// The closure that was not scheduled.
+    pub fn into_inner(self) -> F {
+        match self {
+            Self::ReactorDropped(rejected)
+            | Self::Full(rejected)
+            | Self::NotWoken { rejected, .. } => rejected,
+        }
+    }
+
+    /// The same error, with the closure that was not scheduled.
+    pub(crate) fn rejecting<G>(self, rejected: G) -> RemoteError<G> {
+        match self {
+            Self::ReactorDropped(_) => RemoteError::ReactorDropped(rejected),
+            Self::Full(_) => RemoteError::Full(rejected),
+            Self::NotWoken { source, .. } => RemoteError::NotWoken { source, rejected },
+        }
+    }
+}
+
+#[cfg(feature = "mio")]
+impl<F> fmt::Debug for RemoteError<F> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::ReactorDropped(_) => f.write_str("ReactorDropped(..)"),
+            Self::Full(_) => f.write_str("Full(..)"),
+            Self::NotWoken { source, .. } => write!(f, "NotWoken({source:?}, ..)"),
+        }
+    }
+}
+
 /// A source was not registered. It is inside.
 #[cfg(feature = "mio")]
 #[derive(Error)]

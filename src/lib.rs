@@ -102,7 +102,7 @@
 //!   pending + live + finished + canceled + refused + abandoned + panicked.
 //! - **R13** Misuse is the same in debug and release.
 //!
-//! The rules of operations (O1 to O5) are in [`op`], those of the reactor (M1 to M7) in
+//! The rules of operations (O1 to O5) are in [`op`], those of the reactor (M1 to M9) in
 //! `reactor`.
 //!
 //! # Cost
@@ -131,6 +131,7 @@ mod callback;
 #[cfg(feature = "conformance")]
 pub mod conformance;
 mod error;
+pub mod future;
 mod observe;
 pub mod op;
 mod queue;
@@ -145,7 +146,7 @@ pub use call::{Call, CallId, Refusal};
 pub use callback::Callback;
 pub use error::ScheduleError;
 #[cfg(feature = "mio")]
-pub use error::{DeregisterError, ReactorError, RegisterError};
+pub use error::{DeregisterError, ReactorError, RegisterError, RemoteError};
 pub use observe::{Observer, RecipientInfo, Step, Tally};
 pub use queue::{Budget, CallQueue, Cancellation, QueueHandle, Report};
 pub use recipient::{Address, Line, Recipient};

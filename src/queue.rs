@@ -20,7 +20,7 @@ mod inside;
 mod ring;
 mod turn;
 
-pub(crate) use inside::Core;
+pub(crate) use inside::{Claim, Core};
 pub use turn::{Budget, Report};
 
 /// Owns a queue of calls.
@@ -154,7 +154,21 @@ impl QueueHandle {
     where
         F: FnOnce(&Self) + 'static,
     {
-        self.core.schedule(function, Location::caller(), FunctionCall, || None)
+        let site = Location::caller();
+        self.core.schedule(Claim::New, function, site, FunctionCall, || None)
+    }
+
+    /// As [`call`](Self::call) on behalf of code at `site`, also if the queue is full.
+    #[cfg(feature = "mio")]
+    pub(crate) fn promised_call<F>(
+        &self,
+        site: &'static Location<'static>,
+        function: F,
+    ) -> Result<CallId, ScheduleError<F>>
+    where
+        F: FnOnce(&Self) + 'static,
+    {
+        self.core.schedule(Claim::Promised, function, site, FunctionCall, || None)
     }
 
     /// Creates a callback to a function: a function call that some caller will schedule later.
@@ -256,6 +270,10 @@ impl QueueHandle {
 
     /// Sets what is called when the queue goes from empty to non-empty outside a turn: the
     /// embedder's cue to come back and dial. It replaces the hook set before.
+    ///
+    /// With a reactor, it is also called when a timer is armed, outside a turn, that is due before
+    /// all others: the cue to ask for the reactor's `poll_timeout` again. An embedder that asks for
+    /// that right before it sleeps needs no hook.
     ///
     /// Calls left over by a turn are not news: see [`Report::remaining`].
     pub fn set_wake_hook(&self, hook: impl Fn() + 'static) {

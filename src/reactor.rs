@@ -14,7 +14,7 @@
 //!   block asks to be called [`again`](Readiness::again).
 //! - **M4** A [`Registration`] owns its source. Dropping it deregisters the source and cancels
 //!   the pending readiness call.
-//! - **M5** One function decides how long to sleep, [`Reactor::poll_timeout`]: not at all if
+//! - **M5** One function decides how long to sleep, [`ReactorHandle::poll_timeout`]: not at all if
 //!   anything is pending, else until the next timer is due, else until there is an event.
 //! - **M6** The queue is dialed within a budget between polls, so that calls that keep scheduling
 //!   calls do not starve I/O. [`Reactor::run`] ends when nothing can happen any more, or on
@@ -23,13 +23,14 @@
 //!   ([`ReactorHandle::at`]), never early, equal deadlines in the order they were armed. Dropping
 //!   a [`Timer`] leaves nothing of it; one whose callback was canceled by its id is passed over as
 //!   if it were not there. The reactor's clock is read once a turn for all that are due; tests can
-//!   [set it](Reactor::set_clock).
-//!
-//! # Threads
-//!
-//! A reactor, its handles and its queue belong to one thread. Another thread reaches it through a
-//! source that both have an end of, such as a pair of sockets:
-//! [`LlFakeCancel`](crate::samples::LlFakeCancel) shows how.
+//!   [set it](ReactorHandle::set_clock).
+//! - **M8** A reactor, its handles and its queue belong to one thread. Other threads schedule calls
+//!   through a [`Remote`] or a [`RemoteAddress`]: in order per sender, with one wake-up for many.
+//!   What they send runs and drops on the reactor's thread, or comes back in the error.
+//! - **M9** Embedding: a [`Reactor`] has its own [`run`](Reactor::run), does a single
+//!   [`turn`](Reactor::turn) in a loop of yours, or sits in any other loop by its descriptor
+//!   (`AsFd`) and [`poll_timeout`](ReactorHandle::poll_timeout). A [`Guest`] has no poll of its own:
+//!   it lives in a mio loop that somebody else owns. `docs/embedding.md` walks through all of them.
 //!
 //! # Examples
 //!
@@ -114,34 +115,34 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
-use alloc::collections::VecDeque;
-use alloc::rc::Rc;
-use core::cell::{Cell, RefCell};
 use core::fmt;
+use core::ops::Deref;
 use core::time::Duration;
 use std::io;
-use std::time::Instant;
+#[cfg(unix)]
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
+use std::sync::Arc;
 
-use mio::event::Source;
-use mio::{Events, Interest, Poll, Registry};
+use mio::{Events, Poll, Token, Waker};
 
-use crate::callback::Callback;
-use crate::error::{ReactorError, RegisterError};
-use crate::observe::Count;
-use crate::queue::{Budget, CallQueue, QueueHandle, Report};
-use crate::recipient::{Address, Line};
-use crate::slots::{Key, Slots};
+use crate::error::ReactorError;
+use crate::queue::{CallQueue, Report};
 
+mod guest;
+mod handle;
+mod inbox;
 mod readiness;
 mod registration;
+mod remote;
+mod sync;
 mod timers;
 
-use readiness::Flags;
+pub use guest::Guest;
+pub use handle::{ReactorHandle, Traffic};
 pub use readiness::Readiness;
 pub use registration::Registration;
-use registration::Watched;
+pub use remote::{Remote, RemoteAddress};
 pub use timers::Timer;
-use timers::Timers;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the reactor packs slot and generation of a source into a token of 64 bits");
@@ -149,21 +150,25 @@ compile_error!("the reactor packs slot and generation of a source into a token o
 /// Events taken from the poll at a time.
 const EVENTS: usize = 1024;
 
-/// Calls dialed between two polls, unless [`Reactor::set_budget`] says otherwise.
-const BUDGET: usize = 1024;
+/// The token of the poll's waker. Those of registrations have their top bit set.
+const WAKE: Token = Token(0);
 
 /// The loop, and the owner of its queue.
+///
+/// Everything that can be asked of a reactor is on its [`ReactorHandle`], to which this derefs.
+/// Dropping the reactor ends its queue, as dropping a [`CallQueue`] does: every call that is not
+/// over is canceled, those sent by other threads included; then registrations and timers end.
 pub struct Reactor {
-    // Fields drop in this order: calls first, then registrations, then the poll.
-    queue: CallQueue,
-    ends: EndsOnDrop,
+    // Fields drop in this order: calls and registrations first, then the poll.
+    guest: Guest,
     poll: Poll,
     events: Events,
-    budget: usize,
 }
 
 impl Reactor {
     /// Makes a reactor with a queue of its own.
+    ///
+    /// Cost: three descriptors on Linux: two for the poll, one for its waker.
     ///
     /// # Errors
     ///
@@ -180,46 +185,27 @@ impl Reactor {
     pub fn with_queue(queue: CallQueue) -> Result<Self, ReactorError> {
         let open = || {
             let poll = Poll::new()?;
-            let registry = poll.registry().try_clone()?;
-            Ok((poll, registry))
+            let waker = Waker::new(poll.registry(), WAKE)?;
+            Ok((poll, Arc::new(waker)))
         };
-        let (poll, registry) = match open() {
-            Ok(opened) => opened,
-            Err(source) => return Err(ReactorError { source, queue }),
-        };
-        let shared = Shared {
-            registry,
-            queue: queue.handle(),
-            watches: RefCell::new(Slots::new()),
-            ready: RefCell::new(VecDeque::new()),
-            timers: Timers::new(),
-            stopped: Cell::new(false),
-            counts: Counts::default(),
-        };
-        let ends = EndsOnDrop { handle: ReactorHandle { shared: Rc::new(shared) } };
-        let events = Events::with_capacity(EVENTS);
-        Ok(Self { queue, ends, poll, events, budget: BUDGET })
-    }
-
-    /// The queue of this reactor.
-    pub const fn queue(&self) -> &CallQueue {
-        &self.queue
+        match open() {
+            Ok((poll, waker)) => {
+                let guest = Guest::with_queue(queue, poll.registry(), waker)?;
+                Ok(Self { guest, poll, events: Events::with_capacity(EVENTS) })
+            }
+            Err(source) => Err(ReactorError { source, queue }),
+        }
     }
 
     /// A handle to keep, in a recipient say.
     pub fn handle(&self) -> ReactorHandle {
-        self.ends.handle.clone()
-    }
-
-    /// Sets how many calls are dialed between two polls; 1,024 at first.
-    pub const fn set_budget(&mut self, calls: usize) {
-        self.budget = calls;
+        self.guest.handle()
     }
 
     /// Polls once, sleeping `timeout` at most (`None`: no limit), schedules a call for each event,
     /// and dials within the budget.
     ///
-    /// It does not sleep at all if [`poll_timeout`](Self::poll_timeout) says so.
+    /// It does not sleep at all if [`poll_timeout`](ReactorHandle::poll_timeout) says so.
     ///
     /// # Errors
     ///
@@ -234,15 +220,11 @@ impl Reactor {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             result => result?,
         }
-        let shared = self.shared();
-        shared.note(&self.events);
-        shared.schedule_ready();
-        shared.timers.fire();
-        Ok(self.queue.dial(Budget::calls(self.budget)))
+        Ok(self.guest.turn(&self.events))
     }
 
-    /// Turns until nothing can happen any more (nothing pending, nothing registered, no timer), or
-    /// until [`ReactorHandle::stop`].
+    /// Turns until nothing can happen any more (nothing pending, nothing registered, no timer, no
+    /// [`Remote`]), or until [`ReactorHandle::stop`].
     ///
     /// # Errors
     ///
@@ -252,240 +234,40 @@ impl Reactor {
     ///
     /// Passes on a panic of a handler. To go on after that, call `run` again.
     pub fn run(&mut self) -> io::Result<()> {
-        while !self.shared().stopped.replace(false) && self.shared().can_go_on() {
+        while self.guest.goes_on() {
             let _ = self.turn(None)?;
         }
         Ok(())
     }
+}
 
-    /// How long a poll may sleep: not at all if anything is pending, else until the next timer is
-    /// due, else until an event (`None`).
-    pub fn poll_timeout(&self) -> Option<Duration> {
-        if self.shared().is_busy() { Some(Duration::ZERO) } else { self.shared().timers.timeout() }
+impl Deref for Reactor {
+    type Target = ReactorHandle;
+
+    fn deref(&self) -> &ReactorHandle {
+        &self.guest
     }
+}
 
-    /// Sets the clock that timers go by, [`Instant::now`] at first.
-    ///
-    /// It stays until the last handle of the reactor is gone, so it must not hold one.
-    ///
-    /// For tests that drive time themselves. The poll sleeps in real time: give
-    /// [`turn`](Self::turn) a timeout of zero.
-    pub fn set_clock(&self, clock: impl Fn() -> Instant + 'static) {
-        self.shared().timers.set_clock(clock);
+/// The descriptor of the poll: readable when there are events, so that any loop can wait for it.
+#[cfg(unix)]
+impl AsFd for Reactor {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.poll.registry().as_fd()
     }
+}
 
-    /// What has become of the events so far.
-    pub fn traffic(&self) -> Traffic {
-        self.shared().counts.read()
-    }
-
-    fn shared(&self) -> &Shared {
-        &self.ends.handle.shared
+/// As [`AsFd`], for loops that ask for the number.
+#[cfg(unix)]
+impl AsRawFd for Reactor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.poll.as_raw_fd()
     }
 }
 
 impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reactor")
-            .field("queue", &self.queue)
-            .field("registrations", &self.ends.handle.registrations())
-            .finish_non_exhaustive()
-    }
-}
-
-/// A reactor, for whoever registers sources with it. Cloning counts a reference.
-#[derive(Clone)]
-pub struct ReactorHandle {
-    shared: Rc<Shared>,
-}
-
-impl ReactorHandle {
-    /// Registers `source`: from now on its readiness becomes calls of `handler` to `recipient`.
-    ///
-    /// The registration owns the source; keep it where the handler finds it, in the recipient, for
-    /// which [`try_recipient_with`](QueueHandle::try_recipient_with) is made. What else the handler
-    /// changes belongs there too: it is a `Fn`, called once for each readiness call.
-    ///
-    /// If the recipient goes before its registration, the events that still come are refused, and
-    /// [`Reactor::run`] goes on until the registration is dropped.
-    ///
-    /// Cost: two system calls over its life, one allocation, none per readiness call.
-    ///
-    /// # Errors
-    ///
-    /// Hands the source back if the poll does not take it, if the recipient belongs to another
-    /// queue, or if the reactor is gone.
-    #[track_caller]
-    pub fn register<S, T, H>(
-        &self,
-        source: S,
-        interest: Interest,
-        recipient: &Address<T>,
-        handler: H,
-    ) -> Result<Registration<S>, RegisterError<S>>
-    where
-        S: Source,
-        T: 'static,
-        H: Fn(&mut T, &Line<'_, T>, &Readiness<'_>) + 'static,
-    {
-        Registration::new(self, source, interest, recipient, handler)
-    }
-
-    /// The queue of the reactor.
-    pub fn queue(&self) -> &QueueHandle {
-        &self.shared.queue
-    }
-
-    /// Makes [`Reactor::run`] end after the turn in progress. If it does not run, the next run ends
-    /// at once. Calls that are pending then stay so. Turns of one's own go on as ever.
-    pub fn stop(&self) {
-        self.shared.stopped.set(true);
-    }
-
-    /// Answers `callback` once `delay` has passed, not earlier. If the reactor is gone, declines it.
-    ///
-    /// The callback may be one of another queue, whose embedder dials it then.
-    ///
-    /// Cost: an insertion into an ordered map, and a reading of the clock.
-    pub fn after(&self, delay: Duration, callback: Callback<()>) -> Timer {
-        self.shared.timers.arm_after(self, delay, callback)
-    }
-
-    /// Answers `callback` at `deadline`, not earlier. Otherwise as [`after`](Self::after).
-    pub fn at(&self, deadline: Instant, callback: Callback<()>) -> Timer {
-        self.shared.timers.arm(self, deadline, callback)
-    }
-
-    /// The time by the reactor's clock.
-    pub fn now(&self) -> Instant {
-        self.shared.timers.now()
-    }
-
-    /// How many timers are armed.
-    pub fn timers(&self) -> usize {
-        self.shared.timers.len()
-    }
-
-    /// How many sources are registered.
-    pub fn registrations(&self) -> usize {
-        self.shared.watches.borrow().len()
-    }
-}
-
-impl fmt::Debug for ReactorHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ReactorHandle")
-            .field("registrations", &self.registrations())
-            .finish_non_exhaustive()
-    }
-}
-
-/// What the reactor, its handles and its registrations share.
-struct Shared {
-    registry: Registry,
-    queue: QueueHandle,
-    watches: RefCell<Slots<Rc<dyn Watched>>>,
-    /// Registrations with something to tell whose call is not scheduled yet.
-    ready: RefCell<VecDeque<Key>>,
-    timers: Timers,
-    stopped: Cell<bool>,
-    counts: Counts,
-}
-
-impl Shared {
-    /// Notes a batch of events. No code of a user runs here, so none is lost (rule M1).
-    fn note(&self, events: &Events) {
-        let mut watches = self.watches.borrow_mut();
-        for event in events {
-            self.counts.events.add();
-            let key = registration::key(event.token());
-            match watches.get_mut(key) {
-                None => self.counts.stale.add(),
-                Some(watch) if watch.note(Flags::of(event)) => {
-                    self.ready.borrow_mut().push_back(key);
-                    self.counts.told.add();
-                }
-                Some(_) => self.counts.merged.add(),
-            }
-        }
-    }
-
-    /// Schedules the readiness calls of those in line. If an observer panics meanwhile, the rest
-    /// stays in line for the next turn.
-    fn schedule_ready(&self) {
-        let in_line = self.ready.borrow().len();
-        for _ in 0..in_line {
-            let Some(key) = self.ready.borrow_mut().pop_front() else { return };
-            let watch = self.watches.borrow_mut().get_mut(key).cloned();
-            if let Some(watch) = watch {
-                watch.schedule();
-            }
-        }
-    }
-
-    /// Ends a registration.
-    fn forget(&self, key: Key) {
-        let watch = self.watches.borrow_mut().remove(key);
-        if let Some(watch) = watch {
-            watch.end();
-        }
-    }
-
-    /// Whether there is something to do at once.
-    fn is_busy(&self) -> bool {
-        !self.queue.is_idle() || !self.ready.borrow().is_empty()
-    }
-
-    /// Whether anything can still happen.
-    fn can_go_on(&self) -> bool {
-        self.is_busy() || self.watches.borrow().len() > 0 || self.timers.timeout().is_some()
-    }
-}
-
-/// The end of registrations and timers, when the reactor goes: what their handlers captured is dropped, also
-/// if it refers to the registration itself.
-struct EndsOnDrop {
-    handle: ReactorHandle,
-}
-
-impl Drop for EndsOnDrop {
-    fn drop(&mut self) {
-        let shared = &self.handle.shared;
-        // The queue is closed: no call is left to be canceled. All of this goes, also if one of the
-        // drops panics.
-        let _timers = shared.timers.take();
-        let _watches = shared.watches.replace(Slots::new());
-    }
-}
-
-/// What has become of the events of a reactor's polls:
-/// [`events`](Self::events) = [`told`](Self::told) + [`merged`](Self::merged) +
-/// [`stale`](Self::stale).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Traffic {
-    /// Events received.
-    pub events: u64,
-    /// Those that led to a readiness call.
-    pub told: u64,
-    /// Those merged into what was still to be told of the same source.
-    pub merged: u64,
-    /// Those dropped, as their source was gone.
-    pub stale: u64,
-}
-
-#[derive(Default)]
-struct Counts {
-    events: Count,
-    told: Count,
-    merged: Count,
-    stale: Count,
-}
-
-impl Counts {
-    fn read(&self) -> Traffic {
-        let Self { events, told, merged, stale } = self;
-        Traffic { events: events.get(), told: told.get(), merged: merged.get(), stale: stale.get() }
+        write!(f, "Reactor({:?})", **self)
     }
 }
 

@@ -21,7 +21,7 @@ use crate::call::{Attempt, Body, Call, CallId, Refusal};
 use crate::callback::Callback;
 use crate::error::ScheduleError;
 use crate::observe::RecipientInfo;
-use crate::queue::QueueHandle;
+use crate::queue::{Claim, QueueHandle};
 
 /// Owns a recipient: a value of type `T` that receives calls, one at a time.
 ///
@@ -104,12 +104,12 @@ impl<T: 'static> Address<T> {
     where
         F: FnOnce(&mut T, &Line<'_, T>) + 'static,
     {
-        self.call_from(Location::caller(), handler)
+        self.schedule_as(Claim::New, handler, Location::caller(), Handler::new)
     }
 
-    /// As [`call`](Self::call), on behalf of code at `site`.
-    #[inline(always)]
-    pub(crate) fn call_from<F>(
+    /// As [`call`](Self::call) on behalf of code at `site`, also if the queue is full.
+    #[cfg(feature = "mio")]
+    pub(crate) fn promised_call<F>(
         &self,
         site: &'static Location<'static>,
         handler: F,
@@ -117,7 +117,7 @@ impl<T: 'static> Address<T> {
     where
         F: FnOnce(&mut T, &Line<'_, T>) + 'static,
     {
-        self.schedule_as(handler, site, |handler| Handler { handler, recipient: PhantomData })
+        self.schedule_as(Claim::Promised, handler, site, Handler::new)
     }
 
     /// Schedules a call of a type of its own.
@@ -131,18 +131,19 @@ impl<T: 'static> Address<T> {
     where
         C: Call<Recipient = T>,
     {
-        self.schedule_as(call, Location::caller(), |call| call)
+        self.schedule_as(Claim::New, call, Location::caller(), |call| call)
     }
 
     #[inline(always)]
     fn schedule_as<C, D: Call<Recipient = T>>(
         &self,
+        claim: Claim,
         call: C,
         site: &'static Location<'static>,
         convert: impl FnOnce(C) -> D,
     ) -> Result<CallId, ScheduleError<C>> {
         let pack = |call| ToRecipient { address: self.clone(), call: convert(call) };
-        self.desk.queue.core().schedule(call, site, pack, || Some(self.info()))
+        self.desk.queue.core().schedule(claim, call, site, pack, || Some(self.info()))
     }
 
     /// Creates a call that some caller will schedule later, with a value of type `A`.
@@ -370,6 +371,13 @@ impl<C: Call> ToRecipient<C> {
 struct Handler<T, F> {
     handler: F,
     recipient: PhantomData<fn(&mut T)>,
+}
+
+impl<T, F> Handler<T, F> {
+    #[inline(always)]
+    const fn new(handler: F) -> Self {
+        Self { handler, recipient: PhantomData }
+    }
 }
 
 impl<T: 'static, F: FnOnce(&mut T, &Line<'_, T>) + 'static> Call for Handler<T, F> {

@@ -24,6 +24,12 @@ pub(crate) struct Slots<T> {
     retired: usize,
 }
 
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Slots<T> {
     pub(crate) const fn new() -> Self {
         Self { values: Slab::new(), generations: Vec::new(), retired: 0 }

@@ -61,7 +61,7 @@ fn m03_again_lets_another_socket_have_its_turn_and_takes_no_poll() {
     reactor.set_budget(0);
     assert_eq!(turn_now(&mut reactor).remaining, 2);
     // There is no reactor in what follows, so nothing is polled.
-    let queue = reactor.queue().handle();
+    let queue = reactor.queue().clone();
     assert_eq!(queue.dial_pending().dialed, 2);
     assert_eq!(queue.tally().pending, 2, "one call for each, however often it is asked for");
     queue.dial_all();

@@ -321,7 +321,7 @@ fn handled<S: Shape>(sizes: &[usize], steps: usize, retried: bool) {
 fn all<S: Shape>(sizes: &[usize], steps: usize, retried: bool) {
     passes(sizes, |reactor| All::<S> {
         module: HlCancelAll::new(reactor.queue(), S::module(&reactor.handle())),
-        queue: reactor.queue().handle(),
+        queue: reactor.queue().clone(),
         script: script(steps, retried),
     });
 }

@@ -49,7 +49,7 @@ fn the_reactor_may_go_before_its_registrations() {
     let captured = Rc::new(());
     let mut reactor = Reactor::new().unwrap();
     let (held, mut peers) = three(&mut reactor, &captured);
-    let (queue, handle) = (reactor.queue().handle(), reactor.handle());
+    let (queue, handle) = (reactor.queue().clone(), reactor.handle());
     drop(reactor);
     let tally = queue.tally();
     assert!(queue.is_closed() && tally.balances(), "{tally}");

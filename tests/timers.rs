@@ -192,7 +192,7 @@ fn timers_go_with_the_reactor() {
     let captured = Rc::new(());
     let inner = Rc::clone(&captured);
     let handle = world.reactor.handle();
-    let queue = world.reactor.queue().handle();
+    let queue = world.reactor.queue().clone();
     let callback = queue.callback(move |_, ()| drop(inner));
     let timer = handle.after(MS, callback);
     drop(world);

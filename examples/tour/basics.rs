@@ -10,7 +10,7 @@ use std::rc::Rc;
 use switchboard::op::{AsyncOp, OpError, OpResult, OpState};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{LlRealCancel, Module, Read, Received};
-use switchboard::{CallId, CallQueue, Cancellation, Recipient};
+use switchboard::{CallId, Cancellation, Recipient};
 
 use crate::{Ends, Outcome, Story, ended, ensure, say};
 
@@ -125,7 +125,7 @@ fn canceled_before_scheduled(reactor: &mut Reactor) -> Outcome {
 fn nested_dial(reactor: &mut Reactor) -> Outcome {
     struct A;
     struct B;
-    let queue: &CallQueue = reactor.queue();
+    let queue = reactor.queue();
     let (a, b) = (queue.recipient(A), queue.recipient(B));
     let ended = ended(reactor, |reactor| {
         a.call(|_, line| {

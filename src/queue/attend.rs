@@ -66,14 +66,27 @@ impl Core {
         }
     }
 
+    /// Wakes the embedder for the sake of something that is no call, unless a turn is in progress,
+    /// after which it asks.
+    #[cfg(feature = "mio")]
+    pub(crate) fn nudge(&self) {
+        if self.turns.get() == 0 {
+            self.call_wake_hook();
+        }
+    }
+
     fn wake(&self) {
         // The observer, who comes first, may have dialed or canceled what there was.
         if self.has(flag::WAKE) && self.ring.pending() > 0 {
             self.lower(flag::WAKE);
-            let hook = self.wake_hook.borrow().clone();
-            if let Some(hook) = hook {
-                hook();
-            }
+            self.call_wake_hook();
+        }
+    }
+
+    fn call_wake_hook(&self) {
+        let hook = self.wake_hook.borrow().clone();
+        if let Some(hook) = hook {
+            hook();
         }
     }
 

@@ -23,6 +23,17 @@ use crate::slots::Key;
 /// The reason of calls that end because their queue does.
 pub(super) const QUEUE_DROPPED: &str = "queue dropped";
 
+/// Whether a call may be turned away by a queue that is full.
+#[derive(Clone, Copy)]
+pub(crate) enum Claim {
+    /// It may.
+    New,
+    /// It may not, as nobody is there to schedule it again. Whoever promised it limits how many
+    /// there are.
+    #[cfg(feature = "mio")]
+    Promised,
+}
+
 pub(crate) struct Core {
     pub(super) id: NonZeroU64,
     pub(super) flags: Cell<u8>,
@@ -78,6 +89,7 @@ impl Core {
     #[inline(always)]
     pub(crate) fn schedule<C, B: Body>(
         &self,
+        claim: Claim,
         call: C,
         site: &'static Location<'static>,
         pack: impl FnOnce(C) -> B,
@@ -85,7 +97,7 @@ impl Core {
     ) -> Result<CallId, ScheduleError<C>> {
         if self.flags.get() & !flag::HOOKED == 0 && self.ring.has_room() {
             Ok(self.id(self.ring.push(|| pack(call), site)))
-        } else if let Some(obstacle) = self.obstacle_to_call() {
+        } else if let Some(obstacle) = self.obstacle_to(claim) {
             Err(obstacle.rejecting(call))
         } else {
             Ok(self.schedule_attentively(pack(call), site, recipient()))
@@ -145,10 +157,19 @@ impl Core {
         canceled
     }
 
-    /// What keeps calls from being created and scheduled, if anything.
+    /// What keeps a call from being created and scheduled, if anything.
+    #[inline(always)]
+    fn obstacle_to(&self, claim: Claim) -> Option<ScheduleError<()>> {
+        match claim {
+            Claim::New => self.obstacle_to_new(),
+            #[cfg(feature = "mio")]
+            Claim::Promised => self.obstacle(),
+        }
+    }
+
     #[cold]
     #[inline(never)]
-    fn obstacle_to_call(&self) -> Option<ScheduleError<()>> {
+    fn obstacle_to_new(&self) -> Option<ScheduleError<()>> {
         self.obstacle().or_else(|| self.is_full().then_some(ScheduleError::Full(())))
     }
 
@@ -157,7 +178,7 @@ impl Core {
         self.ring.pending() >= self.ring.capacity()
     }
 
-    /// What keeps callbacks from being scheduled, if anything.
+    /// What keeps a call that was promised, or created before, from being scheduled, if anything.
     #[cold]
     fn obstacle(&self) -> Option<ScheduleError<()>> {
         if self.has(flag::CLOSED) {
@@ -272,7 +293,6 @@ impl Core {
     }
 
     /// Cancels the callback `id` if it is not late for that. The observer is told of no late cancel.
-    #[cfg(feature = "mio")]
     pub(crate) fn cancel_if_not_late(&self, id: CallId, reason: &'static str) {
         if let Named::Callback(key) = id.named()
             && id.queue() == self.id

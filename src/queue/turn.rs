@@ -81,6 +81,12 @@ impl QueueHandle {
         }
     }
 
+    /// Makes what follows part of a turn.
+    #[cfg(feature = "mio")]
+    pub(crate) fn begin_turn(&self) -> Turn<'_> {
+        Turn::begin(self.core())
+    }
+
     /// A turn within a budget.
     pub(super) fn turn_within(&self, budget: Budget<'_>) -> Report {
         let Budget { mut calls, spent } = budget;
@@ -95,7 +101,7 @@ impl QueueHandle {
 }
 
 /// A turn in progress, also while it unwinds.
-struct Turn<'a>(&'a Core);
+pub(crate) struct Turn<'a>(&'a Core);
 
 impl<'a> Turn<'a> {
     fn begin(core: &'a Core) -> Self {

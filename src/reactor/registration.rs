@@ -48,7 +48,7 @@ impl<S: Source> Registration<S> {
     where
         H: Fn(&mut T, &Line<'_, T>, &Readiness<'_>) + 'static,
     {
-        let shared = &reactor.shared;
+        let shared = reactor.shared();
         if shared.queue.is_closed() {
             return Err(RegisterError::ReactorDropped(source));
         }
@@ -99,7 +99,7 @@ impl<S: Source> Registration<S> {
     /// Hands the source back if the poll does not let it go.
     pub fn into_source(mut self) -> Result<S, DeregisterError<S>> {
         let mut source = self.take_source();
-        match self.reactor.shared.registry.deregister(&mut source) {
+        match self.reactor.shared().registry.deregister(&mut source) {
             Ok(()) => Ok(source),
             Err(error) => Err(DeregisterError { source: error, rejected: source }),
         }
@@ -121,17 +121,17 @@ impl<S: Source> Registration<S> {
 
     fn with_source<R>(&mut self, access: impl FnOnce(&mut S, &Registry) -> R) -> R {
         let reactor = self.reactor.clone();
-        access(self.source_mut(), &reactor.shared.registry)
+        access(self.source_mut(), &reactor.shared().registry)
     }
 }
 
 impl<S: Source> Drop for Registration<S> {
     fn drop(&mut self) {
         // First the calls, then the source, as that may panic.
-        self.reactor.shared.forget(self.key);
+        self.reactor.shared().forget(self.key);
         if let Some(source) = &mut self.source {
             // A source that fails here is closed already, which deregisters it too.
-            let _ = self.reactor.shared.registry.deregister(source);
+            let _ = self.reactor.shared().registry.deregister(source);
         }
     }
 }
@@ -142,14 +142,20 @@ impl<S: Source + fmt::Debug> fmt::Debug for Registration<S> {
     }
 }
 
+/// Set in the tokens of registrations; a slot has 31 bits.
+const OURS: usize = 1 << 63;
+
 /// The token of a registration: slot and generation (rule M2).
-pub(super) fn token(key: Key) -> Token {
-    Token((key.generation as usize) << 32 | key.slot as usize)
+pub(super) const fn token(key: Key) -> Token {
+    Token(OURS | (key.slot as usize) << 32 | key.generation as usize)
 }
 
-/// The registration that a token names.
-pub(super) const fn key(token: Token) -> Key {
-    Key { slot: token.0 as u32, generation: (token.0 >> 32) as u32 }
+/// The registration that a token names, if it is that of one.
+pub(super) const fn key(Token(token): Token) -> Option<Key> {
+    if token & OURS == 0 {
+        return None;
+    }
+    Some(Key { slot: ((token & !OURS) >> 32) as u32, generation: token as u32 })
 }
 
 /// A [`Watch`] whose types are of no interest.
@@ -196,13 +202,13 @@ where
         let delivery = Delivery { watch: Rc::clone(&self), dialed: false };
         let call = move |recipient: &mut T, line: &Line<'_, T>| delivery.dial(recipient, line);
         // The call comes back if the queue takes no more; dropping it does what is to be done.
-        drop(self.recipient.call_from(self.site, call));
+        drop(self.recipient.promised_call(self.site, call));
     }
 
     fn end(&self) {
         self.registered.set(false);
         if let Some(call) = self.call.take() {
-            let _ = self.reactor.shared.queue.cancel(call, "registration dropped");
+            let _ = self.reactor.shared().queue.cancel(call, "registration dropped");
         }
     }
 }
@@ -241,8 +247,8 @@ impl<T: 'static, H> Drop for Delivery<T, H> {
             return;
         }
         call.set(None);
-        if registered.get() && !recipient.is_gone() && !reactor.shared.queue.is_closed() {
-            reactor.shared.ready.borrow_mut().push_back(*key);
+        if registered.get() && !recipient.is_gone() && !reactor.shared().queue.is_closed() {
+            reactor.shared().ready.borrow_mut().push_back(*key);
         }
     }
 }

@@ -46,7 +46,7 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         if let Some((queue, call)) = self.call.take() {
-            let callback = self.reactor.shared.timers.waiting.borrow_mut().remove(&self.key);
+            let callback = self.reactor.shared().timers.waiting.borrow_mut().remove(&self.key);
             queue.core().cancel_if_not_late(call, "timer dropped");
             drop(callback);
         }
@@ -120,12 +120,17 @@ impl Timers {
     ) -> Timer {
         let key = (deadline, self.armed.replace(self.armed.get() + 1));
         let call = Some((callback.queue().clone(), callback.id()));
+        let timer = Timer { reactor: reactor.clone(), key, call };
         if reactor.queue().is_closed() {
             callback.decline(GONE);
         } else {
             self.waiting.borrow_mut().insert(key, callback);
+            if self.is_first(key) {
+                // An embedder that sleeps by `poll_timeout` is to sleep less.
+                reactor.queue().core().nudge();
+            }
         }
-        Timer { reactor: reactor.clone(), key, call }
+        timer
     }
 
     pub(super) fn arm_after(
@@ -147,6 +152,10 @@ impl Timers {
             // If the queue takes no more, neither does it dial.
             let _ = callback.answer(());
         }
+    }
+
+    fn is_first(&self, key: Key) -> bool {
+        self.waiting.borrow().first_key_value().is_some_and(|(first, _)| *first == key)
     }
 
     fn take_first_if(

@@ -67,7 +67,7 @@ impl Rig {
 
     /// The same, with one call dialed a turn.
     pub(crate) fn stepwise(recipe: Recipe, label: impl fmt::Debug) -> Self {
-        let mut rig = Self::open(recipe, label);
+        let rig = Self::open(recipe, label);
         rig.reactor.set_budget(1);
         rig
     }

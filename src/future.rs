@@ -1,0 +1,264 @@
+//! Futures, for those who have async code around: calls and operations that can be awaited.
+//!
+//! Thin by intent: there is no executor here. What is awaited is polled by an executor of yours on
+//! the queue's thread, and completes while the queue is dialed. So whoever runs the executor also
+//! turns the queue: `docs/embedding.md` shows it with tokio.
+//!
+//! - [`callback`] makes a callback and the future of its answer.
+//! - [`operation`] starts an operation whose result is awaited, and canceled if it is not.
+//! - The other way round, a future can be polled by calls to a recipient, with a waker that
+//!   schedules them (`RemoteAddress::waker`, of the feature `mio`):
+//!
+#![cfg_attr(feature = "mio", doc = "```")]
+#![cfg_attr(not(feature = "mio"), doc = "```ignore")]
+//! use std::pin::Pin;
+//! use std::task::{Context, Waker};
+//! use switchboard::reactor::Reactor;
+//! use switchboard::{Line, future};
+//!
+//! /// A recipient that is an async function.
+//! struct Session {
+//!     body: Pin<Box<dyn Future<Output = ()>>>,
+//!     waker: Waker,
+//! }
+//!
+//! impl Session {
+//!     fn poll(&mut self, line: &Line<'_, Self>) {
+//!         if self.body.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready() {
+//!             line.hang_up();
+//!         }
+//!     }
+//! }
+//!
+//! let mut reactor = Reactor::new()?;
+//! let (question, answer) = future::callback(reactor.queue());
+//! let session = reactor.queue().recipient_with(|own| Session {
+//!     body: Box::pin(async { assert_eq!(answer.await, Ok(42)) }),
+//!     waker: reactor.remote_to(own).waker(Session::poll),
+//! });
+//! session.call(Session::poll)?; // from here on, wake-ups do it
+//! question.answer(42)?;
+//! reactor.run()?;
+//! assert!(session.is_gone());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+use alloc::rc::Rc;
+use core::cell::Cell;
+use core::fmt;
+use core::pin::Pin;
+use core::task::{Context, Poll, Waker};
+
+use crate::call::CallId;
+use crate::callback::Callback;
+use crate::op::{AsyncOp, OpError, OpResult};
+use crate::queue::QueueHandle;
+
+/// Makes a callback, and the future of the value that it is answered with.
+///
+/// The future is ready once the call is dialed. Dropping the future cancels the call.
+///
+/// Cost: one allocation, beside the callback.
+#[track_caller]
+pub fn callback<A: 'static>(queue: &QueueHandle) -> (Callback<A>, Answer<A>) {
+    let slot = Rc::new(Slot { state: Cell::new(State::Waiting(None)) });
+    let filler = Filler { slot: Rc::clone(&slot) };
+    let callback = queue.callback(move |_, value| filler.fill(value));
+    let answer = Answer { slot, queue: queue.clone(), call: callback.id() };
+    (callback, answer)
+}
+
+/// Starts an operation, whose result the future is of.
+///
+/// Dropping the future before that cancels the operation, and nothing is told then.
+///
+/// # Errors
+///
+/// Passes on the error of `start`.
+///
+/// # Examples
+///
+/// ```
+/// use std::convert::Infallible;
+/// use std::pin::Pin;
+/// use std::task::{Context, Poll, Waker};
+/// use switchboard::op::Operation;
+/// use switchboard::{CallQueue, future};
+///
+/// let queue = CallQueue::new();
+/// // Any start function: here is one that has its result at once.
+/// let mut sum = future::operation(&queue, |done| {
+///     let op = Operation::<_, _, Infallible>::new(done, (), |_| ());
+///     op.complete(Ok(1 + 2)).expect("it runs");
+///     Ok::<_, Infallible>(op.handle())
+/// })?;
+/// let mut context = Context::from_waker(Waker::noop());
+/// assert_eq!(Pin::new(&mut sum).poll(&mut context), Poll::Pending);
+/// queue.dial_all();
+/// assert_eq!(Pin::new(&mut sum).poll(&mut context), Poll::Ready(Ok(3)));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[track_caller]
+pub fn operation<A: 'static, E: 'static, S>(
+    queue: &QueueHandle,
+    start: impl FnOnce(Callback<OpResult<A, E>>) -> Result<AsyncOp, S>,
+) -> Result<OpFuture<A, E>, S> {
+    let (done, answer) = callback(queue);
+    Ok(OpFuture { op: start(done)?, answer })
+}
+
+/// The future of a callback's answer, made by [`callback`].
+///
+/// # Panics
+///
+/// If it is polled after it was ready.
+#[must_use = "dropping the future cancels the call"]
+pub struct Answer<A: 'static> {
+    slot: Rc<Slot<A>>,
+    queue: QueueHandle,
+    call: CallId,
+}
+
+/// The call was not dialed: its caller declined or lost it, somebody canceled it, or its queue is
+/// gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the callback was not answered")]
+#[non_exhaustive]
+pub struct Unanswered;
+
+impl<A: 'static> Future for Answer<A> {
+    type Output = Result<A, Unanswered>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        self.slot.poll(context.waker())
+    }
+}
+
+impl<A: 'static> Drop for Answer<A> {
+    fn drop(&mut self) {
+        // What has come is dropped, or else the call canceled; its end is not to wake anybody.
+        if let State::Waiting(_) = self.slot.state.replace(State::Over) {
+            self.queue.core().cancel_if_not_late(self.call, "future dropped");
+        }
+    }
+}
+
+impl<A: 'static> fmt::Debug for Answer<A> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({})", self.call)
+    }
+}
+
+/// The future of an operation's result, made by [`operation`].
+///
+/// # Panics
+///
+/// If it is polled after it was ready.
+#[derive(Debug)]
+#[must_use = "dropping the future cancels the operation"]
+pub struct OpFuture<A: 'static, E: 'static> {
+    op: AsyncOp,
+    answer: Answer<OpResult<A, E>>,
+}
+
+impl<A: 'static, E: 'static> OpFuture<A, E> {
+    /// The handle, for whoever else may cancel: the future is then that of
+    /// [`OpError::Canceled`].
+    pub const fn handle(&self) -> &AsyncOp {
+        &self.op
+    }
+}
+
+impl<A: 'static, E: 'static> Future for OpFuture<A, E> {
+    type Output = OpResult<A, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let result = self.answer.slot.poll(context.waker());
+        result.map(|answered| answered.unwrap_or(Err(OpError::Dropped)))
+    }
+}
+
+impl<A: 'static, E: 'static> Drop for OpFuture<A, E> {
+    fn drop(&mut self) {
+        // Its result, if that is still to come, goes with the answer.
+        let _ = self.op.cancel();
+    }
+}
+
+/// Where the answer goes.
+struct Slot<A> {
+    state: Cell<State<A>>,
+}
+
+enum State<A> {
+    /// Nothing has come yet; who is to be woken when it does.
+    Waiting(Option<Waker>),
+    Answered(A),
+    Lost,
+    /// The future was ready, or is gone.
+    Over,
+}
+
+impl<A> Slot<A> {
+    fn poll(&self, waker: &Waker) -> Poll<Result<A, Unanswered>> {
+        match self.state.replace(State::Over) {
+            State::Waiting(before) => {
+                // The waker is code of a user: what it does while it is cloned finds the old one.
+                let same = before.as_ref().is_some_and(|before| before.will_wake(waker));
+                self.state.set(State::Waiting(before));
+                if !same {
+                    self.keep(waker.clone());
+                }
+                Poll::Pending
+            }
+            State::Answered(value) => Poll::Ready(Ok(value)),
+            State::Lost => Poll::Ready(Err(Unanswered)),
+            State::Over => panic!("a future was polled after it was ready"),
+        }
+    }
+
+    /// Keeps the waker, or wakes it if the answer has come meanwhile.
+    fn keep(&self, waker: Waker) {
+        match self.state.replace(State::Over) {
+            State::Waiting(before) => {
+                self.state.set(State::Waiting(Some(waker)));
+                drop(before);
+            }
+            come => {
+                self.state.set(come);
+                waker.wake();
+            }
+        }
+    }
+
+    /// Ends the waiting.
+    fn settle(&self, state: State<A>) {
+        match self.state.replace(State::Over) {
+            State::Waiting(waker) => {
+                self.state.set(state);
+                if let Some(waker) = waker {
+                    waker.wake();
+                }
+            }
+            // The future is gone; or the answer has come, and this is the end of who brought it.
+            other => self.state.set(other),
+        }
+    }
+}
+
+/// Brings the answer, or the news that none comes.
+struct Filler<A> {
+    slot: Rc<Slot<A>>,
+}
+
+impl<A> Filler<A> {
+    fn fill(&self, value: A) {
+        self.slot.settle(State::Answered(value));
+    }
+}
+
+impl<A> Drop for Filler<A> {
+    fn drop(&mut self) {
+        self.slot.settle(State::Lost);
+    }
+}

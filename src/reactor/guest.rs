@@ -1,0 +1,153 @@
+//! A reactor without a poll of its own, and what every reactor does in a turn.
+
+use core::fmt;
+use core::ops::Deref;
+use std::io;
+use std::sync::Arc;
+
+use mio::{Events, Registry, Waker};
+
+use crate::error::ReactorError;
+use crate::queue::{Budget, CallQueue, Report};
+use crate::reactor::handle::{ReactorHandle, Shared};
+
+/// A reactor that lives in a mio loop of somebody else's: the host polls, and hands in the events.
+///
+/// Everything that can be asked of it is on its [`ReactorHandle`], to which this derefs. Dropping
+/// it does what dropping a [`Reactor`](crate::reactor::Reactor) does.
+///
+/// The host's own tokens must be less than 2<sup>63</sup>; the others are the guest's. A poll has
+/// one [`Waker`] at most, which the host makes and shares.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use mio::{Events, Poll, Token, Waker};
+/// use switchboard::reactor::Guest;
+///
+/// const WAKE: Token = Token(0);
+///
+/// let mut poll = Poll::new()?;
+/// let waker = Arc::new(Waker::new(poll.registry(), WAKE)?);
+/// let mut guest = Guest::new(poll.registry(), waker)?;
+///
+/// let remote = guest.remote();
+/// std::thread::spawn(move || remote.call(|reactor| reactor.stop()));
+///
+/// let mut events = Events::with_capacity(1024);
+/// while guest.goes_on() {
+///     poll.poll(&mut events, guest.poll_timeout())?;
+///     // The host serves its own tokens here.
+///     guest.turn(&events);
+/// }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct Guest {
+    // Fields drop in this order: calls first, then registrations.
+    queue: CallQueue,
+    ends: EndsOnDrop,
+}
+
+impl Guest {
+    /// Makes a reactor with a queue of its own, for the loop around the poll of `registry`.
+    ///
+    /// # Errors
+    ///
+    /// Passes on the error of the system if the registry cannot be shared.
+    pub fn new(registry: &Registry, waker: Arc<Waker>) -> io::Result<Self> {
+        Self::with_queue(CallQueue::new(), registry, waker).map_err(|error| error.source)
+    }
+
+    /// Makes a reactor that dials `queue`. Otherwise as [`new`](Self::new).
+    ///
+    /// # Errors
+    ///
+    /// Hands the queue back if the registry cannot be shared.
+    pub fn with_queue(
+        queue: CallQueue,
+        registry: &Registry,
+        waker: Arc<Waker>,
+    ) -> Result<Self, ReactorError> {
+        match registry.try_clone() {
+            Ok(registry) => {
+                let shared = Shared::new(registry, waker, queue.handle());
+                Ok(Self { queue, ends: EndsOnDrop { handle: ReactorHandle::new(shared) } })
+            }
+            Err(source) => Err(ReactorError { source, queue }),
+        }
+    }
+
+    /// A handle to keep, in a recipient say.
+    pub fn handle(&self) -> ReactorHandle {
+        self.ends.handle.clone()
+    }
+
+    /// Schedules a call for each of the poll's events, for each timer that is due and for what
+    /// other threads have sent, and dials within the budget.
+    ///
+    /// To be called after each poll, with all of its events; those with tokens of the host are
+    /// skipped. The host may serve its own before or after.
+    ///
+    /// # Panics
+    ///
+    /// Passes on a panic of a handler. What had not been dialed is still pending.
+    pub fn turn(&mut self, events: &Events) -> Report {
+        let shared = self.ends.handle.shared();
+        // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
+        let _turn = self.queue.begin_turn();
+        shared.note(events);
+        shared.schedule_ready();
+        shared.timers.fire();
+        let budget = shared.budget.get();
+        shared.remotes.deliver(&self.ends.handle, budget.max(1));
+        self.queue.dial(Budget::calls(budget))
+    }
+
+    /// Whether the loop is to go on: something can still happen (a call is pending, a source
+    /// registered, a timer armed, a [`Remote`](crate::reactor::Remote) alive), and nobody asked to
+    /// [stop](ReactorHandle::stop). Answers a stop once.
+    pub fn goes_on(&self) -> bool {
+        let shared = self.ends.handle.shared();
+        !shared.stopped.replace(false) && shared.can_go_on()
+    }
+}
+
+impl Deref for Guest {
+    type Target = ReactorHandle;
+
+    fn deref(&self) -> &ReactorHandle {
+        &self.ends.handle
+    }
+}
+
+impl Drop for Guest {
+    /// What other threads have sent ends with the queue's own calls (rule M8).
+    fn drop(&mut self) {
+        let _turn = self.queue.begin_turn();
+        self.ends.handle.shared().remotes.close(&self.ends.handle);
+    }
+}
+
+impl fmt::Debug for Guest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Guest({:?})", **self)
+    }
+}
+
+/// The end of registrations and timers, when the reactor goes: what their handlers captured is
+/// dropped, also if it refers to the registration itself.
+struct EndsOnDrop {
+    handle: ReactorHandle,
+}
+
+impl Drop for EndsOnDrop {
+    fn drop(&mut self) {
+        let shared = self.handle.shared();
+        // The queue is closed: no call is left to be canceled. All of this goes, also if one of the
+        // drops panics.
+        let _timers = shared.timers.take();
+        let _watches = shared.take_watches();
+    }
+}

@@ -1,0 +1,308 @@
+//! What a reactor, its handles and its registrations share.
+
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use core::time::Duration;
+use std::sync::Arc;
+use std::time::Instant;
+
+use mio::event::Source;
+use mio::{Events, Interest, Registry, Waker};
+
+use crate::callback::Callback;
+use crate::error::RegisterError;
+use crate::observe::Count;
+use crate::queue::QueueHandle;
+use crate::reactor::readiness::{Flags, Readiness};
+use crate::reactor::registration::{self, Registration, Watched};
+use crate::reactor::remote::{Remote, RemoteAddress, Remotes};
+use crate::reactor::timers::{Timer, Timers};
+use crate::recipient::{Address, Line};
+use crate::slots::{Key, Slots};
+
+/// Calls dialed between two polls, unless [`ReactorHandle::set_budget`] says otherwise.
+const BUDGET: usize = 1024;
+
+/// A reactor, for whoever registers sources with it. Cloning counts a reference.
+#[derive(Clone)]
+pub struct ReactorHandle {
+    shared: Rc<Shared>,
+}
+
+impl ReactorHandle {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self { shared: Rc::new(shared) }
+    }
+
+    /// Registers `source`: from now on its readiness becomes calls of `handler` to `recipient`.
+    ///
+    /// The registration owns the source; keep it where the handler finds it, in the recipient, for
+    /// which [`try_recipient_with`](QueueHandle::try_recipient_with) is made. What else the handler
+    /// changes belongs there too: it is a `Fn`, called once for each readiness call. (Write the
+    /// closure inside the call of `register`: one that is bound to a variable before is not general
+    /// enough for the compiler, which then guesses its lifetimes.)
+    ///
+    /// If the recipient goes before its registration, the events that still come are refused, and
+    /// [`Reactor::run`](crate::reactor::Reactor::run) goes on until the registration is dropped.
+    ///
+    /// Cost: two system calls over its life, one allocation, none per readiness call.
+    ///
+    /// # Errors
+    ///
+    /// Hands the source back if the poll does not take it, if the recipient belongs to another
+    /// queue, or if the reactor is gone.
+    #[track_caller]
+    pub fn register<S, T, H>(
+        &self,
+        source: S,
+        interest: Interest,
+        recipient: &Address<T>,
+        handler: H,
+    ) -> Result<Registration<S>, RegisterError<S>>
+    where
+        S: Source,
+        T: 'static,
+        H: Fn(&mut T, &Line<'_, T>, &Readiness<'_>) + 'static,
+    {
+        Registration::new(self, source, interest, recipient, handler)
+    }
+
+    /// The queue of the reactor.
+    pub fn queue(&self) -> &QueueHandle {
+        &self.shared.queue
+    }
+
+    /// Answers `callback` once `delay` has passed, not earlier. If the reactor is gone, declines it.
+    ///
+    /// The callback may be one of another queue, whose embedder dials it then.
+    ///
+    /// Cost: an insertion into an ordered map, and a reading of the clock.
+    pub fn after(&self, delay: Duration, callback: Callback<()>) -> Timer {
+        self.shared.timers.arm_after(self, delay, callback)
+    }
+
+    /// Answers `callback` at `deadline`, not earlier. Otherwise as [`after`](Self::after).
+    pub fn at(&self, deadline: Instant, callback: Callback<()>) -> Timer {
+        self.shared.timers.arm(self, deadline, callback)
+    }
+
+    /// What other threads schedule function calls through.
+    ///
+    /// While a [`Remote`] or [`RemoteAddress`] is alive, something can happen:
+    /// [`Reactor::run`](crate::reactor::Reactor::run) goes on.
+    pub fn remote(&self) -> Remote {
+        self.shared.remotes.remote()
+    }
+
+    /// What other threads schedule calls to `recipient` through. The same as for
+    /// [`remote`](Self::remote) goes for it.
+    ///
+    /// The recipient may be one of another queue, whose embedder dials it then.
+    pub fn remote_to<T: 'static>(&self, recipient: &Address<T>) -> RemoteAddress<T> {
+        self.shared.remotes.remote_to(recipient)
+    }
+
+    /// How long a poll may sleep: not at all if anything is pending (or the last poll may not have
+    /// told all), else until the next timer is due, else until an event (`None`).
+    pub fn poll_timeout(&self) -> Option<Duration> {
+        if self.shared.is_busy() { Some(Duration::ZERO) } else { self.shared.timers.timeout() }
+    }
+
+    /// Makes [`Reactor::run`](crate::reactor::Reactor::run) end after the turn in progress. If it
+    /// does not run, the next run ends at once. Calls that are pending then stay so. Turns of one's
+    /// own go on as ever.
+    pub fn stop(&self) {
+        self.shared.stopped.set(true);
+    }
+
+    /// Sets how many calls are dialed between two polls; 1,024 at first. With 0 a turn dials none,
+    /// for those who dial the queue themselves.
+    pub fn set_budget(&self, calls: usize) {
+        self.shared.budget.set(calls);
+    }
+
+    /// Sets the clock that timers go by, [`Instant::now`] at first.
+    ///
+    /// It stays until the last handle of the reactor is gone, so it must not hold one.
+    ///
+    /// For tests that drive time themselves. The poll sleeps in real time: give
+    /// [`turn`](crate::reactor::Reactor::turn) a timeout of zero.
+    pub fn set_clock(&self, clock: impl Fn() -> Instant + 'static) {
+        self.shared.timers.set_clock(clock);
+    }
+
+    /// The time by the reactor's clock.
+    pub fn now(&self) -> Instant {
+        self.shared.timers.now()
+    }
+
+    /// How many timers are armed.
+    pub fn timers(&self) -> usize {
+        self.shared.timers.len()
+    }
+
+    /// How many sources are registered.
+    pub fn registrations(&self) -> usize {
+        self.shared.watches.borrow().len()
+    }
+
+    /// What has become of the events so far.
+    pub fn traffic(&self) -> Traffic {
+        self.shared.counts.read()
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+}
+
+impl fmt::Debug for ReactorHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReactorHandle")
+            .field("queue", self.queue())
+            .field("registrations", &self.registrations())
+            .field("timers", &self.timers())
+            .finish_non_exhaustive()
+    }
+}
+
+pub(super) struct Shared {
+    pub(super) registry: Registry,
+    pub(super) queue: QueueHandle,
+    pub(super) watches: RefCell<Slots<Rc<dyn Watched>>>,
+    /// Registrations with something to tell whose call is not scheduled yet.
+    pub(super) ready: RefCell<VecDeque<Key>>,
+    pub(super) timers: Timers,
+    pub(super) remotes: Remotes,
+    pub(super) budget: Cell<usize>,
+    pub(super) stopped: Cell<bool>,
+    /// Whether the poll may have more events, which a loop around its descriptor is not told of again.
+    batch_was_full: Cell<bool>,
+    counts: Counts,
+}
+
+impl Shared {
+    pub(super) fn new(registry: Registry, waker: Arc<Waker>, queue: QueueHandle) -> Self {
+        Self {
+            registry,
+            queue,
+            watches: RefCell::new(Slots::new()),
+            ready: RefCell::new(VecDeque::new()),
+            timers: Timers::new(),
+            remotes: Remotes::new(waker),
+            budget: Cell::new(BUDGET),
+            stopped: Cell::new(false),
+            batch_was_full: Cell::new(false),
+            counts: Counts::default(),
+        }
+    }
+
+    /// Notes a batch of events. No code of a user runs here, so none is lost (rule M1).
+    pub(super) fn note(&self, events: &Events) {
+        let mut watches = self.watches.borrow_mut();
+        let before = self.counts.events.get();
+        for event in events {
+            self.counts.events.add();
+            let Some(key) = registration::key(event.token()) else {
+                self.counts.other.add();
+                continue;
+            };
+            match watches.get_mut(key) {
+                None => self.counts.stale.add(),
+                Some(watch) if watch.note(Flags::of(event)) => {
+                    self.ready.borrow_mut().push_back(key);
+                    self.counts.told.add();
+                }
+                Some(_) => self.counts.merged.add(),
+            }
+        }
+        let noted = self.counts.events.get() - before;
+        self.batch_was_full.set(noted == events.capacity() as u64);
+    }
+
+    /// Schedules the readiness calls of those in line. If an observer panics meanwhile, the rest
+    /// stays in line for the next turn.
+    pub(super) fn schedule_ready(&self) {
+        let in_line = self.ready.borrow().len();
+        for _ in 0..in_line {
+            let Some(key) = self.ready.borrow_mut().pop_front() else { return };
+            let watch = self.watches.borrow_mut().get_mut(key).cloned();
+            if let Some(watch) = watch {
+                watch.schedule();
+            }
+        }
+    }
+
+    /// Ends a registration.
+    pub(super) fn forget(&self, key: Key) {
+        let watch = self.watches.borrow_mut().remove(key);
+        if let Some(watch) = watch {
+            watch.end();
+        }
+    }
+
+    /// Takes all registrations out, to be dropped.
+    pub(super) fn take_watches(&self) -> Slots<Rc<dyn Watched>> {
+        self.watches.replace(Slots::new())
+    }
+
+    /// Whether there is something to do at once.
+    fn is_busy(&self) -> bool {
+        !self.queue.is_idle()
+            || !self.ready.borrow().is_empty()
+            || self.remotes.is_busy()
+            || self.batch_was_full.get()
+    }
+
+    /// Whether anything can still happen.
+    pub(super) fn can_go_on(&self) -> bool {
+        // The remotes first: what the last of them sent is seen then.
+        self.remotes.are_alive()
+            || self.is_busy()
+            || self.watches.borrow().len() > 0
+            || self.timers.timeout().is_some()
+    }
+}
+
+/// What has become of the events of a reactor's polls:
+/// [`events`](Self::events) = [`told`](Self::told) + [`merged`](Self::merged) +
+/// [`stale`](Self::stale) + [`other`](Self::other).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Traffic {
+    /// Events received.
+    pub events: u64,
+    /// Those that led to a readiness call.
+    pub told: u64,
+    /// Those merged into what was still to be told of the same source.
+    pub merged: u64,
+    /// Those dropped, as their source was gone.
+    pub stale: u64,
+    /// Those of no source of the reactor's: wake-ups by other threads, and in a host's loop the
+    /// host's own.
+    pub other: u64,
+}
+
+#[derive(Default)]
+struct Counts {
+    events: Count,
+    told: Count,
+    merged: Count,
+    stale: Count,
+    other: Count,
+}
+
+impl Counts {
+    fn read(&self) -> Traffic {
+        let Self { events, told, merged, stale, other } = self;
+        Traffic {
+            events: events.get(),
+            told: told.get(),
+            merged: merged.get(),
+            stale: stale.get(),
+            other: other.get(),
+        }
+    }
+}

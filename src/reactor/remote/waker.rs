@@ -1,0 +1,123 @@
+//! Wakers of futures that schedule calls.
+//!
+//! - I1 `woken` is set exactly while a call is underway: sent or pending, and not live. It ends with
+//!   the dial, or without one; then the call is sent again, unless nobody is there to receive it. So
+//!   at most one is underway, and no wake-up is lost.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::sync::Arc;
+use alloc::task::Wake;
+use core::panic::Location;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::Waker;
+
+use crate::reactor::ReactorHandle;
+use crate::reactor::remote::{Deliver, RemoteAddress};
+use crate::recipient::{Address, Line};
+
+impl<T: 'static> RemoteAddress<T> {
+    /// Makes a [`Waker`] that schedules calls of `handler` to the recipient, so that a future can be
+    /// polled in calls: see [`future`](crate::future).
+    ///
+    /// Wake-ups merge: at most one call is pending, whatever [bound](Self::bounded) there is. One
+    /// that is refused, as the recipient was live, is scheduled again. As long as a clone of the
+    /// waker is somewhere, something can happen: [`Reactor::run`](crate::reactor::Reactor::run)
+    /// goes on.
+    ///
+    /// Cost: one allocation; one more, and at most one system call, for each wake-up.
+    #[track_caller]
+    pub fn waker<H>(&self, handler: H) -> Waker
+    where
+        H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
+    {
+        let (address, site) = (self.clone(), Location::caller());
+        Waker::from(Arc::new(CallWaker { address, handler, site, woken: AtomicBool::new(false) }))
+    }
+}
+
+struct CallWaker<T: 'static, H> {
+    address: RemoteAddress<T>,
+    handler: H,
+    site: &'static Location<'static>,
+    woken: AtomicBool,
+}
+
+impl<T, H> Wake for CallWaker<T, H>
+where
+    T: 'static,
+    H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
+{
+    fn wake(self: Arc<Self>) {
+        if !self.woken.swap(true, Ordering::AcqRel) {
+            let wakeup = Box::new(Wakeup(Arc::clone(&self)));
+            // If the reactor is gone, so are its recipients. If it cannot be woken, the next wake-up
+            // tries again.
+            if self.address.remote.post.send(wakeup).is_err() {
+                self.woken.store(false, Ordering::Release);
+            }
+        }
+    }
+}
+
+/// A wake-up on its way to the reactor.
+struct Wakeup<T: 'static, H>(Arc<CallWaker<T, H>>);
+
+impl<T, H> Deliver for Wakeup<T, H>
+where
+    T: 'static,
+    H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
+{
+    fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
+        let Self(waker) = *self;
+        let RemoteAddress { key, mark, .. } = &waker.address;
+        let address = reactor.shared().remotes.address::<T>(*key, mark);
+        let site = waker.site;
+        let call = PendingWakeup { waker: Some(waker), address: Rc::clone(&address) };
+        // The call comes back if the queue takes no more; dropping it does what is to be done.
+        drop(address.promised_call(site, |recipient: &mut T, line: &Line<'_, T>| {
+            call.dial(recipient, line);
+        }));
+    }
+}
+
+/// What the call captures.
+struct PendingWakeup<T, H>
+where
+    T: 'static,
+    H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
+{
+    /// `None` once it is dialed.
+    waker: Option<Arc<CallWaker<T, H>>>,
+    address: Rc<Address<T>>,
+}
+
+impl<T, H> PendingWakeup<T, H>
+where
+    T: 'static,
+    H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
+{
+    fn dial(mut self, recipient: &mut T, line: &Line<'_, T>) {
+        if let Some(waker) = self.waker.take() {
+            // First, as the handler may be woken.
+            waker.woken.store(false, Ordering::Release);
+            (waker.handler)(recipient, line);
+        }
+    }
+}
+
+impl<T, H> Drop for PendingWakeup<T, H>
+where
+    T: 'static,
+    H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
+{
+    /// Keeps I1.
+    fn drop(&mut self) {
+        if let Some(waker) = self.waker.take() {
+            waker.woken.store(false, Ordering::Release);
+            if !self.address.is_gone() && !self.address.queue().is_closed() {
+                waker.wake();
+            }
+        }
+    }
+}

@@ -1,0 +1,11 @@
+//! The primitives of [`inbox`](super::inbox).
+
+pub(super) use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+pub(super) use std::sync::{Mutex, MutexGuard};
+
+use std::sync::PoisonError;
+
+/// Locks, whatever has become of who held the lock before: no code of a user runs under it.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
