@@ -328,13 +328,14 @@ fn an_observer_that_panics_at_a_remote_call_loses_none_of_those_behind_it() {
 fn a_handler_may_send_to_its_own_reactor() {
     let mut reactor = Reactor::new().unwrap();
     let (remote, count) = (reactor.remote(), Arc::new(AtomicUsize::new(0)));
-    fn again(remote: Remote, count: Arc<AtomicUsize>) {
+    fn again(remote: &Remote, count: Arc<AtomicUsize>) {
         if count.fetch_add(1, Ordering::Relaxed) < 100 {
             let next = remote.clone();
-            remote.call(move |_| again(next, count)).unwrap();
+            remote.call(move |_| again(&next, count)).unwrap();
         }
     }
-    again(remote, Arc::clone(&count));
+    again(&remote, Arc::clone(&count));
+    drop(remote);
     reactor.run().unwrap();
     assert_eq!(count.load(Ordering::Relaxed), 101);
 }
