@@ -146,7 +146,7 @@ pub use callback::Callback;
 pub use error::ScheduleError;
 #[cfg(feature = "mio")]
 pub use error::{DeregisterError, ReactorError, RegisterError};
-pub use observe::{Observer, RecipientInfo, Step, Tally};
+pub use observe::{Observer, OpStep, Outcome, RecipientInfo, Step, Tally};
 pub use queue::{Budget, CallQueue, Cancellation, QueueHandle, Report};
 pub use recipient::{Address, Line, Recipient};
 
