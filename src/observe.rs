@@ -8,10 +8,18 @@ use core::panic::Location;
 
 use crate::call::{CallId, Refusal};
 
+#[cfg(feature = "journal")]
+pub mod journal;
 mod operations;
+#[cfg(feature = "tracing")]
+mod spans;
 
 pub(crate) use operations::Watch;
 pub use operations::{OpStep, Outcome};
+#[cfg(feature = "tracing")]
+pub use spans::DialSpans;
+#[cfg(feature = "tracing")]
+pub(crate) use spans::log;
 
 /// Sees every step of every call of a queue, as it happens.
 ///
@@ -253,16 +261,5 @@ impl Count {
     #[inline(always)]
     pub(crate) fn sub(&self) {
         self.0.set(self.0.get().wrapping_sub(1));
-    }
-}
-
-/// Logs an end other than Finished: bugs as warnings, the rest for debugging.
-#[cfg(feature = "tracing")]
-pub(crate) fn log(call: CallId, step: &Step) {
-    match step {
-        Step::Abandoned { .. } | Step::Refused { refusal: Refusal::Live { .. }, .. } => {
-            tracing::warn!("call {call} {step}");
-        }
-        _ => tracing::debug!("call {call} {step}"),
     }
 }
