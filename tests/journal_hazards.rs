@@ -9,7 +9,9 @@ use std::time::Instant;
 
 use switchboard::journal::{Journal, OpEnd};
 use switchboard::op::{OpError, OpResult, OpState, Operation};
-use switchboard::{CallId, CallQueue, Callback, Observer, OpStep, Outcome, Step};
+use switchboard::{
+    CallId, CallQueue, Callback, Cancellation, Observer, OpStep, Outcome, QueueHandle, Step,
+};
 use util::{panic_of, panics};
 
 fn journaled(queue: &CallQueue) -> Rc<Journal> {
@@ -72,11 +74,15 @@ fn a_journal_that_is_set_in_a_handler_learns_of_that_call_when_it_ends() {
     let live = queue
         .call(move |queue| {
             queue.set_observer(Rc::clone(&late));
-            tell.set(Some(queue.call(|_| ()).unwrap()));
+            let nested = move |queue: &QueueHandle| tell.set(Some(queue.call(|_| ()).unwrap()));
+            queue.call(nested).unwrap();
+            let _ = queue.dial_pending();
         })
         .unwrap();
     queue.dial_all();
-    assert_eq!(cause(&journal, seen.get().unwrap()), Some(live));
+    let within = seen.get().unwrap();
+    let nested = cause(&journal, within).unwrap();
+    assert_eq!(journal.history().causes(within), [nested, live], "each is the doing of the next");
     let after = queue.call(|_| ()).unwrap();
     assert_eq!(cause(&journal, after), None);
     let story = journal.explain(live);
@@ -128,6 +134,27 @@ fn the_clock_may_use_the_queue_and_the_journal() {
     queue.dial_all();
     assert_eq!(set.figures().counts.finished, 1);
     journal.take();
+}
+
+#[test]
+fn of_calls_that_are_over_only_their_steps_are_kept() {
+    let queue = CallQueue::new();
+    let journal = journaled(&queue);
+    let server = queue.recipient(());
+    let canceled = queue.call(|_| ()).unwrap();
+    queue.cancel(canceled, "unwanted");
+    let address = server.address();
+    server.hang_up();
+    address.call(|(), _| ()).unwrap(); // refused
+    queue.call(|_| ()).unwrap();
+    queue.call(panics(())).unwrap();
+    let answered = queue.callback(|_, ()| ());
+    let id = answered.id();
+    answered.answer(()).unwrap();
+    queue.cancel(id, "unwanted");
+    assert_eq!(format!("{journal:?}"), "Journal(12 steps, 0 dropped, 3 calls pending, 0 live)");
+    panic_of(|| queue.dial_all());
+    assert_eq!(format!("{journal:?}"), "Journal(17 steps, 0 dropped, 0 calls pending, 0 live)");
 }
 
 #[test]
@@ -236,6 +263,20 @@ fn o01_holds_whichever_step_of_an_operation_the_observer_panics_at() {
 }
 
 #[test]
+fn o03_the_cancel_hook_runs_once_also_if_the_observer_panics_before() {
+    thread_local!(static RAN: Cell<u32> = const { Cell::new(0) });
+    let queue = CallQueue::new();
+    queue.set_observer(PanicsAt(Cell::new(Some("operation canceled at"))));
+    let done: Callback<Done> = queue.callback(|_, _| ());
+    let op = Operation::new(done, (), |_| RAN.set(RAN.get() + 1));
+    let handle = op.handle();
+    panic_of(|| handle.cancel());
+    assert_eq!((RAN.get(), op.state()), (1, OpState::Canceling));
+    assert_eq!(handle.cancel(), Cancellation::Already);
+    assert_eq!(RAN.get(), 1);
+}
+
+#[test]
 fn a_declined_start_is_told_with_its_reason() {
     let queue = CallQueue::new();
     let journal = journaled(&queue);
@@ -254,4 +295,103 @@ fn an_operation_that_is_lost_is_told_as_dropped() {
     drop(operation(&queue, &Rc::default()));
     let ended = journal.history().operations()[0].ended.map(|(_, end)| end);
     assert_eq!(ended, Some(OpEnd::Completed { outcome: Outcome::Dropped }));
+}
+
+// At random: handlers that schedule, dial, cancel, answer and panic tell whose doing each is.
+
+/// What really happened.
+struct Truth {
+    dice: Cell<u64>,
+    left: Cell<u32>,
+    /// Calls, each with the live call that scheduled it.
+    scheduled: RefCell<Vec<(CallId, Option<CallId>)>>,
+    callbacks: RefCell<Vec<Callback<()>>>,
+}
+
+impl Truth {
+    fn roll(&self, sides: u64) -> u64 {
+        let dice = self.dice.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.dice.set(dice);
+        (dice >> 33) % sides
+    }
+}
+
+type Site<'a> = (&'a Rc<Truth>, &'a switchboard::Address<Rc<Truth>>);
+
+/// Schedules some, as the doing of `live`.
+fn act((truth, other): Site<'_>, live: Option<CallId>) {
+    for _ in 0..truth.roll(4) {
+        let left = truth.left.get();
+        if left == 0 {
+            return;
+        }
+        truth.left.set(left - 1);
+        let to = other.clone();
+        let call = match truth.roll(4) {
+            0 => {
+                let callback = other.callback(move |truth, line, ()| handle(truth, &to, line));
+                truth.callbacks.borrow_mut().push(callback);
+                continue;
+            }
+            1 if !truth.callbacks.borrow().is_empty() => {
+                let which = truth.roll(truth.callbacks.borrow().len() as u64) as usize;
+                let callback = truth.callbacks.borrow_mut().remove(which);
+                let id = callback.id();
+                callback.answer(()).unwrap();
+                id
+            }
+            _ => other.call(move |truth, line| handle(truth, &to, line)).unwrap(),
+        };
+        truth.scheduled.borrow_mut().push((call, live));
+        if truth.roll(12) == 0 {
+            other.queue().cancel(call, "at random");
+        }
+    }
+}
+
+fn handle(
+    truth: &Rc<Truth>,
+    other: &switchboard::Address<Rc<Truth>>,
+    line: &switchboard::Line<'_, Rc<Truth>>,
+) {
+    act((truth, other), Some(line.id()));
+    if truth.roll(6) == 0 {
+        let turn = || line.queue().dial_pending();
+        let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(turn));
+        act((truth, line), Some(line.id()));
+    }
+    if truth.roll(9) == 0 {
+        std::panic::resume_unwind(Box::new("at random"));
+    }
+}
+
+#[test]
+fn at_random_the_journal_attributes_each_call_to_whom_scheduled_it() {
+    for seed in 0..60 {
+        let queue = CallQueue::new();
+        let journal = journaled(&queue);
+        let truth = Rc::new(Truth {
+            dice: Cell::new(seed),
+            left: Cell::new(400),
+            scheduled: RefCell::default(),
+            callbacks: RefCell::default(),
+        });
+        let recipients: Vec<_> = (0..4).map(|_| queue.recipient(Rc::clone(&truth))).collect();
+        while truth.left.get() > 0 {
+            let other = &recipients[truth.roll(4) as usize];
+            act((&truth, other), None);
+            let turn = || queue.dial_all();
+            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(turn));
+        }
+        let history = journal.history();
+        assert!(truth.scheduled.borrow().len() > 200, "seed {seed}");
+        for (call, live) in &*truth.scheduled.borrow() {
+            let told = history.call(*call).and_then(|call| call.scheduled).map(|at| at.by);
+            // A callback that was canceled before it was answered is never scheduled.
+            let told = told.unwrap_or(*live);
+            assert_eq!(told, *live, "seed {seed}, call {call}");
+        }
+        let counts = journal.figures().counts;
+        assert!(counts.panicked > 5 && counts.canceled > 5 && counts.refused > 0, "{counts:?}");
+    }
 }

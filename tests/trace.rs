@@ -194,3 +194,21 @@ fn lanes_are_named_for_queues_and_recipients() {
     let queues = phase(&events, "M").filter(|event| event["name"] == "process_name");
     assert_eq!(queues.count(), 2);
 }
+
+#[test]
+fn no_arrow_leads_from_a_call_whose_dial_was_not_seen() {
+    let journal = Rc::new(Journal::new());
+    let (queue, late) = (CallQueue::new(), Rc::clone(&journal));
+    queue
+        .call(move |queue| {
+            queue.set_observer(Rc::clone(&late));
+            queue.call(|_| ()).unwrap();
+        })
+        .unwrap();
+    queue.dial_all();
+    let mut trace = Vec::new();
+    journal.history().write_trace(&mut trace).expect("a vector takes it");
+    let trace: Value = serde_json::from_slice(&trace).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("events");
+    assert_eq!((phase(events, "X").count(), phase(events, "s").count()), (1, 0));
+}

@@ -144,6 +144,8 @@ impl Default for Journal {
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let pages = self.pages.borrow();
-        write!(f, "Journal({} steps, {} dropped)", pages.len(), pages.dropped())
+        let (pending, live) = pages.watched();
+        write!(f, "Journal({} steps, {} dropped, ", pages.len(), pages.dropped())?;
+        write!(f, "{pending} calls pending, {live} live)")
     }
 }

@@ -135,6 +135,11 @@ impl Pages {
         self.entries.len()
     }
 
+    /// How many calls are pending and live, of those that were seen.
+    pub(super) fn watched(&self) -> (usize, usize) {
+        (self.pending.len(), self.live.len())
+    }
+
     pub(super) const fn dropped(&self) -> u64 {
         self.dropped
     }

@@ -40,7 +40,7 @@ impl History {
     /// Writes a page to look at with a browser: a timeline with a lane for each recipient, causes,
     /// operations, search, and the story of each call. It is complete in itself.
     ///
-    /// Cost: about 60 bytes for each call, and 60 KB.
+    /// Cost: about 80 bytes for each call, and 80 KB.
     ///
     /// # Errors
     ///

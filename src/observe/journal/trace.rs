@@ -1,6 +1,6 @@
 //! A history as a trace in Chrome's JSON format, which opens in Perfetto and `chrome://tracing`.
 //!
-//! A queue is a process, a recipient a thread of it (0 for function calls). A live call is a slice
+//! A queue is a process, a recipient a thread of it (the first is for function calls). A live call is a slice
 //! of its recipient; a pending call and an operation are asynchronous spans, those of one
 //! operation and the layers below sharing an id; a bad end is an instant; and an arrow leads from
 //! the live call that scheduled a call to its dial.
@@ -13,8 +13,12 @@ use std::io::{self, Write};
 use serde_json::{Value, json};
 
 use crate::call::CallId;
+use crate::observe::RecipientInfo;
 use crate::observe::journal::history::History;
 use crate::observe::journal::records::{CallRecord, End, Moment};
+
+/// The thread of function calls.
+const FUNCTIONS: u64 = 1;
 
 impl History {
     /// Writes a trace in Chrome's JSON format, which opens in [Perfetto](https://ui.perfetto.dev).
@@ -51,7 +55,7 @@ impl<W: Write> Trace<W> {
     fn names(&mut self, history: &History) -> io::Result<()> {
         let mut named = None;
         for (queue, recipient, _) in history.lanes() {
-            let tid = recipient.map_or(0, |recipient| recipient.number + 1);
+            let tid = thread(recipient);
             let name = recipient.map_or("functions".into(), |recipient| recipient.to_string());
             if named.replace(queue) != Some(queue) {
                 self.event(&json!({"ph": "M", "name": "process_name", "pid": queue,
@@ -122,13 +126,13 @@ impl<W: Write> Trace<W> {
             let over = operation.ended.map_or(history.now(), |(moment, _)| moment.at);
             let end = operation.ended.map_or("still running".into(), |(_, end)| end.to_string());
             self.event(&json!({"ph": "b", "cat": "operation", "name": name, "id": id, "pid": pid,
-                "tid": 0, "ts": ts(started.at), "args": {"end": end}}))?;
+                "tid": FUNCTIONS, "ts": ts(started.at), "args": {"end": end}}))?;
             if let Some(canceling) = &operation.canceling {
                 self.event(&json!({"ph": "n", "cat": "operation", "name": "canceling", "id": id,
-                    "pid": pid, "tid": 0, "ts": ts(canceling.at)}))?;
+                    "pid": pid, "tid": FUNCTIONS, "ts": ts(canceling.at)}))?;
             }
             self.event(&json!({"ph": "e", "cat": "operation", "name": name, "id": id, "pid": pid,
-                "tid": 0, "ts": ts(over)}))?;
+                "tid": FUNCTIONS, "ts": ts(over)}))?;
         }
         Ok(())
     }
@@ -149,7 +153,12 @@ fn top(history: &History, id: CallId) -> String {
 
 /// Process and thread.
 fn lane(call: &CallRecord) -> (u64, u64) {
-    (call.id.queue().get(), call.recipient.map_or(0, |recipient| recipient.number + 1))
+    (call.id.queue().get(), thread(call.recipient))
+}
+
+/// The thread of a recipient; 0 would be taken for that of an idle processor.
+fn thread(recipient: Option<RecipientInfo>) -> u64 {
+    recipient.map_or(FUNCTIONS, |recipient| recipient.number + FUNCTIONS + 1)
 }
 
 /// Microseconds, as the format has it.

@@ -337,6 +337,7 @@ function drawOperation(o, x0, x1, y, height) {
 
 /** Text within a span, if there is room. */
 function label(text, left, right, y, color) {
+  left = Math.max(left, view.gutter - 1);
   if (right - left < 14 || textWidth(text) + 8 > right - left) return;
   pen.fillStyle = color;
   pen.fillText(text, left + 4, y);

@@ -212,7 +212,8 @@ function layOutOperations() {
     while (row < MOST_OPERATIONS && !fits(row)) row++;
     tree.forEach((level, depth) => {
       free[row + depth] = Math.max(free[row + depth] ?? -Infinity, end);
-      (packed[row + depth] ??= []).push(...level);
+      const into = (packed[row + depth] ??= []);
+      for (const o of level) into.push(o);
     });
   }
   for (const row of packed) {
