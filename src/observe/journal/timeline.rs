@@ -29,6 +29,8 @@ const PARTS: &[(&str, &[&str])] = &[
             include_str!("timeline/model.js"),
             include_str!("timeline/layout.js"),
             include_str!("timeline/draw.js"),
+            include_str!("timeline/spans.js"),
+            include_str!("timeline/focus.js"),
             include_str!("timeline/story.js"),
             include_str!("timeline/input.js"),
             include_str!("timeline/selftest.js"),
