@@ -1,8 +1,8 @@
 //! A history as a page to look at: one file, which asks nothing of the network.
 //!
 //! The page is made of the files in `timeline/`, and of the history as compact JSON: columns of
-//! numbers, one place in each for a call, and a table of the strings that they refer to. -1 stands
-//! for what did not happen or is not known.
+//! numbers, one place in each for a call (or an operation), and a table of the strings that they
+//! refer to. -1 stands for what did not happen or is not known.
 
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -182,40 +182,41 @@ impl Columns<'_> {
         late
     }
 
-    fn operations(&mut self) -> Vec<Value> {
+    fn operations(&mut self) -> Value {
         let operations = self.history.operations();
         let mut places: Map<CallId, i64> = Map::default();
         places.extend(operations.iter().zip(0..).map(|(operation, place)| (operation.id, place)));
-        operations.iter().map(|operation| self.operation(operation, &places)).collect()
-    }
-
-    fn operation(&mut self, operation: &OperationRecord, places: &Map<CallId, i64>) -> Value {
-        let OperationRecord { started, canceling, ended, .. } = operation;
-        let at = |moment: Option<&Moment>| moment.map_or(-1, |moment| nanos(moment.at));
-        let waits = operation.waits_for.iter();
-        let waits: Vec<_> = waits.map(|(_, call)| self.place(*call)).collect();
-        let end = match ended {
-            None => "",
-            Some((_, OpEnd::Completed { outcome: Outcome::Answered })) => "answered",
-            Some((_, OpEnd::Completed { outcome: Outcome::Canceled })) => "canceled",
-            Some((_, OpEnd::Completed { .. })) => "failed",
-            Some((_, OpEnd::Declined { .. })) => "declined",
-        };
+        let mut columns: [Vec<i64>; 13] = Default::default();
+        let mut waits = Vec::new();
+        for operation in operations {
+            let OperationRecord { started, canceling, ended, .. } = operation;
+            let at = |moment: Option<&Moment>| moment.map_or(-1, |moment| nanos(moment.at));
+            let row = [
+                self.place(operation.id),
+                self.string(&operation.id),
+                self.string(operation.name()),
+                at(started.as_ref()),
+                self.by(started.as_ref()),
+                self.site(started.as_ref()),
+                at(canceling.as_ref()),
+                self.by(canceling.as_ref()),
+                self.site(canceling.as_ref()),
+                at(ended.as_ref().map(|(moment, _)| moment)),
+                operation_end(operation),
+                ended.map_or(-1, |(_, end)| self.string(&end)),
+                operation.upper.and_then(|upper| places.get(&upper)).copied().unwrap_or(-1),
+            ];
+            columns.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
+            let waits_for = operation.waits_for.iter();
+            waits.push(waits_for.map(|(_, call)| self.place(*call)).collect::<Vec<_>>());
+        }
+        let [call, id, name, started, started_by, started_at, ..] = &columns;
+        let [.., canceling, canceling_by, canceling_at, ended, end, text, upper] = &columns;
         json!({
-            "call": self.place(operation.id),
-            "id": operation.id.to_string(),
-            "name": operation.name(),
-            "started": at(started.as_ref()),
-            "startedBy": self.by(started.as_ref()),
-            "startedAt": self.site(started.as_ref()),
-            "canceling": at(canceling.as_ref()),
-            "cancelingBy": self.by(canceling.as_ref()),
-            "cancelingAt": self.site(canceling.as_ref()),
-            "ended": at(ended.as_ref().map(|(moment, _)| moment)),
-            "end": end,
-            "text": ended.map_or_else(|| "still running".into(), |(_, end)| end.to_string()),
-            "upper": operation.upper.and_then(|upper| places.get(&upper)).copied().unwrap_or(-1),
-            "waits": waits,
+            "call": call, "id": id, "name": name,
+            "started": started, "startedBy": started_by, "startedAt": started_at,
+            "canceling": canceling, "cancelingBy": canceling_by, "cancelingAt": canceling_at,
+            "ended": ended, "end": end, "text": text, "upper": upper, "waits": waits,
         })
     }
 
@@ -244,6 +245,16 @@ impl Columns<'_> {
         self.strings.push(string.clone());
         self.known.insert(string, place);
         place as i64
+    }
+}
+
+fn operation_end(operation: &OperationRecord) -> i64 {
+    match operation.ended {
+        None => 0,
+        Some((_, OpEnd::Completed { outcome: Outcome::Answered })) => 1,
+        Some((_, OpEnd::Completed { outcome: Outcome::Canceled })) => 2,
+        Some((_, OpEnd::Completed { .. })) => 3,
+        Some((_, OpEnd::Declined { .. })) => 4,
     }
 }
 

@@ -146,15 +146,17 @@ function textWidth(text) {
   return width;
 }
 
+/** Text that takes no more than `room`; of a recipient's name, the number stays. */
 function clippedText(text, x, y, room) {
   if (textWidth(text) > room) {
-    let [from, to] = [0, text.length];
+    const [tail] = text.match(/\(\d+\).*$/) ?? [""];
+    let [from, to] = [0, text.length - tail.length];
     while (from < to) {
       const middle = (from + to + 1) >> 1;
-      if (textWidth(`${text.slice(0, middle)}…`) <= room) from = middle;
+      if (textWidth(`${text.slice(0, middle)}…${tail}`) <= room) from = middle;
       else to = middle - 1;
     }
-    text = from ? `${text.slice(0, from)}…` : "";
+    text = `${text.slice(0, from)}…${tail}`;
   }
   pen.fillText(text, x, y);
 }

@@ -7,7 +7,7 @@ const CURVE = 30;
 /** More pending calls at a time than this are told as a curve. */
 const MOST_PENDING = 6;
 const MOST_OPERATIONS = 48;
-const MOST_NESTED = 6;
+const MOST_NESTED = 24;
 
 const rows = [];
 const bands = [];

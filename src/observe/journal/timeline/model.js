@@ -4,11 +4,25 @@
 const history_ = JSON.parse(document.getElementById("history").textContent);
 const strings = history_.strings;
 const lanes = history_.lanes;
-const operations = history_.operations;
+const operations = readOperations(history_.operations);
 const late = history_.late;
 const ids = history_.calls.id;
 const count = ids.length;
 const ENDS = ["", "finished", "panicked", "canceled", "refused", "abandoned"];
+
+/** Operations as objects: there are fewer of them than calls, mostly. */
+function readOperations(columns) {
+  const text = (place, otherwise) => (place < 0 ? otherwise : strings[place]);
+  return columns.call.map((_, i) => {
+    const operation = {};
+    for (const name in columns) operation[name] = columns[name][i];
+    operation.id = text(operation.id);
+    operation.name = text(operation.name);
+    operation.text = text(operation.text, "still running");
+    operation.end = ["", "answered", "canceled", "failed", "declined"][operation.end];
+    return operation;
+  });
+}
 
 /** Times in nanoseconds since the journal began; NaN if the step is not known. */
 const call = (() => {
@@ -30,7 +44,7 @@ const call = (() => {
     createdAt: whole("createdAt"), scheduledAt: whole("scheduledAt"),
   };
 })();
-history_.calls = null; // the columns above are what is left of it
+history_.calls = history_.operations = null; // the columns above are what is left of it
 
 const operationOf = new Map(operations.map((operation, place) => [operation.call, place]));
 const lateOf = new Map();
