@@ -38,7 +38,7 @@
 //!
 //! For a call that is scheduled and dialed, which takes four steps: four reads of the clock, and
 //! about 1,300 instructions (`cargo bench --features journal --bench instructions J`), a
-//! microsecond in all. 96 bytes for each step that is kept, and about 40 for each call that is
+//! microsecond in all. 96 bytes for each step that is kept, and up to 75 for each call that is
 //! pending, also beyond what is kept.
 
 use alloc::boxed::Box;
