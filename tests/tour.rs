@@ -92,7 +92,19 @@ mod with_journal {
         assert!(page.contains("\"Client(0)\"") && page.contains("Retrying"));
         let trace: serde_json::Value =
             serde_json::from_slice(&fs::read(&trace).expect("a trace")).expect("JSON");
-        assert!(trace["traceEvents"].as_array().expect("events").len() > 500);
+        let events = trace["traceEvents"].as_array().expect("events");
+        assert!(events.len() > 500);
+        // Every sample that stands on another tells its layers: they share the id of the top.
+        let begins = |event: &&serde_json::Value| event["cat"] == "operation" && event["ph"] == "b";
+        let started: Vec<_> = events.iter().filter(begins).collect();
+        for upper in ["Passing", "Chaining", "Retrying", "Place"] {
+            let is_upper = |name: &serde_json::Value| name.as_str().unwrap().starts_with(upper);
+            let tops = started.iter().filter(|event| is_upper(&event["name"]));
+            for top in tops {
+                let layers = started.iter().filter(|event| event["id"] == top["id"]);
+                assert!(layers.count() > 1, "{top} has a layer below");
+            }
+        }
 
         let nowhere = flag("--trace", &folder.join("tour.html").join("below a file"));
         assert_eq!(tour::run([nowhere].into_iter()), 1);
