@@ -26,6 +26,8 @@ const WORKLOADS: &[Workload] = &[
     ("W2", "each handler schedules the next", 1, chain),
     ("W3-1024", "as W1, every second canceled", 1024, every_second_canceled),
     ("W4-1024", "create a callback, answer it, dial", 1024, callbacks),
+    #[cfg(feature = "journal")]
+    ("J-1024", "as W1, told to a journal", 1024, journal),
 ];
 
 fn main() {
@@ -87,7 +89,11 @@ fn add(words: [u64; 3]) {
 }
 
 fn function_calls(calls: u64, batch: u64) -> u64 {
-    let queue = CallQueue::new();
+    schedule_and_dial(&CallQueue::new(), calls, batch)
+}
+
+#[inline(always)]
+fn schedule_and_dial(queue: &CallQueue, calls: u64, batch: u64) -> u64 {
     for _ in 0..calls / batch {
         for n in 0..batch {
             let words = [1, n, n];
@@ -96,6 +102,15 @@ fn function_calls(calls: u64, batch: u64) -> u64 {
         let _ = queue.dial_all();
     }
     SUM.get()
+}
+
+/// With a clock that stands still: what reading one costs depends on the system.
+#[cfg(feature = "journal")]
+fn journal(calls: u64, batch: u64) -> u64 {
+    let (queue, now) = (CallQueue::new(), std::time::Instant::now());
+    let journal = switchboard::journal::Journal::with_clock(1 << 16, move || now);
+    queue.set_observer(std::rc::Rc::new(journal));
+    schedule_and_dial(&queue, calls, batch)
 }
 
 fn recipient_calls(calls: u64, batch: u64) -> u64 {

@@ -23,8 +23,9 @@ pub(crate) mod inline;
 /// process, and means nothing to another queue. Having it is no proof of any right: whoever has
 /// the id can cancel the call.
 ///
-/// Prints as `#17` for the queue's 18th call scheduled, and as `#c3.1` for a callback.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+/// Prints as `#17` for the queue's 18th call scheduled, and as `#c3.1` for a callback. Ordered, so
+/// that it can be a key; the order of callbacks means nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId {
     queue: NonZeroU64,
     /// The call's position in the queue, or [`CallId::CALLBACK`], slot and generation.

@@ -37,7 +37,9 @@
 //!   what its handlers get beside the value.
 //! - [`Callback`] is a call to be scheduled by somebody else. [`Call`] is for call types with a
 //!   check of their own.
-//! - [`Observer`] sees every [`Step`] of every call, [`Tally`] counts how calls ended.
+//! - [`Observer`] sees every [`Step`] of every call and every [`OpStep`] of every operation,
+//!   [`Tally`] counts how calls ended. Two observers are ready to use: `journal::Journal` and
+//!   `DialSpans`, each with the feature of its name below.
 //! - [`op`] has cancellable operations, and [`future`] what async code awaits. `reactor` is the event
 //!   loop around mio, and `samples` has modules to learn from and build on; these two need the
 //!   feature `mio`, which is on by default.
@@ -118,13 +120,16 @@
 //!   `no_std + alloc`, touches no clock and no thread.
 //! - `conformance`: the module `conformance`, for tests: it checks that operations of your own keep
 //!   the rules. Implies `mio`.
+//! - `journal`: the module `journal`, an observer that remembers what happened. It explains a call,
+//!   and exports a timeline to look at in a browser, or a trace for Perfetto. Needs `std`.
 //! - `tracing`: calls that are canceled or refused, and handlers that panic, are logged as
-//!   `tracing` events at debug level; bugs (R2, R5) as warnings.
+//!   `tracing` events at debug level; bugs (R2, R5) as warnings. With the observer `DialSpans`,
+//!   what handlers log carries the call.
 
 #![no_std]
 
 extern crate alloc;
-#[cfg(any(test, feature = "mio"))]
+#[cfg(any(test, feature = "journal", feature = "mio"))]
 extern crate std;
 
 mod call;
@@ -148,7 +153,11 @@ pub use callback::Callback;
 pub use error::ScheduleError;
 #[cfg(feature = "mio")]
 pub use error::{DeregisterError, ReactorError, RegisterError, RemoteError};
-pub use observe::{Observer, RecipientInfo, Step, Tally};
+#[cfg(feature = "tracing")]
+pub use observe::DialSpans;
+#[cfg(feature = "journal")]
+pub use observe::journal;
+pub use observe::{Observer, OpStep, Outcome, RecipientInfo, Step, Tally};
 pub use queue::{Budget, CallQueue, Cancellation, QueueHandle, Report};
 pub use recipient::{Address, Line, Recipient};
 

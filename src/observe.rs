@@ -1,4 +1,5 @@
-//! Watching calls: every [`Step`] of every call, and the [`Tally`] of how calls ended.
+//! Watching calls: every [`Step`] of every call, every [`OpStep`] of every operation, and the
+//! [`Tally`] of how calls ended.
 
 use alloc::rc::Rc;
 use core::cell::Cell;
@@ -6,6 +7,19 @@ use core::fmt;
 use core::panic::Location;
 
 use crate::call::{CallId, Refusal};
+
+#[cfg(feature = "journal")]
+pub mod journal;
+mod operations;
+#[cfg(feature = "tracing")]
+mod spans;
+
+pub(crate) use operations::Watch;
+pub use operations::{OpStep, Outcome};
+#[cfg(feature = "tracing")]
+pub use spans::DialSpans;
+#[cfg(feature = "tracing")]
+pub(crate) use spans::log;
 
 /// Sees every step of every call of a queue, as it happens.
 ///
@@ -26,10 +40,19 @@ use crate::call::{CallId, Refusal};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
+/// So are pairs of observers: each step is told to the first, then to the second. If the first
+/// panics, the second misses that step.
+///
 /// Cost: one predictable branch for each step while no observer is set.
 pub trait Observer {
     /// Receives one step of one call.
     fn observe(&self, call: CallId, step: &Step);
+
+    /// Receives one step of one operation, which is named by the call that tells its result: the
+    /// upper callback. Closures do not get these.
+    fn observe_operation(&self, operation: CallId, step: &OpStep) {
+        let _ = (operation, step);
+    }
 }
 
 impl<F: Fn(CallId, &Step)> Observer for F {
@@ -41,6 +64,22 @@ impl<F: Fn(CallId, &Step)> Observer for F {
 impl<O: Observer + ?Sized> Observer for Rc<O> {
     fn observe(&self, call: CallId, step: &Step) {
         (**self).observe(call, step);
+    }
+
+    fn observe_operation(&self, operation: CallId, step: &OpStep) {
+        (**self).observe_operation(operation, step);
+    }
+}
+
+impl<A: Observer, B: Observer> Observer for (A, B) {
+    fn observe(&self, call: CallId, step: &Step) {
+        self.0.observe(call, step);
+        self.1.observe(call, step);
+    }
+
+    fn observe_operation(&self, operation: CallId, step: &OpStep) {
+        self.0.observe_operation(operation, step);
+        self.1.observe_operation(operation, step);
     }
 }
 
@@ -129,12 +168,15 @@ pub struct RecipientInfo {
 
 impl fmt::Display for RecipientInfo {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        // The type's own name, without path and parameters; a tuple, say, has no such name.
-        let named = self.type_name.starts_with(|first: char| first.is_alphabetic());
-        let path = self.type_name.split('<').next().filter(|_| named);
-        let name = path.and_then(|path| path.rsplit("::").next());
-        write!(f, "{}({})", name.unwrap_or(self.type_name), self.number)
+        write!(f, "{}({})", short_name(self.type_name), self.number)
     }
+}
+
+/// A type's own name, without path and parameters; a tuple, say, has no such name.
+fn short_name(type_name: &'static str) -> &'static str {
+    let named = type_name.starts_with(|first: char| first.is_alphabetic());
+    let path = type_name.split('<').next().filter(|_| named);
+    path.and_then(|path| path.rsplit("::").next()).unwrap_or(type_name)
 }
 
 /// How many calls there are, and how they ended.
@@ -220,16 +262,5 @@ impl Count {
     #[inline(always)]
     pub(crate) fn sub(&self) {
         self.0.set(self.0.get().wrapping_sub(1));
-    }
-}
-
-/// Logs an end other than Finished: bugs as warnings, the rest for debugging.
-#[cfg(feature = "tracing")]
-pub(crate) fn log(call: CallId, step: &Step) {
-    match step {
-        Step::Abandoned { .. } | Step::Refused { refusal: Refusal::Live { .. }, .. } => {
-            tracing::warn!("call {call} {step}");
-        }
-        _ => tracing::debug!("call {call} {step}"),
     }
 }

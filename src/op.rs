@@ -43,11 +43,15 @@
 use alloc::rc::{Rc, Weak};
 use alloc::string::ToString;
 use alloc::sync::Arc;
+use core::any::type_name;
 use core::cell::Cell;
 use core::error::Error;
 use core::fmt;
+use core::panic::Location;
 
+use crate::call::CallId;
 use crate::callback::Callback;
+use crate::observe::{OpStep, Outcome, Watch};
 use crate::queue::Cancellation;
 
 mod state;
@@ -105,9 +109,12 @@ impl AsyncOp {
     ///
     /// # Panics
     ///
-    /// Passes on a panic of the module's cancel hook.
+    /// Passes on a panic of the module's cancel hook, or of the observer. The hook runs all the
+    /// same.
+    #[track_caller]
     pub fn cancel(&self) -> Cancellation {
-        self.op.upgrade().map_or(Cancellation::Late, Cancel::cancel)
+        let site = Location::caller();
+        self.op.upgrade().map_or(Cancellation::Late, |op| op.cancel(site))
     }
 
     /// How far the operation is.
@@ -173,10 +180,15 @@ impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
     /// sees to it that the operation is completed, now or later.
     ///
     /// Cost: one allocation.
+    #[track_caller]
     pub fn new(upper: Callback<OpResult<A, E>>, context: C, on_cancel: fn(&Self)) -> Self {
+        let site = Location::caller();
+        let watch = Watch::of(&upper);
         let state = Cell::new(OpState::Running);
         let upper = Cell::new(Some(upper));
-        Self { cell: Rc::new(OpCell { state, upper, on_cancel, context }) }
+        let op = Self { cell: Rc::new(OpCell { state, upper, on_cancel, context }) };
+        watch.tell(|| OpStep::Started { context: type_name::<C>(), site });
+        op
     }
 
     /// The handle for the caller.
@@ -195,6 +207,12 @@ impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
         self.cell.state.get()
     }
 
+    /// Says that the operation goes on when `call` comes: the completion of a lower operation, or
+    /// a timer. Does nothing but tell the observer, which knows the layers then.
+    pub fn waits_for(&self, call: CallId) {
+        self.cell.watch().tell(|| OpStep::WaitsFor { call });
+    }
+
     /// Completes the operation: schedules the call that tells `result` to the caller.
     ///
     /// # Errors
@@ -211,7 +229,9 @@ impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
     pub fn decline(self, reason: &'static str) {
         self.cell.state.set(OpState::Completed);
         if let Some(upper) = self.cell.upper.take() {
+            let watch = Watch::of(&upper);
             upper.decline(reason);
+            watch.tell(|| OpStep::Declined { reason });
         }
     }
 }
@@ -229,14 +249,25 @@ impl<C: 'static, A: 'static, E: 'static> fmt::Debug for Operation<C, A, E> {
 }
 
 impl<C: 'static, A: 'static, E: 'static> OpCell<C, A, E> {
+    /// Whom to tell of a step; nobody once the callback is used up.
+    fn watch(&self) -> Watch {
+        let upper = self.upper.take();
+        let watch = upper.as_ref().map(Watch::of);
+        self.upper.set(upper);
+        watch.unwrap_or_default()
+    }
+
     #[track_caller]
     fn complete(&self, result: OpResult<A, E>) -> Result<(), OpResult<A, E>> {
         let (state, action) = self.state.get().on(OpEvent::Complete);
         self.state.set(state);
         match self.upper.take() {
             Some(upper) if action == OpAction::Answer => {
+                let watch = Watch::of(&upper);
+                let outcome = Outcome::of(&result);
                 // If the queue is gone, there is nobody left to tell.
                 let _ = upper.answer(result);
+                watch.tell(|| OpStep::Completed { outcome });
                 Ok(())
             }
             _ => Err(result),
@@ -254,18 +285,20 @@ impl<C: 'static, A: 'static, E: 'static> Drop for OpCell<C, A, E> {
 
 /// An [`OpCell`] whose types are of no interest.
 trait Cancel {
-    fn cancel(self: Rc<Self>) -> Cancellation;
+    fn cancel(self: Rc<Self>, site: &'static Location<'static>) -> Cancellation;
     fn state(&self) -> OpState;
 }
 
 impl<C: 'static, A: 'static, E: 'static> Cancel for OpCell<C, A, E> {
-    fn cancel(self: Rc<Self>) -> Cancellation {
+    fn cancel(self: Rc<Self>, site: &'static Location<'static>) -> Cancellation {
         let (state, action) = self.state.get().on(OpEvent::Cancel);
         self.state.set(state);
         match action {
             OpAction::RunHook => {
-                let on_cancel = self.on_cancel;
-                on_cancel(&Operation { cell: self });
+                let watch = self.watch();
+                let hook = HookOnDrop(Operation { cell: self });
+                watch.tell(|| OpStep::Canceling { site });
+                drop(hook);
                 Cancellation::Canceled
             }
             OpAction::Already => Cancellation::Already,
@@ -275,5 +308,14 @@ impl<C: 'static, A: 'static, E: 'static> Cancel for OpCell<C, A, E> {
 
     fn state(&self) -> OpState {
         self.state.get()
+    }
+}
+
+/// Runs the cancel hook of an operation, also if the observer panics before.
+struct HookOnDrop<C: 'static, A: 'static, E: 'static>(Operation<C, A, E>);
+
+impl<C: 'static, A: 'static, E: 'static> Drop for HookOnDrop<C, A, E> {
+    fn drop(&mut self) {
+        (self.0.cell.on_cancel)(&self.0);
     }
 }

@@ -12,7 +12,7 @@ use switchboard::reactor::Reactor;
 use switchboard::samples::{LlRealCancel, Module, Read, Received};
 use switchboard::{CallId, Cancellation, Recipient};
 
-use crate::{Ends, Outcome, Story, ended, ensure, say};
+use super::{Ends, Outcome, Story, ended, ensure, say};
 
 pub(crate) const STORIES: &[Story] = &[
     (

@@ -2,21 +2,30 @@
 //!
 //! Stories on real loopback sockets and threads, told from the steps that an observer sees: how
 //! calls and operations end, what happens to those that come to a bad end, and what each sample
-//! module does. Fails if a story ends differently than told.
+//! module does. Fails if a story ends differently than told. `-- --help` tells the flags.
 
 use std::error::Error;
 use std::panic;
 use std::process::ExitCode;
 use std::rc::Rc;
+use std::time::Instant;
 
 use switchboard::Tally;
 use switchboard::reactor::Reactor;
 
-use crate::narrator::Narrator;
+use self::flags::{Flags, Request};
+use self::narrator::Narrator;
+use self::paint::Paint;
+use self::record::Record;
+use self::summary::Summary;
 
 mod basics;
+pub(crate) mod flags;
 mod narrator;
+pub(crate) mod paint;
+mod record;
 mod samples;
+mod summary;
 
 type Outcome = Result<(), Box<dyn Error>>;
 
@@ -24,42 +33,70 @@ type Outcome = Result<(), Box<dyn Error>>;
 type Story = (&'static str, &'static str, fn(&mut Reactor) -> Outcome);
 
 fn main() -> ExitCode {
-    match tour() {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("\nThe tour did not end as told: {error}");
-            ExitCode::FAILURE
-        }
-    }
+    run(std::env::args().skip(1)).into()
 }
 
-fn tour() -> Outcome {
+/// Runs the tour as the command line says; 0 is well, 1 a story that did not end as told, 2 flags
+/// that make no sense.
+pub(crate) fn run(arguments: impl Iterator<Item = String>) -> u8 {
+    let flags = match flags::read(arguments) {
+        Ok(Request::Tour(flags)) => flags,
+        Ok(Request::Help) => {
+            print!("{}", flags::HELP);
+            return 0;
+        }
+        Err(error) => {
+            eprintln!("{error}\nSee --help.");
+            return 2;
+        }
+    };
+    let hook = panic::take_hook();
     panic::set_hook(Box::new(|_| ())); // the narrator tells of panics
+    let outcome = tour(&flags, Paint::of_stdout());
+    panic::set_hook(hook);
+    outcome.map_or_else(
+        |error| {
+            eprintln!("\nThe tour did not end as told: {error}");
+            1
+        },
+        |()| 0,
+    )
+}
+
+fn tour(flags: &Flags, paint: Paint) -> Outcome {
     let mut reactor = Reactor::new()?;
-    let narrator = Rc::new(Narrator::default());
-    reactor.queue().set_observer(Rc::clone(&narrator));
-    println!("Calls and operations\n");
-    tell(&mut reactor, basics::STORIES, 1)?;
-    println!("The samples, with their calls in short\n");
+    let narrator = Rc::new(Narrator::new(paint));
+    let record = Record::new();
+    reactor.queue().set_observer((record.observer(), Rc::clone(&narrator)));
+    let mut summary = Summary::default();
+    println!("{}\n", paint.bold("Calls and operations"));
+    tell(&mut reactor, basics::STORIES, &mut summary, paint)?;
+    println!("{}\n", paint.bold("The samples, with their calls in short"));
     narrator.only_ends_other_than_finished();
-    tell(&mut reactor, samples::STORIES, 1 + basics::STORIES.len())?;
+    tell(&mut reactor, samples::STORIES, &mut summary, paint)?;
+    summary.print(paint);
+    record.print_figures();
     let tally = reactor.queue().tally();
     println!("The tally: {tally}.");
     ensure(tally.balances(), "the tally balances")?;
     ensure(tally.pending + tally.live + tally.unscheduled == 0, "no call is left")?;
     ensure(reactor.handle().registrations() == 0, "no source is registered")?;
     println!("Every call ended exactly once, and every story as told.");
-    Ok(())
+    record.write(flags)
 }
 
-fn tell(reactor: &mut Reactor, stories: &[Story], first: usize) -> Outcome {
-    for (number, (title, text, story)) in (first..).zip(stories) {
-        println!("{number}. {title}\n");
+fn tell(reactor: &mut Reactor, stories: &[Story], summary: &mut Summary, paint: Paint) -> Outcome {
+    let all = basics::STORIES.len() + samples::STORIES.len();
+    for (title, text, story) in stories {
+        let number = summary.stories() + 1;
+        println!("{}\n", paint.bold(&format!("{number} of {all}. {title}")));
         for line in wrap(text) {
             say(&line);
         }
         println!();
-        story(reactor).map_err(|error| format!("story {number}: {error}"))?;
+        let began = Instant::now();
+        let ended = ended(reactor, story).map_err(|error| format!("story {number}: {error}"))?;
+        summary.add(title, ended, began.elapsed());
         println!();
     }
     Ok(())

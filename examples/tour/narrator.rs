@@ -7,9 +7,11 @@ use std::time::Instant;
 
 use switchboard::{CallId, Observer, Step};
 
+use super::paint::Paint;
+
 /// An observer that tells of each call that ends.
-#[derive(Default)]
 pub(crate) struct Narrator {
+    paint: Paint,
     lives: RefCell<HashMap<CallId, Life>>,
     /// Calls that are live, each within the one before; true once that is told.
     live: RefCell<Vec<(CallId, bool)>>,
@@ -58,6 +60,11 @@ impl Observer for Narrator {
 }
 
 impl Narrator {
+    pub(crate) fn new(paint: Paint) -> Self {
+        let (lives, live, short) = (RefCell::default(), RefCell::default(), Cell::new(false));
+        Self { paint, lives, live, short }
+    }
+
     pub(crate) fn only_ends_other_than_finished(&self) {
         self.short.set(true);
     }
@@ -103,8 +110,9 @@ impl Narrator {
             || format!("created at {}, never scheduled", place(created_at)),
             |site| format!("scheduled at {}", place(site)),
         );
-        println!("{indent}call {call} to {recipient}: {what}");
-        println!("{indent}   {site}; {since:.2} ms since it was created");
+        println!("{indent}call {call} to {recipient}: {}", self.paint.end(what));
+        let site = format!("{site}; {since:.2} ms since it was created");
+        println!("{indent}   {}", self.paint.dim(&site));
     }
 }
 

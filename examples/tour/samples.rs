@@ -15,7 +15,7 @@ use switchboard::samples::{
 };
 use switchboard::{Callback, Cancellation, Recipient};
 
-use crate::{Outcome, Story, ensure, say};
+use super::{Outcome, Story, ensure, say};
 
 pub(crate) const STORIES: &[Story] = &[
     (

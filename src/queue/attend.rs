@@ -4,7 +4,7 @@
 use alloc::rc::Rc;
 
 use crate::call::CallId;
-use crate::observe::{Counters, Observer, Step, Tally};
+use crate::observe::{Counters, Observer, OpStep, Step, Tally};
 use crate::queue::Report;
 use crate::queue::inside::Core;
 
@@ -170,6 +170,15 @@ impl Core {
         let observer = self.observer.borrow().clone();
         if let Some(observer) = observer {
             observer.observe(self.id(key), step);
+        }
+    }
+
+    /// Tells the observer of an operation, if there is one.
+    #[cold]
+    pub(crate) fn tell_operation(&self, operation: CallId, step: &OpStep) {
+        let observer = self.observer.borrow().clone();
+        if let Some(observer) = observer {
+            observer.observe_operation(operation, step);
         }
     }
 

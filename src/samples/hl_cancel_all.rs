@@ -91,6 +91,7 @@ impl<L: Module> HlCancelAll<L> {
         // 3. Start the lower one. If it does not start, the place goes with the operation.
         let upper = op.clone();
         let done = self.tracker.callback(move |_, _, result| Tracker::on_done(&upper, result));
+        op.waits_for(done.id());
         let lower = match self.lower.start(request, done) {
             Ok(lower) => lower,
             Err(error) => {

@@ -130,6 +130,7 @@ fn start_step<L: Module, A>(
 ) -> Result<(), StartError<L::Request>> {
     let upper = op.clone();
     let done = steps.callback(move |steps, line, result| steps.on_done(line, &upper, result));
+    op.waits_for(done.id());
     let lower = lower.start(request, done)?;
     op.context().lower.set(lower, op.state());
     Ok(())

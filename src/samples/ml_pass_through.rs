@@ -71,6 +71,7 @@ impl<L: Module> Module for MlPassThrough<L> {
         //    the callback, the operation is lost too, and says so.
         let upper = op.clone();
         let passed = self.relay.callback(move |_, _, result| Relay::on_done(&upper, result));
+        op.waits_for(passed.id());
         match self.lower.start(request, passed) {
             // 4. Keep the lower handle. The lower result cannot have come yet.
             Ok(lower) => op.context().lower.set(lower, op.state()),

@@ -124,6 +124,7 @@ fn start_attempt<L: Module>(
     let upper = op.clone();
     let done =
         attempts.callback(move |attempts, line, result| attempts.on_done(line, &upper, result));
+    op.waits_for(done.id());
     let lower = lower.start(request, done)?;
     op.context().lower.set(lower, op.state());
     op.context().made.set(op.context().made.get().saturating_add(1));
@@ -157,6 +158,7 @@ impl<L: Module> Attempts<L> {
             Some(delay) => {
                 let upper = op.clone();
                 let due = attempts.callback(move |attempts, line, ()| attempts.again(line, &upper));
+                op.waits_for(due.id());
                 op.context().timer.set(Some(self.reactor.after(delay, due)));
             }
         }

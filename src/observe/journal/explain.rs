@@ -1,0 +1,249 @@
+//! The story of one call, in a few lines.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
+
+use crate::call::{CallId, Named};
+use crate::observe::journal::history::History;
+use crate::observe::journal::records::{CallRecord, End, Moment, OperationRecord};
+
+/// How many calls are named of a list.
+const NAMED: usize = 3;
+
+/// How many causes are named of a chain.
+const CAUSES: usize = 8;
+
+impl History {
+    /// Tells the story of a call, as [`Journal::explain`](super::Journal::explain).
+    pub fn explain(&self, id: CallId) -> String {
+        let mut story = Story { history: self, text: String::new() };
+        // Writing to a string does not fail.
+        let _ = story.tell(id);
+        story.text
+    }
+}
+
+struct Story<'a> {
+    history: &'a History,
+    text: String,
+}
+
+impl Story<'_> {
+    fn tell(&mut self, id: CallId) -> fmt::Result {
+        let history = self.history;
+        let operation = history.operation(id);
+        let Some(call) = history.call(id) else {
+            writeln!(self.text, "call {id}")?;
+            self.line(format_args!("{}", self.missing("not a step of it is known")))?;
+            return operation.map_or(Ok(()), |operation| self.operation(operation));
+        };
+        writeln!(self.text, "call {}", call.name())?;
+        self.beginning(call)?;
+        self.end(call)?;
+        for (late, reason) in &call.late_cancels {
+            let by = self.by(late);
+            self.line(format_args!("canceled too late,{by}, which changes nothing: {reason}"))?;
+        }
+        self.consequences(call)?;
+        if let Some(operation) = operation {
+            self.operation(operation)?;
+        }
+        Ok(())
+    }
+
+    fn beginning(&mut self, call: &CallRecord) -> fmt::Result {
+        match (&call.created, &call.scheduled) {
+            // All calls but callbacks are created and scheduled in one go.
+            (Some(_), Some(scheduled)) if matches!(call.id.named(), Named::Position(_)) => {
+                let (at, by) = (self.at(scheduled), self.by(scheduled));
+                self.line(format_args!("created and scheduled {at}{by}"))?;
+            }
+            (created, scheduled) => {
+                if let Some(created) = created {
+                    let (at, by) = (self.at(created), self.by(created));
+                    self.line(format_args!("created {at}{by}"))?;
+                } else {
+                    self.line(format_args!("{}", self.missing("its beginning is not known")))?;
+                }
+                if let Some(scheduled) = scheduled {
+                    let (at, by) = (self.at(scheduled), self.by(scheduled));
+                    let later = created.map_or_else(String::new, |created| {
+                        format!(", {:.1?} later", scheduled.at.saturating_sub(created.at))
+                    });
+                    self.line(format_args!("scheduled {at}{by}{later}"))?;
+                }
+            }
+        }
+        if let (Some(scheduled), Some(dialed), Some(waited)) =
+            (&call.scheduled, &call.dialed, call.waiting())
+        {
+            let ahead = self.ahead(call.id, scheduled, dialed);
+            self.line(format_args!("waited {waited:.1?}, {ahead}"))?;
+        }
+        if let Some(dialed) = &call.dialed {
+            match dialed.by {
+                Some(outer) => {
+                    let outer = self.name(outer);
+                    self.line(format_args!("dialed while call {outer} was live: nested in it"))?;
+                }
+                None => self.line(format_args!("dialed"))?,
+            }
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, call: &CallRecord) -> fmt::Result {
+        let now = self.history.now();
+        let Some((moment, end)) = &call.ended else {
+            return match (&call.dialed, &call.scheduled) {
+                (Some(dialed), _) => {
+                    let since = now.saturating_sub(dialed.at);
+                    self.line(format_args!("live for {since:.1?} now: its handler is running"))
+                }
+                (None, Some(scheduled)) => {
+                    let since = now.saturating_sub(scheduled.at);
+                    self.line(format_args!("pending for {since:.1?} now: its turn is to come"))
+                }
+                (None, None) => self.line(format_args!("not scheduled yet: nobody has called")),
+            };
+        };
+        match end {
+            End::Finished | End::Panicked => match call.handling() {
+                Some(took) => self.line(format_args!("{end} after {took:.1?}")),
+                None => self.line(format_args!("{end}")),
+            },
+            End::Canceled { reason } => {
+                let by = self.by(moment);
+                let stage = match &call.scheduled {
+                    Some(scheduled) => {
+                        let waited = moment.at.saturating_sub(scheduled.at);
+                        format!("after {waited:.1?} pending")
+                    }
+                    None => "before it was scheduled".into(),
+                };
+                self.line(format_args!("canceled {stage},{by}: {reason}"))?;
+                self.line(format_args!("its handler will never run"))
+            }
+            End::Refused { .. } | End::Abandoned => self.line(format_args!("{end}")),
+        }
+    }
+
+    fn consequences(&mut self, call: &CallRecord) -> fmt::Result {
+        let effects = self.history.effects(call.id);
+        if !effects.is_empty() {
+            let list = self.list(&effects);
+            self.line(format_args!("scheduled in turn {list}"))?;
+        }
+        let causes = self.history.causes(call.id);
+        if causes.len() > 1 {
+            let mut chain = String::new();
+            for cause in causes.iter().take(CAUSES) {
+                write!(
+                    chain,
+                    "{}{}",
+                    if chain.is_empty() { "" } else { " <- " },
+                    self.name(*cause)
+                )?;
+            }
+            if causes.len() > CAUSES {
+                write!(chain, " <- {} more", causes.len() - CAUSES)?;
+            }
+            self.line(format_args!("causes: {chain}"))?;
+        }
+        Ok(())
+    }
+
+    fn operation(&mut self, operation: &OperationRecord) -> fmt::Result {
+        let kind = operation.name();
+        self.line(format_args!("tells the result of an operation, {kind}:"))?;
+        match &operation.started {
+            Some(started) => {
+                let (at, by) = (self.at(started), self.by(started));
+                self.line(format_args!("  started {at}{by}"))?;
+            }
+            None => self.line(format_args!("  {}", self.missing("its start is not known")))?,
+        }
+        if let Some(upper) = operation.upper {
+            let kind = self.history.operation(upper).map_or("", OperationRecord::name);
+            self.line(format_args!("  the layer below operation {upper}, {kind}"))?;
+        }
+        if !operation.waits_for.is_empty() {
+            let lower: Vec<_> = operation.waits_for.iter().map(|(_, call)| *call).collect();
+            let list = self.list(&lower);
+            self.line(format_args!("  waited for {list}"))?;
+        }
+        if let Some(canceling) = &operation.canceling {
+            let (at, by) = (self.at(canceling), self.by(canceling));
+            self.line(format_args!("  canceled {at}{by}"))?;
+        }
+        match (&operation.ended, operation.duration()) {
+            (Some((_, end)), Some(took)) => self.line(format_args!("  {end}, after {took:.1?}")),
+            (Some((_, end)), None) => self.line(format_args!("  {end}")),
+            (None, _) => self.line(format_args!("  still running")),
+        }
+    }
+
+    // Words.
+
+    fn line(&mut self, line: fmt::Arguments<'_>) -> fmt::Result {
+        writeln!(self.text, "  {line}")
+    }
+
+    /// That something is missing, and what became of it.
+    fn missing(&self, what: &str) -> String {
+        match self.history.dropped_steps() {
+            0 => format!("{what}: the journal did not see it"),
+            dropped => format!("{what}: the journal has dropped its {dropped} oldest steps"),
+        }
+    }
+
+    fn at(&self, moment: &Moment) -> String {
+        moment.site.map_or_else(String::new, |site| format!("at {}:{}", site.file(), site.line()))
+    }
+
+    fn by(&self, moment: &Moment) -> String {
+        match moment.by {
+            Some(by) => format!(" by call {}", self.name(by)),
+            None => " from outside any call".into(),
+        }
+    }
+
+    fn name(&self, id: CallId) -> String {
+        self.history.call(id).map_or_else(|| id.to_string(), |call| call.name().to_string())
+    }
+
+    /// The calls of its queue that were dialed while a call was pending.
+    fn ahead(&self, id: CallId, scheduled: &Moment, dialed: &Moment) -> String {
+        let between = scheduled.place..dialed.place;
+        let dialed_between = |call: &CallRecord| {
+            let place = call.dialed?.place;
+            let before = between.contains(&place) && call.id.queue() == id.queue();
+            before.then_some((place, call.id))
+        };
+        let mut ahead: Vec<_> = self.history.calls().iter().filter_map(dialed_between).collect();
+        ahead.sort_unstable();
+        let ahead: Vec<_> = ahead.into_iter().map(|(_, id)| id).collect();
+        match ahead.len() {
+            0 => "behind no other call".into(),
+            _ => format!("behind {}", self.list(&ahead)),
+        }
+    }
+
+    /// A few calls by name, and how many more there are.
+    fn list(&self, ids: &[CallId]) -> String {
+        let mut list = match ids.len() {
+            1 => String::from("call "),
+            many => format!("{many} calls: "),
+        };
+        for (place, id) in ids.iter().take(NAMED).enumerate() {
+            let comma = if place == 0 { "" } else { "; " };
+            let _ = write!(list, "{comma}{}", self.name(*id));
+        }
+        if ids.len() > NAMED {
+            list.push_str("; ...");
+        }
+        list
+    }
+}

@@ -1,0 +1,233 @@
+//! A copy of a journal, put in order.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::time::Duration;
+use std::time::Instant;
+
+use crate::call::CallId;
+use crate::observe::journal::latency::Latency;
+use crate::observe::journal::pages::{Entry, Map, What};
+use crate::observe::journal::records::{
+    CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord,
+};
+use crate::observe::{OpStep, RecipientInfo, Step};
+
+/// What a [`Journal`](super::Journal) held at an instant.
+pub struct History {
+    calls: Vec<CallRecord>,
+    places: Map<CallId, usize>,
+    operations: Vec<OperationRecord>,
+    operation_places: Map<CallId, usize>,
+    dropped: u64,
+    now: Duration,
+}
+
+impl History {
+    pub(super) fn read(
+        mut entries: Vec<Entry>,
+        dropped: u64,
+        start: Instant,
+        now: Instant,
+    ) -> Self {
+        let mut history = Self {
+            calls: Vec::new(),
+            places: Map::default(),
+            operations: Vec::new(),
+            operation_places: Map::default(),
+            dropped,
+            now: now.saturating_duration_since(start),
+        };
+        attribute(&mut entries);
+        for (place, entry) in entries.iter().enumerate() {
+            let at = entry.at.saturating_duration_since(start);
+            let moment = Moment { at, by: entry.by, site: None, place };
+            match &entry.what {
+                What::Call(step) => history.call_mut(entry.call).take(moment, step),
+                What::Operation(step) => history.operation_mut(entry.call).take(moment, step),
+            }
+        }
+        history.link_layers();
+        history
+    }
+
+    fn call_mut(&mut self, id: CallId) -> &mut CallRecord {
+        let place = *self.places.entry(id).or_insert(self.calls.len());
+        if place == self.calls.len() {
+            self.calls.push(CallRecord::new(id));
+        }
+        &mut self.calls[place]
+    }
+
+    fn operation_mut(&mut self, id: CallId) -> &mut OperationRecord {
+        let place = *self.operation_places.entry(id).or_insert(self.operations.len());
+        if place == self.operations.len() {
+            self.operations.push(OperationRecord::new(id));
+        }
+        &mut self.operations[place]
+    }
+
+    /// An operation that another one waits for is a lower layer of that.
+    fn link_layers(&mut self) {
+        for place in 0..self.operations.len() {
+            let upper = self.operations[place].id;
+            for wait in 0..self.operations[place].waits_for.len() {
+                let (_, lower) = self.operations[place].waits_for[wait];
+                if lower != upper
+                    && let Some(lower) = self.operation_places.get(&lower)
+                {
+                    self.operations[*lower].upper = Some(upper);
+                }
+            }
+        }
+    }
+
+    /// All calls, in the order that they were first seen.
+    pub fn calls(&self) -> &[CallRecord] {
+        &self.calls
+    }
+
+    /// One call.
+    pub fn call(&self, id: CallId) -> Option<&CallRecord> {
+        self.places.get(&id).map(|place| &self.calls[*place])
+    }
+
+    /// All operations, in the order that they were first seen.
+    pub fn operations(&self) -> &[OperationRecord] {
+        &self.operations
+    }
+
+    /// One operation, by the call that tells its result.
+    pub fn operation(&self, id: CallId) -> Option<&OperationRecord> {
+        self.operation_places.get(&id).map(|place| &self.operations[*place])
+    }
+
+    /// All recipients, by queue and number. The function calls of a queue stand together, before
+    /// its recipients; calls whose beginning is unknown are among them.
+    pub fn recipients(&self) -> Vec<RecipientRecord> {
+        self.lanes().into_iter().map(|(_, info, calls)| self.recipient(info, &calls)).collect()
+    }
+
+    fn recipient(&self, info: Option<RecipientInfo>, calls: &[usize]) -> RecipientRecord {
+        let records = || calls.iter().map(|place| &self.calls[*place]);
+        RecipientRecord {
+            info,
+            calls: records().map(|call| call.id).collect(),
+            waiting: Latency::of(records().filter_map(CallRecord::waiting)),
+            handling: Latency::of(records().filter_map(CallRecord::handling)),
+        }
+    }
+
+    /// The places of calls, by queue and recipient.
+    pub(super) fn lanes(&self) -> Vec<(u64, Option<RecipientInfo>, Vec<usize>)> {
+        let mut lanes: Vec<(u64, Option<RecipientInfo>, Vec<usize>)> = Vec::new();
+        let mut known: Map<(u64, Option<u64>), usize> = Map::default();
+        for (place, call) in self.calls.iter().enumerate() {
+            let queue = call.id.queue().get();
+            let key = (queue, call.recipient.map(|recipient| recipient.number));
+            let lane = *known.entry(key).or_insert(lanes.len());
+            if lane == lanes.len() {
+                lanes.push((queue, call.recipient, Vec::new()));
+            }
+            lanes[lane].2.push(place);
+        }
+        lanes.sort_by_key(|(queue, info, _)| (*queue, info.map(|info| info.number)));
+        lanes
+    }
+
+    /// The chain of causes of a call: the live call that scheduled it, the one that scheduled
+    /// that, and so on. Ends where one was scheduled from outside any, or where the history does.
+    pub fn causes(&self, id: CallId) -> Vec<CallId> {
+        let mut causes = Vec::new();
+        let mut call = id;
+        while let Some(by) = self.call(call).and_then(CallRecord::cause).and_then(|cause| cause.by)
+            && by != id
+            && causes.len() <= self.calls.len()
+        {
+            causes.push(by);
+            call = by;
+        }
+        causes
+    }
+
+    /// The calls that a call caused, directly: those that were scheduled while it was live.
+    pub fn effects(&self, id: CallId) -> Vec<CallId> {
+        let caused = |call: &&CallRecord| call.cause().is_some_and(|cause| cause.by == Some(id));
+        self.calls.iter().filter(caused).map(|call| call.id).collect()
+    }
+
+    /// How many steps the journal had dropped.
+    pub const fn dropped_steps(&self) -> u64 {
+        self.dropped
+    }
+
+    /// When the copy was made, since the journal began.
+    pub const fn now(&self) -> Duration {
+        self.now
+    }
+}
+
+impl fmt::Debug for History {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (calls, operations) = (self.calls.len(), self.operations.len());
+        write!(f, "History({calls} calls, {operations} operations, {} dropped)", self.dropped)
+    }
+}
+
+/// Attributes steps to a call that was live before the journal began, once it is known by its end:
+/// all until then that are nobody else's doing are its.
+fn attribute(entries: &mut [Entry]) {
+    let mut dialed: Map<CallId, ()> = Map::default();
+    let mut attributed = 0;
+    for place in 0..entries.len() {
+        let Entry { call, what, .. } = entries[place];
+        match what {
+            What::Call(Step::Dialed) => _ = dialed.insert(call, ()),
+            What::Call(Step::Finished | Step::Panicked) if !dialed.contains_key(&call) => {
+                for entry in &mut entries[attributed..place] {
+                    entry.by = entry.by.or(Some(call));
+                }
+                attributed = place;
+            }
+            _ => {}
+        }
+    }
+}
+
+impl CallRecord {
+    fn take(&mut self, moment: Moment, step: &Step) {
+        let at = |site| Some(Moment { site: Some(site), ..moment });
+        match *step {
+            Step::Created { recipient, site } => {
+                self.recipient = recipient;
+                self.created = at(site);
+            }
+            Step::Scheduled { site } => self.scheduled = at(site),
+            Step::Dialed => self.dialed = Some(moment),
+            Step::Finished => self.ended = Some((moment, End::Finished)),
+            Step::Panicked => self.ended = Some((moment, End::Panicked)),
+            Step::Canceled { reason } => self.ended = Some((moment, End::Canceled { reason })),
+            Step::LateCancel { reason } => self.late_cancels.push((moment, reason)),
+            Step::Refused { refusal, .. } => self.ended = Some((moment, End::Refused { refusal })),
+            Step::Abandoned { .. } => self.ended = Some((moment, End::Abandoned)),
+        }
+    }
+}
+
+impl OperationRecord {
+    fn take(&mut self, moment: Moment, step: &OpStep) {
+        let at = |site| Some(Moment { site: Some(site), ..moment });
+        match *step {
+            OpStep::Started { context, site } => {
+                self.context = context;
+                self.started = at(site);
+            }
+            OpStep::WaitsFor { call } => self.waits_for.push((moment, call)),
+            OpStep::Canceling { site } => self.canceling = at(site),
+            OpStep::Completed { outcome } => {
+                self.ended = Some((moment, OpEnd::Completed { outcome }));
+            }
+            OpStep::Declined { reason } => self.ended = Some((moment, OpEnd::Declined { reason })),
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What a history holds: one record for each call, operation and recipient.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::panic::Location;
+use core::time::Duration;
+
+use crate::call::{CallId, Refusal};
+use crate::observe::journal::latency::Latency;
+use crate::observe::{Outcome, RecipientInfo, short_name};
+
+/// One step: when, by whom, and where, as far as that was told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Moment {
+    /// Since the journal began.
+    pub at: Duration,
+    /// The call that was live, innermost; none from outside any call.
+    pub by: Option<CallId>,
+    /// The place in the code, where the step tells one.
+    pub site: Option<&'static Location<'static>>,
+    /// How many steps the history holds before.
+    pub(super) place: usize,
+}
+
+/// What is known of a call. Steps that did not happen are missing, and so are those that the
+/// journal dropped or never saw.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct CallRecord {
+    /// Its id.
+    pub id: CallId,
+    /// Whom it is for; none for a function call, and if `created` is missing.
+    pub recipient: Option<RecipientInfo>,
+    /// When it was created.
+    pub created: Option<Moment>,
+    /// When it was scheduled.
+    pub scheduled: Option<Moment>,
+    /// When it was dialed; `by` is the call that it is nested in.
+    pub dialed: Option<Moment>,
+    /// When and how it ended.
+    pub ended: Option<(Moment, End)>,
+    /// Who tried to cancel it too late, and why.
+    pub late_cancels: Vec<(Moment, &'static str)>,
+}
+
+impl CallRecord {
+    pub(super) const fn new(id: CallId) -> Self {
+        Self {
+            id,
+            recipient: None,
+            created: None,
+            scheduled: None,
+            dialed: None,
+            ended: None,
+            late_cancels: Vec::new(),
+        }
+    }
+
+    /// From schedule to dial.
+    pub fn waiting(&self) -> Option<Duration> {
+        Some(self.dialed?.at.saturating_sub(self.scheduled?.at))
+    }
+
+    /// From dial to return or unwind.
+    pub fn handling(&self) -> Option<Duration> {
+        Some(self.ended?.0.at.saturating_sub(self.dialed?.at))
+    }
+
+    /// The step that made the call come: scheduled or, if it never was, created.
+    pub fn cause(&self) -> Option<&Moment> {
+        self.scheduled.as_ref().or(self.created.as_ref())
+    }
+
+    /// The call with its recipient, as in "#3 to Server(0)".
+    pub(super) fn name(&self) -> Name<'_> {
+        Name(self)
+    }
+}
+
+pub(super) struct Name<'a>(&'a CallRecord);
+
+impl fmt::Display for Name<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let call = self.0;
+        match (&call.recipient, &call.created) {
+            (Some(recipient), _) => write!(f, "{} to {recipient}", call.id),
+            (None, Some(_)) => write!(f, "{}, a function call", call.id),
+            (None, None) => write!(f, "{}", call.id),
+        }
+    }
+}
+
+/// How a call ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum End {
+    /// The handler returned.
+    Finished,
+    /// The handler unwound.
+    Panicked,
+    /// The call was canceled before it was dialed.
+    Canceled {
+        /// The reason given.
+        reason: &'static str,
+    },
+    /// The call was not dialed when its turn came.
+    Refused {
+        /// Why.
+        refusal: Refusal,
+    },
+    /// A callback was dropped without being called.
+    Abandoned,
+}
+
+impl fmt::Display for End {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Finished => f.write_str("finished"),
+            Self::Panicked => f.write_str("panicked"),
+            Self::Canceled { reason } => write!(f, "canceled: {reason}"),
+            Self::Refused { refusal } => write!(f, "refused: {refusal}"),
+            Self::Abandoned => f.write_str("abandoned: dropped without being called"),
+        }
+    }
+}
+
+/// What is known of an operation.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct OperationRecord {
+    /// The call that tells its result, which names it.
+    pub id: CallId,
+    /// The full name of the type of its context; empty if `started` is missing.
+    pub context: &'static str,
+    /// When it was started.
+    pub started: Option<Moment>,
+    /// The calls that it waited for, one after the other.
+    pub waits_for: Vec<(Moment, CallId)>,
+    /// When it was canceled, if that was in time.
+    pub canceling: Option<Moment>,
+    /// When and how it ended.
+    pub ended: Option<(Moment, OpEnd)>,
+    /// The operation that it is a lower layer of.
+    pub upper: Option<CallId>,
+}
+
+impl OperationRecord {
+    pub(super) const fn new(id: CallId) -> Self {
+        Self {
+            id,
+            context: "",
+            started: None,
+            waits_for: Vec::new(),
+            canceling: None,
+            ended: None,
+            upper: None,
+        }
+    }
+
+    /// The name of the type of its context, without path and parameters.
+    pub fn name(&self) -> &'static str {
+        if self.context.is_empty() { "of unknown kind" } else { short_name(self.context) }
+    }
+
+    /// From start to end.
+    pub fn duration(&self) -> Option<Duration> {
+        Some(self.ended?.0.at.saturating_sub(self.started?.at))
+    }
+}
+
+/// How an operation ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpEnd {
+    /// It came to a result.
+    Completed {
+        /// What kind of result.
+        outcome: Outcome,
+    },
+    /// Its start was taken back.
+    Declined {
+        /// The reason given.
+        reason: &'static str,
+    },
+}
+
+impl fmt::Display for OpEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Completed { outcome } => write!(f, "completed: {outcome}"),
+            Self::Declined { reason } => write!(f, "declined: {reason}"),
+        }
+    }
+}
+
+/// What is known of a recipient, or of the function calls of a queue.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct RecipientRecord {
+    /// Which one; none for function calls.
+    pub info: Option<RecipientInfo>,
+    /// Its calls, in the order that they were first seen.
+    pub calls: Vec<CallId>,
+    /// From schedule to dial.
+    pub waiting: Latency,
+    /// From dial to return or unwind, nested calls included.
+    pub handling: Latency,
+}

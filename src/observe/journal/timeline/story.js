@@ -1,0 +1,170 @@
+// What is told of a call: in the tooltip, and beside the timeline. Text only ever becomes text.
+
+function element(tag, text, attributes = {}) {
+  const made = document.createElement(tag);
+  if (text !== undefined) made.textContent = text;
+  Object.assign(made, attributes);
+  return made;
+}
+
+function nameOf(place) {
+  if (place < 0) return place === -2 ? "a call that is not in the journal any more" : "outside any call";
+  const lane = lanes[call.lane[place]];
+  if (lane.name >= 0) return `${ids[place]} to ${strings[lane.name]}`;
+  return call.created[place] === call.created[place] ? `${ids[place]}, a function call` : ids[place];
+}
+
+const known = (time) => time === time;
+
+/** The story of a call: lines of text, some with a place in the code and a call to go to. */
+function storyOf(place) {
+  const lines = [];
+  const [created, scheduled, dialed, ended] = [call.created[place], call.scheduled[place], call.dialed[place], call.ended[place]];
+  const by = (text, other) => ({ text: `${text} ${other === -1 ? "from" : "by"} `, other });
+  if (known(created)) {
+    const together = known(scheduled) && !ids[place].startsWith("#c"); // only callbacks wait to be called
+    lines.push({ ...by(together ? "created and scheduled" : "created", call.createdBy[place]), site: call.createdAt[place], at: created });
+    if (known(scheduled) && !together) {
+      lines.push({ ...by("scheduled", call.scheduledBy[place]), site: call.scheduledAt[place], at: scheduled,
+        after: `, ${duration(scheduled - created)} later` });
+    }
+  } else {
+    const why = history_.dropped ? "the journal has dropped it" : "the journal did not see it";
+    lines.push({ text: `its beginning is not known: ${why}` });
+    if (known(scheduled)) lines.push({ ...by("scheduled", call.scheduledBy[place]), site: call.scheduledAt[place], at: scheduled });
+  }
+  if (known(dialed)) {
+    if (known(scheduled)) lines.push({ text: `waited ${duration(dialed - scheduled)}` });
+    if (call.dialedBy[place] !== -1) lines.push({ text: "dialed, nested in ", other: call.dialedBy[place], at: dialed });
+    else lines.push({ text: "dialed", at: dialed });
+  }
+  const reason = call.reason[place] >= 0 ? `: ${strings[call.reason[place]]}` : "";
+  const end = ENDS[call.end[place]];
+  if (!end) {
+    lines.push({ text: known(dialed) ? "live still" : known(scheduled) ? "pending still" : "not scheduled yet" });
+  } else if (call.end[place] <= 2) {
+    lines.push({ text: known(dialed) ? `${end} after ${duration(ended - dialed)}` : end, kind: end, at: ended });
+  } else if (end === "canceled") {
+    const when = known(scheduled) ? `canceled after ${duration(ended - scheduled)} pending` : "canceled before it was scheduled";
+    lines.push({ ...by(when, call.endedBy[place]), after: reason, kind: end, at: ended });
+  } else if (end === "abandoned") {
+    lines.push({ text: "abandoned: dropped without being called", kind: end, at: ended });
+  } else {
+    lines.push({ text: `${end}${reason}`, kind: end, at: ended });
+  }
+  for (const { at, by: other, reason } of lateOf.get(place) ?? []) {
+    lines.push({ ...by("canceled too late", other), after: `: ${strings[reason]}`, kind: "late", at });
+  }
+  return lines;
+}
+
+function operationStory(o) {
+  const operation = operations[o];
+  const lines = [];
+  const whose = (other) => ({ text: other === -1 ? " from " : " by ", other });
+  if (operation.started >= 0) {
+    const { text, other } = whose(operation.startedBy);
+    lines.push({ text: `started${text}`, other, site: operation.startedAt, at: operation.started });
+  }
+  if (operation.canceling >= 0) {
+    const { text, other } = whose(operation.cancelingBy);
+    lines.push({ text: `canceled${text}`, other, site: operation.cancelingAt, kind: "canceled", at: operation.canceling });
+  }
+  const took = operation.started >= 0 && operation.ended >= 0 ? `, after ${duration(operation.ended - operation.started)}` : "";
+  lines.push({ text: operation.text + took, at: operation.ended });
+  return lines;
+}
+
+function lineText({ text, other, after = "" }) {
+  return other === undefined ? text + after : text + nameOf(other) + after;
+}
+
+const tip = document.getElementById("tip");
+
+function showTip(hit, x, y) {
+  tip.hidden = !hit;
+  if (!hit) return;
+  tip.replaceChildren();
+  if (hit.operation >= 0) {
+    const { name, id, upper, call: place } = operations[hit.operation];
+    tip.append(element("b", `operation ${name}, ${id}`));
+    operationStory(hit.operation).forEach((line) => tip.append(element("div", lineText(line), { className: line.kind ?? "" })));
+    if (upper >= 0) tip.append(element("div", `the layer below ${operations[upper].name}, ${operations[upper].id}`));
+    if (place >= 0) tip.append(element("small", `its result is told by call ${nameOf(place)}`));
+  } else {
+    tip.append(element("b", `call ${nameOf(hit.call)}`));
+    storyOf(hit.call).forEach((line) => tip.append(element("div", lineText(line), { className: line.kind ?? "" })));
+    const caused = effects.of(hit.call).length;
+    if (caused) tip.append(element("div", `scheduled ${plural(caused, "call")} in turn`));
+    const o = operationOf.get(hit.call);
+    if (o !== undefined) tip.append(element("small", `tells the result of operation ${operations[o].name}`));
+  }
+  const room = canvas.parentElement.getBoundingClientRect();
+  const { width, height } = tip.getBoundingClientRect();
+  tip.style.left = `${Math.max(4, Math.min(x + 14, room.width - width - 6))}px`;
+  tip.style.top = `${y + 18 + height > room.height ? Math.max(4, y - height - 12) : y + 18}px`;
+}
+
+const details = document.getElementById("details");
+
+function showDetails() {
+  const place = state.selected;
+  const was = details.hidden;
+  details.hidden = place < 0;
+  if (was !== details.hidden) resize();
+  if (place < 0) return;
+  details.replaceChildren(element("button", "×", { className: "close", title: "Close (Esc)", onclick: () => select(-1) }));
+  details.append(element("h2", `call ${nameOf(place)}`));
+  appendLines(storyOf(place));
+  const lane = lanes[call.lane[place]];
+  if (lane.type >= 0) details.append(element("span", strings[lane.type], { className: "site", title: "the recipient's type" }));
+  const o = operationOf.get(place);
+  if (o !== undefined) appendOperation(o);
+  const causes = [];
+  for (let at = causeOf(place); at >= 0 && causes.length < 12; at = causeOf(at)) causes.push(at);
+  appendCalls("causes, the nearest first", causes, causes.length);
+  const caused = effects.of(place);
+  appendCalls(`effects: ${plural(caused.length, "call")}`, caused.subarray(0, 40), caused.length);
+}
+
+function appendOperation(o) {
+  const { name, upper, waits } = operations[o];
+  details.append(element("h3", `tells the result of operation ${name}`));
+  appendLines(operationStory(o));
+  if (upper >= 0) {
+    const line = element("div", "the layer below ", { className: "step" });
+    line.append(linkTo(operations[upper].call, `${operations[upper].name}, ${operations[upper].id}`));
+    details.append(line);
+  }
+  appendCalls("waited for", waits.slice(0, 40), waits.length);
+}
+
+function appendLines(lines) {
+  for (const { text, other, after = "", site = -1, kind = "", at } of lines) {
+    const line = element("div", text, { className: `step ${kind}` });
+    if (at >= 0) line.title = `at ${duration(at - begin)}`;
+    if (other !== undefined) line.append(linkTo(other));
+    line.append(after);
+    if (site >= 0) line.append(element("span", strings[site], { className: "site" }));
+    details.append(line);
+  }
+}
+
+function appendCalls(title, places, many) {
+  if (!many) return;
+  details.append(element("h3", title));
+  for (const place of places) {
+    const line = element("div", undefined, { className: "step" });
+    line.append(linkTo(place));
+    if (place >= 0) line.append(` ${ENDS[call.end[place]] || "not over"}`);
+    details.append(line);
+  }
+  if (many > places.length) details.append(element("div", `and ${plural(many - places.length, "more")}`.replace(/s$/, ""), { className: "site" }));
+}
+
+function linkTo(place, text = nameOf(place)) {
+  if (place < 0) return element("span", text);
+  const link = element("a", text, { tabIndex: 0, role: "button", onclick: () => goTo(place) });
+  link.onkeydown = (event) => event.key === "Enter" && goTo(place);
+  return link;
+}

@@ -1,0 +1,129 @@
+//! Watching operations: every [`OpStep`], told under the id of the upper callback.
+
+use core::fmt;
+use core::panic::Location;
+
+use crate::call::CallId;
+use crate::callback::Callback;
+use crate::observe::short_name;
+use crate::op::{OpError, OpResult};
+use crate::queue::QueueHandle;
+
+/// One step in the life of an operation.
+///
+/// Told to [`Observer::observe_operation`](crate::Observer::observe_operation). The call that
+/// tells the result has steps of its own: it is scheduled right before the operation is Completed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum OpStep {
+    /// The operation runs.
+    Started {
+        /// The full name of the type of its context, which tells whose operation it is.
+        context: &'static str,
+        /// Where it was made.
+        site: &'static Location<'static>,
+    },
+    /// The operation goes on when `call` comes
+    /// ([`Operation::waits_for`](crate::op::Operation::waits_for)). If `call` tells the result of
+    /// another operation, that is the layer below.
+    WaitsFor {
+        /// The call.
+        call: CallId,
+    },
+    /// It was canceled while it ran: its cancel hook is about to run.
+    Canceling {
+        /// Where it was canceled.
+        site: &'static Location<'static>,
+    },
+    /// It is complete: its result is fixed, and on its way unless its call was canceled.
+    Completed {
+        /// What kind of result.
+        outcome: Outcome,
+    },
+    /// Its start was taken back.
+    Declined {
+        /// The reason given.
+        reason: &'static str,
+    },
+}
+
+impl fmt::Display for OpStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Started { context, site } => {
+                write!(f, "operation {} started at {site}", short_name(context))
+            }
+            Self::WaitsFor { call } => write!(f, "operation waits for call {call}"),
+            Self::Canceling { site } => write!(f, "operation canceled at {site}"),
+            Self::Completed { outcome } => write!(f, "operation completed: {outcome}"),
+            Self::Declined { reason } => write!(f, "operation declined: {reason}"),
+        }
+    }
+}
+
+/// What kind of [`OpResult`] an operation came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// An answer.
+    Answered,
+    /// [`OpError::Canceled`].
+    Canceled,
+    /// [`OpError::Dropped`].
+    Dropped,
+    /// [`OpError::NotStarted`].
+    NotStarted,
+    /// [`OpError::Retryable`].
+    Retryable,
+    /// [`OpError::Failed`].
+    Failed,
+}
+
+impl Outcome {
+    /// The kind of `result`.
+    pub const fn of<A, E>(result: &OpResult<A, E>) -> Self {
+        match result {
+            Ok(_) => Self::Answered,
+            Err(OpError::Canceled) => Self::Canceled,
+            Err(OpError::Dropped) => Self::Dropped,
+            Err(OpError::NotStarted(_)) => Self::NotStarted,
+            Err(OpError::Retryable(_)) => Self::Retryable,
+            Err(OpError::Failed(_)) => Self::Failed,
+        }
+    }
+}
+
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Answered => "answered",
+            Self::Canceled => "canceled",
+            Self::Dropped => "dropped by its module",
+            Self::NotStarted => "could not go on",
+            Self::Retryable => "failed for now",
+            Self::Failed => "failed",
+        })
+    }
+}
+
+/// Whom to tell of an operation's step, if anybody: made before the step, as that may use up the
+/// callback that knows, and told after it.
+#[derive(Default)]
+#[must_use]
+pub(crate) struct Watch(Option<(QueueHandle, CallId)>);
+
+impl Watch {
+    /// The operation whose upper callback is `upper`.
+    #[inline]
+    pub(crate) fn of<A>(upper: &Callback<A>) -> Self {
+        let queue = upper.queue();
+        Self(queue.core().is_observed().then(|| (queue.clone(), upper.id())))
+    }
+
+    #[inline]
+    pub(crate) fn tell(self, step: impl FnOnce() -> OpStep) {
+        if let Some((queue, operation)) = self.0 {
+            queue.core().tell_operation(operation, &step());
+        }
+    }
+}
