@@ -63,37 +63,35 @@ fn rounds(connections: u64, message: usize, buffer: usize, open: Open) -> Run {
     let (mut clients, servers) =
         (0..connections).map(|_| connection()).collect::<(Vec<_>, Vec<_>)>();
     let mut serve = open(servers, buffer);
-    let mut bytes = vec![0; message];
-    let mut count = 0_u8;
+    let (mut sent, mut echo) = (vec![0_u8; message], vec![0; message]);
     Box::new(move |messages| {
         let (mut arrived, mut spent) = (0, Duration::ZERO);
         for _ in 0..messages / connections {
-            count = count.wrapping_add(1);
-            bytes.fill(count);
+            let number = sent[0].wrapping_add(1);
+            sent.fill(number);
             for client in &mut clients {
-                let written = client.write_vectored(&[IoSlice::new(&bytes)]).expect("room");
-                assert_eq!(written, bytes.len(), "a message fits into the buffers of a socket");
+                let written = client.write_vectored(&[IoSlice::new(&sent)]).expect("room");
+                assert_eq!(written, message, "a message fits into the buffers of a socket");
             }
             let start = Instant::now();
             serve(connections * message as u64);
             spent += start.elapsed();
             for client in &mut clients {
-                arrived += u64::from(read_back(client, &mut bytes, count));
+                echo[message - 1] = !number;
+                read_all(client, &mut echo);
+                arrived += u64::from(echo == sent);
             }
         }
         (arrived, spent)
     })
 }
 
-/// Reads a message; true if it is what was sent.
-fn read_back(client: &mut TcpStream, bytes: &mut [u8], sent: u8) -> bool {
-    bytes.fill(!sent);
+fn read_all(client: &mut TcpStream, bytes: &mut [u8]) {
     let mut read = 0;
     while read < bytes.len() {
         let slice = &mut [IoSliceMut::new(&mut bytes[read..])];
         read += client.read_vectored(slice).expect("an echo");
     }
-    bytes.iter().all(|byte| *byte == sent)
 }
 
 /// A connection over loopback: the client's end, which blocks, and the server's, which does not.
