@@ -39,13 +39,13 @@ pub fn timers_canceled(batch: u64) -> Run {
     let reactor = Reactor::new().expect("a poll");
     let handle = reactor.handle();
     let now = Instant::now();
-    let sum = reactor.queue().recipient(0_u64);
+    let queue = reactor.queue().handle();
     let mut timers: Vec<Timer> = Vec::with_capacity(batch as usize);
     let mut canceled = 0;
     timed(move |calls| {
         for _ in 0..calls / batch {
             for n in 0..batch {
-                let callback = sum.callback(move |sum, _, ()| take_in(sum, [1, n, n]));
+                let callback = queue.callback(move |_, ()| add([1, n, n]));
                 timers.push(handle.at(now + delay(n), callback));
             }
             timers.clear();
@@ -64,18 +64,18 @@ pub fn timers_fired(batch: u64) -> Run {
         let clock = Rc::clone(&clock);
         move || clock.get()
     });
-    let sum = reactor.queue().recipient(0_u64);
+    let queue = reactor.queue().handle();
     timed(move |calls| {
         for _ in 0..calls / batch {
             let now = clock.get();
             for n in 0..batch {
-                let callback = sum.callback(move |sum, _, ()| take_in(sum, [1, n, n]));
+                let callback = queue.callback(move |_, ()| add([1, n, n]));
                 handle.at(now + delay(n), callback).detach();
             }
             clock.set(now + ALL_DUE);
             let _ = reactor.turn(Some(Duration::ZERO)).expect("a turn");
         }
-        result(reactor.queue(), &sum)
+        added()
     })
 }
 

@@ -25,7 +25,7 @@ pub fn draw(title: &str, batches: &Batches) -> String {
          viewBox=\"0 0 {WIDTH} {height}\" font-family=\"sans-serif\" font-size=\"12\">\n\
          <rect width=\"100%\" height=\"100%\" fill=\"#fff\"/>\n\
          <text x=\"10\" y=\"20\" font-size=\"14\" font-weight=\"bold\">{}</text>\n\
-         <text x=\"10\" y=\"36\" fill=\"#555\">time, as a multiple of switchboard's: longer is slower\
+         <text x=\"10\" y=\"36\" fill=\"#555\">time, as a multiple of switchboard's: longer is slower (logarithmic)\
          </text>\n",
         escape(title)
     );
