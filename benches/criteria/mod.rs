@@ -14,17 +14,20 @@ const LARGE: u64 = 1_000_000;
 pub(crate) fn measure(criterion: &mut Criterion, groups: &[Group]) {
     for group in groups {
         let mut measured = criterion.benchmark_group(group.name);
-        measured.warm_up_time(Duration::from_millis(200)).measurement_time(Duration::from_secs(1));
+        measured
+            .warm_up_time(Duration::from_millis(100))
+            .measurement_time(Duration::from_millis(600));
         for batch in group.batches.iter().copied() {
             measured.throughput(Throughput::Elements(batch));
             measured.sample_size(if batch >= LARGE { 10 } else { 50 });
             for contender in group.contenders.iter().filter(|contender| batch <= contender.most) {
                 let id = BenchmarkId::new(contender.name, batch);
-                // Set up only if it is not filtered out.
+                // Set up once for all samples, and only if it is not filtered out.
+                let mut run = None;
                 measured.bench_function(id, |bencher| {
-                    let mut run = (contender.start)(batch);
+                    let run = run.get_or_insert_with(|| (contender.start)(batch));
                     bencher.iter_custom(|batches| {
-                        black_box(group.run(contender, &mut run, batches * batch))
+                        black_box(group.run(contender, run, batches * batch))
                     });
                 });
             }

@@ -60,8 +60,9 @@ pub fn streaming(connections: u64, open: Open) -> Run {
 }
 
 fn rounds(connections: u64, message: usize, buffer: usize, open: Open) -> Run {
-    let (mut clients, servers) =
-        (0..connections).map(|_| connection()).collect::<(Vec<_>, Vec<_>)>();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let (mut clients, servers): (Vec<_>, Vec<_>) =
+        (0..connections).map(|_| connection(&listener)).collect();
     let mut serve = open(servers, buffer);
     let (mut sent, mut echo) = (vec![0_u8; message], vec![0; message]);
     Box::new(move |messages| {
@@ -95,8 +96,7 @@ fn read_all(client: &mut TcpStream, bytes: &mut [u8]) {
 }
 
 /// A connection over loopback: the client's end, which blocks, and the server's, which does not.
-fn connection() -> (TcpStream, TcpStream) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
     let client = TcpStream::connect(listener.local_addr().expect("its address")).expect("room");
     let (server, _) = listener.accept().expect("the client");
     for end in [&client, &server] {
