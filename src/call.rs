@@ -10,10 +10,10 @@ use core::mem;
 use core::num::NonZeroU64;
 use core::panic::Location;
 
+use crate::key::Key;
 use crate::observe::Step;
 use crate::queue::{Core, QueueHandle};
 use crate::recipient::Line;
-use crate::slots::Key;
 
 pub(crate) mod inline;
 

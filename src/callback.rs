@@ -9,10 +9,10 @@ use core::panic::Location;
 
 use crate::call::{Attempt, Body, Call, CallId, Refusal};
 use crate::error::ScheduleError;
+use crate::key::Key;
 use crate::observe::RecipientInfo;
 use crate::queue::{Core, FunctionCall, QueueHandle};
 use crate::recipient::{Address, Line, ToRecipient};
-use crate::slots::Key;
 
 pub(crate) mod store;
 

@@ -138,6 +138,7 @@ mod callback;
 pub mod conformance;
 mod error;
 pub mod future;
+mod key;
 mod observe;
 pub mod op;
 mod queue;
@@ -146,6 +147,7 @@ pub mod reactor;
 mod recipient;
 #[cfg(feature = "mio")]
 pub mod samples;
+#[cfg(feature = "mio")]
 mod slots;
 
 pub use call::{Call, CallId, Refusal};

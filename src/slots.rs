@@ -8,12 +8,7 @@ use alloc::vec::Vec;
 
 use slab::Slab;
 
-/// Names one value that was inserted, forever.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
-}
+use crate::key::Key;
 
 /// Values of one type, each under its own [`Key`].
 pub(crate) struct Slots<T> {
@@ -89,7 +84,6 @@ impl<T> Slots<T> {
     }
 
     /// The number of values.
-    #[cfg(any(test, feature = "mio"))]
     pub(crate) fn len(&self) -> usize {
         self.values.len() - self.retired
     }

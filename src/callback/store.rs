@@ -15,7 +15,7 @@ use core::panic::Location;
 
 use crate::call::Body;
 use crate::call::inline::{Packed, Places};
-use crate::slots::Key;
+use crate::key::Key;
 
 /// How far a callback is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

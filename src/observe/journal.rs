@@ -37,7 +37,7 @@
 //! # Cost
 //!
 //! For a call that is scheduled and dialed, which takes four steps: four reads of the clock, and
-//! about 1,300 instructions (`cargo bench --features journal --bench instructions J`), a
+//! about 1,300 instructions (`cargo bench --features journal --bench instructions journaled`), a
 //! microsecond in all. 96 bytes for each step that is kept, and up to 75 for each call that is
 //! pending, also beyond what is kept.
 

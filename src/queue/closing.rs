@@ -6,9 +6,9 @@ use core::iter::Peekable;
 use crate::call::CallId;
 use crate::callback::Canceled;
 use crate::callback::store::Stage;
+use crate::key::Key;
 use crate::queue::attend::flag;
 use crate::queue::inside::{Core, QUEUE_DROPPED};
-use crate::slots::Key;
 
 impl Core {
     /// Ends every call (rule R11), also if a captured value or the observer panics on the way.

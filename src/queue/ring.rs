@@ -15,9 +15,9 @@ use core::panic::Location;
 use crate::call::inline::{Packed, Places};
 use crate::call::{Attempt, Body};
 use crate::callback::Canceled;
+use crate::key::Key;
 use crate::observe::Count;
 use crate::queue::{Cancellation, Core};
-use crate::slots::Key;
 
 /// Places of the first allocation: 4 KiB.
 const FIRST_PLACES: usize = 64;

@@ -13,6 +13,7 @@ use mio::{Events, Interest, Registry, Waker};
 
 use crate::callback::Callback;
 use crate::error::RegisterError;
+use crate::key::Key;
 use crate::observe::Count;
 use crate::queue::QueueHandle;
 use crate::reactor::readiness::{Flags, Readiness};
@@ -20,7 +21,7 @@ use crate::reactor::registration::{self, Registration, Watched};
 use crate::reactor::remote::{Remote, RemoteAddress, Remotes};
 use crate::reactor::timers::{Timer, Timers};
 use crate::recipient::{Address, Line};
-use crate::slots::{Key, Slots};
+use crate::slots::Slots;
 
 /// Calls dialed between two polls, unless [`ReactorHandle::set_budget`] says otherwise.
 const BUDGET: usize = 1024;

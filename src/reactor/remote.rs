@@ -22,10 +22,11 @@ use std::sync::{Arc, Weak};
 use mio::Waker;
 
 use crate::error::RemoteError;
+use crate::key::Key;
 use crate::reactor::ReactorHandle;
 use crate::reactor::inbox::{Inbox, Quota, Rejection};
 use crate::recipient::{Address, Line};
-use crate::slots::{Key, Slots};
+use crate::slots::Slots;
 
 mod waker;
 

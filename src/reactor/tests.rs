@@ -15,8 +15,8 @@ use mio::{Interest, Registry};
 
 use super::*;
 use crate::error::RegisterError;
+use crate::key::Key;
 use crate::recipient::Address;
-use crate::slots::Key;
 
 type Told = Rc<RefCell<Vec<&'static str>>>;
 

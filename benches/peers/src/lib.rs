@@ -1,0 +1,112 @@
+//! switchboard beside its peers: the same groups as in its own benches, with more contenders.
+//!
+//! Each peer does the work the way its documentation shows, with what it offers for it; where it
+//! offers nothing (cancel, in stakker's queue) it is not in the group.
+
+#[path = "../../work/mod.rs"]
+pub mod work;
+
+pub mod interleave;
+pub mod plot;
+
+mod calloop;
+mod futures;
+mod registering;
+mod servers;
+mod stakker;
+mod tokio;
+
+use work::{Contender, Group, contender};
+
+/// Batches from this size on take too long, or too much memory, with one allocation a call and more.
+const MOST: u64 = 1_000_000;
+
+/// All groups, with all contenders.
+pub fn groups() -> Vec<Group> {
+    let mut groups = work::groups();
+    for group in &mut groups {
+        group.contenders.extend(peers(group.name));
+    }
+    groups
+}
+
+fn peers(group: &str) -> Vec<Contender> {
+    match group {
+        "W1" => vec![
+            contender("stakker defer", stakker::calls),
+            contender("calloop idle", calloop::calls),
+            contender("LocalPool", futures::local_pool),
+            contender("FuturesUnordered", futures::unordered),
+            contender("smol LocalExecutor", futures::executor),
+            contender("tokio LocalSet", tokio::calls),
+        ],
+        "W1r-one" => vec![
+            contender("stakker call!", stakker::calls_to_one),
+            contender("calloop idle", calloop::calls_to_one),
+        ],
+        "W1r-1000" => vec![contender("stakker call!", stakker::calls_to_many)],
+        "W2" => vec![
+            contender("stakker defer", stakker::chain),
+            contender("calloop idle", calloop::chain),
+            contender("LocalPool", futures::local_pool_chain),
+            contender("FuturesUnordered", futures::unordered_chain),
+            contender("smol LocalExecutor", futures::executor_chain),
+            contender("tokio LocalSet", tokio::chain),
+        ],
+        "W3" => vec![
+            contender("calloop idle", calloop::every_second_canceled),
+            contender("LocalPool, abortable", futures::local_pool_canceled),
+            contender("smol LocalExecutor", futures::executor_canceled),
+            contender("tokio LocalSet, abort", tokio::aborted),
+            contender("tokio LocalSet, token", tokio::canceled_by_token),
+        ],
+        "W4" => vec![
+            contender("stakker Ret", stakker::returns),
+            contender("LocalPool, oneshot", futures::local_pool_oneshot),
+            contender("tokio LocalSet, oneshot", tokio::oneshot),
+        ],
+        "W5" => vec![
+            contender("stakker defer", stakker::calls),
+            Contender { most: MOST, ..contender("calloop idle", calloop::calls) },
+            Contender { most: MOST, ..contender("LocalPool", futures::local_pool) },
+            Contender { most: MOST, ..contender("FuturesUnordered", futures::unordered) },
+            Contender { most: MOST, ..contender("smol LocalExecutor", futures::executor) },
+            Contender { most: MOST, ..contender("tokio LocalSet", tokio::calls) },
+        ],
+        "timers-cancel" => vec![
+            contender("stakker", stakker::timers_canceled),
+            // To arm one, and to cancel one, goes through all.
+            Contender { most: 1000, ..contender("calloop", calloop::timers_canceled) },
+            contender("tokio", tokio::timers_canceled),
+        ],
+        "timers-fire" => vec![
+            contender("stakker", stakker::timers_fired),
+            Contender { most: 1000, ..contender("calloop", calloop::timers_fired) },
+        ],
+        "registrations" => vec![
+            contender("mio by hand", registering::by_hand),
+            contender("stakker_mio", registering::stakker),
+            contender("calloop", registering::calloop),
+            contender("tokio", registering::tokio),
+        ],
+        "ping-pong" => vec![
+            contender("stakker_mio", |connections| {
+                work::echo::ping_pong(connections, servers::stakker)
+            }),
+            contender("calloop", |connections| {
+                work::echo::ping_pong(connections, servers::calloop)
+            }),
+            contender("tokio", |connections| work::echo::ping_pong(connections, servers::tokio)),
+        ],
+        "streaming" => vec![
+            contender("stakker_mio", |connections| {
+                work::echo::streaming(connections, servers::stakker)
+            }),
+            contender("calloop", |connections| {
+                work::echo::streaming(connections, servers::calloop)
+            }),
+            contender("tokio", |connections| work::echo::streaming(connections, servers::tokio)),
+        ],
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,18 @@
+//! Timers, operations and registrations, and a server that echoes, timed with criterion:
+//! `cargo bench --bench waiting [NAME]`.
+
+use criterion::{criterion_group, criterion_main};
+
+mod criteria;
+mod work;
+
+fn waiting(criterion: &mut criterion::Criterion) {
+    criteria::measure(criterion, &work::waiting::groups());
+}
+
+fn serving(criterion: &mut criterion::Criterion) {
+    criteria::measure(criterion, &work::echo::groups());
+}
+
+criterion_group!(benches, waiting, serving);
+criterion_main!(benches);
