@@ -123,7 +123,6 @@ pub struct Answer<A: 'static> {
 /// gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the callback was not answered")]
-#[non_exhaustive]
 pub struct Unanswered;
 
 impl<A: 'static> Future for Answer<A> {

@@ -38,8 +38,9 @@
 //! - [`Callback`] is a call to be scheduled by somebody else. [`Call`] is for call types with a
 //!   check of their own.
 //! - [`Observer`] sees every [`Step`] of every call, [`Tally`] counts how calls ended.
-//! - [`op`] has cancellable operations, `reactor` the event loop around mio, and `samples` modules
-//!   to learn from and build on. The last two need the feature `mio`, which is on by default.
+//! - [`op`] has cancellable operations, and [`future`] what async code awaits. `reactor` is the event
+//!   loop around mio, and `samples` has modules to learn from and build on; these two need the
+//!   feature `mio`, which is on by default.
 //!
 //! # Vocabulary
 //!
@@ -108,7 +109,7 @@
 //! # Cost
 //!
 //! Scheduling and dialing a function call takes about 64 instructions on x86-64, a call to a
-//! recipient about 81, both with 24 bytes captured, and neither allocates (up to 48 and 40 bytes
+//! recipient about 80, both with 24 bytes captured, and neither allocates (up to 48 and 40 bytes
 //! captured). A pending call takes 64 bytes. See `docs/design.md` for how this is measured.
 //!
 //! # Features

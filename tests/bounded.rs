@@ -132,3 +132,35 @@ fn a_queue_that_is_both_full_and_gone_says_that_it_is_gone() {
     drop(queue);
     assert!(matches!(handle.call(|_| ()), Err(ScheduleError::QueueDropped(_))));
 }
+
+#[cfg(all(unix, feature = "mio"))]
+#[test]
+fn readiness_and_timers_come_through_a_full_queue() {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream as Peer;
+    use std::time::Duration;
+    use switchboard::reactor::Reactor;
+
+    for capacity in [0, 1] {
+        let mut reactor = Reactor::with_queue(CallQueue::bounded(capacity)).unwrap();
+        let recipient = reactor.queue().recipient(());
+        let (source, mut peer) = Peer::pair().unwrap();
+        source.set_nonblocking(true).unwrap();
+        let source = mio::net::UnixStream::from_std(source);
+        let told = Rc::new(Cell::new(0));
+        let (ready, due) = (Rc::clone(&told), Rc::clone(&told));
+        let reads = mio::Interest::READABLE;
+        let source = reactor.register(source, reads, &recipient, move |(), _, _| {
+            ready.set(ready.get() + 1);
+        });
+        let _source = source.unwrap();
+        let due = reactor.queue().callback(move |_, ()| due.set(due.get() + 10));
+        reactor.after(Duration::ZERO, due).detach();
+        peer.write_all(b"x").unwrap();
+        for _ in 0..capacity {
+            reactor.queue().call(|_| ()).unwrap();
+        }
+        assert_eq!(reactor.turn(None).unwrap().remaining, 0);
+        assert_eq!(told.get(), 11);
+    }
+}

@@ -68,7 +68,7 @@ struct Left {
 impl Run {
     fn new(setting: Setting, make: &Make<'_>) -> Result<Self, Violation> {
         let broken = |seen| Violation { scenario: setting.scenario, rule: Rule::Subject, seen };
-        let mut reactor = Reactor::new().map_err(|error| broken(format!("no reactor: {error}")))?;
+        let reactor = Reactor::new().map_err(|error| broken(format!("no reactor: {error}")))?;
         // The queue is dialed here, call by call.
         reactor.set_budget(0);
         let witness = Rc::new(());

@@ -78,7 +78,8 @@ impl ReactorHandle {
     ///
     /// The callback may be one of another queue, whose embedder dials it then.
     ///
-    /// Cost: an insertion into an ordered map, and a reading of the clock.
+    /// Cost: one allocation, O(log n) steps for n timers (O(1) if none is due later), and a reading
+    /// of the clock. To cancel it takes O(log n), and gives its memory back.
     pub fn after(&self, delay: Duration, callback: Callback<()>) -> Timer {
         self.shared.timers.arm_after(self, delay, callback)
     }

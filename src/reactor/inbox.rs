@@ -8,6 +8,7 @@
 //!   reactor that is awake, and then finds no mail, is woken by whatever comes later.
 //! - I3 Nothing enters once `closed` is set.
 //! - I4 A sender is counted until all that it has sent is in.
+//! - I5 What was written before a flag was raised is seen by whoever lowers it.
 
 use std::io;
 use std::mem;
@@ -131,5 +132,24 @@ impl Quota {
 
     pub(super) fn leave(&self) {
         self.underway.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// A flag that many threads raise, and one lowers.
+pub(super) struct Flag(AtomicBool);
+
+impl Flag {
+    pub(super) fn new() -> Self {
+        Self(AtomicBool::new(false))
+    }
+
+    /// Raises the flag; true if it was down.
+    pub(super) fn raise(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Lowers the flag. (It is read too, as only that lets the writes of others be seen: I5.)
+    pub(super) fn lower(&self) {
+        self.0.swap(false, Ordering::AcqRel);
     }
 }

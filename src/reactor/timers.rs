@@ -1,11 +1,10 @@
 //! Timers: callbacks that are answered when their time has come (rule M7).
 //!
 //! - I1 A timer stands in `waiting` from when it is armed until it is due or canceled, and never
-//!   longer. Its key orders it by deadline, then by when it was armed.
+//!   longer.
 
-use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
-use core::cell::{Cell, RefCell};
+use core::cell::RefCell;
 use core::fmt;
 use core::time::Duration;
 use std::time::Instant;
@@ -15,18 +14,20 @@ use crate::callback::Callback;
 use crate::queue::QueueHandle;
 use crate::reactor::ReactorHandle;
 
+mod heap;
+
+use heap::{Handle, Heap};
+
 /// Delays longer than this, about a hundred years, count as this.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-
-/// Deadline, and how many timers were armed before.
-type Key = (Instant, u64);
 
 /// A callback that waits for its time. Dropping this cancels it, also if it is due and its call
 /// pending; [`detach`](Self::detach) lets it go on.
 #[must_use = "dropping a timer cancels it"]
 pub struct Timer {
     reactor: ReactorHandle,
-    key: Key,
+    deadline: Instant,
+    waiting: Handle<Callback<()>>,
     /// The callback's queue and id; `None` once the timer is detached.
     call: Option<(QueueHandle, CallId)>,
 }
@@ -34,7 +35,7 @@ pub struct Timer {
 impl Timer {
     /// When the timer is due.
     pub const fn deadline(&self) -> Instant {
-        self.key.0
+        self.deadline
     }
 
     /// Leaves the timer to itself. Its call can still be canceled by its id.
@@ -46,7 +47,7 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         if let Some((queue, call)) = self.call.take() {
-            let callback = self.reactor.shared().timers.waiting.borrow_mut().remove(&self.key);
+            let callback = self.reactor.shared().timers.waiting.borrow_mut().remove(&self.waiting);
             queue.core().cancel_if_not_late(call, "timer dropped");
             drop(callback);
         }
@@ -62,11 +63,11 @@ impl fmt::Debug for Timer {
 const GONE: &str = "the reactor is gone";
 
 /// Declines the callbacks of timers, also behind one whose decline panics.
-pub(super) struct DeclineAll(BTreeMap<Key, Callback<()>>);
+pub(super) struct DeclineAll(Heap<Callback<()>>);
 
 impl DeclineAll {
     fn run(&mut self) {
-        while let Some((_, callback)) = self.0.pop_first() {
+        while let Some(callback) = self.0.pop() {
             callback.decline(GONE);
         }
     }
@@ -88,16 +89,14 @@ impl Drop for DeclineAll {
 
 /// The timers of a reactor.
 pub(super) struct Timers {
-    waiting: RefCell<BTreeMap<Key, Callback<()>>>,
-    armed: Cell<u64>,
+    waiting: RefCell<Heap<Callback<()>>>,
     clock: RefCell<Rc<dyn Fn() -> Instant>>,
 }
 
 impl Timers {
     pub(super) fn new() -> Self {
         Self {
-            waiting: RefCell::new(BTreeMap::new()),
-            armed: Cell::new(0),
+            waiting: RefCell::new(Heap::new(Instant::now())),
             clock: RefCell::new(Rc::new(Instant::now)),
         }
     }
@@ -118,17 +117,16 @@ impl Timers {
         deadline: Instant,
         callback: Callback<()>,
     ) -> Timer {
-        let key = (deadline, self.armed.replace(self.armed.get() + 1));
         let call = Some((callback.queue().clone(), callback.id()));
-        let timer = Timer { reactor: reactor.clone(), key, call };
+        let mut timer = Timer { reactor: reactor.clone(), deadline, waiting: Handle::none(), call };
         if reactor.queue().is_closed() {
             callback.decline(GONE);
-        } else {
-            self.waiting.borrow_mut().insert(key, callback);
-            if self.is_first(key) {
-                // An embedder that sleeps by `poll_timeout` is to sleep less.
-                reactor.queue().core().nudge();
-            }
+            return timer;
+        }
+        timer.waiting = self.waiting.borrow_mut().arm(deadline, callback);
+        if self.waiting.borrow().is_first(&timer.waiting) {
+            // An embedder that sleeps by `poll_timeout` is to sleep less.
+            reactor.queue().core().nudge();
         }
         timer
     }
@@ -144,7 +142,7 @@ impl Timers {
 
     /// Answers the callbacks that are due.
     pub(super) fn fire(&self) {
-        if self.waiting.borrow().is_empty() {
+        if self.len() == 0 {
             return;
         }
         let now = self.now();
@@ -154,17 +152,13 @@ impl Timers {
         }
     }
 
-    fn is_first(&self, key: Key) -> bool {
-        self.waiting.borrow().first_key_value().is_some_and(|(first, _)| *first == key)
-    }
-
     fn take_first_if(
         &self,
         condition: impl FnOnce(Instant, &Callback<()>) -> bool,
     ) -> Option<Callback<()>> {
         let mut waiting = self.waiting.borrow_mut();
-        let first = waiting.first_entry()?;
-        condition(first.key().0, first.get()).then(|| first.remove())
+        let (deadline, callback) = waiting.first()?;
+        if condition(deadline, callback) { waiting.pop() } else { None }
     }
 
     /// How long until the first is due. Those that were canceled by their id do not count.
@@ -172,7 +166,7 @@ impl Timers {
         while let Some(canceled) = self.take_first_if(|_, callback| callback.is_canceled()) {
             drop(canceled);
         }
-        let deadline = self.waiting.borrow().first_key_value()?.0.0;
+        let (deadline, _) = self.waiting.borrow().first()?;
         Some(deadline.saturating_duration_since(self.now()))
     }
 
@@ -182,6 +176,6 @@ impl Timers {
 
     /// Takes all timers, to be declined.
     pub(super) fn take(&self) -> DeclineAll {
-        DeclineAll(self.waiting.take())
+        DeclineAll(self.waiting.replace(Heap::new(Instant::now())))
     }
 }

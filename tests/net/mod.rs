@@ -68,7 +68,8 @@ pub(crate) fn unwinding<R>(run: impl FnOnce() -> R) -> &'static str {
 #[track_caller]
 pub(crate) fn check(reactor: &Reactor) {
     let traffic = reactor.traffic();
-    assert_eq!(traffic.events, traffic.told + traffic.merged + traffic.stale, "{traffic:?}");
+    let accounted = traffic.told + traffic.merged + traffic.stale + traffic.other;
+    assert_eq!(traffic.events, accounted, "{traffic:?}");
     let tally = reactor.queue().tally();
     assert!(tally.balances(), "{tally}");
 }

@@ -1,6 +1,6 @@
 //! Wakers of futures that schedule calls.
 //!
-//! - I1 `woken` is set exactly while a call is underway: sent or pending, and not live. It ends with
+//! - I1 `woken` is up exactly while a call is underway: sent or pending, and not live. It ends with
 //!   the dial, or without one; then the call is sent again, unless nobody is there to receive it. So
 //!   at most one is underway, and no wake-up is lost.
 
@@ -9,10 +9,10 @@ use alloc::rc::Rc;
 use alloc::sync::Arc;
 use alloc::task::Wake;
 use core::panic::Location;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 
 use crate::reactor::ReactorHandle;
+use crate::reactor::inbox::Flag;
 use crate::reactor::remote::{Deliver, RemoteAddress};
 use crate::recipient::{Address, Line};
 
@@ -32,7 +32,7 @@ impl<T: 'static> RemoteAddress<T> {
         H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
     {
         let (address, site) = (self.clone(), Location::caller());
-        Waker::from(Arc::new(CallWaker { address, handler, site, woken: AtomicBool::new(false) }))
+        Waker::from(Arc::new(CallWaker { address, handler, site, woken: Flag::new() }))
     }
 }
 
@@ -40,7 +40,7 @@ struct CallWaker<T: 'static, H> {
     address: RemoteAddress<T>,
     handler: H,
     site: &'static Location<'static>,
-    woken: AtomicBool,
+    woken: Flag,
 }
 
 impl<T, H> Wake for CallWaker<T, H>
@@ -49,12 +49,12 @@ where
     H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
 {
     fn wake(self: Arc<Self>) {
-        if !self.woken.swap(true, Ordering::AcqRel) {
+        if self.woken.raise() {
             let wakeup = Box::new(Wakeup(Arc::clone(&self)));
             // If the reactor is gone, so are its recipients. If it cannot be woken, the next wake-up
             // tries again.
             if self.address.remote.post.send(wakeup).is_err() {
-                self.woken.store(false, Ordering::Release);
+                self.woken.lower();
             }
         }
     }
@@ -100,7 +100,7 @@ where
     fn dial(mut self, recipient: &mut T, line: &Line<'_, T>) {
         if let Some(waker) = self.waker.take() {
             // First, as the handler may be woken.
-            waker.woken.store(false, Ordering::Release);
+            waker.woken.lower();
             (waker.handler)(recipient, line);
         }
     }
@@ -114,7 +114,7 @@ where
     /// Keeps I1.
     fn drop(&mut self) {
         if let Some(waker) = self.waker.take() {
-            waker.woken.store(false, Ordering::Release);
+            waker.woken.lower();
             if !self.address.is_gone() && !self.address.queue().is_closed() {
                 waker.wake();
             }

@@ -1,0 +1,48 @@
+//! Hazard: a descriptor is closed behind the back of the loop. One test only, so that no other one of
+//! this process gets its number.
+#![cfg(all(target_os = "linux", feature = "mio"))]
+
+mod net;
+
+use std::fs::File;
+use std::io::Write;
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use mio::Interest;
+use mio::unix::SourceFd;
+use switchboard::RegisterError;
+use switchboard::reactor::Reactor;
+
+use net::{Log, turn_now, turn_until, unix_pair, watch};
+
+#[test]
+fn a_source_whose_descriptor_is_closed_is_refused_and_one_closed_later_does_no_harm() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let closed: &'static _ = Box::leak(Box::new(File::open("/dev/null").unwrap().as_raw_fd()));
+    let reads = Interest::READABLE;
+    let error = reactor.register(SourceFd(closed), reads, &recipient, |(), _, _| ()).unwrap_err();
+    assert!(
+        matches!(&error, RegisterError::Poll { source, .. } if source.raw_os_error() == Some(9)),
+        "EBADF: {error:?}"
+    );
+    assert_eq!(*error.into_inner().0, *closed);
+    assert_eq!(reactor.registrations(), 0);
+
+    // The descriptor is closed behind the back of its registration, with readiness to tell.
+    let (ours, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
+    let ours = OwnedFd::from(ours);
+    let descriptor: &'static _ = Box::leak(Box::new(ours.as_raw_fd()));
+    let told = Log::new();
+    let held = watch(&reactor, &recipient, SourceFd(descriptor), 0, &told);
+    peer.write_all(b"x").unwrap();
+    drop(ours);
+    assert_eq!((turn_now(&mut reactor).dialed, reactor.poll_timeout()), (0, None));
+    let error = held.into_source().unwrap_err();
+    assert_eq!(error.source.raw_os_error(), Some(9), "EBADF: {error:?}");
+    assert_eq!((reactor.registrations(), told.len()), (0, 0));
+    let (another, mut peer) = unix_pair();
+    let _held = watch(&reactor, &recipient, another, 1, &told);
+    peer.write_all(b"x").unwrap();
+    turn_until(&mut reactor, || told.len() == 1);
+}

@@ -1,0 +1,222 @@
+//! Hazard: a reactor in a mio loop of somebody else's takes the host's events, misses its own, or
+//! keeps the host from sleeping (rule M9).
+#![cfg(all(unix, feature = "mio"))]
+
+mod net;
+
+use std::io::{Read, Write};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use mio::net::UnixStream;
+use mio::{Events, Interest, Poll, Token, Waker};
+use switchboard::CallQueue;
+use switchboard::reactor::Guest;
+
+use net::{Log, PATIENCE, unix_pair, unwind, unwinding};
+
+const WAKE: Token = Token(0);
+const HOST: Token = Token(usize::MAX >> 1);
+
+/// A host's loop.
+struct Host {
+    poll: Poll,
+    events: Events,
+    waker: Arc<Waker>,
+    /// Tokens of the host that were told.
+    told: Vec<Token>,
+    polls: usize,
+}
+
+impl Host {
+    fn new() -> Self {
+        let poll = Poll::new().unwrap();
+        let waker = Arc::new(Waker::new(poll.registry(), WAKE).unwrap());
+        let events = Events::with_capacity(64);
+        Self { poll, events, waker, told: Vec::new(), polls: 0 }
+    }
+
+    fn guest(&self) -> Guest {
+        Guest::new(self.poll.registry(), Arc::clone(&self.waker)).unwrap()
+    }
+
+    fn register(&self, source: &mut UnixStream) {
+        self.poll.registry().register(source, HOST, Interest::READABLE).unwrap();
+    }
+
+    #[track_caller]
+    fn turn(&mut self, guest: &mut Guest) -> u64 {
+        let timeout = guest.poll_timeout().unwrap_or(PATIENCE);
+        self.poll.poll(&mut self.events, Some(timeout)).unwrap();
+        self.polls += 1;
+        let ours = self.events.iter().map(mio::event::Event::token).filter(|token| *token <= HOST);
+        self.told.extend(ours);
+        guest.turn(&self.events).dialed
+    }
+}
+
+#[test]
+fn m09_host_and_guest_each_get_their_own_events() {
+    let mut host = Host::new();
+    let mut guest = host.guest();
+    let recipient = guest.queue().recipient(());
+    let (mut hosts, mut hosts_peer) = unix_pair();
+    host.register(&mut hosts);
+    let (source, mut peer) = unix_pair();
+    let told = Log::new();
+    let log = told.clone();
+    let handle = guest.handle();
+    let source =
+        handle.register(source, Interest::READABLE, &recipient, move |(), _, _| log.push(()));
+    let _source = source.unwrap();
+    for round in 1..=3 {
+        hosts_peer.write_all(b"x").unwrap();
+        peer.write_all(b"x").unwrap();
+        assert_eq!((host.turn(&mut guest), told.len()), (1, round));
+        assert_eq!(std::mem::take(&mut host.told), [HOST]);
+    }
+    let traffic = guest.traffic();
+    assert_eq!((traffic.events, traffic.told, traffic.other, traffic.stale), (6, 3, 3, 0));
+    // Each goes on without the other.
+    drop(guest);
+    hosts.read_exact(&mut [0; 3]).unwrap();
+    hosts_peer.write_all(b"x").unwrap();
+    peer.write_all(b"x").unwrap();
+    host.poll.poll(&mut host.events, Some(PATIENCE)).unwrap();
+    let tokens: Vec<_> = host.events.iter().map(mio::event::Event::token).collect();
+    assert!(tokens.contains(&HOST));
+}
+
+#[test]
+fn m09_the_waker_of_the_host_wakes_for_remote_calls() {
+    let mut host = Host::new();
+    let mut guest = host.guest();
+    let remote = guest.remote();
+    let thread = thread::spawn(move || remote.call(|_| ()).unwrap());
+    while host.turn(&mut guest) == 0 {
+        assert!(guest.goes_on() && host.polls < 10, "woken for nothing");
+    }
+    thread.join().unwrap();
+    // The host's own use of the waker is none of the guest's business.
+    host.waker.wake().unwrap();
+    assert_eq!(host.turn(&mut guest), 0);
+    assert!(!guest.goes_on());
+}
+
+#[test]
+fn m09_the_guest_says_how_long_the_host_may_sleep() {
+    let mut host = Host::new();
+    let mut guest = host.guest();
+    assert_eq!(guest.poll_timeout(), None);
+    // Scheduled outside a turn: by the host itself.
+    guest.queue().call(|_| ()).unwrap();
+    assert_eq!(guest.poll_timeout(), Some(Duration::ZERO));
+    assert_eq!((host.turn(&mut guest), guest.poll_timeout()), (1, None));
+    // More than a budget.
+    guest.set_budget(2);
+    (0..5).for_each(|_| _ = guest.queue().call(|_| ()).unwrap());
+    for left in [3, 1, 0_u64] {
+        host.turn(&mut guest);
+        assert_eq!(guest.queue().tally().pending, left);
+        assert_eq!(guest.poll_timeout().is_some(), left > 0);
+    }
+    // A timer, armed outside a turn.
+    let due = guest.queue().callback(|_, ()| ());
+    guest.after(Duration::from_millis(5), due).detach();
+    assert!(guest.poll_timeout().unwrap() <= Duration::from_millis(5));
+    let before = host.polls;
+    while host.turn(&mut guest) == 0 {}
+    assert!(host.polls - before <= 3, "the host slept until the timer was due");
+    assert!(!guest.goes_on());
+}
+
+#[test]
+fn m09_a_panic_of_a_handler_passes_through_the_host_and_both_go_on() {
+    let mut host = Host::new();
+    let mut guest = host.guest();
+    guest.queue().call(|_| unwind("handler")).unwrap();
+    guest.queue().call(|_| ()).unwrap();
+    assert_eq!(unwinding(|| host.turn(&mut guest)), "handler");
+    assert_eq!(guest.poll_timeout(), Some(Duration::ZERO));
+    assert_eq!(host.turn(&mut guest), 1);
+}
+
+#[test]
+fn m09_events_of_a_full_batch_are_asked_for_again() {
+    let mut host = Host::new();
+    host.events = Events::with_capacity(4);
+    let mut guest = host.guest();
+    let recipient = guest.queue().recipient(());
+    let told = Log::new();
+    let mut held = Vec::new();
+    for name in 0..10 {
+        let (source, mut peer) = unix_pair();
+        peer.write_all(b"x").unwrap();
+        let (log, handle) = (told.clone(), guest.handle());
+        let source =
+            handle.register(source, Interest::READABLE, &recipient, move |(), _, _| log.push(name));
+        held.push((source.unwrap(), peer));
+    }
+    for expected in [4, 8, 10] {
+        assert_eq!(guest.poll_timeout().is_some(), expected > 4, "as told {expected}");
+        host.turn(&mut guest);
+        assert_eq!(told.len(), expected);
+    }
+    assert_eq!(guest.poll_timeout(), None);
+}
+
+#[test]
+fn m09_the_wake_hook_tells_of_calls_and_timers_from_outside_a_turn() {
+    let mut host = Host::new();
+    let mut guest = host.guest();
+    let told = Log::new();
+    let log = told.clone();
+    guest.queue().set_wake_hook(move || log.push(()));
+    let timer = |delay| {
+        let due = guest.queue().callback(|_, ()| ());
+        guest.after(Duration::from_millis(delay), due)
+    };
+    let late = timer(50);
+    assert_eq!(told.take().len(), 1, "the first");
+    let later = timer(60);
+    assert_eq!(told.take().len(), 0, "one that is due after the first");
+    let soon = timer(0);
+    assert_eq!(told.take().len(), 1, "one that is due before");
+    drop((late, later));
+    host.turn(&mut guest);
+    drop(soon);
+    assert_eq!(told.take().len(), 0, "what a turn does needs no wake-up");
+    guest.queue().call(|_| ()).unwrap();
+    assert_eq!(told.take().len(), 1);
+    // Also from a handler, in a turn.
+    let handle = guest.handle();
+    let busy = guest.queue().call(move |queue| {
+        queue.call(|_| ()).unwrap();
+        handle.after(Duration::ZERO, queue.callback(|_, ()| ())).detach();
+    });
+    busy.unwrap();
+    assert_eq!(told.take().len(), 1);
+    host.turn(&mut guest);
+    assert_eq!(told.take().len(), 0);
+    // And when it goes, with remote calls in its inbox.
+    guest.remote().call(|_| ()).unwrap();
+    drop(guest);
+    assert_eq!(told.take().len(), 0);
+}
+
+#[test]
+fn m09_a_guest_takes_a_queue_along() {
+    let mut host = Host::new();
+    let queue = CallQueue::bounded(7);
+    queue.call(|_| ()).unwrap();
+    let mut guest =
+        Guest::with_queue(queue, host.poll.registry(), Arc::clone(&host.waker)).unwrap();
+    assert!(guest.goes_on());
+    assert_eq!(host.turn(&mut guest), 1);
+    guest.stop();
+    guest.queue().call(|_| ()).unwrap();
+    assert!(!guest.goes_on(), "a stop counts once");
+    assert!(guest.goes_on());
+    assert!(format!("{guest:?}").starts_with("Guest(ReactorHandle"));
+}

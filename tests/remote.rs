@@ -1,0 +1,516 @@
+//! Hazard: a call of another thread that is lost, out of order, run on the wrong thread or never
+//! noticed (rule M8).
+#![cfg(all(unix, feature = "mio"))]
+
+mod net;
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::channel;
+use std::sync::{Arc, Barrier};
+use std::thread::{self, ThreadId};
+use std::time::Duration;
+
+use switchboard::reactor::{Reactor, ReactorHandle, Remote, RemoteAddress};
+use switchboard::{CallId, CallQueue, RemoteError, Step, Tally};
+
+use net::{Log, PATIENCE, check, turn_now, turn_until, unwind, unwinding};
+
+/// Tells on which thread it is dropped.
+struct Dropped(Arc<std::sync::Mutex<Vec<ThreadId>>>);
+
+impl Drop for Dropped {
+    fn drop(&mut self) {
+        self.0.lock().unwrap().push(thread::current().id());
+    }
+}
+
+#[test]
+fn m08_a_reactor_that_sleeps_is_woken_by_another_thread() {
+    let mut reactor = Reactor::new().unwrap();
+    let remote = reactor.remote();
+    let told = Rc::new(Cell::new(0));
+    let recipient = reactor.queue().recipient(Rc::clone(&told));
+    let address = reactor.remote_to(&recipient);
+    let asleep = Arc::new(Barrier::new(2));
+    let thread = {
+        let asleep = Arc::clone(&asleep);
+        thread::spawn(move || {
+            asleep.wait();
+            remote.call(|_| ()).unwrap();
+            address.call(|told, _| told.set(told.get() + 1)).unwrap();
+        })
+    };
+    assert_eq!(reactor.poll_timeout(), None);
+    asleep.wait();
+    turn_until(&mut reactor, || told.get() == 1);
+    thread.join().unwrap();
+    reactor.run().unwrap(); // ends: the senders are gone
+    assert_eq!(reactor.queue().tally().finished, 2);
+}
+
+#[test]
+fn m08_calls_come_in_the_order_they_were_sent_per_sender() {
+    const SENDERS: usize = 8;
+    const EACH: usize = 1000;
+    let mut reactor = Reactor::new().unwrap();
+    let received = Rc::new(RefCell::new(vec![Vec::new(); SENDERS]));
+    let recipient = reactor.queue().recipient(Rc::clone(&received));
+    let address = reactor.remote_to(&recipient);
+    let threads: Vec<_> = (0..SENDERS)
+        .map(|sender| {
+            let address = address.clone();
+            thread::spawn(move || {
+                for number in 0..EACH {
+                    let push = move |received: &mut Rc<RefCell<Vec<Vec<_>>>>| {
+                        received.borrow_mut()[sender].push(number);
+                    };
+                    address.call(move |received, _| push(received)).unwrap();
+                }
+            })
+        })
+        .collect();
+    drop(address);
+    reactor.run().unwrap();
+    assert!(received.borrow().iter().all(|numbers| numbers.iter().copied().eq(0..EACH)));
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    check(&reactor);
+}
+
+#[test]
+fn m08_one_sender_keeps_its_order_over_both_kinds_of_senders() {
+    let mut reactor = Reactor::new().unwrap();
+    let log = Log::new();
+    let recipient = reactor.queue().recipient(log.clone());
+    let (remote, address) = (reactor.remote(), reactor.remote_to(&recipient));
+    let bounded = address.clone().bounded(10);
+    let sites = Log::new();
+    let seen = sites.clone();
+    reactor.queue().set_observer(move |_: CallId, step: &Step| {
+        if let Step::Scheduled { site } = step {
+            seen.push(site.file().ends_with("remote.rs"));
+        }
+    });
+    thread::scope(|scope| {
+        scope.spawn(move || {
+            address.call(|log, _| log.push(1)).unwrap();
+            remote.call(|_| ()).unwrap();
+            bounded.call(|log, _| log.push(2)).unwrap();
+            address
+                .call(|log, line| line.call(|log, _| log.push(4)).map_or((), |_| log.push(3)))
+                .unwrap();
+        });
+    });
+    reactor.run().unwrap();
+    assert_eq!(log.take(), [1, 2, 3, 4]);
+    assert_eq!(sites.take(), [true; 5], "the sites are those of the senders");
+}
+
+#[test]
+fn m08_wake_ups_merge() {
+    let mut reactor = Reactor::new().unwrap();
+    let remote = reactor.remote();
+    for _ in 0..10 {
+        for _ in 0..100 {
+            remote.call(|_| ()).unwrap();
+        }
+        assert_eq!(turn_now(&mut reactor).dialed, 100);
+    }
+    let traffic = reactor.traffic();
+    assert_eq!((traffic.events, traffic.other), (10, 10), "one wake-up for a hundred calls");
+    assert_eq!(turn_now(&mut reactor).dialed, 0);
+    assert_eq!(reactor.poll_timeout(), None);
+}
+
+#[test]
+fn m08_closures_run_and_drop_on_the_thread_of_the_reactor() {
+    let mut reactor = Reactor::new().unwrap();
+    let (remote, recipient) = (reactor.remote(), reactor.queue().recipient(()));
+    let address = reactor.remote_to(&recipient);
+    let drops = Arc::default();
+    let (captured, other) = (Dropped(Arc::clone(&drops)), Dropped(Arc::clone(&drops)));
+    let (gone, unheard) = (Dropped(Arc::clone(&drops)), Dropped(Arc::clone(&drops)));
+    let ran = Arc::new(std::sync::Mutex::new(None));
+    let runs = Arc::clone(&ran);
+    let sent = thread::spawn(move || {
+        let run = move |_: &ReactorHandle| {
+            let _captured = captured;
+            *runs.lock().unwrap() = Some(thread::current().id());
+        };
+        remote.call(run).unwrap();
+        address
+            .call(move |(), line| {
+                let _other = other;
+                line.hang_up();
+            })
+            .unwrap();
+        address.call(move |(), _| drop(gone)).unwrap();
+        (remote, unheard)
+    });
+    let (remote, unheard) = sent.join().unwrap();
+    while turn_now(&mut reactor).remaining > 0 {}
+    assert_eq!(reactor.queue().tally().refused, 1);
+    // This one is in the inbox when the reactor goes.
+    thread::spawn(move || remote.call(move |_| drop(unheard)).unwrap()).join().unwrap();
+    let queue = reactor.queue().clone();
+    drop(reactor);
+    let here = thread::current().id();
+    assert_eq!(*drops.lock().unwrap(), [here; 4]);
+    assert_eq!(*ran.lock().unwrap(), Some(here));
+    let Tally { finished, refused, canceled, .. } = queue.tally();
+    assert_eq!((finished, refused, canceled), (2, 1, 1));
+}
+
+#[test]
+fn m08_a_reactor_that_is_gone_hands_the_closure_back() {
+    let reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(0);
+    let (remote, address) = (reactor.remote(), reactor.remote_to(&recipient));
+    drop(reactor);
+    let value = Arc::new(7);
+    let captured = Arc::clone(&value);
+    let error = remote.call(move |_| drop(captured)).unwrap_err();
+    let text = "remote call not scheduled: the reactor has been dropped";
+    assert_eq!(
+        (error.to_string().as_str(), format!("{error:?}").as_str()),
+        (text, "ReactorDropped(..)")
+    );
+    assert_eq!(Arc::strong_count(&value), 2);
+    drop(error.into_inner());
+    assert_eq!(Arc::strong_count(&value), 1);
+    assert!(matches!(address.call(|_, _| ()), Err(RemoteError::ReactorDropped(_))));
+    let _ = (remote.clone(), address.clone());
+}
+
+#[test]
+fn m08_a_bounded_remote_hands_back_what_is_too_much() {
+    let mut reactor = Reactor::new().unwrap();
+    let count = Rc::new(Cell::new(0));
+    let recipient = reactor.queue().recipient(Rc::clone(&count));
+    let remote = reactor.remote_to(&recipient).bounded(3);
+    let clone = remote.clone();
+    let call =
+        |remote: &RemoteAddress<Rc<Cell<i32>>>| remote.call(|count, _| count.set(count.get() + 1));
+    for round in 1..=3 {
+        call(&remote).unwrap();
+        call(&clone).unwrap();
+        call(&remote).unwrap();
+        let error = call(&clone).unwrap_err();
+        assert!(matches!(error, RemoteError::Full(_)), "{error:?}");
+        let text = "remote call not scheduled: as many are underway as may be; send it again later";
+        assert_eq!(error.to_string(), text);
+        // Another one has its own limit.
+        reactor.remote().bounded(1).call(|_| ()).unwrap();
+        // Fetched is not dialed yet.
+        reactor.set_budget(1);
+        let _ = turn_now(&mut reactor);
+        call(&remote).unwrap();
+        assert!(call(&remote).is_err());
+        reactor.set_budget(100);
+        while turn_now(&mut reactor).remaining > 0 {}
+        assert_eq!(count.get(), 4 * round);
+    }
+    assert!(matches!(reactor.remote().bounded(0).call(|_| ()), Err(RemoteError::Full(_))));
+}
+
+#[test]
+fn a_canceled_or_refused_call_makes_room_in_its_remote() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let remote = reactor.remote_to(&recipient).bounded(1);
+    remote.call(|(), _| ()).unwrap();
+    let scheduled = Log::new();
+    let ids = scheduled.clone();
+    reactor.queue().set_observer(move |id: CallId, step: &Step| {
+        if let Step::Scheduled { .. } = step {
+            ids.push(id);
+        }
+    });
+    reactor.set_budget(0);
+    let _ = turn_now(&mut reactor);
+    assert!(remote.call(|(), _| ()).is_err());
+    reactor.queue().cancel(scheduled.first(), "unwanted");
+    drop(recipient);
+    remote.call(|(), _| ()).unwrap();
+    reactor.set_budget(10);
+    let _ = turn_now(&mut reactor);
+    assert_eq!(reactor.queue().tally().refused, 1);
+    remote.call(|(), _| ()).unwrap();
+}
+
+#[test]
+fn a_panicking_remote_closure_unwinds_the_turn_and_nothing_is_lost() {
+    let mut reactor = Reactor::new().unwrap();
+    let told = Log::new();
+    let recipient = reactor.queue().recipient(told.clone());
+    let remote = reactor.remote_to(&recipient);
+    thread::spawn(move || {
+        for number in 0..10 {
+            let sent = remote.call(move |told, _| {
+                told.push(number);
+                if number % 3 == 0 {
+                    unwind("remote");
+                }
+            });
+            sent.unwrap();
+        }
+    });
+    for _ in 0..4 {
+        assert_eq!(unwinding(|| reactor.run()), "remote");
+        check(&reactor);
+    }
+    reactor.run().unwrap();
+    assert_eq!(told.take(), (0..10).collect::<Vec<_>>());
+    let Tally { finished, panicked, .. } = reactor.queue().tally();
+    assert_eq!((finished, panicked), (6, 4));
+}
+
+#[test]
+fn a_remote_closure_whose_captures_panic_when_they_drop_poisons_nothing() {
+    struct Unwinds;
+    impl Drop for Unwinds {
+        fn drop(&mut self) {
+            unwind("drop");
+        }
+    }
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let remote = reactor.remote_to(&recipient);
+    let send = || {
+        let captured = Unwinds;
+        remote.call(move |(), _| std::mem::forget(captured)).unwrap();
+        remote.call(|(), _| ()).unwrap();
+    };
+    send();
+    drop(recipient);
+    assert_eq!(unwinding(|| reactor.run()), "drop", "of the call that is refused");
+    let _ = turn_now(&mut reactor);
+    assert_eq!(reactor.queue().tally().refused, 2);
+    // And when the reactor goes: the second is dropped all the same.
+    send();
+    let queue = reactor.queue().clone();
+    assert_eq!(unwinding(|| drop(reactor)), "drop");
+    assert_eq!((queue.tally().canceled, queue.tally().pending), (2, 0));
+    assert!(matches!(remote.call(|(), _| ()), Err(RemoteError::ReactorDropped(_))));
+}
+
+#[test]
+fn an_observer_that_panics_at_a_remote_call_loses_none_of_those_behind_it() {
+    let mut reactor = Reactor::new().unwrap();
+    let (remote, count) = (reactor.remote(), Arc::new(AtomicUsize::new(0)));
+    for _ in 0..5 {
+        let count = Arc::clone(&count);
+        remote.call(move |_| _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
+    }
+    let panics = Rc::new(Cell::new(true));
+    let observed = Rc::clone(&panics);
+    reactor.queue().set_observer(move |_: CallId, _: &Step| {
+        if observed.replace(false) {
+            unwind("observer");
+        }
+    });
+    assert_eq!(unwinding(|| reactor.turn(None)), "observer");
+    assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO), "the rest is not forgotten");
+    turn_until(&mut reactor, || count.load(Ordering::Relaxed) == 5);
+    // The same while the reactor goes.
+    for _ in 0..5 {
+        remote.call(|_| ()).unwrap();
+    }
+    panics.set(true);
+    let queue = reactor.queue().clone();
+    assert_eq!(unwinding(|| drop(reactor)), "observer");
+    let tally = queue.tally();
+    assert_eq!((tally.canceled, tally.created, tally.pending), (5, 10, 0));
+}
+
+#[test]
+fn a_handler_may_send_to_its_own_reactor() {
+    let mut reactor = Reactor::new().unwrap();
+    let (remote, count) = (reactor.remote(), Arc::new(AtomicUsize::new(0)));
+    fn again(remote: &Remote, count: Arc<AtomicUsize>) {
+        if count.fetch_add(1, Ordering::Relaxed) < 100 {
+            let next = remote.clone();
+            remote.call(move |_| again(&next, count)).unwrap();
+        }
+    }
+    again(&remote, Arc::clone(&count));
+    drop(remote);
+    reactor.run().unwrap();
+    assert_eq!(count.load(Ordering::Relaxed), 101);
+}
+
+#[test]
+fn run_ends_when_the_last_sender_goes_and_not_before() {
+    let mut reactor = Reactor::new().unwrap();
+    let (remote, recipient) = (reactor.remote(), reactor.queue().recipient(()));
+    let address = reactor.remote_to(&recipient);
+    let (step, steps) = channel::<()>();
+    let ended = Arc::new(AtomicBool::new(false));
+    let seen = Arc::clone(&ended);
+    let thread = thread::spawn(move || {
+        drop(remote);
+        steps.recv().unwrap();
+        assert!(!seen.load(Ordering::SeqCst));
+        drop(address);
+    });
+    step.send(()).unwrap();
+    reactor.run().unwrap();
+    ended.store(true, Ordering::SeqCst);
+    thread.join().unwrap();
+}
+
+#[test]
+fn remote_calls_wait_for_room_in_a_queue_that_is_full() {
+    for capacity in [0, 1, 3] {
+        let mut reactor = Reactor::with_queue(CallQueue::bounded(capacity)).unwrap();
+        let (remote, count) = (reactor.remote(), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..20 {
+            let count = Arc::clone(&count);
+            remote.call(move |_| _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
+        }
+        drop(remote);
+        let most = Rc::new(Cell::new(0));
+        let (seen, queue) = (Rc::clone(&most), reactor.queue().clone());
+        reactor.queue().set_observer(move |_: CallId, step: &Step| {
+            if let Step::Scheduled { .. } = step {
+                seen.set(seen.get().max(queue.tally().pending));
+            }
+        });
+        reactor.run().unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), 20);
+        assert_eq!(most.get(), capacity.max(1) as u64);
+        reactor.queue().clear_observer();
+    }
+}
+
+#[test]
+fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting() {
+    use std::io::Write;
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let told = Log::new();
+    let (source, mut peer) = net::unix_pair();
+    let _held = net::watch(&reactor, &recipient, source, 0, &told);
+    let remote = reactor.remote();
+    for _ in 0..100_000 {
+        remote.call(|_| ()).unwrap();
+    }
+    reactor.set_budget(100);
+    let _ = turn_now(&mut reactor);
+    peer.write_all(b"x").unwrap();
+    let _ = turn_now(&mut reactor);
+    let _ = turn_now(&mut reactor);
+    assert_eq!(told.len(), 1, "within two budgets, though 99,700 calls were sent before");
+}
+
+#[test]
+fn addresses_that_are_of_no_use_any_more_do_not_pile_up() {
+    let reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let kept = reactor.remote_to(&recipient);
+    // The memory of those that are gone is used again. (What it holds is seen by the test of the
+    // allocations; here it is that the one that is kept survives all sweeps.)
+    for _ in 0..10_000 {
+        drop(reactor.remote_to(&recipient));
+    }
+    kept.call(|(), _| ()).unwrap();
+    let mut reactor = reactor;
+    assert_eq!(reactor.turn(Some(PATIENCE)).unwrap().dialed, 1);
+}
+
+#[test]
+fn a_loop_that_goes_while_threads_send_loses_no_closure() {
+    const SENDERS: usize = 4;
+    for round in 0..50 {
+        let mut reactor = Reactor::new().unwrap();
+        let dropped = Arc::new(AtomicUsize::new(0));
+        struct Count(Arc<AtomicUsize>);
+        impl Drop for Count {
+            fn drop(&mut self) {
+                self.0.fetch_add(1, Ordering::SeqCst);
+            }
+        }
+        let start = Arc::new(Barrier::new(SENDERS + 1));
+        let threads: Vec<_> = (0..SENDERS)
+            .map(|_| {
+                let (remote, dropped, start) =
+                    (reactor.remote(), Arc::clone(&dropped), Arc::clone(&start));
+                thread::spawn(move || {
+                    start.wait();
+                    for sent in 0.. {
+                        let count = Count(Arc::clone(&dropped));
+                        if let Err(error) = remote.call(move |_| drop(count)) {
+                            assert!(matches!(error, RemoteError::ReactorDropped(_)));
+                            return sent;
+                        }
+                    }
+                    unreachable!()
+                })
+            })
+            .collect();
+        start.wait();
+        for _ in 0..round {
+            let _ = turn_now(&mut reactor);
+        }
+        let queue = reactor.queue().clone();
+        drop(reactor);
+        let sent: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        let tally = queue.tally();
+        assert_eq!(tally.created, sent as u64, "each that was sent is a call: {tally}");
+        assert_eq!(tally.finished + tally.canceled, sent as u64, "{tally}");
+        assert_eq!(dropped.load(Ordering::SeqCst), sent + SENDERS, "and those handed back");
+    }
+}
+
+/// 8 threads, 10^6 calls each. In debug some of it, as each call takes much longer there.
+const FLOOD: usize = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
+
+#[test]
+fn m08_eight_threads_flood_one_loop_and_nothing_is_lost() {
+    for capacity in [usize::MAX, 1000] {
+        let mut reactor = Reactor::new().unwrap();
+        let next = reactor.queue().recipient(vec![0_usize; 8]);
+        let underway = Arc::new(AtomicUsize::new(0));
+        let address = reactor.remote_to(&next).bounded(capacity);
+        let threads: Vec<_> = (0..8)
+            .map(|sender| {
+                let (address, underway) = (address.clone(), Arc::clone(&underway));
+                thread::spawn(move || {
+                    let mut full = 0_u64;
+                    for number in 0..FLOOD {
+                        let underway = Arc::clone(&underway);
+                        let mut call =
+                            move |next: &mut Vec<usize>, _: &switchboard::Line<'_, Vec<usize>>| {
+                                assert_eq!(next[sender], number, "order");
+                                next[sender] += 1;
+                                drop(underway);
+                            };
+                        while let Err(error) = address.call(call) {
+                            assert!(matches!(error, RemoteError::Full(_)), "{error:?}");
+                            call = error.into_inner();
+                            full += 1;
+                            thread::yield_now();
+                        }
+                    }
+                    full
+                })
+            })
+            .collect();
+        drop(address);
+        let mut most = 0;
+        while !threads.iter().all(thread::JoinHandle::is_finished) || !reactor.queue().is_idle() {
+            let _ = reactor.turn(Some(Duration::from_millis(1))).unwrap();
+            most = most.max(Arc::strong_count(&underway));
+        }
+        reactor.run().unwrap();
+        let full: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        next.call(|next, _| assert_eq!(*next, vec![FLOOD; 8])).unwrap();
+        reactor.run().unwrap();
+        assert_eq!(reactor.queue().tally().finished, 8 * FLOOD as u64 + 1);
+        if capacity == 1000 {
+            // Those underway, and one in the hands of each sender beside the sender's own.
+            assert!(full > 0 && most <= 1000 + 17, "{full} handed back, {most} at a time");
+        }
+    }
+}

@@ -1,0 +1,201 @@
+//! The models, for whatever primitives `crate::sync` has.
+
+use std::io;
+
+use crate::inbox::{Flag, Inbox, Quota, Rejection};
+use crate::sync::{Arc, AtomicUsize, Event, Ordering, spawn};
+
+/// An inbox of numbers, and the event of its reactor.
+struct Shared {
+    inbox: Inbox<(usize, usize)>,
+    event: Event,
+}
+
+impl Shared {
+    fn new(senders: usize) -> Arc<Self> {
+        let shared = Self { inbox: Inbox::new(), event: Event::new() };
+        (0..senders).for_each(|_| shared.inbox.join());
+        Arc::new(shared)
+    }
+
+    fn send(&self, sender: usize, number: usize) -> Result<(), Rejection> {
+        let sent = self.inbox.send((sender, number), |entry| entry, || Ok(self.event.wake()));
+        sent.map_err(|(_, rejection)| rejection)
+    }
+
+    fn leave(&self) {
+        self.inbox.leave(|| self.event.wake());
+    }
+
+    /// Receives until `enough` says so, asleep unless there is mail. (A wake-up that is lost is a
+    /// deadlock.)
+    fn receive(&self, mut enough: impl FnMut((usize, usize)) -> bool) {
+        let (mut fetched, mut over) = (Vec::new(), false);
+        while !over {
+            if !self.inbox.has_mail() {
+                self.event.poll();
+            }
+            self.inbox.take(&mut fetched);
+            fetched.drain(..).for_each(|entry| over |= enough(entry));
+        }
+    }
+
+    /// What `Reactor::run` does: receives until nothing can come any more.
+    fn run(&self, mut receive: impl FnMut((usize, usize))) {
+        let mut fetched = Vec::new();
+        while self.inbox.has_senders() || self.inbox.has_mail() {
+            if !self.inbox.has_mail() {
+                self.event.poll();
+            }
+            self.inbox.take(&mut fetched);
+            fetched.drain(..).for_each(&mut receive);
+        }
+    }
+}
+
+/// All that is sent is received, per sender in order, by a reactor that sleeps in between.
+pub(crate) fn nothing_is_lost_and_no_wake_up(senders: usize, each: usize) {
+    let shared = Shared::new(0);
+    let threads: Vec<_> = (0..senders)
+        .map(|sender| {
+            let shared = Arc::clone(&shared);
+            spawn(move || {
+                for number in 0..each {
+                    shared.send(sender, number).expect("the reactor is there");
+                }
+            })
+        })
+        .collect();
+    let mut next = vec![0; senders];
+    shared.receive(|(sender, number)| {
+        assert_eq!(number, next[sender], "out of order");
+        next[sender] += 1;
+        next.iter().all(|received| *received == each)
+    });
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// A reactor that runs ends after the last sender has left, and has received all by then.
+pub(crate) fn a_run_ends_with_its_last_sender(senders: usize, each: usize) {
+    let shared = Shared::new(senders);
+    let threads: Vec<_> = (0..senders)
+        .map(|sender| {
+            let shared = Arc::clone(&shared);
+            spawn(move || {
+                for number in 0..each {
+                    shared.send(sender, number).expect("the reactor is there");
+                }
+                shared.leave();
+            })
+        })
+        .collect();
+    let mut received = 0;
+    shared.run(|_| received += 1);
+    assert_eq!(received, senders * each);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// A reactor that closes while others send has everything whose sender was told that it is sent, and
+/// nothing else.
+pub(crate) fn a_close_that_races_loses_nothing(senders: usize, each: usize) {
+    let shared = Shared::new(senders);
+    let threads: Vec<_> = (0..senders)
+        .map(|sender| {
+            let shared = Arc::clone(&shared);
+            spawn(move || {
+                let sent = (0..each).take_while(|number| match shared.send(sender, *number) {
+                    Ok(()) => true,
+                    Err(Rejection::Closed) => false,
+                    Err(Rejection::NotWoken(error)) => panic!("{error}"),
+                });
+                let sent = sent.count();
+                shared.leave();
+                sent
+            })
+        })
+        .collect();
+    let mut received = Vec::new();
+    shared.inbox.take(&mut received);
+    received.extend(shared.inbox.close());
+    let sent: Vec<_> = threads.into_iter().map(|thread| thread.join().unwrap()).collect();
+    for (sender, sent) in sent.into_iter().enumerate() {
+        let numbers = received.iter().filter(|entry| entry.0 == sender).map(|entry| entry.1);
+        assert!(numbers.eq(0..sent), "{received:?}, sent {sent} by {sender}");
+    }
+    assert!(!shared.inbox.has_mail() && shared.inbox.close().is_empty());
+    assert!(matches!(shared.send(0, 0), Err(Rejection::Closed)));
+}
+
+/// A wake-up that fails takes the entry back, and keeps nobody else's from being received.
+pub(crate) fn a_failed_wake_up_is_told_to_its_sender_only() {
+    let shared = Shared::new(0);
+    let failing = {
+        let shared = Arc::clone(&shared);
+        spawn(move || {
+            let fail = || Err(io::ErrorKind::Other.into());
+            shared.inbox.send((0, 0), |entry| entry, fail).is_ok()
+        })
+    };
+    let sending = {
+        let shared = Arc::clone(&shared);
+        spawn(move || shared.send(1, 0).expect("the reactor is there"))
+    };
+    let mut received = [0; 2];
+    shared.receive(|(sender, _)| {
+        received[sender] += 1;
+        sender == 1
+    });
+    sending.join().unwrap();
+    let was_sent = failing.join().unwrap();
+    shared.inbox.close().into_iter().for_each(|(sender, _)| received[sender] += 1);
+    assert_eq!(received, [usize::from(was_sent), 1]);
+}
+
+/// No more are underway than may be, and what is full has room again.
+pub(crate) fn a_quota_is_kept(senders: usize, capacity: usize) {
+    let shared = Arc::new((Quota::new(capacity), AtomicUsize::new(0)));
+    let threads: Vec<_> = (0..senders)
+        .map(|_| {
+            let shared = Arc::clone(&shared);
+            spawn(move || {
+                let (quota, underway) = &*shared;
+                let entered = quota.enter();
+                if entered {
+                    assert!(underway.fetch_add(1, Ordering::SeqCst) < capacity);
+                    underway.fetch_sub(1, Ordering::SeqCst);
+                    quota.leave();
+                }
+                entered
+            })
+        })
+        .collect();
+    let entered = threads.into_iter().map(|thread| thread.join().unwrap());
+    assert!(entered.filter(|entered| *entered).count() >= capacity.min(senders));
+    assert!((0..capacity).all(|_| shared.0.enter()) && !shared.0.enter());
+}
+
+/// Of many wake-ups at least one comes after what any of them is for.
+pub(crate) fn a_flag_loses_no_wake_up(wakers: usize) {
+    let shared = Arc::new((Flag::new(), Event::new(), AtomicUsize::new(0)));
+    let threads: Vec<_> = (0..wakers)
+        .map(|_| {
+            let shared = Arc::clone(&shared);
+            spawn(move || {
+                let (flag, event, progress) = &*shared;
+                progress.fetch_add(1, Ordering::Relaxed);
+                if flag.raise() {
+                    event.wake();
+                }
+            })
+        })
+        .collect();
+    let (flag, event, progress) = &*shared;
+    loop {
+        event.poll();
+        flag.lower();
+        if progress.load(Ordering::Relaxed) == wakers {
+            break;
+        }
+    }
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
