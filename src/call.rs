@@ -250,13 +250,18 @@ impl<'a> Attempt<'a> {
         core.tell_end(self.key, Step::Refused { refusal, site });
     }
 
-    /// Goes on with the answered callback `key`, whose turn it is.
-    pub(crate) fn answered(&mut self, key: Key) {
+    /// The call is that of an answered callback, known as `key` so far.
+    #[inline(always)]
+    pub(crate) fn is_callback(&mut self, key: Key) {
         self.key = CallId::callback_key(key);
-        if !self.core.dial_answered(key, self) {
-            self.over = true;
-            self.core.skip_canceled();
-        }
+        self.core.forget_callback(key);
+    }
+
+    /// The call was that of the callback `key`, and canceled.
+    pub(crate) fn is_canceled(&mut self, key: Key) {
+        self.over = true;
+        self.core.forget_callback(key);
+        self.core.skip_canceled();
     }
 
     fn end(&mut self) -> &'a Core {

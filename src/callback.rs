@@ -1,17 +1,16 @@
 //! Callbacks: calls that are created by one party and scheduled by another (rules R5 to R7).
 //!
-//! The calls themselves wait in the queue's [`Callbacks`](store::Callbacks); a [`Callback`] in its
-//! caller's hands holds only the key.
+//! The calls themselves wait in the queue's [`Callbacks`](store::Callbacks), and go to the ring when
+//! they are answered; a [`Callback`] in its caller's hands holds only the key.
 
 use core::fmt;
 use core::marker::PhantomData;
 use core::panic::Location;
 
 use crate::call::{Attempt, Body, Call, CallId, Refusal};
-use crate::callback::store::Callbacks;
 use crate::error::ScheduleError;
 use crate::observe::RecipientInfo;
-use crate::queue::{FunctionCall, QueueHandle};
+use crate::queue::{Core, FunctionCall, QueueHandle};
 use crate::recipient::{Address, Line, ToRecipient};
 use crate::slots::Key;
 
@@ -31,7 +30,7 @@ pub struct Callback<A: 'static> {
     queue: QueueHandle,
     key: Key,
     /// Knows the type of the body that waits: joins it with the value. False if canceled.
-    answer: fn(&Callbacks, Key, A, &'static Location<'static>) -> bool,
+    answer: fn(&Core, Key, A, &'static Location<'static>) -> bool,
     used: bool,
 }
 
@@ -68,8 +67,8 @@ impl<A: 'static> Callback<A> {
         let waiting = Waiting::<J, A>(join, PhantomData);
         let site = Location::caller();
         let key = queue.core().create_callback(waiting, site);
-        let answer = |callbacks: &Callbacks, key, value, site| {
-            callbacks.answer(key, site, |Waiting(join, _): Waiting<J, A>| join(value))
+        let answer = |core: &Core, key, value, site| {
+            core.put_answered(key, site, |Waiting(join, _): Waiting<J, A>| join(value))
         };
         // The observer is told after there is a holder, which ends the call if that panics.
         let callback = Self { queue, key, answer, used: false };
@@ -96,7 +95,7 @@ impl<A: 'static> Callback<A> {
     ///
     /// If the call was canceled, `value` is dropped, and that is no error.
     ///
-    /// Cost: no allocation if the handler's captures and `value` together take at most 40 bytes.
+    /// Cost: no allocation if the handler's captures and `value` together take at most 32 bytes.
     ///
     /// # Errors
     ///
@@ -129,12 +128,26 @@ impl<A: 'static> fmt::Debug for Callback<A> {
     }
 }
 
-/// What the ring holds for an answered callback, whose call stays in its slot.
-pub(crate) struct Answered(pub(crate) Key);
+/// An answered callback, as the ring holds it.
+pub(crate) struct Answered<B> {
+    pub(crate) key: Key,
+    pub(crate) call: B,
+}
 
-impl Body for Answered {
+impl<B: Body> Body for Answered<B> {
+    fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
+        attempt.is_callback(self.key);
+        self.call.dial(attempt, site);
+    }
+}
+
+/// What the ring holds instead once the callback is canceled.
+pub(crate) struct Canceled(pub(crate) Key);
+
+impl Body for Canceled {
+    #[cold]
     fn dial(self, attempt: &mut Attempt<'_>, _: &'static Location<'static>) {
-        attempt.answered(self.0);
+        attempt.is_canceled(self.0);
     }
 }
 

@@ -192,7 +192,8 @@ pub(crate) struct Counters {
     pub(crate) callbacks: Count,
     /// Callbacks ever answered in time, so scheduled.
     pub(crate) answered: Count,
-    pub(crate) unscheduled: Count,
+    /// Callbacks that ended without being answered in time.
+    pub(crate) withdrawn: Count,
     pub(crate) live: Count,
     pub(crate) canceled: Count,
     pub(crate) finished: Count,

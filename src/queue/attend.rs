@@ -105,12 +105,12 @@ impl Core {
     // Watching.
 
     pub(super) fn tally(&self) -> Tally {
-        let Counters { callbacks, answered, unscheduled, .. } = &self.tally;
+        let Counters { callbacks, answered, withdrawn, .. } = &self.tally;
         let Counters { live, finished, canceled, refused, abandoned, panicked, .. } = &self.tally;
         Tally {
             // An answered callback is among those scheduled, and was created before.
             created: self.ring.scheduled() + callbacks.get() - answered.get(),
-            unscheduled: unscheduled.get(),
+            unscheduled: callbacks.get() - answered.get() - withdrawn.get(),
             pending: self.ring.pending(),
             live: live.get(),
             finished: finished.get(),

@@ -1,9 +1,10 @@
 //! The end of a queue (rule R11).
 
-use alloc::vec;
+use alloc::vec::{self, Vec};
+use core::iter::Peekable;
 
 use crate::call::CallId;
-use crate::callback::Answered;
+use crate::callback::Canceled;
 use crate::callback::store::Stage;
 use crate::queue::attend::flag;
 use crate::queue::inside::{Core, QUEUE_DROPPED};
@@ -14,13 +15,15 @@ impl Core {
     pub(super) fn close(&self) {
         struct Closing<'a> {
             core: &'a Core,
-            callbacks: vec::IntoIter<Key>,
+            /// Callbacks that are pending, by their positions.
+            answered: Peekable<vec::IntoIter<(u64, Key)>>,
+            callbacks: vec::IntoIter<(Key, Stage)>,
         }
 
         impl Closing<'_> {
             fn run(&mut self) {
-                while self.core.end_next() {}
-                for key in &mut self.callbacks {
+                while self.core.end_next(&mut self.answered) {}
+                for (key, _) in &mut self.callbacks {
                     self.core.end_callback(key, QUEUE_DROPPED);
                 }
                 self.core.let_go();
@@ -34,22 +37,30 @@ impl Core {
         }
 
         self.raise(flag::CLOSED);
-        let callbacks = self.callbacks.keys().into_iter();
-        Closing { core: self, callbacks }.run();
+        let known = self.callbacks.known();
+        let pending = known.iter().filter_map(|(key, stage)| match stage {
+            Stage::Pending(position) => Some((*position, *key)),
+            Stage::Waiting | Stage::Canceled => None,
+        });
+        let mut answered: Vec<_> = pending.collect();
+        answered.sort_unstable_by_key(|(position, _)| *position);
+        let answered = answered.into_iter().peekable();
+        Closing { core: self, answered, callbacks: known.into_iter() }.run();
     }
 
     /// Cancels the next pending call; false if there is none.
-    fn end_next(&self) -> bool {
+    fn end_next(&self, answered: &mut Peekable<vec::IntoIter<(u64, Key)>>) -> bool {
         let Some(position) = self.ring.pass() else { return false };
-        if let Some(Answered(key)) = self.ring.unpack(position) {
-            let (stage, _call) = self.callbacks.remove(key);
-            if stage == Some(Stage::Pending) {
-                self.end_canceled(CallId::callback_key(key), QUEUE_DROPPED);
-            } else {
-                self.ring.skip();
-            }
+        let callback = answered.next_if(|(pending, _)| *pending == position);
+        if let Some(Canceled(key)) = self.ring.unpack(position) {
+            self.forget_callback(key);
+            self.ring.skip();
         } else if let Some(_call) = self.ring.clear(position) {
-            self.end_canceled(position, QUEUE_DROPPED);
+            let key = callback.map_or(position, |(_, key)| {
+                self.forget_callback(key);
+                CallId::callback_key(key)
+            });
+            self.end_canceled(key, QUEUE_DROPPED);
         } else {
             self.ring.skip();
         }

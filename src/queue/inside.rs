@@ -10,9 +10,9 @@ use core::num::NonZeroU64;
 use core::panic::Location;
 
 use crate::call::inline::Packed;
-use crate::call::{Attempt, Body, CallId, Named};
-use crate::callback::Answered;
+use crate::call::{Body, CallId, Named};
 use crate::callback::store::{Callbacks, Stage};
+use crate::callback::{Answered, Canceled};
 use crate::error::ScheduleError;
 use crate::observe::{Counters, Observer, RecipientInfo, Step};
 use crate::queue::Cancellation;
@@ -145,16 +145,11 @@ impl Core {
 
     /// Whether the place at `position` is void; its callback is forgotten then.
     fn forget_if_void(&self, position: u64) -> bool {
-        let Some(Answered(key)) = self.ring.unpack(position) else {
-            return self.ring.is_empty(position);
-        };
-        let canceled = self.callbacks.is_canceled(key);
-        if canceled {
-            let _nothing = self.callbacks.remove(key);
-        } else {
-            self.ring.put_back(position, Answered(key), self.callbacks.site(key));
+        if let Some(Canceled(key)) = self.ring.unpack(position) {
+            self.forget_callback(key);
+            return true;
         }
-        canceled
+        self.ring.is_empty(position)
     }
 
     /// What keeps a call from being created and scheduled, if anything.
@@ -197,7 +192,6 @@ impl Core {
     ) -> Key {
         let key = self.callbacks.create(waiting, site);
         self.tally.callbacks.add();
-        self.tally.unscheduled.add();
         key
     }
 
@@ -227,7 +221,7 @@ impl Core {
         key: Key,
         value: A,
         site: &'static Location<'static>,
-        answer: fn(&Callbacks, Key, A, &'static Location<'static>) -> bool,
+        answer: fn(&Self, Key, A, &'static Location<'static>) -> bool,
     ) -> Result<(), ScheduleError<A>> {
         if self.flags.get() != 0
             && let Some(obstacle) = self.obstacle()
@@ -235,27 +229,35 @@ impl Core {
             self.decline(key, "the queue takes no more calls");
             return Err(obstacle.rejecting(value));
         }
-        if answer(&self.callbacks, key, value, site) {
-            self.tally.unscheduled.sub();
-            self.tally.answered.add();
-            self.make_room();
-            self.ring.push(|| Answered(key), site);
-            if self.flags.get() != 0 {
-                let _wake = WakeOnDrop(self);
-                self.tell(CallId::callback_key(key), || Step::Scheduled { site });
-            }
+        if answer(self, key, value, site) && self.flags.get() != 0 {
+            let _wake = WakeOnDrop(self);
+            self.tell(CallId::callback_key(key), || Step::Scheduled { site });
         }
         Ok(())
     }
 
+    /// Puts the callback `key` at the tail, as the body that `join` makes of the one that waited;
+    /// false if it was canceled.
+    #[inline(always)]
+    pub(crate) fn put_answered<W: Body, B: Body>(
+        &self,
+        key: Key,
+        site: &'static Location<'static>,
+        join: impl FnOnce(W) -> B,
+    ) -> bool {
+        self.make_room();
+        let Some(waiting) = self.callbacks.answer(key, self.ring.tail()) else { return false };
+        self.tally.answered.add();
+        self.ring.push(|| Answered { key, call: join(waiting) }, site);
+        true
+    }
+
     // Calls leave.
 
-    /// Dials the answered callback `key`, whose turn it is; false if it was canceled.
-    pub(crate) fn dial_answered(&self, key: Key, attempt: &mut Attempt<'_>) -> bool {
-        match self.callbacks.take_answered(key) {
-            Some((places, place)) => places.dial(place, attempt),
-            None => false,
-        }
+    /// Forgets the callback `key`, whose turn has come or passed.
+    #[inline(always)]
+    pub(crate) fn forget_callback(&self, key: Key) {
+        let _stage = self.callbacks.remove(key);
     }
 
     /// Counts that there was nothing to dial: the call had been canceled.
@@ -286,7 +288,7 @@ impl Core {
     #[inline(never)]
     fn cancel_callback(&self, key: Key, reason: &'static str) -> Cancellation {
         match self.end_callback(key, reason) {
-            Some(Stage::Waiting | Stage::Pending) => Cancellation::Canceled,
+            Some(Stage::Waiting | Stage::Pending(_)) => Cancellation::Canceled,
             Some(Stage::Canceled) => Cancellation::Already,
             None => self.late(CallId::callback_key(key), reason),
         }
@@ -303,17 +305,22 @@ impl Core {
 
     /// Ends the callback `key` as Canceled unless it is over; returns the stage it was in.
     pub(super) fn end_callback(&self, key: Key, reason: &'static str) -> Option<Stage> {
-        let (stage, _call) = self.callbacks.cancel(key);
-        if self.uncount(stage) {
-            self.end_canceled(CallId::callback_key(key), reason);
-        }
+        let stage = self.callbacks.cancel(key);
+        let _call = match stage {
+            Some(Stage::Waiting) => {
+                self.tally.withdrawn.add();
+                self.callbacks.clear(key)
+            }
+            Some(Stage::Pending(position)) => self.ring.cancel_callback(position, key),
+            Some(Stage::Canceled) | None => return stage,
+        };
+        self.end_canceled(CallId::callback_key(key), reason);
         stage
     }
 
     /// Ends the callback `key`, whose caller gives it up.
     pub(crate) fn decline(&self, key: Key, reason: &'static str) {
-        let (stage, _call) = self.callbacks.remove(key);
-        if self.uncount(stage) {
+        if let Some(_call) = self.withdraw(key) {
             self.end_canceled(CallId::callback_key(key), reason);
         }
     }
@@ -324,21 +331,20 @@ impl Core {
             return self.decline(key, QUEUE_DROPPED);
         }
         let site = self.callbacks.site(key);
-        let (stage, _call) = self.callbacks.remove(key);
-        if self.uncount(stage) {
+        if let Some(_call) = self.withdraw(key) {
             self.tally.abandoned.add();
             self.tell_end(CallId::callback_key(key), Step::Abandoned { site });
         }
     }
 
-    /// Counts a callback in this stage as waiting or pending no more; false if it was not.
-    fn uncount(&self, stage: Option<Stage>) -> bool {
-        match stage {
-            Some(Stage::Waiting) => self.tally.unscheduled.sub(),
-            Some(Stage::Pending) => self.ring.void(),
-            Some(Stage::Canceled) | None => return false,
+    /// Removes the callback `key`, which is not answered. If it was waiting, returns what is to be
+    /// dropped.
+    fn withdraw(&self, key: Key) -> Option<Option<Packed>> {
+        if self.callbacks.remove(key) != Some(Stage::Waiting) {
+            return None;
         }
-        true
+        self.tally.withdrawn.add();
+        Some(self.callbacks.clear(key))
     }
 
     /// Counts and tells; what the call captured is still to be dropped.

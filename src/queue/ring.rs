@@ -2,7 +2,8 @@
 //!
 //! A position is the number of calls scheduled before, so it only ever grows and names one call
 //! for the life of the queue. The ring holds the places from `head` (whose turn comes next) to
-//! `tail` (where the next call goes). A canceled call keeps its place, void, until its turn.
+//! `tail` (where the next call goes). A canceled call keeps its place, void, until its turn; that of
+//! a callback then holds its name only.
 //!
 //! - I1 `tail - head` is at most the number of places, and a place outside `head..tail` is empty.
 //! - I2 `void` counts the places in `head..tail` whose call was canceled.
@@ -13,8 +14,10 @@ use core::panic::Location;
 
 use crate::call::inline::{Packed, Places};
 use crate::call::{Attempt, Body};
+use crate::callback::Canceled;
 use crate::observe::Count;
 use crate::queue::{Cancellation, Core};
+use crate::slots::Key;
 
 /// Places of the first allocation: 4 KiB.
 const FIRST_PLACES: usize = 64;
@@ -101,16 +104,6 @@ impl Ring {
         self.places.unpack(position)
     }
 
-    /// Puts a body back that was taken from `position`.
-    pub(super) fn put_back<B: Body>(
-        &self,
-        position: u64,
-        body: B,
-        site: &'static Location<'static>,
-    ) {
-        self.places.put(position, body, site);
-    }
-
     /// Empties the place at `position`, as [`Places::clear`].
     pub(super) fn clear(&self, position: u64) -> Option<Option<Packed>> {
         self.places.clear(position)
@@ -132,9 +125,13 @@ impl Ring {
         Ok(call)
     }
 
-    /// Counts a pending place as void whose call, kept elsewhere, was canceled.
-    pub(super) fn void(&self) {
+    /// Makes the place of the callback `key` void, but for its name. Returns what is left of its
+    /// call to be dropped.
+    pub(super) fn cancel_callback(&self, position: u64, key: Key) -> Option<Packed> {
+        let call = self.places.clear(position).flatten();
+        self.places.put(position, Canceled(key), self.places.site(position));
         self.void.add();
+        call
     }
 
     /// Counts a void place as passed when its turn came.
