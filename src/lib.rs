@@ -168,4 +168,8 @@ pub use recipient::{Address, Line, Recipient};
 mod pages {
     #[doc = include_str!("../README.md")]
     struct Readme;
+
+    #[cfg(all(unix, feature = "mio"))]
+    #[doc = include_str!("../docs/embedding.md")]
+    struct Embedding;
 }
