@@ -51,7 +51,7 @@ use core::task::{Context, Poll, Waker};
 
 use crate::call::CallId;
 use crate::callback::Callback;
-use crate::op::{AsyncOp, OpError, OpResult};
+use crate::op::{AsyncOp, CancelOnDrop, OpError, OpResult};
 use crate::queue::QueueHandle;
 
 /// Makes a callback, and the future of the value that it is answered with.
@@ -104,7 +104,8 @@ pub fn operation<A: 'static, E: 'static, S>(
     start: impl FnOnce(Callback<OpResult<A, E>>) -> Result<AsyncOp, S>,
 ) -> Result<OpFuture<A, E>, S> {
     let (done, answer) = callback(queue);
-    Ok(OpFuture { op: start(done)?, answer })
+    let op = start(done)?.cancel_on_drop();
+    Ok(OpFuture { answer, op })
 }
 
 /// The future of a callback's answer, made by [`callback`].
@@ -153,18 +154,18 @@ impl<A: 'static> fmt::Debug for Answer<A> {
 /// # Panics
 ///
 /// If it is polled after it was ready.
-#[derive(Debug)]
 #[must_use = "dropping the future cancels the operation"]
 pub struct OpFuture<A: 'static, E: 'static> {
-    op: AsyncOp,
+    // Fields drop in this order: first the call is silenced, then the operation canceled.
     answer: Answer<OpResult<A, E>>,
+    op: CancelOnDrop,
 }
 
 impl<A: 'static, E: 'static> OpFuture<A, E> {
     /// The handle, for whoever else may cancel: the future is then that of
     /// [`OpError::Canceled`].
     pub const fn handle(&self) -> &AsyncOp {
-        &self.op
+        self.op.handle()
     }
 }
 
@@ -177,10 +178,9 @@ impl<A: 'static, E: 'static> Future for OpFuture<A, E> {
     }
 }
 
-impl<A: 'static, E: 'static> Drop for OpFuture<A, E> {
-    fn drop(&mut self) {
-        // Its result, if that is still to come, goes with the answer.
-        let _ = self.op.cancel();
+impl<A: 'static, E: 'static> fmt::Debug for OpFuture<A, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "OpFuture({:?}, {})", self.handle().state(), self.answer.call)
     }
 }
 

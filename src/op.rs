@@ -143,6 +143,11 @@ pub struct CancelOnDrop {
 }
 
 impl CancelOnDrop {
+    /// The handle.
+    pub const fn handle(&self) -> &AsyncOp {
+        &self.op
+    }
+
     /// Gives the handle back; the operation goes on.
     pub fn disarm(mut self) -> AsyncOp {
         self.armed = false;

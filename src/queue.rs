@@ -72,8 +72,12 @@ impl CallQueue {
     ///
     /// Calls scheduled beyond that come back in [`ScheduleError::Full`]. Callbacks are promises, so
     /// they are always taken when they are answered: bound them by how many you give away. So are
-    /// the calls of a reactor, which waits with them until there is room. A queue of capacity 0
-    /// takes nothing else.
+    /// timers, and the readiness calls of a reactor, of which a source has at most one. Calls of
+    /// other threads wait until there is room, but for one a turn. A queue of capacity 0 takes nothing
+    /// else.
+    ///
+    /// A call that is canceled is not pending any more, but keeps its 64 bytes until all that were
+    /// scheduled before it are over.
     ///
     /// ```
     /// use switchboard::{CallQueue, ScheduleError};

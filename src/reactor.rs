@@ -234,10 +234,15 @@ impl Reactor {
     ///
     /// Passes on a panic of a handler. To go on after that, call `run` again.
     pub fn run(&mut self) -> io::Result<()> {
-        while self.guest.goes_on() {
+        while self.goes_on() {
             let _ = self.turn(None)?;
         }
         Ok(())
+    }
+
+    /// Whether the loop is to go on, for loops around [`turn`](Self::turn): see [`Guest::goes_on`].
+    pub fn goes_on(&self) -> bool {
+        self.guest.goes_on()
     }
 }
 

@@ -77,6 +77,7 @@ impl<T> Slots<T> {
     }
 
     /// The keys in use, by slot.
+    #[cfg(test)]
     pub(crate) fn keys(&self) -> Vec<Key> {
         let key = |slot| Key { slot: slot as u32, generation: self.generations[slot] };
         let used = self.values.iter().filter(|(_, value)| value.is_some());

@@ -168,6 +168,11 @@ impl Core {
         self.obstacle().or_else(|| self.is_full().then_some(ScheduleError::Full(())))
     }
 
+    #[cfg(feature = "mio")]
+    pub(crate) fn pending(&self) -> u64 {
+        self.ring.pending()
+    }
+
     /// Whether as many calls are pending as may be.
     pub(crate) fn is_full(&self) -> bool {
         self.ring.pending() >= self.ring.capacity()

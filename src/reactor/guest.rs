@@ -10,6 +10,7 @@ use mio::{Events, Registry, Waker};
 use crate::error::ReactorError;
 use crate::queue::{Budget, CallQueue, Report};
 use crate::reactor::handle::{ReactorHandle, Shared};
+use crate::reactor::timers::DeclineAll;
 
 /// A reactor that lives in a mio loop of somebody else's: the host polls, and hands in the events.
 ///
@@ -101,7 +102,7 @@ impl Guest {
         shared.schedule_ready();
         shared.timers.fire();
         let budget = shared.budget.get();
-        shared.remotes.deliver(&self.ends.handle, budget.max(1));
+        shared.remotes.deliver(&self.ends.handle, budget);
         self.queue.dial(Budget::calls(budget))
     }
 
@@ -147,7 +148,7 @@ impl Drop for EndsOnDrop {
         let shared = self.handle.shared();
         // The queue is closed: no call is left to be canceled. All of this goes, also if one of the
         // drops panics.
-        let _timers = shared.timers.take();
+        let _timers = DeclineAll(&shared.timers);
         let _watches = shared.take_watches();
     }
 }

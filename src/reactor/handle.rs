@@ -77,15 +77,22 @@ impl ReactorHandle {
 
     /// Answers `callback` once `delay` has passed, not earlier. If the reactor is gone, declines it.
     ///
-    /// The callback may be one of another queue, whose embedder dials it then.
+    /// The callback may be one of another queue, whose embedder dials it then. Delays of more than
+    /// a hundred years count as a hundred years.
     ///
     /// Cost: one allocation, O(log n) steps for n timers (O(1) if none is due later), and a reading
     /// of the clock. To cancel it takes O(log n), and gives its memory back.
+    ///
+    /// # Panics
+    ///
+    /// If the clock was [set](Self::set_clock) to within a hundred years of the last [`Instant`].
     pub fn after(&self, delay: Duration, callback: Callback<()>) -> Timer {
         self.shared.timers.arm_after(self, delay, callback)
     }
 
     /// Answers `callback` at `deadline`, not earlier. Otherwise as [`after`](Self::after).
+    ///
+    /// Deadlines more than 292 years after the reactor was made all count as equal.
     pub fn at(&self, deadline: Instant, callback: Callback<()>) -> Timer {
         self.shared.timers.arm(self, deadline, callback)
     }
@@ -101,7 +108,8 @@ impl ReactorHandle {
     /// What other threads schedule calls to `recipient` through. The same as for
     /// [`remote`](Self::remote) goes for it.
     ///
-    /// The recipient may be one of another queue, whose embedder dials it then.
+    /// The recipient may be one of another queue, whose embedder dials it then. That queue takes the
+    /// calls also if it is full; if it is gone, they are dropped.
     pub fn remote_to<T: 'static>(&self, recipient: &Address<T>) -> RemoteAddress<T> {
         self.shared.remotes.remote_to(recipient)
     }
@@ -140,7 +148,8 @@ impl ReactorHandle {
         self.shared.timers.now()
     }
 
-    /// How many timers are armed.
+    /// How many timers are armed. One whose callback was canceled by its id counts until it would be
+    /// the next.
     pub fn timers(&self) -> usize {
         self.shared.timers.len()
     }
@@ -221,7 +230,7 @@ impl Shared {
             }
         }
         let noted = self.counts.events.get() - before;
-        self.batch_was_full.set(noted == events.capacity() as u64);
+        self.batch_was_full.set(noted > 0 && noted == events.capacity() as u64);
     }
 
     /// Schedules the readiness calls of those in line. If an observer panics meanwhile, the rest
@@ -247,6 +256,8 @@ impl Shared {
 
     /// Takes all registrations out, to be dropped.
     pub(super) fn take_watches(&self) -> Slots<Rc<dyn Watched>> {
+        self.ready.borrow_mut().clear();
+        self.batch_was_full.set(false);
         self.watches.replace(Slots::new())
     }
 

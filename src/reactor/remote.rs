@@ -4,8 +4,10 @@
 //! each. From there on they are calls like any other.
 //!
 //! - I1 Closures of users run and drop on the reactor's thread, or go back to who sent them.
-//! - I2 A call that is sent has an end that the tally counts: the inbox of a reactor that goes is
-//!   emptied into its queue before the queue ends.
+//! - I2 A call that is sent to the reactor's own queue has an end that the tally counts: the inbox
+//!   of a reactor that goes is emptied into its queue before the queue ends.
+//! - I3 The address behind a [`RemoteAddress`] stays with the reactor until the last of its clones,
+//!   and of the calls sent through them, lets go of the [`Mark`].
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -17,7 +19,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::mem;
 use core::panic::Location;
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 
 use mio::Waker;
 
@@ -29,9 +31,6 @@ use crate::recipient::{Address, Line};
 use crate::slots::Slots;
 
 mod waker;
-
-/// When unused addresses are looked for first.
-const FIRST_SWEEP: usize = 16;
 
 /// Room for as many calls is kept for the next ones.
 const KEPT: usize = 1024;
@@ -136,9 +135,7 @@ impl fmt::Debug for Remote {
 /// to one that is gone are refused. Otherwise as [`Remote`].
 pub struct RemoteAddress<T: 'static> {
     remote: Remote,
-    /// Names the recipient's address, which is with the reactor for as long as `mark` lives.
-    key: Key,
-    mark: Arc<()>,
+    mark: Arc<Mark>,
     recipient: PhantomData<fn(&mut T)>,
 }
 
@@ -163,8 +160,8 @@ impl<T: 'static> RemoteAddress<T> {
     {
         let site = Location::caller();
         let Some(permit) = self.remote.permit() else { return Err(RemoteError::Full(handler)) };
-        let (key, mark) = (self.key, Arc::clone(&self.mark));
-        let call = RemoteHandler { handler, site, permit, key, mark, recipient: PhantomData };
+        let mark = Arc::clone(&self.mark);
+        let call = RemoteHandler { handler, site, permit, mark, recipient: PhantomData };
         let sent = self.remote.post.send(Box::new(call));
         sent.map_err(|(call, error)| error.rejecting(call.handler))
     }
@@ -173,7 +170,7 @@ impl<T: 'static> RemoteAddress<T> {
 impl<T: 'static> Clone for RemoteAddress<T> {
     fn clone(&self) -> Self {
         let (remote, mark) = (self.remote.clone(), Arc::clone(&self.mark));
-        Self { remote, key: self.key, mark, recipient: PhantomData }
+        Self { remote, mark, recipient: PhantomData }
     }
 }
 
@@ -197,6 +194,30 @@ impl Post {
             Rejection::Closed => (call, RemoteError::ReactorDropped(())),
             Rejection::NotWoken(source) => (call, RemoteError::NotWoken { source, rejected: () }),
         })
+    }
+}
+
+/// Names an address that is with the reactor (I3).
+struct Mark {
+    key: Key,
+    post: Arc<Post>,
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        // If the reactor is gone, so is the address. If it cannot be woken, the address stays with
+        // it.
+        let _ = self.post.send(Box::new(Release(self.key)));
+    }
+}
+
+/// Tells the reactor to let go of an address.
+struct Release(Key);
+
+impl Deliver for Release {
+    fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
+        let address = reactor.shared().remotes.addresses.borrow_mut().remove(self.0);
+        drop(address);
     }
 }
 
@@ -239,8 +260,7 @@ struct RemoteHandler<T: 'static, F> {
     handler: F,
     site: &'static Location<'static>,
     permit: Permit,
-    key: Key,
-    mark: Arc<()>,
+    mark: Arc<Mark>,
     recipient: PhantomData<fn(&mut T)>,
 }
 
@@ -250,7 +270,7 @@ where
     F: FnOnce(&mut T, &Line<'_, T>) + Send + 'static,
 {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
-        let address = reactor.shared().remotes.address::<T>(self.key, &self.mark);
+        let address = reactor.shared().remotes.address::<T>(&self.mark);
         drop(address.promised_call(self.site, move |recipient: &mut T, line: &Line<'_, T>| {
             let Self { handler, permit, .. } = *self;
             drop(permit);
@@ -264,7 +284,8 @@ pub(super) struct Remotes {
     post: Arc<Post>,
     /// Taken from the inbox, and not scheduled yet.
     taken: RefCell<VecDeque<Box<dyn Deliver>>>,
-    addresses: RefCell<Addresses>,
+    /// Those behind [`RemoteAddress`]es.
+    addresses: RefCell<Slots<Rc<dyn Any>>>,
 }
 
 impl Remotes {
@@ -278,23 +299,24 @@ impl Remotes {
     }
 
     pub(super) fn remote_to<T: 'static>(&self, address: &Address<T>) -> RemoteAddress<T> {
-        let mark = Arc::new(());
-        let dead = self.addresses.borrow_mut().sweep();
-        drop(dead);
-        let entry = (Arc::downgrade(&mark), Rc::new(address.clone()) as Rc<dyn Any>);
-        let key = self.addresses.borrow_mut().slots.insert(entry);
-        RemoteAddress { remote: self.remote(), key, mark, recipient: PhantomData }
+        let key = self.addresses.borrow_mut().insert(Rc::new(address.clone()));
+        let mark = Arc::new(Mark { key, post: Arc::clone(&self.post) });
+        RemoteAddress { remote: self.remote(), mark, recipient: PhantomData }
     }
 
-    /// Schedules calls that have come, `most` at a time: they are not to keep those that wait for
-    /// readiness from their turn (rule M6). If an observer panics, the rest stays for the next turn.
-    pub(super) fn deliver(&self, reactor: &ReactorHandle, most: usize) {
-        let queue = reactor.queue();
-        for _ in 0..most {
-            if queue.core().is_full() && !queue.is_idle() {
+    /// Schedules calls that have come, at most as many as the budget has left: more would keep those
+    /// that wait for readiness from their turn (rule M6). But one at least, or else what keeps the
+    /// queue busy would keep them out for good. If an observer panics, the rest stays for the next
+    /// turn.
+    pub(super) fn deliver(&self, reactor: &ReactorHandle, budget: usize) {
+        let queue = reactor.queue().core();
+        let most = budget.saturating_sub(queue.pending() as usize).max(1);
+        self.fetch();
+        for delivered in 0..most {
+            if delivered > 0 && queue.is_full() {
                 return;
             }
-            let Some(call) = self.next() else { return };
+            let Some(call) = self.take() else { return };
             call.deliver(reactor);
         }
     }
@@ -316,9 +338,11 @@ impl Remotes {
 
         impl Rest<'_> {
             fn run(&self) {
-                while let Some(call) = self.0.next() {
+                while let Some(call) = self.0.take() {
                     call.deliver(self.1);
                 }
+                let addresses = self.0.addresses.take();
+                drop(addresses);
             }
         }
 
@@ -333,49 +357,29 @@ impl Remotes {
         Rest(self, reactor).run();
     }
 
-    fn next(&self) -> Option<Box<dyn Deliver>> {
+    /// Takes what is in the inbox, once all that was taken before is scheduled.
+    fn fetch(&self) {
         let mut taken = self.taken.borrow_mut();
         if taken.is_empty() && self.post.inbox.has_mail() {
             let mut fetched = Vec::from(mem::take(&mut *taken));
-            if fetched.capacity() > KEPT {
-                fetched = Vec::new();
-            }
             self.post.inbox.take(&mut fetched);
             *taken = VecDeque::from(fetched);
         }
-        taken.pop_front()
     }
 
-    /// The address that `key` names, which is there for as long as `_mark` lives.
-    fn address<T: 'static>(&self, key: Key, _mark: &Arc<()>) -> Rc<Address<T>> {
-        let address = self.addresses.borrow_mut().slots.get_mut(key).map(|(_, any)| Rc::clone(any));
+    fn take(&self) -> Option<Box<dyn Deliver>> {
+        let mut taken = self.taken.borrow_mut();
+        let call = taken.pop_front();
+        if taken.is_empty() && taken.capacity() > KEPT {
+            *taken = VecDeque::new();
+        }
+        call
+    }
+
+    /// The address that is there for as long as `mark` is.
+    fn address<T: 'static>(&self, mark: &Arc<Mark>) -> Rc<Address<T>> {
+        let address = self.addresses.borrow_mut().get_mut(mark.key).map(|any| Rc::clone(any));
         let address = address.and_then(|address| address.downcast().ok());
-        address.unwrap_or_else(|| unreachable!("the mark keeps the address"))
-    }
-}
-
-/// The addresses behind [`RemoteAddress`]es, each with a mark that tells when it is of no use.
-#[derive(Default)]
-struct Addresses {
-    slots: Slots<(Weak<()>, Rc<dyn Any>)>,
-    /// Those of no use are looked for when there are so many.
-    sweep_at: usize,
-}
-
-impl Addresses {
-    /// Takes out what is of no use, now and then: as much work as one more address, on average.
-    fn sweep(&mut self) -> Vec<Rc<dyn Any>> {
-        if self.slots.len() < self.sweep_at {
-            return Vec::new();
-        }
-        let mut dead = Vec::new();
-        for key in self.slots.keys() {
-            let unused = self.slots.get_mut(key).is_some_and(|(mark, _)| mark.strong_count() == 0);
-            if unused && let Some((_, address)) = self.slots.remove(key) {
-                dead.push(address);
-            }
-        }
-        self.sweep_at = FIRST_SWEEP.max(2 * self.slots.len());
-        dead
+        address.unwrap_or_else(|| unreachable!("the mark keeps the address (I3)"))
     }
 }

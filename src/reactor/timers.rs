@@ -16,7 +16,7 @@ use crate::reactor::ReactorHandle;
 
 mod heap;
 
-use heap::{Handle, Heap};
+use heap::{First, Handle, Heap};
 
 /// Delays longer than this, about a hundred years, count as this.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -62,20 +62,20 @@ impl fmt::Debug for Timer {
 
 const GONE: &str = "the reactor is gone";
 
-/// Declines the callbacks of timers, also behind one whose decline panics.
-pub(super) struct DeclineAll(Heap<Callback<()>>);
+/// Declines the callbacks of all timers, also behind one whose decline panics, and drops timers.
+pub(super) struct DeclineAll<'a>(pub(super) &'a Timers);
 
-impl DeclineAll {
-    fn run(&mut self) {
-        while let Some(callback) = self.0.pop() {
+impl DeclineAll<'_> {
+    fn run(&self) {
+        while let Some(callback) = self.0.take_first_if(|_| true) {
             callback.decline(GONE);
         }
     }
 }
 
-impl Drop for DeclineAll {
+impl Drop for DeclineAll<'_> {
     fn drop(&mut self) {
-        struct Rest<'a>(&'a mut DeclineAll);
+        struct Rest<'a>(&'a DeclineAll<'a>);
 
         impl Drop for Rest<'_> {
             fn drop(&mut self) {
@@ -146,7 +146,10 @@ impl Timers {
             return;
         }
         let now = self.now();
-        while let Some(callback) = self.take_first_if(|deadline, _| deadline <= now) {
+        // Not those that are armed meanwhile, by whoever is told or dials.
+        let armed = self.waiting.borrow().armed();
+        let is_due = |first: First<'_, _>| first.deadline <= now && first.serial < armed;
+        while let Some(callback) = self.take_first_if(is_due) {
             // If the queue takes no more, neither does it dial.
             let _ = callback.answer(());
         }
@@ -154,28 +157,22 @@ impl Timers {
 
     fn take_first_if(
         &self,
-        condition: impl FnOnce(Instant, &Callback<()>) -> bool,
+        condition: impl FnOnce(First<'_, Callback<()>>) -> bool,
     ) -> Option<Callback<()>> {
         let mut waiting = self.waiting.borrow_mut();
-        let (deadline, callback) = waiting.first()?;
-        if condition(deadline, callback) { waiting.pop() } else { None }
+        if condition(waiting.first()?) { waiting.pop() } else { None }
     }
 
     /// How long until the first is due. Those that were canceled by their id do not count.
     pub(super) fn timeout(&self) -> Option<Duration> {
-        while let Some(canceled) = self.take_first_if(|_, callback| callback.is_canceled()) {
+        while let Some(canceled) = self.take_first_if(|first| first.value.is_canceled()) {
             drop(canceled);
         }
-        let (deadline, _) = self.waiting.borrow().first()?;
+        let deadline = self.waiting.borrow().first()?.deadline;
         Some(deadline.saturating_duration_since(self.now()))
     }
 
     pub(super) fn len(&self) -> usize {
         self.waiting.borrow().len()
-    }
-
-    /// Takes all timers, to be declined.
-    pub(super) fn take(&self) -> DeclineAll {
-        DeclineAll(self.waiting.replace(Heap::new(Instant::now())))
     }
 }

@@ -21,8 +21,8 @@ impl<T: 'static> RemoteAddress<T> {
     /// polled in calls: see [`future`](crate::future).
     ///
     /// Wake-ups merge: at most one call is pending, whatever [bound](Self::bounded) there is. One
-    /// that is refused, as the recipient was live, is scheduled again. As long as a clone of the
-    /// waker is somewhere, something can happen: [`Reactor::run`](crate::reactor::Reactor::run)
+    /// that is refused, as the recipient was live, is scheduled again, unless the reactor is gone. As
+    /// long as a clone of the waker is somewhere, something can happen: [`Reactor::run`](crate::reactor::Reactor::run)
     /// goes on.
     ///
     /// Cost: one allocation; one more, and at most one system call, for each wake-up.
@@ -51,7 +51,7 @@ where
     fn wake(self: Arc<Self>) {
         if self.woken.raise() {
             let wakeup = Box::new(Wakeup(Arc::clone(&self)));
-            // If the reactor is gone, so are its recipients. If it cannot be woken, the next wake-up
+            // If the reactor is gone, nobody schedules it. If it cannot be woken, the next wake-up
             // tries again.
             if self.address.remote.post.send(wakeup).is_err() {
                 self.woken.lower();
@@ -70,8 +70,7 @@ where
 {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let Self(waker) = *self;
-        let RemoteAddress { key, mark, .. } = &waker.address;
-        let address = reactor.shared().remotes.address::<T>(*key, mark);
+        let address = reactor.shared().remotes.address::<T>(&waker.address.mark);
         let site = waker.site;
         let call = PendingWakeup { waker: Some(waker), address: Rc::clone(&address) };
         // The call comes back if the queue takes no more; dropping it does what is to be done.

@@ -41,6 +41,14 @@ struct Node<T> {
     value: T,
 }
 
+/// What is known of the first value.
+pub(super) struct First<'a, T> {
+    pub(super) deadline: Instant,
+    /// How many were armed before it.
+    pub(super) serial: u64,
+    pub(super) value: &'a T,
+}
+
 /// Names one value, as long as it is in the heap.
 pub(super) struct Handle<T>(Weak<Node<T>>);
 
@@ -84,10 +92,15 @@ impl<T> Heap<T> {
         handle.0.upgrade().is_some_and(|node| node.at.get() == 0)
     }
 
-    /// The first value and its deadline.
-    pub(super) fn first(&self) -> Option<(Instant, &T)> {
-        let node = &self.entries.first()?.node;
-        Some((node.deadline, &node.value))
+    /// How many values were ever added.
+    pub(super) const fn armed(&self) -> u64 {
+        self.armed
+    }
+
+    pub(super) fn first(&self) -> Option<First<'_, T>> {
+        let Entry { rank, node } = self.entries.first()?;
+        // The low half of the rank.
+        Some(First { deadline: node.deadline, serial: *rank as u64, value: &node.value })
     }
 
     /// Takes the first value out.
@@ -220,7 +233,8 @@ mod tests {
         let mut model = BTreeMap::new();
         let mut handles: Vec<((Instant, u64), Handle<u64>)> = Vec::new();
         let mut grow = true;
-        for serial in 0..steps as u64 {
+        let mut serial = 0;
+        for step in 0..steps {
             if heap.len() >= most {
                 grow = false;
             } else if heap.len() == 0 {
@@ -231,6 +245,7 @@ mod tests {
                     let deadline = base + Duration::from_nanos(random.below(spread));
                     model.insert((deadline, serial), serial);
                     handles.push(((deadline, serial), heap.arm(deadline, serial)));
+                    serial += 1;
                 }
                 (7..9, true) | (3..7, false) if !handles.is_empty() => {
                     // Also those that were popped or removed before.
@@ -245,10 +260,10 @@ mod tests {
             }
             assert_eq!(heap.len(), model.len());
             assert_eq!(
-                heap.first().map(|(deadline, &value)| (deadline, value)),
-                model.first_key_value().map(|(key, &value)| (key.0, value)),
+                heap.first().map(|first| (first.deadline, first.serial, *first.value)),
+                model.first_key_value().map(|(key, &value)| (key.0, key.1, value)),
             );
-            if most < 100 || serial % 64 == 0 {
+            if most < 100 || step % 64 == 0 {
                 check(&heap);
             }
         }
@@ -307,13 +322,13 @@ mod tests {
         let _ = heap.arm(now + 5 * century, "never");
         let _ = heap.arm(now + 4 * century, "never either");
         let _ = heap.arm(now + century, "late");
-        assert_eq!(heap.first(), Some((now + century, &"late")));
+        assert_eq!(heap.first().map(|first| first.deadline), Some(now + century));
         let _ = heap.arm(now, "now");
-        assert_eq!(heap.first(), Some((now, &"now")));
+        assert_eq!(heap.first().map(|first| first.deadline), Some(now));
         assert_eq!(
             [heap.pop(), heap.pop(), heap.pop()],
             [Some("now"), Some("late"), Some("never")]
         );
-        assert!(heap.first().is_some_and(|(deadline, _)| deadline > now + 2 * century));
+        assert!(heap.first().is_some_and(|first| first.deadline > now + 2 * century));
     }
 }
