@@ -309,6 +309,9 @@ impl Remotes {
     /// queue busy would keep them out for good. If an observer panics, the rest stays for the next
     /// turn.
     pub(super) fn deliver(&self, reactor: &ReactorHandle, budget: usize) {
+        if !self.is_busy() {
+            return;
+        }
         let queue = reactor.queue().core();
         let most = budget.saturating_sub(queue.pending() as usize).max(1);
         self.fetch();

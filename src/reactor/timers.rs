@@ -165,6 +165,9 @@ impl Timers {
 
     /// How long until the first is due. Those that were canceled by their id do not count.
     pub(super) fn timeout(&self) -> Option<Duration> {
+        if self.len() == 0 {
+            return None;
+        }
         while let Some(canceled) = self.take_first_if(|first| first.value.is_canceled()) {
             drop(canceled);
         }
