@@ -23,10 +23,19 @@ fn read(path: &Path) -> String {
 
 /// All pages: those in the root, and those in `docs`.
 fn pages() -> BTreeSet<PathBuf> {
-    let docs = fs::read_dir(root().join("docs")).expect("the folder docs");
-    let docs = docs.map(|entry| Path::new("docs").join(entry.expect("an entry").file_name()));
-    let docs = docs.filter(|path| path.extension().is_some_and(|extension| extension == "md"));
-    ROOTS.map(PathBuf::from).into_iter().chain(docs).collect()
+    let mut pages = BTreeSet::from(ROOTS.map(PathBuf::from));
+    let mut folders = vec![PathBuf::from("docs")];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(root().join(&folder)).expect("a folder") {
+            let path = folder.join(entry.expect("an entry").file_name());
+            if root().join(&path).is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "md") {
+                pages.insert(path);
+            }
+        }
+    }
+    pages
 }
 
 /// The lines of a page that are not code.
