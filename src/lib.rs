@@ -172,4 +172,19 @@ mod pages {
     #[cfg(all(unix, feature = "mio"))]
     #[doc = include_str!("../docs/embedding.md")]
     struct Embedding;
+
+    #[doc = include_str!("../docs/lifecycle.md")]
+    struct Lifecycle;
+
+    #[cfg(feature = "mio")]
+    #[doc = include_str!("../docs/rules.md")]
+    struct Rules;
+
+    #[cfg(all(unix, feature = "mio"))]
+    #[doc = include_str!("../docs/operations.md")]
+    struct Operations;
+
+    #[cfg(feature = "mio")]
+    #[doc = include_str!("../docs/comparison.md")]
+    struct Comparison;
 }

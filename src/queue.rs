@@ -26,10 +26,10 @@ pub use turn::{Budget, Report};
 /// Owns a queue of calls.
 ///
 /// Everything that can be asked of a queue is on its [`QueueHandle`], to which this derefs.
-/// Dropping the owner ends every call that is not over yet as Canceled, and drops what it captured:
-/// pending calls first to last, then callbacks that were not called. Handles that survive take no
-/// more calls (rule R11), and the observer and the wake hook go. So nothing leaks, whatever the
-/// calls refer to.
+/// Dropping the owner ends every call that is neither live nor over as Canceled, and drops what it
+/// captured: pending calls first to last, then callbacks that were not called. Handles that survive
+/// take no more calls (rule R11), and the observer and the wake hook go. So nothing leaks, whatever
+/// the calls refer to.
 ///
 /// A queue belongs to one thread: neither the owner nor any handle is `Send`.
 ///

@@ -7,7 +7,8 @@ pub enum OpState {
     Running,
     /// Canceled, no result yet.
     Canceling,
-    /// The result is fixed: its call to the upper callback is scheduled.
+    /// The result is fixed: its call to the upper callback is scheduled. (Or the start was declined,
+    /// and there is none.)
     Completed,
 }
 
