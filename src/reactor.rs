@@ -156,8 +156,8 @@ const WAKE: Token = Token(0);
 /// The loop, and the owner of its queue.
 ///
 /// Everything that can be asked of a reactor is on its [`ReactorHandle`], to which this derefs.
-/// Dropping the reactor ends its queue, as dropping a [`CallQueue`] does: every call that is not
-/// over is canceled, those sent by other threads included; then registrations and timers end.
+/// Dropping the reactor ends its queue, as dropping a [`CallQueue`] does: every call that waits is
+/// canceled, those sent by other threads included; then registrations and timers end.
 pub struct Reactor {
     // Fields drop in this order: calls and registrations first, then the poll.
     guest: Guest,
