@@ -1,48 +1,17 @@
 //! Allocations that the docs deny: how many there are for each call in steady state.
 
-#![expect(unsafe_code, reason = "an allocator that counts")]
+mod counting;
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
+use switchboard::{CallQueue, Line, QueueHandle, future};
 
-use switchboard::{CallQueue, Line, QueueHandle};
-
-/// The system's allocator, with a count for each thread.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-}
-
-// SAFETY: forwards to the system's allocator; a `Cell` of a number needs no allocation and no drop.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: the layout is the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the pointer is from `alloc` or `realloc`, so from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-        // SAFETY: as for `dealloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
+use counting::allocations;
 
 /// Calls in one turn; and turns after the first, which may allocate.
 const CALLS: u64 = 1000;
 const TURNS: u64 = 10;
 
 /// Allocations of `TURNS` turns of `CALLS` calls each, after one turn to get going.
-fn allocations(mut one_call: impl FnMut(&QueueHandle)) -> u64 {
+fn steady_allocations(mut one_call: impl FnMut(&QueueHandle)) -> u64 {
     let queue = CallQueue::new();
     let mut turn = || {
         for _ in 0..CALLS {
@@ -51,14 +20,14 @@ fn allocations(mut one_call: impl FnMut(&QueueHandle)) -> u64 {
         queue.dial_all();
     };
     turn();
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     for _ in 0..TURNS {
         turn();
     }
-    let allocations = ALLOCATIONS.get() - before;
+    let taken = allocations() - before;
     let tally = queue.tally();
     assert_eq!(tally.finished + tally.canceled, CALLS * (TURNS + 1));
-    allocations
+    taken
 }
 
 /// Captures that need a drop, so that nothing is optimized out.
@@ -77,7 +46,7 @@ impl<const N: usize> Drop for Held<N> {
 }
 
 fn function_calls<const N: usize>() -> u64 {
-    allocations(|queue| {
+    steady_allocations(|queue| {
         let held = Held::<N>::new();
         queue.call(move |_| drop(held)).unwrap();
     })
@@ -85,7 +54,7 @@ fn function_calls<const N: usize>() -> u64 {
 
 fn calls_to_a_recipient<const N: usize>(cancel: bool) -> u64 {
     let mut server = None;
-    allocations(|queue| {
+    steady_allocations(|queue| {
         let server = server.get_or_insert_with(|| queue.recipient(()));
         let held = Held::<N>::new();
         let id = server.call(move |(), _| drop(held)).unwrap();
@@ -97,7 +66,7 @@ fn calls_to_a_recipient<const N: usize>(cancel: bool) -> u64 {
 
 fn callbacks<const N: usize, const M: usize>() -> u64 {
     let mut server = None;
-    allocations(|queue| {
+    steady_allocations(|queue| {
         let server = server.get_or_insert_with(|| queue.recipient(()));
         let held = Held::<N>::new();
         let callback = server.callback(move |(), _: &Line<'_, ()>, value| drop((held, value)));
@@ -143,21 +112,47 @@ fn calls_that_schedule_the_next_do_not_allocate() {
     }
     let queue = CallQueue::new();
     let server = queue.recipient(0);
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     server.call(again).unwrap();
     assert_eq!(queue.dial_all().dialed, CALLS);
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(allocations() - before, 0);
 }
 
 #[test]
 fn a_recipient_takes_one_allocation_and_its_address_none() {
     let queue = CallQueue::new();
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     let server = queue.recipient([0; 10]);
-    assert_eq!(ALLOCATIONS.get() - before, 1);
+    assert_eq!(allocations() - before, 1);
     let addresses = [(); 10].map(|()| server.address());
     drop((server, addresses));
-    assert_eq!(ALLOCATIONS.get() - before, 1);
+    assert_eq!(allocations() - before, 1);
+}
+
+#[test]
+fn a_future_of_an_answer_takes_one_allocation() {
+    let taken = steady_allocations(|queue| {
+        let (callback, answer) = future::callback(queue);
+        callback.answer(1_u64).unwrap();
+        queue.dial_all();
+        drop(answer);
+    });
+    assert_eq!(taken, CALLS * TURNS);
+}
+
+#[cfg(feature = "mio")]
+#[test]
+fn a_timer_takes_one_allocation() {
+    use std::time::Duration;
+    use switchboard::reactor::Reactor;
+
+    let mut reactor = Reactor::new().unwrap();
+    for round in 0..15 {
+        let before = allocations();
+        reactor.after(Duration::ZERO, reactor.queue().callback(|_, ()| ())).detach();
+        assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().dialed, 1);
+        assert!(round < 10 || allocations() - before == 1, "in round {round}");
+    }
 }
 
 /// A canceled call keeps its place until its turn, and an idle queue gets no turn: the places of
@@ -165,12 +160,12 @@ fn a_recipient_takes_one_allocation_and_its_address_none() {
 #[test]
 fn a_queue_that_is_never_dialed_does_not_grow_by_canceled_calls() {
     let queue = CallQueue::new();
-    let before = ALLOCATIONS.get();
+    let before = allocations();
     for round in 0..100_000_u64 {
         let held = Held::<40>::new();
         let id = queue.call(move |_| drop(held)).unwrap();
         queue.cancel(id, "unwanted");
         assert!(queue.is_idle(), "in round {round}");
     }
-    assert_eq!(ALLOCATIONS.get() - before, 0);
+    assert_eq!(allocations() - before, 0);
 }

@@ -185,6 +185,71 @@ fn a_wake_up_may_drop_the_future() {
     assert_counts(&queue, Counts { finished: 1, ..NONE });
 }
 
+/// A waker that does something as it is dropped, once.
+struct ActsOnDrop;
+
+thread_local! {
+    static ACTION: RefCell<Option<Box<dyn FnOnce()>>> = const { RefCell::new(None) };
+}
+
+impl Wake for ActsOnDrop {
+    fn wake(self: Arc<Self>) {}
+}
+
+impl Drop for ActsOnDrop {
+    fn drop(&mut self) {
+        if let Some(action) = ACTION.take() {
+            action();
+        }
+    }
+}
+
+/// Polls with such a waker, and leaves the only clone with the future.
+fn poll_to_act<F: Future + Unpin>(future: &mut F, action: impl FnOnce() + 'static) {
+    let waker = Waker::from(Arc::new(ActsOnDrop));
+    assert!(Pin::new(future).poll(&mut Context::from_waker(&waker)).is_pending());
+    drop(waker);
+    ACTION.set(Some(Box::new(action)));
+}
+
+#[test]
+fn the_call_may_be_dialed_while_the_last_waker_is_dropped_for_another() {
+    let (queue, wakes) = (CallQueue::new(), Arc::default());
+    let dialer = queue.handle();
+    let (callback, mut answer) = future::callback(&queue);
+    poll_to_act(&mut answer, move || {
+        callback.answer(8).unwrap();
+        dialer.dial_all();
+    });
+    assert_eq!(poll(&mut answer, &wakes), Poll::Pending);
+    assert!(ACTION.take().is_none(), "the last waker is let go");
+    assert_eq!((wakes.take(), poll(&mut answer, &wakes)), (1, Poll::Ready(Ok(8))));
+}
+
+#[test]
+fn the_call_may_be_canceled_or_dialed_while_the_waker_goes_with_its_future() {
+    for dials in [false, true] {
+        let queue = CallQueue::new();
+        let actor = queue.handle();
+        let (callback, mut answer) = future::callback(&queue);
+        poll_to_act(&mut answer, move || {
+            if dials {
+                callback.answer(()).unwrap();
+                actor.dial_all();
+            } else {
+                actor.cancel(callback.id(), "unwanted");
+                drop(callback);
+            }
+        });
+        drop(answer);
+        assert!(ACTION.take().is_none(), "the waker goes with its future");
+        queue.dial_all();
+        let tally = queue.tally();
+        assert!(tally.balances() && queue.is_idle(), "{tally}");
+        assert_eq!((tally.created, tally.abandoned, tally.unscheduled), (1, 0, 0));
+    }
+}
+
 /// An operation completed by hand.
 type Op = Operation<Rc<Cell<u32>>, u32, Infallible>;
 
@@ -245,6 +310,17 @@ fn dropping_the_future_cancels_the_operation_and_tells_nobody() {
     assert_eq!(world.op.take().unwrap().state(), OpState::Completed);
     world.queue.dial_all();
     assert_eq!(world.wakes.take(), 0);
+    assert_counts(&world.queue, Counts { canceled: 1, ..NONE });
+}
+
+/// An embedder may dial as soon as there is a call.
+#[test]
+fn dropping_the_future_of_an_operation_wakes_nobody_in_a_queue_that_dials_at_once() {
+    let (world, future) = World::new();
+    let dialer = world.queue.handle();
+    world.queue.set_wake_hook(move || _ = dialer.dial_all());
+    drop(future);
+    assert_eq!((world.cancels.get(), world.wakes.take()), (1, 0));
     assert_counts(&world.queue, Counts { canceled: 1, ..NONE });
 }
 

@@ -167,6 +167,15 @@ fn m09_events_of_a_full_batch_are_asked_for_again() {
 }
 
 #[test]
+fn m09_a_batch_without_room_for_events_is_not_a_full_one() {
+    let host = Host::new();
+    let mut guest = host.guest();
+    let _ = guest.turn(&Events::with_capacity(0));
+    assert_eq!(guest.poll_timeout(), None);
+    assert!(!guest.goes_on());
+}
+
+#[test]
 fn m09_the_wake_hook_tells_of_calls_and_timers_from_outside_a_turn() {
     let mut host = Host::new();
     let mut guest = host.guest();

@@ -1,20 +1,23 @@
 //! Promises of the docs that no call would break: sizes, auto traits, errors and how things print.
 
 use std::error::Error;
+use std::fmt::Debug;
 use std::marker::PhantomData;
 
+use switchboard::future::{Answer, OpFuture};
 use switchboard::{
     Address, Budget, CallId, CallQueue, Callback, Cancellation, QueueHandle, Recipient,
     RecipientInfo, Refusal, Report, ScheduleError, Step, Tally,
 };
 
-/// Tells whether a type has an auto trait: the inherent constant, which is preferred, is there only
+/// Tells whether a type has a trait: the inherent constant, which is preferred, is there only
 /// if it does.
 struct Has<T: ?Sized>(PhantomData<T>);
 
 trait HasNot {
     const SEND: bool = false;
     const SYNC: bool = false;
+    const DEBUG: bool = false;
 }
 
 impl<T: ?Sized> HasNot for Has<T> {}
@@ -27,6 +30,10 @@ impl<T: ?Sized + Sync> Has<T> {
     const SYNC: bool = true;
 }
 
+impl<T: ?Sized + Debug> Has<T> {
+    const DEBUG: bool = true;
+}
+
 // A queue, and all that refers to it, stays on its thread.
 const _: () = assert!(!Has::<CallQueue>::SEND && !Has::<CallQueue>::SYNC);
 const _: () = assert!(!Has::<QueueHandle>::SEND && !Has::<QueueHandle>::SYNC);
@@ -34,6 +41,8 @@ const _: () = assert!(!Has::<Recipient<u8>>::SEND && !Has::<Recipient<u8>>::SYNC
 const _: () = assert!(!Has::<Address<u8>>::SEND && !Has::<Address<u8>>::SYNC);
 const _: () = assert!(!Has::<Callback<u8>>::SEND && !Has::<Callback<u8>>::SYNC);
 const _: () = assert!(!Has::<Budget<'static>>::SEND && !Has::<Budget<'static>>::SYNC);
+const _: () = assert!(!Has::<Answer<u8>>::SEND && !Has::<Answer<u8>>::SYNC);
+const _: () = assert!(!Has::<OpFuture<u8, u8>>::SEND && !Has::<OpFuture<u8, u8>>::SYNC);
 
 // What is only data goes anywhere.
 const _: () = assert!(Has::<CallId>::SEND && Has::<CallId>::SYNC);
@@ -44,6 +53,32 @@ const _: () = assert!(Has::<Step>::SEND && Has::<Step>::SYNC);
 const _: () = assert!(Has::<Refusal>::SEND && Has::<Refusal>::SYNC);
 const _: () = assert!(Has::<RecipientInfo>::SEND && Has::<RecipientInfo>::SYNC);
 const _: () = assert!(Has::<ScheduleError<u8>>::SEND && Has::<ScheduleError<u8>>::SYNC);
+
+/// A reactor stays on its thread as well. What others send through goes anywhere, whatever it is
+/// addressed to.
+#[cfg(feature = "mio")]
+mod reactor {
+    use std::rc::Rc;
+
+    use switchboard::RemoteError;
+    use switchboard::reactor::{Guest, Reactor, ReactorHandle, Remote, RemoteAddress, Timer};
+
+    use super::{Has, HasNot};
+
+    const _: () = assert!(!Has::<Reactor>::SEND && !Has::<Reactor>::SYNC);
+    const _: () = assert!(!Has::<ReactorHandle>::SEND && !Has::<ReactorHandle>::SYNC);
+    const _: () = assert!(!Has::<Guest>::SEND && !Has::<Guest>::SYNC);
+    const _: () = assert!(!Has::<Timer>::SEND && !Has::<Timer>::SYNC);
+
+    const _: () = assert!(Has::<Remote>::SEND && Has::<Remote>::SYNC);
+    const _: () = assert!(Has::<RemoteAddress<Rc<u8>>>::SEND && Has::<RemoteAddress<Rc<u8>>>::SYNC);
+    const _: () = assert!(Has::<RemoteError<u8>>::SEND && Has::<RemoteError<u8>>::SYNC);
+}
+
+/// What is not [`Debug`].
+struct Plain;
+const _: () = assert!(!Has::<Plain>::DEBUG);
+const _: () = assert!(Has::<Answer<Plain>>::DEBUG && Has::<OpFuture<Plain, Plain>>::DEBUG);
 
 const WORD: usize = size_of::<usize>();
 const _: () = assert!(size_of::<CallId>() == 16);

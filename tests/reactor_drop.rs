@@ -9,11 +9,12 @@ use std::io::{Read, Write};
 use std::os::unix;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
+use std::time::Duration;
 
 use mio::Interest;
 use mio::net::UnixStream;
 use switchboard::op::{OpResult, OpState};
-use switchboard::reactor::{Reactor, ReactorHandle, Registration};
+use switchboard::reactor::{Reactor, ReactorHandle, Registration, Timer};
 use switchboard::samples::{LlRealCancel, Module, Read as Request, Received};
 use switchboard::{CallQueue, RegisterError};
 
@@ -263,4 +264,125 @@ fn a_panic_in_one_handlers_capture_does_not_keep_the_others() {
     assert!(panic::catch_unwind(AssertUnwindSafe(|| drop(reactor))).is_err());
     assert_eq!(Rc::strong_count(&held), 1, "the second handler leaks");
     drop(first);
+}
+
+const HOUR: Duration = Duration::from_secs(3600);
+
+/// It panicked once, and aborted if there were two.
+#[test]
+fn handlers_that_own_timers_go_with_the_reactor() {
+    for handlers in 1..=3 {
+        let reactor = Reactor::new().unwrap();
+        let queue = reactor.queue().clone();
+        let recipient = queue.recipient(());
+        let captured = Rc::new(());
+        let mut held = Vec::new();
+        for _ in 0..handlers {
+            let inner = Rc::clone(&captured);
+            let timer = reactor.after(HOUR, queue.callback(move |_, ()| drop(inner)));
+            let source = unix_pair().0;
+            let registration =
+                reactor.register(source, Interest::READABLE, &recipient, move |(), _, _| {
+                    unreachable!("{timer:?}");
+                });
+            held.push(registration.unwrap());
+        }
+        assert_eq!(reactor.timers(), handlers);
+        drop(reactor);
+        assert_eq!(Rc::strong_count(&captured), 1);
+        let tally = queue.tally();
+        assert_eq!((tally.canceled, tally.unscheduled), (handlers as u64, 0), "{tally}");
+    }
+}
+
+#[test]
+fn a_handler_that_owns_a_recipient_with_a_timeout_goes_with_the_reactor() {
+    struct Session {
+        _timeout: Timer,
+    }
+
+    let reactor = Reactor::new().unwrap();
+    let queue = reactor.queue().clone();
+    let captured = Rc::new(());
+    let inner = Rc::clone(&captured);
+    let timeout = reactor.after(HOUR, queue.callback(move |_, ()| drop(inner)));
+    let session = queue.recipient(Session { _timeout: timeout });
+    let address = session.address();
+    let (source, mut peer) = unix_pair();
+    let held = reactor.register(source, Interest::READABLE, &address, move |_, _, _| {
+        unreachable!("{session:?}");
+    });
+    drop(reactor);
+    assert_eq!(Rc::strong_count(&captured), 1);
+    drop(held.unwrap());
+    assert!(peer.write(b"x").is_err(), "the source is still open");
+    assert_eq!((queue.tally().canceled, queue.tally().unscheduled), (1, 0));
+}
+
+#[test]
+fn a_timer_of_another_queue_that_owns_the_next_one_goes_with_the_reactor() {
+    for first_due in [HOUR, 3 * HOUR] {
+        let reactor = Reactor::new().unwrap();
+        let handle = reactor.handle();
+        let other = CallQueue::new();
+        let captured = Rc::new(());
+        let inner = Rc::clone(&captured);
+        let owned = handle.after(2 * HOUR, other.callback(move |_, ()| drop(inner)));
+        let first = handle.after(first_due, other.callback(move |_, ()| drop(owned)));
+        drop(reactor);
+        assert_eq!((handle.timers(), Rc::strong_count(&captured)), (0, 1));
+        drop(first);
+        let tally = other.tally();
+        assert_eq!((tally.canceled, tally.abandoned, tally.unscheduled), (2, 0, 0), "{tally}");
+    }
+}
+
+#[test]
+fn m05_a_reactor_that_is_gone_has_nothing_to_do() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let (source, mut peer) = unix_pair();
+        peer.write_all(b"x").unwrap();
+        let registration =
+            reactor.register(source, Interest::READABLE, &recipient, |(), line, _| {
+                let _ = line.queue().dial_all();
+            });
+        held.push((registration.unwrap(), peer));
+    }
+    assert_eq!(turn_now(&mut reactor).refused, 1);
+    let handle = reactor.handle();
+    assert_eq!(handle.poll_timeout(), Some(Duration::ZERO), "the refused one is told again");
+    drop(reactor);
+    assert_eq!(handle.poll_timeout(), None);
+}
+
+#[test]
+fn a_handler_may_drop_its_reactor() {
+    let reactor = Reactor::new().unwrap();
+    let (queue, handle) = (reactor.queue().clone(), reactor.handle());
+    let (remote, recipient) = (reactor.remote(), queue.recipient(()));
+    let address = reactor.remote_to(&recipient);
+    let waker = address.waker(|(), _| unreachable!());
+    let other = CallQueue::new();
+    let foreign = handle.after(HOUR, other.callback(|_, ()| unreachable!()));
+    let own = handle.after(HOUR, queue.callback(|_, ()| unreachable!()));
+    let last = queue.call(move |queue| {
+        remote.call(|_| unreachable!()).unwrap();
+        address.call(|(), _| unreachable!()).unwrap();
+        waker.wake_by_ref();
+        drop(reactor);
+        assert!(remote.call(|_| ()).is_err());
+        waker.wake_by_ref();
+        handle.after(HOUR, queue.callback(|_, ()| unreachable!())).detach();
+        drop((own, foreign));
+        assert_eq!((handle.timers(), handle.registrations()), (0, 0));
+    });
+    last.unwrap();
+    let _ = queue.dial_all();
+    let tally = queue.tally();
+    assert!(tally.balances(), "{tally}");
+    assert_eq!((tally.finished, tally.pending, tally.live, tally.unscheduled), (1, 0, 0, 0));
+    assert_eq!((tally.canceled, other.tally().canceled), (5, 1));
 }

@@ -5,15 +5,17 @@
 mod net;
 
 use std::cell::{Cell, RefCell};
+use std::io::Write;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Barrier};
 use std::thread::{self, ThreadId};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use mio::Interest;
 use switchboard::reactor::{Reactor, ReactorHandle, Remote, RemoteAddress};
-use switchboard::{CallId, CallQueue, RemoteError, Step, Tally};
+use switchboard::{CallId, CallQueue, QueueHandle, RemoteError, Step, Tally};
 
 use net::{Log, check, turn_now, turn_until, unwind, unwinding};
 
@@ -391,9 +393,141 @@ fn remote_calls_wait_for_room_in_a_queue_that_is_full() {
     }
 }
 
+/// A queue that always has a call pending, which is that of `again`, and a remote call in its inbox.
+#[track_caller]
+fn assert_a_remote_call_comes_through(capacity: usize, again: fn(&QueueHandle)) {
+    let mut reactor = Reactor::with_queue(CallQueue::bounded(capacity)).unwrap();
+    again(reactor.queue());
+    let dialed = Arc::new(AtomicBool::new(false));
+    let dials = Arc::clone(&dialed);
+    reactor.remote().call(move |_| dials.store(true, Ordering::Relaxed)).unwrap();
+    for _ in 0..3 {
+        assert!(turn_now(&mut reactor).dialed > 0);
+        assert_eq!(reactor.queue().tally().pending, 1);
+    }
+    assert!(dialed.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_remote_call_gets_through_a_queue_that_is_kept_full() {
+    fn again(queue: &QueueHandle) {
+        // It is full already when a remote call has come; but callbacks are always taken.
+        if queue.call(again).is_err() {
+            queue.callback(|queue, ()| again(queue)).answer(()).unwrap();
+        }
+    }
+    assert_a_remote_call_comes_through(1, again);
+    fn answered(queue: &QueueHandle) {
+        queue.callback(|queue, ()| answered(queue)).answer(()).unwrap();
+    }
+    assert_a_remote_call_comes_through(0, answered);
+}
+
+#[test]
+fn a_remote_call_to_another_queue_gets_through_one_that_is_full() {
+    let mut reactor = Reactor::with_queue(CallQueue::bounded(1)).unwrap();
+    reactor.set_budget(0); // nobody dials it
+    let other = CallQueue::new();
+    let recipient = other.recipient(());
+    let address = reactor.remote_to(&recipient);
+    reactor.queue().call(|_| ()).unwrap();
+    for _ in 0..3 {
+        address.call(|(), _| ()).unwrap();
+    }
+    (0..3).for_each(|_| _ = turn_now(&mut reactor));
+    assert_eq!((other.dial_all().dialed, reactor.queue().tally().pending), (3, 1));
+}
+
+#[test]
+fn m06_what_is_sent_while_a_turn_schedules_is_for_the_next_one() {
+    let mut reactor = Reactor::new().unwrap();
+    reactor.set_budget(usize::MAX);
+    let (remote, sent) = (reactor.remote(), Rc::new(Cell::new(0)));
+    remote.call(|_| ()).unwrap();
+    let count = Rc::clone(&sent);
+    reactor.queue().set_observer(move |_: CallId, step: &Step| {
+        if matches!(step, Step::Scheduled { .. }) && count.get() < 10_000 {
+            count.set(count.get() + 1);
+            remote.call(|_| ()).unwrap();
+        }
+    });
+    for turn in 1..=3 {
+        assert_eq!((turn_now(&mut reactor).dialed, sent.get()), (1, turn));
+    }
+    reactor.queue().clear_observer();
+}
+
+#[test]
+fn m06_an_observer_that_cancels_wake_ups_does_not_keep_the_turn_from_ending() {
+    let mut reactor = Reactor::new().unwrap();
+    reactor.set_budget(usize::MAX);
+    let recipient = reactor.queue().recipient(());
+    let waker = reactor.remote_to(&recipient).waker(|(), _| ());
+    let (queue, canceled) = (reactor.queue().clone(), Rc::new(Cell::new(0)));
+    let count = Rc::clone(&canceled);
+    reactor.queue().set_observer(move |id: CallId, step: &Step| {
+        if matches!(step, Step::Scheduled { .. }) && count.get() < 10_000 {
+            count.set(count.get() + 1);
+            queue.cancel(id, "not now");
+        }
+    });
+    waker.wake_by_ref();
+    let _ = turn_now(&mut reactor);
+    assert_eq!(canceled.get(), 1);
+    reactor.queue().clear_observer();
+}
+
+#[test]
+fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting_among_busy_ones() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let mut busy = Vec::new();
+    for _ in 0..100 {
+        let (source, mut peer) = net::unix_pair();
+        peer.write_all(b"x").unwrap();
+        let source =
+            reactor.register(source, Interest::READABLE, &recipient, |(), _, ready| ready.again());
+        busy.push((source.unwrap(), peer));
+    }
+    let told = Log::new();
+    let (source, mut peer) = net::unix_pair();
+    let _held = net::watch(&reactor, &recipient, source, 0, &told);
+    let remote = reactor.remote();
+    for _ in 0..10_000 {
+        remote.call(|_| ()).unwrap();
+    }
+    reactor.set_budget(100);
+    for _ in 0..500 {
+        let remaining = turn_now(&mut reactor).remaining;
+        assert!(remaining <= 101, "{remaining} calls wait, with a budget of 100");
+    }
+    peer.write_all(b"x").unwrap();
+    (0..4).for_each(|_| _ = turn_now(&mut reactor));
+    assert_eq!(told.len(), 1);
+}
+
+#[test]
+fn a_flood_of_remote_calls_does_not_keep_timers_waiting() {
+    let mut reactor = Reactor::new().unwrap();
+    let remote = reactor.remote();
+    for _ in 0..10_000 {
+        remote.call(|_| ()).unwrap();
+    }
+    reactor.set_budget(10);
+    let now = Instant::now();
+    reactor.set_clock(move || now);
+    for _ in 0..1000 {
+        // Of ten calls that are dialed in a turn, there is room for these.
+        for _ in 0..5 {
+            reactor.after(Duration::ZERO, reactor.queue().callback(|_, ()| ())).detach();
+        }
+        let remaining = turn_now(&mut reactor).remaining;
+        assert!(remaining <= 10, "{remaining} calls wait, with a budget of 10");
+    }
+}
+
 #[test]
 fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting() {
-    use std::io::Write;
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let told = Log::new();

@@ -7,8 +7,8 @@ use std::panic;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use switchboard::reactor::Reactor;
-use switchboard::{CallQueue, Callback};
+use switchboard::reactor::{Reactor, ReactorHandle};
+use switchboard::{CallId, CallQueue, Callback, QueueHandle, Step};
 
 /// A reactor whose clock is moved by hand, and what its timers have told.
 struct World {
@@ -153,6 +153,72 @@ fn m07_a_timer_that_arms_the_next_one_does_so_once_a_turn() {
     world.expect_at(Duration::ZERO, &[1]);
     assert_eq!(world.reactor.poll_timeout(), Some(Duration::ZERO));
     world.expect_at(Duration::ZERO, &[2]);
+}
+
+/// Arms a timer that is due at once, and arms the next one when it tells.
+fn ticking(reactor: &ReactorHandle, queue: &QueueHandle, ticks: &Rc<Cell<u32>>) {
+    let (handle, told) = (reactor.clone(), Rc::clone(ticks));
+    let tick = queue.callback(move |queue, ()| {
+        told.set(told.get() + 1);
+        if told.get() < 1000 {
+            ticking(&handle, queue, &told);
+        }
+    });
+    reactor.at(reactor.now(), tick).detach();
+}
+
+#[test]
+fn m07_a_timer_of_a_queue_that_dials_at_once_arms_the_next_one_for_the_next_turn() {
+    let mut world = World::new();
+    let other = CallQueue::new();
+    let dialer = other.handle();
+    other.set_wake_hook(move || _ = dialer.dial_all());
+    let ticks = Rc::new(Cell::new(0));
+    ticking(&world.reactor.handle(), &other, &ticks);
+    for turn in 1..=3 {
+        world.expect_at(Duration::ZERO, &[]);
+        assert_eq!(ticks.get(), turn);
+    }
+    // The timer that is armed leads to the reactor, the queue and its hook.
+    drop(world);
+    assert!(other.tally().balances() && other.is_idle());
+}
+
+#[test]
+fn m07_timers_whose_observer_dials_arm_the_next_ones_for_the_next_turn() {
+    let mut world = World::new();
+    let dialer = world.reactor.queue().clone();
+    world.reactor.queue().set_observer(move |_: CallId, step: &Step| {
+        if let Step::Scheduled { .. } = step {
+            let _ = dialer.dial_all();
+        }
+    });
+    let ticks = Rc::new(Cell::new(0));
+    ticking(&world.reactor.handle(), world.reactor.queue(), &ticks);
+    for turn in 1..=3 {
+        world.expect_at(Duration::ZERO, &[]);
+        assert_eq!(ticks.get(), turn);
+    }
+}
+
+#[test]
+fn m07_timers_keep_their_deadlines_when_the_clock_goes_back() {
+    let mut world = World::new();
+    let handle = world.reactor.handle();
+    // A machine may not have been up for long: time is added first.
+    world.start += 1000 * MS;
+    world.now.set(world.start);
+    handle.after(MS, world.callback(1)).detach();
+    world.now.set(world.start - 500 * MS);
+    handle.after(MS, world.callback(2)).detach();
+    handle.after(600 * MS, world.callback(3)).detach();
+    assert_eq!(world.reactor.poll_timeout(), Some(MS));
+    let _ = world.reactor.turn(Some(Duration::ZERO)).expect("a turn");
+    world.expect_at(Duration::ZERO, &[2]);
+    world.expect_at(200 * MS, &[1, 3]);
+    handle.at(world.start - 900 * MS, world.callback(4)).detach();
+    assert_eq!(world.reactor.poll_timeout(), Some(Duration::ZERO));
+    world.expect_at(200 * MS, &[4]);
 }
 
 #[test]
