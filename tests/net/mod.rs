@@ -82,6 +82,14 @@ pub(crate) fn turn_now(reactor: &mut Reactor) -> Report {
     report
 }
 
+/// Turns for as long as there is something to do at once.
+#[track_caller]
+pub(crate) fn turn_until_idle(reactor: &mut Reactor) {
+    while reactor.poll_timeout() == Some(Duration::ZERO) {
+        let _ = turn_now(reactor);
+    }
+}
+
 /// Turns until `over`. A turn in which nothing happens is a failure.
 #[track_caller]
 pub(crate) fn turn_until(reactor: &mut Reactor, mut over: impl FnMut() -> bool) {
