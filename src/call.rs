@@ -10,10 +10,10 @@ use core::mem;
 use core::num::NonZeroU64;
 use core::panic::Location;
 
-use crate::key::Key;
 use crate::observe::Step;
 use crate::queue::{Core, QueueHandle};
 use crate::recipient::Line;
+use crate::slots::Key;
 
 pub(crate) mod inline;
 
@@ -253,13 +253,13 @@ impl<'a> Attempt<'a> {
 
     /// The call is that of an answered callback, known as `key` so far.
     #[inline(always)]
-    pub(crate) fn is_callback(&mut self, key: Key) {
+    pub(crate) fn at_callback(&mut self, key: Key) {
         self.key = CallId::callback_key(key);
         self.core.forget_callback(key);
     }
 
     /// The call was that of the callback `key`, and canceled.
-    pub(crate) fn is_canceled(&mut self, key: Key) {
+    pub(crate) fn at_canceled(&mut self, key: Key) {
         self.over = true;
         self.core.forget_callback(key);
         self.core.skip_canceled();

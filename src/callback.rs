@@ -9,10 +9,10 @@ use core::panic::Location;
 
 use crate::call::{Attempt, Body, Call, CallId, Refusal};
 use crate::error::ScheduleError;
-use crate::key::Key;
 use crate::observe::RecipientInfo;
 use crate::queue::{Core, FunctionCall, QueueHandle};
 use crate::recipient::{Address, Line, ToRecipient};
+use crate::slots::Key;
 
 pub(crate) mod store;
 
@@ -102,9 +102,18 @@ impl<A: 'static> Callback<A> {
     /// Hands `value` back if the queue takes no more calls; whether the call was canceled does not
     /// matter then.
     #[track_caller]
-    pub fn answer(mut self, value: A) -> Result<(), ScheduleError<A>> {
+    pub fn answer(self, value: A) -> Result<(), ScheduleError<A>> {
+        self.answer_from(Location::caller(), value)
+    }
+
+    /// As [`answer`](Self::answer), on behalf of code at `site`.
+    pub(crate) fn answer_from(
+        mut self,
+        site: &'static Location<'static>,
+        value: A,
+    ) -> Result<(), ScheduleError<A>> {
         self.used = true;
-        self.queue.core().answer(self.key, value, Location::caller(), self.answer)
+        self.queue.core().answer(self.key, value, site, self.answer)
     }
 
     /// Says that the call will never be scheduled, and why: it ends Canceled.
@@ -136,7 +145,7 @@ pub(crate) struct Answered<B> {
 
 impl<B: Body> Body for Answered<B> {
     fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
-        attempt.is_callback(self.key);
+        attempt.at_callback(self.key);
         self.call.dial(attempt, site);
     }
 }
@@ -147,7 +156,7 @@ pub(crate) struct Canceled(pub(crate) Key);
 impl Body for Canceled {
     #[cold]
     fn dial(self, attempt: &mut Attempt<'_>, _: &'static Location<'static>) {
-        attempt.is_canceled(self.0);
+        attempt.at_canceled(self.0);
     }
 }
 

@@ -61,7 +61,8 @@ pub enum RemoteError<F> {
     /// The reactor has been dropped.
     #[error("remote call not scheduled: the reactor has been dropped")]
     ReactorDropped(F),
-    /// As many calls are underway as the [`Remote`](crate::reactor::Remote) is bounded to.
+    /// As many calls are underway as the [`Remote`](crate::reactor::Remote) or
+    /// [`RemoteAddress`](crate::reactor::RemoteAddress) is bounded to.
     #[error("remote call not scheduled: as many are underway as may be; send it again later")]
     Full(F),
     /// The reactor cannot be woken.
@@ -84,13 +85,16 @@ impl<F> RemoteError<F> {
             | Self::NotWoken { rejected, .. } => rejected,
         }
     }
+}
 
+#[cfg(feature = "mio")]
+impl RemoteError<()> {
     /// The same error, with the closure that was not scheduled.
-    pub(crate) fn rejecting<G>(self, rejected: G) -> RemoteError<G> {
+    pub(crate) fn rejecting<F>(self, rejected: F) -> RemoteError<F> {
         match self {
-            Self::ReactorDropped(_) => RemoteError::ReactorDropped(rejected),
-            Self::Full(_) => RemoteError::Full(rejected),
-            Self::NotWoken { source, .. } => RemoteError::NotWoken { source, rejected },
+            Self::ReactorDropped(()) => RemoteError::ReactorDropped(rejected),
+            Self::Full(()) => RemoteError::Full(rejected),
+            Self::NotWoken { source, rejected: () } => RemoteError::NotWoken { source, rejected },
         }
     }
 }

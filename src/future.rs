@@ -162,6 +162,11 @@ pub struct OpFuture<A: 'static, E: 'static> {
 }
 
 impl<A: 'static, E: 'static> OpFuture<A, E> {
+    /// The id of the call that tells the result: for observers, the name of the operation.
+    pub const fn id(&self) -> CallId {
+        self.answer.call
+    }
+
     /// The handle, for whoever else may cancel: the future is then that of
     /// [`OpError::Canceled`].
     pub const fn handle(&self) -> &AsyncOp {

@@ -38,8 +38,8 @@
 //! - [`Callback`] is a call to be scheduled by somebody else. [`Call`] is for call types with a
 //!   check of their own.
 //! - [`Observer`] sees every [`Step`] of every call and every [`OpStep`] of every operation,
-//!   [`Tally`] counts how calls ended. Two observers are ready to use: `journal::Journal` and
-//!   `DialSpans`, each with the feature of its name below.
+//!   [`Tally`] counts how calls ended. Two observers are ready to use: `journal::Journal`, and
+//!   `DialSpans` with the feature `tracing`.
 //! - [`op`] has cancellable operations, and [`future`] what async code awaits. `reactor` is the event
 //!   loop around mio, and `samples` has modules to learn from and build on; these two need the
 //!   feature `mio`, which is on by default.
@@ -138,7 +138,6 @@ mod callback;
 pub mod conformance;
 mod error;
 pub mod future;
-mod key;
 mod observe;
 pub mod op;
 mod queue;
@@ -147,14 +146,12 @@ pub mod reactor;
 mod recipient;
 #[cfg(feature = "mio")]
 pub mod samples;
-#[cfg(feature = "mio")]
 mod slots;
+mod unwind;
 
 pub use call::{Call, CallId, Refusal};
 pub use callback::Callback;
 pub use error::ScheduleError;
-#[cfg(feature = "mio")]
-pub use error::{DeregisterError, ReactorError, RegisterError, RemoteError};
 #[cfg(feature = "tracing")]
 pub use observe::DialSpans;
 #[cfg(feature = "journal")]

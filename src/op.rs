@@ -182,7 +182,8 @@ impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
     /// Makes an operation that runs.
     ///
     /// `on_cancel` runs inside [`AsyncOp::cancel`], at most once, while the state is Canceling. It
-    /// sees to it that the operation is completed, now or later.
+    /// sees to it that the operation is completed, now or later. It captures nothing: what it needs is
+    /// in the context.
     ///
     /// Cost: one allocation.
     #[track_caller]

@@ -125,7 +125,7 @@ use std::sync::Arc;
 
 use mio::{Events, Poll, Token, Waker};
 
-use crate::error::ReactorError;
+pub use crate::error::{DeregisterError, ReactorError, RegisterError, RemoteError};
 use crate::queue::{CallQueue, Report};
 
 mod guest;
@@ -224,7 +224,7 @@ impl Reactor {
     }
 
     /// Turns until nothing can happen any more (nothing pending, nothing registered, no timer, no
-    /// [`Remote`]), or until [`ReactorHandle::stop`].
+    /// [`Remote`], [`RemoteAddress`] or waker of one), or until [`ReactorHandle::stop`].
     ///
     /// # Errors
     ///

@@ -10,8 +10,8 @@ use std::os::fd::{AsRawFd, OwnedFd};
 
 use mio::Interest;
 use mio::unix::SourceFd;
-use switchboard::RegisterError;
 use switchboard::reactor::Reactor;
+use switchboard::reactor::RegisterError;
 
 use net::{Log, turn_now, turn_until, unix_pair, watch};
 

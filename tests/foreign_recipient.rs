@@ -8,8 +8,9 @@ mod net;
 use std::rc::Rc;
 
 use mio::Interest;
+use switchboard::CallQueue;
 use switchboard::reactor::Reactor;
-use switchboard::{CallQueue, RegisterError};
+use switchboard::reactor::RegisterError;
 
 use net::unix_pair;
 

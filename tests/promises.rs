@@ -60,7 +60,7 @@ const _: () = assert!(Has::<ScheduleError<u8>>::SEND && Has::<ScheduleError<u8>>
 mod reactor {
     use std::rc::Rc;
 
-    use switchboard::RemoteError;
+    use switchboard::reactor::RemoteError;
     use switchboard::reactor::{Guest, Reactor, ReactorHandle, Remote, RemoteAddress, Timer};
 
     use super::{Has, HasNot};

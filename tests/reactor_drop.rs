@@ -13,10 +13,11 @@ use std::time::Duration;
 
 use mio::Interest;
 use mio::net::UnixStream;
+use switchboard::CallQueue;
 use switchboard::op::{OpResult, OpState};
+use switchboard::reactor::RegisterError;
 use switchboard::reactor::{Reactor, ReactorHandle, Registration, Timer};
 use switchboard::samples::{LlRealCancel, Module, Read as Request, Received};
-use switchboard::{CallQueue, RegisterError};
 
 use net::{Log, turn_now, turn_until, unix_pair, watch};
 

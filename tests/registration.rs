@@ -12,7 +12,7 @@ use std::rc::Rc;
 use mio::event::Source;
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
-use switchboard::RegisterError;
+use switchboard::reactor::RegisterError;
 use switchboard::reactor::{Reactor, Registration};
 
 use net::{Log, check, turn_now, turn_until, unix_pair, watch};

@@ -12,8 +12,9 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
+use switchboard::reactor::RemoteError;
 use switchboard::reactor::{Reactor, ReactorHandle, Remote};
-use switchboard::{CallId, RemoteError, Step, Tally};
+use switchboard::{CallId, Step, Tally};
 
 use net::{Log, check, turn_now, turn_until, turn_until_idle, unwind, unwinding};
 

@@ -13,8 +13,9 @@ use std::thread::{self};
 use std::time::{Duration, Instant};
 
 use mio::Interest;
+use switchboard::reactor::RemoteError;
 use switchboard::reactor::{Reactor, RemoteAddress};
-use switchboard::{CallId, CallQueue, QueueHandle, RemoteError, Step};
+use switchboard::{CallId, CallQueue, QueueHandle, Step};
 
 use net::{Log, turn_now, turn_until_idle};
 

@@ -40,9 +40,16 @@ pub(crate) const STORIES: &[Story] = &[
         canceled_before_scheduled,
     ),
     (
+        "Three handlers schedule calls",
+        "Calls are dialed in the order they were scheduled, and what handlers schedule goes to the \
+         tail: first all three, then what each of them has scheduled.",
+        in_order,
+    ),
+    (
         "A handler dials the queue",
-        "Within its handler, recipient A dials. The call to B is dialed, but the call to A itself \
-         is refused: A is live. That is a bug, reported with both calls.",
+        "Call A is to a server, whose handler dials. The call to another recipient is dialed within, \
+         but call B, to the server itself, is refused: the server is live with A. That is a bug, \
+         reported with both calls.",
         nested_dial,
     ),
     (
@@ -122,17 +129,42 @@ fn canceled_before_scheduled(reactor: &mut Reactor) -> Outcome {
     ensure(ended == Ends { canceled: 1, ..Ends::default() }, "one call ended canceled")
 }
 
-fn nested_dial(reactor: &mut Reactor) -> Outcome {
-    struct A;
-    struct B;
-    let queue = reactor.queue();
-    let (a, b) = (queue.recipient(A), queue.recipient(B));
+fn in_order(reactor: &mut Reactor) -> Outcome {
+    /// A recipient, and the order in which all of them were called.
+    struct Clerk(&'static str, Rc<RefCell<Vec<&'static str>>>);
+
+    let order = Rc::new(RefCell::new(Vec::new()));
+    let clerk = |name| reactor.queue().recipient(Clerk(name, Rc::clone(&order)));
+    let clerks = ["Ann", "Bob", "Cid"].map(clerk);
     let ended = ended(reactor, |reactor| {
-        a.call(|_, line| {
+        for clerk in &clerks {
+            clerk.call(|clerk, line| {
+                clerk.1.borrow_mut().push(clerk.0);
+                let next = line.call(|clerk, _| clerk.1.borrow_mut().push(clerk.0));
+                next.expect("the reactor owns the queue");
+            })?;
+        }
+        let _ = reactor.queue().dial_all();
+        Ok(())
+    })?;
+    say(&format!("Called, in this order: {}.", order.borrow().join(", ")));
+    let expected = ["Ann", "Bob", "Cid", "Ann", "Bob", "Cid"];
+    ensure(*order.borrow() == expected, "they were called in the order of scheduling")?;
+    ensure(ended == Ends { finished: 6, ..Ends::default() }, "six calls finished")
+}
+
+fn nested_dial(reactor: &mut Reactor) -> Outcome {
+    struct Server;
+    struct Other;
+    let queue = reactor.queue();
+    let (server, other) = (queue.recipient(Server), queue.recipient(Other));
+    let ended = ended(reactor, |reactor| {
+        let a = server.call(|_, line| {
             let _ = line.queue().dial_all();
         })?;
-        b.call(|_, _| ())?;
-        a.call(|_, _| ())?;
+        other.call(|_, _| ())?;
+        let b = server.call(|_, _| ())?;
+        say(&format!("Call A is {a}, call B is {b}."));
         let _ = reactor.queue().dial_all();
         Ok(())
     })?;

@@ -46,7 +46,7 @@ pub(crate) fn read(arguments: impl Iterator<Item = String>) -> Result<Request, S
         };
         if cfg!(not(feature = "journal")) {
             return Err(format!(
-                "{flag} needs the feature `journal`: cargo run --features journal"
+                "{flag} needs the feature `journal`: cargo run --release --features journal --example tour -- {flag}"
             ));
         }
         if wanted.is_some() {

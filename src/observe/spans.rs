@@ -108,7 +108,7 @@ impl DialSpans {
     fn dialed(&self, call: CallId) {
         let waiting = self.waiting.borrow_mut().remove(&call).unwrap_or_default();
         let Waiting { recipient, site, parent, depth } = waiting;
-        let (recipient, site) = (recipient.map(tracing::field::display), site);
+        let recipient = recipient.map(tracing::field::display);
         let site = site.map(tracing::field::display);
         let id = tracing::field::display(call);
         let (span, depth) = if depth < self.depth {

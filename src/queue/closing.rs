@@ -6,36 +6,14 @@ use core::iter::Peekable;
 use crate::call::CallId;
 use crate::callback::Canceled;
 use crate::callback::store::Stage;
-use crate::key::Key;
 use crate::queue::attend::flag;
 use crate::queue::inside::{Core, QUEUE_DROPPED};
+use crate::slots::Key;
+use crate::unwind::to_the_end;
 
 impl Core {
     /// Ends every call (rule R11), also if a captured value or the observer panics on the way.
     pub(super) fn close(&self) {
-        struct Closing<'a> {
-            core: &'a Core,
-            /// Callbacks that are pending, by their positions.
-            answered: Peekable<vec::IntoIter<(u64, Key)>>,
-            callbacks: vec::IntoIter<(Key, Stage)>,
-        }
-
-        impl Closing<'_> {
-            fn run(&mut self) {
-                while self.core.end_next(&mut self.answered) {}
-                for (key, _) in &mut self.callbacks {
-                    self.core.end_callback(key, QUEUE_DROPPED);
-                }
-                self.core.let_go();
-            }
-        }
-
-        impl Drop for Closing<'_> {
-            fn drop(&mut self) {
-                self.run();
-            }
-        }
-
         self.raise(flag::CLOSED);
         let known = self.callbacks.known();
         let pending = known.iter().filter_map(|(key, stage)| match stage {
@@ -44,8 +22,19 @@ impl Core {
         });
         let mut answered: Vec<_> = pending.collect();
         answered.sort_unstable_by_key(|(position, _)| *position);
-        let answered = answered.into_iter().peekable();
-        Closing { core: self, answered, callbacks: known.into_iter() }.run();
+        let mut answered = answered.into_iter().peekable();
+        let mut callbacks = known.into_iter().map(|(key, _)| key);
+        to_the_end(|| {
+            if self.end_next(&mut answered) {
+                return true;
+            }
+            if let Some(key) = callbacks.next() {
+                self.end_callback(key, QUEUE_DROPPED);
+                return true;
+            }
+            self.let_go();
+            false
+        });
     }
 
     /// Cancels the next pending call; false if there is none.

@@ -14,11 +14,11 @@ use crate::call::{Body, CallId, Named};
 use crate::callback::store::{Callbacks, Stage};
 use crate::callback::{Answered, Canceled};
 use crate::error::ScheduleError;
-use crate::key::Key;
 use crate::observe::{Counters, Observer, RecipientInfo, Step};
 use crate::queue::Cancellation;
 use crate::queue::attend::{WakeOnDrop, flag};
 use crate::queue::ring::Ring;
+use crate::slots::Key;
 
 /// The reason of calls that end because their queue does.
 pub(super) const QUEUE_DROPPED: &str = "queue dropped";
@@ -123,7 +123,7 @@ impl Core {
     /// Makes room for another call, if there is none.
     #[inline]
     fn make_room(&self) {
-        if self.ring.is_full() {
+        if self.ring.has_no_place() {
             self.make_more_room();
         }
     }
@@ -138,7 +138,7 @@ impl Core {
             self.ring.pass();
             self.ring.forget();
         }
-        if self.ring.is_full() {
+        if self.ring.has_no_place() {
             self.ring.grow();
         }
     }

@@ -15,9 +15,9 @@ use core::panic::Location;
 use crate::call::inline::{Packed, Places};
 use crate::call::{Attempt, Body};
 use crate::callback::Canceled;
-use crate::key::Key;
 use crate::observe::Count;
 use crate::queue::{Cancellation, Core};
+use crate::slots::Key;
 
 /// Places of the first allocation: 4 KiB.
 const FIRST_PLACES: usize = 64;
@@ -59,7 +59,7 @@ impl Ring {
 
     /// Whether every place is taken, if only by a void.
     #[inline(always)]
-    pub(super) fn is_full(&self) -> bool {
+    pub(super) fn has_no_place(&self) -> bool {
         self.tail.get() - self.head.get() > self.places.mask() as u64
     }
 

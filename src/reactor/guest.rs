@@ -23,6 +23,7 @@ use crate::reactor::timers::DeclineAll;
 /// # Examples
 ///
 /// ```
+/// use std::io::ErrorKind;
 /// use std::sync::Arc;
 ///
 /// use mio::{Events, Poll, Token, Waker};
@@ -39,7 +40,10 @@ use crate::reactor::timers::DeclineAll;
 ///
 /// let mut events = Events::with_capacity(1024);
 /// while guest.goes_on() {
-///     poll.poll(&mut events, guest.poll_timeout())?;
+///     match poll.poll(&mut events, guest.poll_timeout()) {
+///         Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(), // a signal
+///         result => result?,
+///     }
 ///     // The host serves its own tokens here.
 ///     guest.turn(&events);
 /// }
@@ -107,7 +111,8 @@ impl Guest {
     }
 
     /// Whether the loop is to go on: something can still happen (a call is pending, a source
-    /// registered, a timer armed, a [`Remote`](crate::reactor::Remote) alive), and nobody asked to
+    /// registered, a timer armed, a [`Remote`](crate::reactor::Remote), an address or waker of another
+    /// thread's alive), and nobody asked to
     /// [stop](ReactorHandle::stop). Answers a stop once.
     pub fn goes_on(&self) -> bool {
         let shared = self.ends.handle.shared();

@@ -13,7 +13,6 @@ use mio::{Events, Interest, Registry, Waker};
 
 use crate::callback::Callback;
 use crate::error::RegisterError;
-use crate::key::Key;
 use crate::observe::Count;
 use crate::queue::QueueHandle;
 use crate::reactor::readiness::{Flags, Readiness};
@@ -21,7 +20,7 @@ use crate::reactor::registration::{self, Registration, Watched};
 use crate::reactor::remote::{Remote, RemoteAddress, Remotes};
 use crate::reactor::timers::{Timer, Timers};
 use crate::recipient::{Address, Line};
-use crate::slots::Slots;
+use crate::slots::{Key, Slots};
 
 /// Calls dialed between two polls, unless [`ReactorHandle::set_budget`] says otherwise.
 const BUDGET: usize = 1024;
@@ -86,6 +85,7 @@ impl ReactorHandle {
     /// # Panics
     ///
     /// If the clock was [set](Self::set_clock) to within a hundred years of the last [`Instant`].
+    #[track_caller]
     pub fn after(&self, delay: Duration, callback: Callback<()>) -> Timer {
         self.shared.timers.arm_after(self, delay, callback)
     }
@@ -93,13 +93,14 @@ impl ReactorHandle {
     /// Answers `callback` at `deadline`, not earlier. Otherwise as [`after`](Self::after).
     ///
     /// Deadlines more than 292 years after the reactor was made all count as equal.
+    #[track_caller]
     pub fn at(&self, deadline: Instant, callback: Callback<()>) -> Timer {
         self.shared.timers.arm(self, deadline, callback)
     }
 
     /// What other threads schedule function calls through.
     ///
-    /// While a [`Remote`] or [`RemoteAddress`] is alive, something can happen:
+    /// While a [`Remote`], a [`RemoteAddress`] or a waker of one is alive, something can happen:
     /// [`Reactor::run`](crate::reactor::Reactor::run) goes on.
     pub fn remote(&self) -> Remote {
         self.shared.remotes.remote()
@@ -120,15 +121,15 @@ impl ReactorHandle {
         if self.shared.is_busy() { Some(Duration::ZERO) } else { self.shared.timers.timeout() }
     }
 
-    /// Makes [`Reactor::run`](crate::reactor::Reactor::run) end after the turn in progress. If it
-    /// does not run, the next run ends at once. Calls that are pending then stay so. Turns of one's
-    /// own go on as ever.
+    /// Makes [`Reactor::run`](crate::reactor::Reactor::run), or a loop that asks
+    /// [`goes_on`](crate::reactor::Guest::goes_on), end after the turn in progress. If none runs, the
+    /// next one ends at once. Calls that are pending then stay so. Loops that do not ask go on.
     pub fn stop(&self) {
         self.shared.stopped.set(true);
     }
 
     /// Sets how many calls are dialed between two polls; 1,024 at first. With 0 a turn dials none,
-    /// for those who dial the queue themselves.
+    /// for those who dial the queue themselves, and takes one call of other threads.
     pub fn set_budget(&self, calls: usize) {
         self.shared.budget.set(calls);
     }
@@ -213,9 +214,9 @@ impl Shared {
     /// Notes a batch of events. No code of a user runs here, so none is lost (rule M1).
     pub(super) fn note(&self, events: &Events) {
         let mut watches = self.watches.borrow_mut();
-        let before = self.counts.events.get();
+        let mut noted = 0;
         for event in events {
-            self.counts.events.add();
+            noted += 1;
             let Some(key) = registration::key(event.token()) else {
                 self.counts.other.add();
                 continue;
@@ -229,8 +230,7 @@ impl Shared {
                 Some(_) => self.counts.merged.add(),
             }
         }
-        let noted = self.counts.events.get() - before;
-        self.batch_was_full.set(noted > 0 && noted == events.capacity() as u64);
+        self.batch_was_full.set(noted > 0 && noted == events.capacity());
     }
 
     /// Schedules the readiness calls of those in line. If an observer panics meanwhile, the rest
@@ -300,7 +300,6 @@ pub struct Traffic {
 
 #[derive(Default)]
 struct Counts {
-    events: Count,
     told: Count,
     merged: Count,
     stale: Count,
@@ -309,13 +308,8 @@ struct Counts {
 
 impl Counts {
     fn read(&self) -> Traffic {
-        let Self { events, told, merged, stale, other } = self;
-        Traffic {
-            events: events.get(),
-            told: told.get(),
-            merged: merged.get(),
-            stale: stale.get(),
-            other: other.get(),
-        }
+        let [told, merged, stale, other] =
+            [&self.told, &self.merged, &self.stale, &self.other].map(Count::get);
+        Traffic { events: told + merged + stale + other, told, merged, stale, other }
     }
 }

@@ -17,10 +17,10 @@ use mio::{Interest, Registry, Token};
 
 use crate::call::CallId;
 use crate::error::{DeregisterError, RegisterError};
-use crate::key::Key;
 use crate::reactor::ReactorHandle;
 use crate::reactor::readiness::{Flags, Readiness};
 use crate::recipient::{Address, Line};
+use crate::slots::Key;
 
 const HELD: &str = "the source is taken only by into_source, which uses the registration up";
 

@@ -3,7 +3,8 @@
 //! What is sent waits in the [`Inbox`] until the reactor's next turn, which schedules a call for
 //! each. From there on they are calls like any other.
 //!
-//! - I1 Closures of users run and drop on the reactor's thread, or go back to who sent them.
+//! - I1 Closures of users run and drop on the reactor's thread, or go back to who sent them. (The
+//!   handler of a waker, which threads share, drops with the last clone of the waker.)
 //! - I2 A call that is sent to the reactor's own queue has an end that the tally counts: the inbox
 //!   of a reactor that goes is emptied into its queue before the queue ends.
 //! - I3 The address behind a [`RemoteAddress`] stays with the reactor until the last of its clones,
@@ -24,11 +25,11 @@ use std::sync::Arc;
 use mio::Waker;
 
 use crate::error::RemoteError;
-use crate::key::Key;
 use crate::reactor::ReactorHandle;
 use crate::reactor::inbox::{Inbox, Quota, Rejection};
 use crate::recipient::{Address, Line};
-use crate::slots::Slots;
+use crate::slots::{Key, Slots};
+use crate::unwind::to_the_end;
 
 mod waker;
 
@@ -134,8 +135,9 @@ impl fmt::Debug for Remote {
 /// Made by [`ReactorHandle::remote_to`]. Like an [`Address`], it does not own the recipient: calls
 /// to one that is gone are refused. Otherwise as [`Remote`].
 pub struct RemoteAddress<T: 'static> {
-    remote: Remote,
+    // Fields drop in this order: what the mark sends is in while the remote still counts as a sender.
     mark: Arc<Mark>,
+    remote: Remote,
     recipient: PhantomData<fn(&mut T)>,
 }
 
@@ -300,6 +302,10 @@ impl Remotes {
 
     pub(super) fn remote_to<T: 'static>(&self, address: &Address<T>) -> RemoteAddress<T> {
         let key = self.addresses.borrow_mut().insert(Rc::new(address.clone()));
+        if self.post.inbox.is_closed() {
+            let unused = self.addresses.borrow_mut().remove(key);
+            drop(unused);
+        }
         let mark = Arc::new(Mark { key, post: Arc::clone(&self.post) });
         RemoteAddress { remote: self.remote(), mark, recipient: PhantomData }
     }
@@ -336,34 +342,17 @@ impl Remotes {
 
     /// Takes no more, and schedules the rest, to be canceled by the end of the queue (I2).
     pub(super) fn close(&self, reactor: &ReactorHandle) {
-        /// Goes on also behind an observer that panics.
-        struct Rest<'a>(&'a Remotes, &'a ReactorHandle);
-
-        impl Rest<'_> {
-            fn run(&self) {
-                while let Some(call) = self.0.take() {
-                    call.deliver(self.1);
-                }
-                let addresses = self.0.addresses.take();
-                drop(addresses);
-            }
-        }
-
-        impl Drop for Rest<'_> {
-            fn drop(&mut self) {
-                self.run();
-            }
-        }
-
         let rest = self.post.inbox.close();
         self.taken.borrow_mut().extend(rest);
-        Rest(self, reactor).run();
+        to_the_end(|| self.take().map(|call| call.deliver(reactor)).is_some());
+        let addresses = self.addresses.take();
+        drop(addresses);
     }
 
     /// Takes what is in the inbox, once all that was taken before is scheduled.
     fn fetch(&self) {
         let mut taken = self.taken.borrow_mut();
-        if taken.is_empty() && self.post.inbox.has_mail() {
+        if taken.is_empty() {
             let mut fetched = Vec::from(mem::take(&mut *taken));
             self.post.inbox.take(&mut fetched);
             *taken = VecDeque::from(fetched);

@@ -15,8 +15,8 @@ use mio::{Interest, Registry};
 
 use super::*;
 use crate::error::RegisterError;
-use crate::key::Key;
 use crate::recipient::Address;
+use crate::slots::Key;
 
 type Told = Rc<RefCell<Vec<&'static str>>>;
 
@@ -56,8 +56,8 @@ fn go_on(reactor: &Reactor) -> Report {
 }
 
 fn slots(reactor: &Reactor) -> Vec<(u32, u32)> {
-    let keys = reactor.shared().watches.borrow().keys();
-    keys.into_iter().map(|key| (key.slot, key.generation)).collect()
+    let watches = reactor.shared().watches.borrow();
+    watches.iter().map(|(key, _)| (key.slot, key.generation)).collect()
 }
 
 #[test]

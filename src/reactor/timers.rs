@@ -6,6 +6,7 @@
 use alloc::rc::Rc;
 use core::cell::RefCell;
 use core::fmt;
+use core::panic::Location;
 use core::time::Duration;
 use std::time::Instant;
 
@@ -13,6 +14,7 @@ use crate::call::CallId;
 use crate::callback::Callback;
 use crate::queue::QueueHandle;
 use crate::reactor::ReactorHandle;
+use crate::unwind::to_the_end;
 
 mod heap;
 
@@ -27,7 +29,7 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 pub struct Timer {
     reactor: ReactorHandle,
     deadline: Instant,
-    waiting: Handle<Callback<()>>,
+    waiting: Handle<Armed>,
     /// The callback's queue and id; `None` once the timer is detached.
     call: Option<(QueueHandle, CallId)>,
 }
@@ -47,9 +49,9 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         if let Some((queue, call)) = self.call.take() {
-            let callback = self.reactor.shared().timers.waiting.borrow_mut().remove(&self.waiting);
+            let armed = self.reactor.shared().timers.waiting.borrow_mut().remove(&self.waiting);
             queue.core().cancel_if_not_late(call, "timer dropped");
-            drop(callback);
+            drop(armed);
         }
     }
 }
@@ -65,31 +67,25 @@ const GONE: &str = "the reactor is gone";
 /// Declines the callbacks of all timers, also behind one whose decline panics, and drops timers.
 pub(super) struct DeclineAll<'a>(pub(super) &'a Timers);
 
-impl DeclineAll<'_> {
-    fn run(&self) {
-        while let Some(callback) = self.0.take_first_if(|_| true) {
-            callback.decline(GONE);
-        }
+impl Drop for DeclineAll<'_> {
+    fn drop(&mut self) {
+        to_the_end(|| {
+            let armed = self.0.take_first_if(|_| true);
+            armed.map(|armed| armed.callback.decline(GONE)).is_some()
+        });
     }
 }
 
-impl Drop for DeclineAll<'_> {
-    fn drop(&mut self) {
-        struct Rest<'a>(&'a DeclineAll<'a>);
-
-        impl Drop for Rest<'_> {
-            fn drop(&mut self) {
-                self.0.run();
-            }
-        }
-
-        Rest(self).0.run();
-    }
+/// What waits for its time.
+struct Armed {
+    callback: Callback<()>,
+    /// Where the timer was armed: the schedule site of its call.
+    site: &'static Location<'static>,
 }
 
 /// The timers of a reactor.
 pub(super) struct Timers {
-    waiting: RefCell<Heap<Callback<()>>>,
+    waiting: RefCell<Heap<Armed>>,
     clock: RefCell<Rc<dyn Fn() -> Instant>>,
 }
 
@@ -111,19 +107,21 @@ impl Timers {
         clock()
     }
 
+    #[track_caller]
     pub(super) fn arm(
         &self,
         reactor: &ReactorHandle,
         deadline: Instant,
         callback: Callback<()>,
     ) -> Timer {
+        let site = Location::caller();
         let call = Some((callback.queue().clone(), callback.id()));
         let mut timer = Timer { reactor: reactor.clone(), deadline, waiting: Handle::none(), call };
         if reactor.queue().is_closed() {
             callback.decline(GONE);
             return timer;
         }
-        timer.waiting = self.waiting.borrow_mut().arm(deadline, callback);
+        timer.waiting = self.waiting.borrow_mut().arm(deadline, Armed { callback, site });
         if self.waiting.borrow().is_first(&timer.waiting) {
             // An embedder that sleeps by `poll_timeout` is to sleep less.
             reactor.queue().core().nudge();
@@ -131,6 +129,7 @@ impl Timers {
         timer
     }
 
+    #[track_caller]
     pub(super) fn arm_after(
         &self,
         reactor: &ReactorHandle,
@@ -149,16 +148,13 @@ impl Timers {
         // Not those that are armed meanwhile, by whoever is told or dials.
         let armed = self.waiting.borrow().armed();
         let is_due = |first: First<'_, _>| first.deadline <= now && first.serial < armed;
-        while let Some(callback) = self.take_first_if(is_due) {
+        while let Some(Armed { callback, site }) = self.take_first_if(is_due) {
             // If the queue takes no more, neither does it dial.
-            let _ = callback.answer(());
+            let _ = callback.answer_from(site, ());
         }
     }
 
-    fn take_first_if(
-        &self,
-        condition: impl FnOnce(First<'_, Callback<()>>) -> bool,
-    ) -> Option<Callback<()>> {
+    fn take_first_if(&self, condition: impl FnOnce(First<'_, Armed>) -> bool) -> Option<Armed> {
         let mut waiting = self.waiting.borrow_mut();
         if condition(waiting.first()?) { waiting.pop() } else { None }
     }
@@ -168,7 +164,7 @@ impl Timers {
         if self.len() == 0 {
             return None;
         }
-        while let Some(canceled) = self.take_first_if(|first| first.value.is_canceled()) {
+        while let Some(canceled) = self.take_first_if(|first| first.value.callback.is_canceled()) {
             drop(canceled);
         }
         let deadline = self.waiting.borrow().first()?.deadline;

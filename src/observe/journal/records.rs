@@ -160,7 +160,7 @@ impl OperationRecord {
 
     /// The name of the type of its context, without path and parameters.
     pub fn name(&self) -> &'static str {
-        if self.context.is_empty() { "of unknown kind" } else { short_name(self.context) }
+        if self.context.is_empty() { "unknown" } else { short_name(self.context) }
     }
 
     /// From start to end.

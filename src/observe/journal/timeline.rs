@@ -2,7 +2,8 @@
 //!
 //! The page is made of the files in `timeline/`, and of the history as compact JSON: columns of
 //! numbers, one place in each for a call (or an operation), and a table of the strings that they
-//! refer to. -1 stands for what did not happen or is not known.
+//! refer to. -1 stands for what did not happen or is not known, -2 for a call of which nothing else
+//! is known.
 
 use alloc::string::{String, ToString};
 use alloc::vec;
@@ -41,6 +42,10 @@ const PARTS: &[(&str, &[&str])] = &[
 impl History {
     /// Writes a page to look at with a browser: a timeline with a lane for each recipient, causes,
     /// operations, search, and the story of each call. It is complete in itself.
+    ///
+    /// A link to it can say what to show, after a `#` and with `&` between: `call=17` or `call=c3.1`
+    /// (as ids print), `search=TEXT`, `first=ID&last=ID` for the time from one call to another, `only`
+    /// for the lanes that are in view, `light` or `dark`, `help`.
     ///
     /// Cost: about 80 bytes for each call, and 80 KB.
     ///

@@ -2,7 +2,7 @@
 //!
 //! - I1 `woken` is up exactly while a call is underway: sent or pending, and not live. It ends with
 //!   the dial, or without one; then the call is sent again, unless nobody is there to receive it. So
-//!   at most one is underway, and no wake-up is lost.
+//!   at most one is underway, and no wake-up is lost (if the system lets the reactor be woken).
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -21,7 +21,8 @@ impl<T: 'static> RemoteAddress<T> {
     /// polled in calls: see [`future`](crate::future).
     ///
     /// Wake-ups merge: at most one call is pending, whatever [bound](Self::bounded) there is. One
-    /// that is refused, as the recipient was live, is scheduled again, unless the reactor is gone. As
+    /// that is refused, as the recipient was live, or canceled, is scheduled again, unless the reactor
+    /// is gone. The handler drops with the last clone of the waker, on whatever thread that is. As
     /// long as a clone of the waker is somewhere, something can happen: [`Reactor::run`](crate::reactor::Reactor::run)
     /// goes on.
     ///

@@ -368,6 +368,7 @@ if (flags.has("from") && flags.has("to")) setView(begin + Number(flags.get("from
 if (flags.has("call")) {
   const place = ids.indexOf(`#${flags.get("call")}`);
   if (place >= 0) goTo(place);
+  if (place >= 0 && !flags.has("first") && !flags.has("from")) zoomToSelected();
 }
 if (flags.has("help")) toggleHelp();
 draw();

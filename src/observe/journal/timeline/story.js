@@ -45,7 +45,7 @@ function storyOf(place) {
   } else if (call.end[place] <= 2) {
     lines.push({ text: known(dialed) ? `${end} after ${duration(ended - dialed)}` : end, kind: end, at: ended });
   } else if (end === "canceled") {
-    const when = known(scheduled) ? `canceled after ${duration(ended - scheduled)} pending` : "canceled before it was scheduled";
+    const when = known(scheduled) ? `canceled after ${duration(ended - scheduled)} pending` : "canceled before it was scheduled,";
     lines.push({ ...by(when, call.endedBy[place]), after: reason, kind: end, at: ended });
   } else if (end === "abandoned") {
     lines.push({ text: "abandoned: dropped without being called", kind: end, at: ended });

@@ -1,0 +1,21 @@
+//! Going on behind a panic of a user's code.
+
+/// Takes steps until `step` says that there are none, also behind one that panics. (A second panic
+/// aborts, as always during an unwinding.)
+pub(crate) fn to_the_end(step: impl FnMut() -> bool) {
+    struct Rest<F: FnMut() -> bool>(F);
+
+    impl<F: FnMut() -> bool> Rest<F> {
+        fn take(&mut self) {
+            while (self.0)() {}
+        }
+    }
+
+    impl<F: FnMut() -> bool> Drop for Rest<F> {
+        fn drop(&mut self) {
+            self.take();
+        }
+    }
+
+    Rest(step).take();
+}
