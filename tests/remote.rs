@@ -287,22 +287,26 @@ fn a_handler_may_send_to_its_own_reactor() {
 
 #[test]
 fn run_ends_when_the_last_sender_goes_and_not_before() {
-    let mut reactor = Reactor::new().unwrap();
-    let (remote, recipient) = (reactor.remote(), reactor.queue().recipient(()));
-    let address = reactor.remote_to(&recipient);
-    let (step, steps) = channel::<()>();
-    let ended = Arc::new(AtomicBool::new(false));
-    let seen = Arc::clone(&ended);
-    let thread = thread::spawn(move || {
-        drop(remote);
-        steps.recv().unwrap();
-        assert!(!seen.load(Ordering::SeqCst));
-        drop(address);
-    });
-    step.send(()).unwrap();
-    reactor.run().unwrap();
-    ended.store(true, Ordering::SeqCst);
-    thread.join().unwrap();
+    // Again and again, as the reactor is to be asleep when the sender goes.
+    for _ in 0..200 {
+        let mut reactor = Reactor::new().unwrap();
+        let (remote, recipient) = (reactor.remote(), reactor.queue().recipient(()));
+        let address = reactor.remote_to(&recipient);
+        let (step, steps) = channel::<()>();
+        let ended = Arc::new(AtomicBool::new(false));
+        let seen = Arc::clone(&ended);
+        let thread = thread::spawn(move || {
+            drop(address);
+            remote.call(move |_| step.send(()).unwrap()).unwrap();
+            steps.recv().unwrap();
+            thread::yield_now();
+            assert!(!seen.load(Ordering::SeqCst));
+            drop(remote);
+        });
+        reactor.run().unwrap();
+        ended.store(true, Ordering::SeqCst);
+        thread.join().unwrap();
+    }
 }
 
 #[test]

@@ -1,20 +1,20 @@
-//! What needs a look behind the loop: events that are older than what they are noted for.
+//! What needs a look behind the loop: events that are older than what they are noted for, and wake-ups.
 
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::io::Write;
 use std::os::unix::net::UnixStream as Peer;
 
-use mio::net::UnixStream;
-
 use mio::event::Source;
+use mio::net::UnixStream;
 use mio::{Interest, Registry};
 
 use super::*;
 use crate::error::RegisterError;
+use crate::reactor::inbox::Inbox;
 use crate::recipient::Address;
 use crate::slots::Key;
 
@@ -156,4 +156,23 @@ fn a_source_that_is_refused_leaves_no_slot() {
     let told = Told::default();
     let _held = register(&reactor, &recipient, "next", &told);
     assert_eq!(slots(&reactor), [(0, 3)], "the slot of those that were refused");
+}
+
+#[test]
+fn only_the_first_of_many_wakes() {
+    let (inbox, wakes) = (Inbox::new(), Cell::new(0));
+    let send = |entry| {
+        let wake = || {
+            wakes.set(wakes.get() + 1);
+            Ok(())
+        };
+        inbox.send(entry, |entry| entry, wake).map_err(|_| ()).unwrap();
+    };
+    for round in 1..=3 {
+        (0..10).for_each(send);
+        assert_eq!(wakes.get(), round);
+        let mut taken = Vec::new();
+        inbox.take(&mut taken);
+        assert!(taken.into_iter().eq(0..10));
+    }
 }
