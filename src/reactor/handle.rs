@@ -112,7 +112,7 @@ impl ReactorHandle {
     /// The recipient may be one of another queue, whose embedder dials it then. That queue takes the
     /// calls also if it is full; if it is gone, they are dropped.
     pub fn remote_to<T: 'static>(&self, recipient: &Address<T>) -> RemoteAddress<T> {
-        self.shared.remotes.remote_to(recipient)
+        self.shared.remotes.remote_to(self, recipient)
     }
 
     /// How long a poll may sleep: not at all if anything is pending (or the last poll may not have

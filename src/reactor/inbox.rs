@@ -91,11 +91,6 @@ impl<E> Inbox<E> {
         mem::take(&mut state.entries)
     }
 
-    /// Whether nothing is taken any more.
-    pub(super) fn is_closed(&self) -> bool {
-        self.lock().closed
-    }
-
     /// Counts a sender more.
     pub(super) fn join(&self) {
         self.senders.fetch_add(1, Ordering::Relaxed);

@@ -300,9 +300,14 @@ impl Remotes {
         Remote::new(Arc::clone(&self.post), None)
     }
 
-    pub(super) fn remote_to<T: 'static>(&self, address: &Address<T>) -> RemoteAddress<T> {
+    pub(super) fn remote_to<T: 'static>(
+        &self,
+        reactor: &ReactorHandle,
+        address: &Address<T>,
+    ) -> RemoteAddress<T> {
         let key = self.addresses.borrow_mut().insert(Rc::new(address.clone()));
-        if self.post.inbox.is_closed() {
+        // A reactor that is gone delivers nothing, so it needs no address.
+        if reactor.queue().is_closed() {
             let unused = self.addresses.borrow_mut().remove(key);
             drop(unused);
         }
