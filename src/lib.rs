@@ -147,6 +147,8 @@ mod recipient;
 #[cfg(feature = "mio")]
 pub mod samples;
 mod slots;
+#[cfg(feature = "testing")]
+pub mod testing;
 mod unwind;
 
 pub use call::{Call, CallId, Refusal};

@@ -307,6 +307,11 @@ impl QueueHandle {
         self.core.set_observer(None);
     }
 
+    #[cfg(feature = "testing")]
+    pub(crate) fn walk(&self) -> u64 {
+        self.core.ring.walk()
+    }
+
     #[inline(always)]
     pub(crate) fn core(&self) -> &Core {
         &self.core

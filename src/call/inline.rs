@@ -197,6 +197,12 @@ impl Places {
         if fits::<B>() { packed.read() } else { packed.read::<Box<B>>().map(|body| *body) }
     }
 
+    /// Whether the place of `position` holds a body of type `B`, one that is not boxed.
+    #[cfg(feature = "testing")]
+    pub(crate) fn holds<B: Body>(&self, position: u64) -> bool {
+        self.at(position).table.is_some_and(|table| table.type_id == TypeId::of::<B>())
+    }
+
     /// Whether the place of `position` is empty.
     pub(crate) fn is_empty(&self, position: u64) -> bool {
         self.at(position).table.is_none()

@@ -151,6 +151,14 @@ impl Ring {
         self.tail.get() - self.head.get() - self.void.get()
     }
 
+    /// The same, counted by looking at each place.
+    #[cfg(feature = "testing")]
+    pub(super) fn walk(&self) -> u64 {
+        let places = self.head.get()..self.tail.get();
+        let is_call = |at: &u64| !self.places.is_empty(*at) && !self.places.holds::<Canceled>(*at);
+        places.filter(is_call).count() as u64
+    }
+
     /// The number of calls ever scheduled.
     pub(super) fn scheduled(&self) -> u64 {
         self.tail.get() - self.first
