@@ -2,7 +2,7 @@
 //! attempt to dial it.
 //!
 //! - I1 A call is live only in an [`Attempt`], which ends it in exactly one way: finished, refused,
-//!   or (if it is dropped before, by unwinding) panicked.
+//!   or (if the attempt is dropped, which unwinding does) panicked.
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -181,39 +181,62 @@ impl fmt::Display for Refusal {
 }
 
 /// The attempts of one turn to dial, one after the other. What becomes of a call whose turn has
-/// come is counted and told here, and only here (I1).
+/// come is counted and told in its methods, and only there (I1).
 pub(crate) struct Attempt<'a> {
     queue: &'a QueueHandle,
     core: &'a Core,
     /// The key of the live call.
     key: u64,
-    /// Whether that call is over although [`Attempt::at`] has not returned.
+    /// Whether an observer is to be told that a handler is about to run.
+    observed: bool,
+    /// Whether the call is over, but [`finish`](Self::finish) does not know yet.
     over: bool,
+    /// The number of live calls around this turn.
+    live_around: u64,
 }
 
 impl<'a> Attempt<'a> {
     pub(crate) fn new(queue: &'a QueueHandle) -> Self {
-        Self { queue, core: queue.core(), key: 0, over: false }
+        let core = queue.core();
+        let (observed, live_around) = (core.is_observed(), core.live());
+        Self { queue, core, key: 0, observed, over: false, live_around }
     }
 
-    /// Makes the call `key` live for as long as `dial` runs, unless that ends it before. If
-    /// `dial` says that there is no call, it was canceled.
+    /// The turn of the call `key` has come: it is live from now on.
     #[inline(always)]
-    pub(crate) fn at(&mut self, core: &Core, key: u64, dial: impl FnOnce(&mut Self) -> bool) {
+    pub(crate) const fn begin(&mut self, key: u64) {
         self.key = key;
-        core.tally.live.add();
-        let guard = PanickedOnDrop(self);
-        let found = dial(&mut *guard.0);
-        mem::forget(guard);
-        if !found {
-            core.skip_canceled();
-        } else if self.over {
-            self.over = false;
-        } else {
-            core.tally.live.sub();
+    }
+
+    /// The handler has returned, or the call was over before. (`core` is the same as this one's, at
+    /// hand.)
+    #[inline(always)]
+    pub(crate) fn finish(&mut self, core: &Core) {
+        if core.is_unattended() {
             core.tally.finished.add();
-            core.tell(self.key, || Step::Finished);
+        } else {
+            self.finish_attentively();
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn finish_attentively(&mut self) {
+        self.look();
+        if !mem::take(&mut self.over) {
+            self.core.tally.finished.add();
+            self.core.tell(self.key, || Step::Finished);
+        }
+    }
+
+    /// Looks whether there is an observer.
+    pub(crate) fn look(&mut self) {
+        self.observed = self.core.attend();
+    }
+
+    /// The turn is over, and nothing unwinds.
+    pub(crate) const fn done(self) {
+        mem::forget(self);
     }
 
     #[inline(always)]
@@ -233,8 +256,8 @@ impl<'a> Attempt<'a> {
 
     /// Whether an observer is to be told that the handler is about to run.
     #[inline(always)]
-    pub(crate) fn is_observed(&self) -> bool {
-        self.core.is_observed()
+    pub(crate) const fn is_observed(&self) -> bool {
+        self.observed
     }
 
     /// Tells that the handler is about to run.
@@ -246,42 +269,39 @@ impl<'a> Attempt<'a> {
     #[cold]
     #[inline(never)]
     pub(crate) fn refuse(&mut self, refusal: Refusal, site: &'static Location<'static>) {
-        let core = self.end();
-        core.tally.refused.add();
-        core.tell_end(self.key, Step::Refused { refusal, site });
+        self.core.tally.refused.add();
+        self.core.tell_end(self.key, Step::Refused { refusal, site });
+        self.over();
     }
 
-    /// The call is that of an answered callback, known as `key` so far.
+    /// The call is that of an answered callback, known as `key` so far. Takes out the body, which
+    /// is there until its turn has come.
     #[inline(always)]
-    pub(crate) fn at_callback(&mut self, key: Key) {
+    pub(crate) fn at_callback<B: Body>(&mut self, key: Key) -> Option<B> {
         self.key = CallId::callback_key(key);
-        self.core.forget_callback(key);
+        self.core.take_callback(key)
     }
 
     /// The call was that of the callback `key`, and canceled.
     pub(crate) fn at_canceled(&mut self, key: Key) {
-        self.over = true;
-        self.core.forget_callback(key);
-        self.core.skip_canceled();
+        self.core.forget_canceled(key);
+        self.core.skip_void();
+        self.over();
     }
 
-    fn end(&mut self) -> &'a Core {
+    /// To be said last: a turn within this one takes the core's word for itself.
+    fn over(&mut self) {
         self.over = true;
-        let core = self.core;
-        core.tally.live.sub();
-        core
+        self.core.call_is_over();
     }
 }
 
-/// Ends the live call, whose handler unwinds.
-struct PanickedOnDrop<'a, 'b>(&'a mut Attempt<'b>);
-
-impl Drop for PanickedOnDrop<'_, '_> {
+impl Drop for Attempt<'_> {
+    /// Unwinding. If the handler does, its call ends.
     fn drop(&mut self) {
-        if !self.0.over {
-            let core = self.0.end();
-            core.tally.panicked.add();
-            core.tell_end(self.0.key, Step::Panicked);
+        if self.core.live() > self.live_around {
+            self.core.tally.panicked.add();
+            self.core.tell_end(self.key, Step::Panicked);
         }
     }
 }

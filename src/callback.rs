@@ -3,6 +3,7 @@
 //! The calls themselves wait in the queue's [`Callbacks`](store::Callbacks), and go to the ring when
 //! they are answered; a [`Callback`] in its caller's hands holds only the key.
 
+use core::any::type_name;
 use core::fmt;
 use core::marker::PhantomData;
 use core::panic::Location;
@@ -10,7 +11,7 @@ use core::panic::Location;
 use crate::call::{Attempt, Body, Call, CallId, Refusal};
 use crate::error::ScheduleError;
 use crate::observe::RecipientInfo;
-use crate::queue::{Core, FunctionCall, QueueHandle};
+use crate::queue::{FunctionCall, QueueHandle};
 use crate::recipient::{Address, Line, ToRecipient};
 use crate::slots::Key;
 
@@ -27,12 +28,17 @@ pub(crate) mod store;
 /// answered, declined or dropped freely.
 #[must_use = "a callback must be answered or declined"]
 pub struct Callback<A: 'static> {
-    queue: QueueHandle,
+    /// `None` once the callback is used up.
+    queue: Option<QueueHandle>,
     key: Key,
-    /// Knows the type of the body that waits: joins it with the value. False if canceled.
-    answer: fn(&Core, Key, A, &'static Location<'static>) -> bool,
-    used: bool,
+    /// Knows the type of the body that waits.
+    answer: Answering<A>,
 }
+
+/// What answers a callback on behalf of code at a site.
+type Answering<A> = fn(Callback<A>, A, &'static Location<'static>) -> Result<(), ScheduleError<A>>;
+
+const USED_UP: &str = "a callback that is used up is in nobody's hands";
 
 impl<A: 'static> Callback<A> {
     #[track_caller]
@@ -41,7 +47,8 @@ impl<A: 'static> Callback<A> {
         F: FnOnce(&mut T, &Line<'_, T>, A) + 'static,
     {
         let queue = address.queue().clone();
-        let recipient = Some(address.info());
+        let number = address.number();
+        let recipient = move || Some(RecipientInfo { number, type_name: type_name::<T>() });
         Self::create(queue, recipient, move |value| {
             let call = Answer { handler, value, recipient: PhantomData };
             ToRecipient { address, call }
@@ -53,80 +60,111 @@ impl<A: 'static> Callback<A> {
     where
         F: FnOnce(&QueueHandle, A) + 'static,
     {
-        Self::create(queue, None, move |value| {
-            FunctionCall(move |queue: &QueueHandle| function(queue, value))
-        })
+        Self::create(
+            queue,
+            || None,
+            move |value| FunctionCall(move |queue: &QueueHandle| function(queue, value)),
+        )
     }
 
+    #[inline(always)]
     #[track_caller]
-    fn create<J, B>(queue: QueueHandle, recipient: Option<RecipientInfo>, join: J) -> Self
+    fn create<J, B>(
+        queue: QueueHandle,
+        recipient: impl FnOnce() -> Option<RecipientInfo>,
+        join: J,
+    ) -> Self
     where
         J: FnOnce(A) -> B + 'static,
         B: Body,
     {
-        let waiting = Waiting::<J, A>(join, PhantomData);
         let site = Location::caller();
-        let key = queue.core().create_callback(waiting, site);
-        let answer = |core: &Core, key, value, site| {
-            core.put_answered(key, site, |Waiting(join, _): Waiting<J, A>| join(value))
-        };
-        // The observer is told after there is a holder, which ends the call if that panics.
-        let callback = Self { queue, key, answer, used: false };
-        callback.queue.core().callback_created(key, recipient, site);
-        callback
+        let key = queue.core().create_callback(Waiting::<J, A>(join, PhantomData), site);
+        let attended = queue.core().is_attended();
+        let callback = Self { queue: Some(queue), key, answer: Self::answer_waiting::<J, B> };
+        if attended { callback.told(recipient(), site) } else { callback }
+    }
+
+    /// Tells that the callback exists, now that it has a holder, which ends it if that panics.
+    #[cold]
+    #[inline(never)]
+    fn told(self, recipient: Option<RecipientInfo>, site: &'static Location<'static>) -> Self {
+        self.queue().core().callback_created(self.key, recipient, site);
+        self
+    }
+
+    /// Answers the callback, for which a `J` waits.
+    fn answer_waiting<J, B>(
+        mut self,
+        value: A,
+        site: &'static Location<'static>,
+    ) -> Result<(), ScheduleError<A>>
+    where
+        J: FnOnce(A) -> B + 'static,
+        B: Body,
+    {
+        let (queue, key) = (self.use_up(), self.key);
+        let body = |value| Answered::<J, A> { key, value, join: PhantomData };
+        queue.core().answer(key, value, site, body)
     }
 
     /// The id of the call, before and after it is scheduled.
     pub fn id(&self) -> CallId {
-        self.queue.core().id(CallId::callback_key(self.key))
+        self.queue().core().id(CallId::callback_key(self.key))
     }
 
     /// Whether the call was canceled, and will never be dialed.
     pub fn is_canceled(&self) -> bool {
-        self.queue.core().is_canceled(self.key)
+        self.queue().core().is_canceled(self.key)
     }
 
     /// The queue that will dial the call.
-    pub const fn queue(&self) -> &QueueHandle {
-        &self.queue
+    pub fn queue(&self) -> &QueueHandle {
+        self.queue.as_ref().unwrap_or_else(|| unreachable!("{USED_UP}"))
+    }
+
+    /// Makes this a callback that is used up, whose drop says nothing.
+    #[inline(always)]
+    fn use_up(&mut self) -> QueueHandle {
+        self.queue.take().unwrap_or_else(|| unreachable!("{USED_UP}"))
     }
 
     /// Schedules the call, to be dialed with `value`.
     ///
     /// If the call was canceled, `value` is dropped, and that is no error.
     ///
-    /// Cost: no allocation if the handler's captures and `value` together take at most 32 bytes.
+    /// Cost: no allocation if the handler's captures and `value` take at most 40 bytes each.
     ///
     /// # Errors
     ///
     /// Hands `value` back if the queue takes no more calls; whether the call was canceled does not
     /// matter then.
+    #[inline]
     #[track_caller]
     pub fn answer(self, value: A) -> Result<(), ScheduleError<A>> {
         self.answer_from(Location::caller(), value)
     }
 
     /// As [`answer`](Self::answer), on behalf of code at `site`.
+    #[inline]
     pub(crate) fn answer_from(
-        mut self,
+        self,
         site: &'static Location<'static>,
         value: A,
     ) -> Result<(), ScheduleError<A>> {
-        self.used = true;
-        self.queue.core().answer(self.key, value, site, self.answer)
+        (self.answer)(self, value, site)
     }
 
     /// Says that the call will never be scheduled, and why: it ends Canceled.
     pub fn decline(mut self, reason: &'static str) {
-        self.used = true;
-        self.queue.core().decline(self.key, reason);
+        self.use_up().core().decline(self.key, reason);
     }
 }
 
 impl<A: 'static> Drop for Callback<A> {
     fn drop(&mut self) {
-        if !self.used {
-            self.queue.core().abandon(self.key);
+        if let Some(queue) = &self.queue {
+            queue.core().abandon(self.key);
         }
     }
 }
@@ -137,16 +175,24 @@ impl<A: 'static> fmt::Debug for Callback<A> {
     }
 }
 
-/// An answered callback, as the ring holds it.
-pub(crate) struct Answered<B> {
-    pub(crate) key: Key,
-    pub(crate) call: B,
+/// An answered callback, as the ring holds it: its name, and the value that `J` waits for.
+struct Answered<J, A> {
+    key: Key,
+    value: A,
+    join: PhantomData<J>,
 }
 
-impl<B: Body> Body for Answered<B> {
+impl<J, A, B> Body for Answered<J, A>
+where
+    J: FnOnce(A) -> B + 'static,
+    A: 'static,
+    B: Body,
+{
+    #[inline(always)]
     fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
-        attempt.at_callback(self.key);
-        self.call.dial(attempt, site);
+        if let Some(Waiting(join, _)) = attempt.at_callback::<Waiting<J, A>>(self.key) {
+            join(self.value).dial(attempt, site);
+        }
     }
 }
 
@@ -186,6 +232,7 @@ where
 {
     type Recipient = T;
 
+    #[inline(always)]
     fn dial(self, recipient: &mut T, line: &Line<'_, T>) {
         (self.handler)(recipient, line, self.value);
     }

@@ -236,7 +236,6 @@ pub(crate) struct Counters {
     pub(crate) answered: Count,
     /// Callbacks that ended without being answered in time.
     pub(crate) withdrawn: Count,
-    pub(crate) live: Count,
     pub(crate) canceled: Count,
     pub(crate) finished: Count,
     pub(crate) refused: Count,

@@ -249,12 +249,12 @@ impl QueueHandle {
     /// Dials until the queue is empty, calls scheduled meanwhile included. It does not end while
     /// handlers keep scheduling.
     pub fn dial_all(&self) -> Report {
-        self.turn(u64::MAX, || true)
+        self.turn(u64::MAX, |_| true)
     }
 
     /// Dials the calls that are pending now, and not those scheduled meanwhile.
     pub fn dial_pending(&self) -> Report {
-        self.turn(self.core.ring.tail(), || true)
+        self.turn(self.core.ring.tail(), |_| true)
     }
 
     /// Dials within a budget.
@@ -355,8 +355,19 @@ impl<F: FnOnce(&QueueHandle) + 'static> Body for FunctionCall<F> {
     #[inline(always)]
     fn dial(self, attempt: &mut Attempt<'_>, _: &'static Location<'static>) {
         if attempt.is_observed() {
-            attempt.dialed();
+            self.dial_observed(attempt);
+        } else {
+            (self.0)(attempt.queue());
         }
+    }
+}
+
+impl<F: FnOnce(&QueueHandle) + 'static> FunctionCall<F> {
+    /// Apart, so that the usual case needs no registers for it.
+    #[cold]
+    #[inline(never)]
+    fn dial_observed(self, attempt: &Attempt<'_>) {
+        attempt.dialed();
         (self.0)(attempt.queue());
     }
 }

@@ -200,7 +200,12 @@ impl<T: 'static> Address<T> {
 
     /// The recipient as observers see it.
     pub fn info(&self) -> RecipientInfo {
-        RecipientInfo { number: self.desk.number, type_name: type_name::<T>() }
+        RecipientInfo { number: self.number(), type_name: type_name::<T>() }
+    }
+
+    #[inline(always)]
+    pub(crate) fn number(&self) -> u64 {
+        self.desk.number
     }
 }
 

@@ -62,7 +62,6 @@ impl<T> Slots<T> {
     /// # Panics
     ///
     /// If there are 2^31 values already.
-    #[cfg(feature = "mio")]
     pub(crate) fn next_key(&mut self) -> Key {
         if self.vacant == NONE {
             self.add_slot();
@@ -101,6 +100,7 @@ impl<T> Slots<T> {
     }
 
     /// The values and their keys, by slot.
+    #[cfg(test)]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
         (0..).zip(&self.slots).filter_map(|(slot, entry)| {
             Some((Key { slot, generation: entry.generation }, entry.value.as_ref()?))
@@ -108,7 +108,6 @@ impl<T> Slots<T> {
     }
 
     /// The number of values.
-    #[cfg(any(test, feature = "mio"))]
     pub(crate) const fn len(&self) -> usize {
         self.len
     }

@@ -92,14 +92,15 @@ fn calls_to_a_recipient_do_not_allocate_up_to_40_bytes() {
 }
 
 #[test]
-fn callbacks_do_not_allocate_up_to_32_bytes_value_included() {
-    assert_eq!(callbacks::<0, 32>(), 0);
-    assert_eq!(callbacks::<20, 12>(), 0);
-    assert_eq!(callbacks::<32, 0>(), 0);
-    // What is joined to more than fits is boxed when it is answered, or before.
-    assert_eq!(callbacks::<32, 1>(), CALLS * TURNS);
-    assert_eq!(callbacks::<40, 0>(), CALLS * TURNS);
-    assert_eq!(callbacks::<41, 0>(), 2 * CALLS * TURNS);
+fn callbacks_do_not_allocate_up_to_40_bytes_and_a_value_of_40() {
+    assert_eq!(callbacks::<0, 40>(), 0);
+    assert_eq!(callbacks::<20, 20>(), 0);
+    assert_eq!(callbacks::<40, 40>(), 0);
+    // What does not fit is boxed: the captures when the callback is created, the value when it is
+    // answered.
+    assert_eq!(callbacks::<40, 41>(), CALLS * TURNS);
+    assert_eq!(callbacks::<41, 40>(), CALLS * TURNS);
+    assert_eq!(callbacks::<41, 41>(), 2 * CALLS * TURNS);
 }
 
 #[test]

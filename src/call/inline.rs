@@ -3,30 +3,32 @@
 //!
 //! A [`Packed`] is a call with its type erased: a table of functions that still know the type,
 //! the site that scheduled it, and six words that hold the body itself. A body that is larger or
-//! more strictly aligned than the words is boxed, and the box is what the words hold. Packed calls
-//! stand in [`Places`], which they leave one way or another: dialed, unpacked or cleared.
+//! more strictly aligned than the words is boxed, and the box is what the words hold. [`Places`]
+//! hold packed calls in order, from a head to a tail.
 //!
 //! Invariants, on which every `SAFETY` comment below rests:
 //!
 //! - I1 In a `Packed` whose table is set, `words` holds one valid body, and the table is that of
 //!   the body's type. The fields are private to this file.
-//! - I2 A body leaves its words at most once: whoever moves it out has cleared the table first.
+//! - I2 A body leaves its words at most once: whoever moves it out has cleared the table first, or
+//!   has moved the head past its place.
 //! - I3 Only a body that [`fits`] is ever written, so the words are large and aligned enough.
-//! - I4 References into `Places` live inside its methods only, while no code of a user runs:
-//!   bodies are moved out before they are dialed or dropped. (When the `Places` themselves drop,
-//!   nobody can reach them any more.)
-//! - I5 The number of `Places` is a power of two, and `mask` is one less than it.
+//! - I4 The places from head to tail hold initialized `Packed`s; nobody looks at the others. There
+//!   are at most as many as there are places, so no two positions share one.
+//! - I5 The number of places is a power of two, and `mask` is one less than it.
+//! - I6 `easy_end` is at most head plus the number of places.
+//! - I7 Pointers into the places are used inside this file only, while no code of a user runs:
+//!   bodies are moved out before they are dialed or dropped.
 
 #![expect(unsafe_code, reason = "the storage of calls, argued here")]
 
 use alloc::boxed::Box;
 use core::any::TypeId;
 use core::cell::{Cell, UnsafeCell};
-use core::iter;
 use core::marker::PhantomData;
 use core::mem::{self, MaybeUninit};
-use core::ops::Range;
 use core::panic::Location;
+use core::ptr;
 
 use crate::call::{Attempt, Body};
 
@@ -69,28 +71,34 @@ trait Tabled: Body {
 impl<B: Body> Tabled for B {}
 
 impl Packed {
-    const EMPTY: Self = Self {
+    pub(crate) const EMPTY: Self = Self {
         table: None,
         site: Location::caller(),
         words: [MaybeUninit::uninit(); 6],
         not_send: PhantomData,
     };
 
-    /// Fills an empty `Packed` with a body that [`fits`].
+    /// Packs `body`, scheduled at `site`, into this, which is empty.
     #[inline(always)]
-    fn fill<B: Body>(&mut self, body: B, site: &'static Location<'static>) {
-        assert!(fits::<B>(), "a body that does not fit is boxed");
-        debug_assert!(self.table.is_none());
-        let words = self.words.as_mut_ptr().cast::<B>();
-        debug_assert!(words.is_aligned());
-        // SAFETY: the pointer is valid for a write of `B`: it is to all of the words, which are
-        // large and aligned enough by the assertion above (I3).
-        unsafe { words.write(body) };
-        self.site = site;
-        self.table = Some(&B::TABLE);
+    pub(crate) fn fill<B: Body>(&mut self, body: B, site: &'static Location<'static>) {
+        debug_assert!(self.is_empty());
+        if fits::<B>() {
+            // SAFETY: `self` is valid for writes, and the body fits.
+            unsafe { write(self, body, site) }
+        } else {
+            // SAFETY: the same; a box fits.
+            unsafe { write(self, Box::new(body), site) }
+        }
     }
 
-    /// Moves the body out if it is a `B`.
+    /// Takes the body out, if there is a call with a body of type `B`.
+    #[inline]
+    pub(crate) fn unpack<B: Body>(&mut self) -> Option<B> {
+        if fits::<B>() { self.read() } else { self.read::<Box<B>>().map(|body| *body) }
+    }
+
+    /// Moves the body out if it is a `B`, which fits.
+    #[inline(always)]
     fn read<B: Body>(&mut self) -> Option<B> {
         self.table.take_if(|table| table.type_id == TypeId::of::<B>())?;
         let words = self.words.as_ptr().cast::<B>();
@@ -98,6 +106,28 @@ impl Packed {
         // SAFETY: equal type ids mean that the table was that of `B`, so the words hold a valid
         // `B` (I1). The table is cleared now, so the body is moved out just once (I2).
         Some(unsafe { words.read() })
+    }
+
+    /// Leaves this empty. Returns what is to be dropped, if it needs a drop.
+    #[inline(always)]
+    pub(crate) fn clear(&mut self) -> Option<Self> {
+        let table = self.table.take()?;
+        table.drop.map(|_| Self { table: Some(table), words: self.words, ..*self })
+    }
+
+    #[inline(always)]
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.table.is_none()
+    }
+
+    /// Whether there is a call with a body of type `B`, one that fits.
+    pub(crate) fn holds<B: Body>(&self) -> bool {
+        self.table.is_some_and(|table| table.type_id == TypeId::of::<B>())
+    }
+
+    /// Where the call was scheduled, or the one that was there last.
+    pub(crate) const fn site(&self) -> &'static Location<'static> {
+        self.site
     }
 }
 
@@ -109,6 +139,24 @@ impl Drop for Packed {
             // drops once, and nobody reads its table after that (I2).
             unsafe { drop(&raw mut self.words) }
         }
+    }
+}
+
+/// Makes a `Packed` of a body that [`fits`], without dropping what is there.
+///
+/// # Safety
+///
+/// `packed` is valid for writes, and aligned.
+#[inline(always)]
+unsafe fn write<B: Body>(packed: *mut Packed, body: B, site: &'static Location<'static>) {
+    assert!(fits::<B>(), "a body that does not fit is boxed");
+    // SAFETY: the caller's; the words are large and aligned enough by the assertion above (I3).
+    unsafe {
+        let words = (&raw mut (*packed).words).cast::<B>();
+        debug_assert!(words.is_aligned());
+        words.write(body);
+        (&raw mut (*packed).site).write(site);
+        (&raw mut (*packed).table).write(Some(&B::TABLE));
     }
 }
 
@@ -138,104 +186,216 @@ unsafe fn drop_in_place<B>(words: *mut Words) {
 #[repr(align(64))]
 struct Place(Packed);
 
-/// Shared places, of which a position picks one: the remainder by their number.
+/// Places in a ring, of which a position picks one: the remainder by their number.
 pub(crate) struct Places {
-    places: UnsafeCell<Box<[Place]>>,
-    mask: Cell<usize>,
+    places: UnsafeCell<Box<[MaybeUninit<Place>]>>,
+    mask: Cell<u64>,
+    head: Cell<u64>,
+    tail: Cell<u64>,
+    easy_end: Cell<u64>,
 }
 
 impl Places {
-    pub(crate) fn new(len: usize) -> Self {
+    /// Places that are all free, the next one at position `first`.
+    pub(crate) fn new(len: usize, first: u64) -> Self {
         assert!(len.is_power_of_two());
-        let places = iter::repeat_with(|| Place(Packed::EMPTY)).take(len).collect();
-        Self { places: UnsafeCell::new(places), mask: Cell::new(len - 1) }
-    }
-
-    /// One less than the number of places.
-    #[inline(always)]
-    pub(crate) fn mask(&self) -> usize {
-        self.mask.get()
-    }
-
-    /// Packs `body`, scheduled at `site`, into the place of `position`, which is empty.
-    #[inline(always)]
-    pub(crate) fn put<B: Body>(&self, position: u64, body: B, site: &'static Location<'static>) {
-        if fits::<B>() {
-            self.at(position).fill(body, site);
-        } else {
-            // Boxed first, as the allocator is code of a user, too (I4).
-            let body = Box::new(body);
-            self.at(position).fill(body, site);
+        Self {
+            places: UnsafeCell::new(Box::new_uninit_slice(len)),
+            mask: Cell::new(len as u64 - 1),
+            head: Cell::new(first),
+            tail: Cell::new(first),
+            easy_end: Cell::new(first),
         }
     }
 
-    /// Empties the place of `position`; `None` if it is empty already. Returns what is to be
-    /// dropped, which is nothing for a body that needs no drop.
+    /// The number of places.
+    pub(crate) const fn len(&self) -> u64 {
+        self.mask.get() + 1
+    }
+
+    #[inline(always)]
+    pub(crate) const fn head(&self) -> u64 {
+        self.head.get()
+    }
+
+    #[inline(always)]
+    pub(crate) const fn tail(&self) -> u64 {
+        self.tail.get()
+    }
+
+    /// Lets up to `limit` places be taken by [`push_easily`](Self::push_easily), counted from the
+    /// head.
+    pub(crate) fn ease(&self, limit: u64) {
+        self.easy_end.set(self.head() + limit.min(self.len()));
+    }
+
+    /// Whether a place may be taken by [`push_easily`](Self::push_easily).
+    #[inline(always)]
+    pub(crate) const fn is_easy(&self) -> bool {
+        self.tail() < self.easy_end.get()
+    }
+
+    /// Whether no place is free.
+    pub(crate) const fn is_full(&self) -> bool {
+        self.tail() - self.head() == self.len()
+    }
+
+    /// Packs what `make` makes at the tail, as [`is_easy`](Self::is_easy) allows. Returns the
+    /// position.
+    #[inline(always)]
+    pub(crate) fn push_easily<B: Body>(
+        &self,
+        make: impl FnOnce() -> B,
+        site: &'static Location<'static>,
+    ) -> u64 {
+        assert!(self.is_easy());
+        // SAFETY: the tail is less than head plus the number of places (I6), so a place is free.
+        unsafe { self.put(make, site) }
+    }
+
+    /// Packs a body at the tail, where a place is free. Returns the position.
+    #[inline(always)]
+    pub(crate) fn push<B: Body>(
+        &self,
+        make: impl FnOnce() -> B,
+        site: &'static Location<'static>,
+    ) -> u64 {
+        assert!(!self.is_full());
+        // SAFETY: a place is free.
+        unsafe { self.put(make, site) }
+    }
+
+    /// # Safety
+    ///
+    /// A place is free.
+    #[inline(always)]
+    unsafe fn put<B: Body>(
+        &self,
+        make: impl FnOnce() -> B,
+        site: &'static Location<'static>,
+    ) -> u64 {
+        let position = self.tail();
+        // `make`, and the allocator for a box, have no way to these places. (If they had, what they
+        // put there would be leaked: the place may be written to all the same.)
+        if fits::<B>() {
+            let body = make();
+            // SAFETY: the place is free, so nothing there is to be dropped (I4).
+            unsafe { write(self.at(position), body, site) }
+        } else {
+            let body = Box::new(make());
+            // SAFETY: the same.
+            unsafe { write(self.at(position), body, site) }
+        }
+        self.tail.set(position + 1);
+        position
+    }
+
+    /// Goes past the next place, if its position is less than `end`, and dials its call. Says
+    /// whether there was a call.
+    #[inline(always)]
+    pub(crate) fn dial_next(&self, end: u64, attempt: &mut Attempt<'_>) -> Option<bool> {
+        let position = self.next(end)?;
+        let packed = self.at(position);
+        attempt.begin(position);
+        // SAFETY: the place was between head and tail (I4).
+        let Some(table) = (unsafe { (*packed).table }) else { return Some(false) };
+        // SAFETY: the table is set, so the body in the words is of its type (I1); the head has gone
+        // past its place, so it is moved out just once (I2). The function does that first of all,
+        // before any other code can reach these places (I7).
+        unsafe { (table.dial)(packed, attempt) };
+        Some(true)
+    }
+
+    /// Goes past the next place, and takes out what it holds.
+    pub(crate) fn pop(&self) -> Option<(u64, Packed)> {
+        let position = self.next(u64::MAX)?;
+        // SAFETY: the place was between head and tail (I4), and the head has gone past it (I2).
+        Some((position, unsafe { self.at(position).read() }))
+    }
+
+    /// Whether `position` is between head and tail.
+    #[inline(always)]
+    pub(crate) const fn contains(&self, position: u64) -> bool {
+        position >= self.head() && position < self.tail()
+    }
+
+    /// Leaves the place of `position` empty; `None` if it is already, or is none between head and
+    /// tail. Returns what is to be dropped, which is nothing for a body that needs no drop.
     #[inline(always)]
     pub(crate) fn clear(&self, position: u64) -> Option<Option<Packed>> {
-        let packed = self.at(position);
-        let table = packed.table.take()?;
-        Some(table.drop.map(|_| Packed { table: Some(table), words: packed.words, ..*packed }))
+        let packed = self.packed(position).filter(|packed| !packed.is_empty())?;
+        Some(packed.clear())
     }
 
-    /// Dials the call in the place of `position`, leaving that empty; false if it is empty.
-    #[inline(always)]
-    pub(crate) fn dial(&self, position: u64, attempt: &mut Attempt<'_>) -> bool {
-        let packed = self.at(position);
-        let Some(table) = packed.table.take() else { return false };
-        // SAFETY: the table was set, so the body in the words is of its type (I1); it is cleared
-        // now, so the body is moved out just once (I2). The function does that first of all,
-        // before any other code can reach these places (I4).
-        unsafe { (table.dial)(&raw const *packed, attempt) };
-        true
-    }
-
-    /// Takes the body out of the place of `position`, if there is a call with a body of type `B`.
-    #[inline]
-    pub(crate) fn unpack<B: Body>(&self, position: u64) -> Option<B> {
-        let packed = self.at(position);
-        if fits::<B>() { packed.read() } else { packed.read::<Box<B>>().map(|body| *body) }
-    }
-
-    /// Whether the place of `position` holds a body of type `B`, one that is not boxed.
-    #[cfg(feature = "testing")]
-    pub(crate) fn holds<B: Body>(&self, position: u64) -> bool {
-        self.at(position).table.is_some_and(|table| table.type_id == TypeId::of::<B>())
-    }
-
-    /// Whether the place of `position` is empty.
-    pub(crate) fn is_empty(&self, position: u64) -> bool {
-        self.at(position).table.is_none()
-    }
-
-    /// The site of the call in the place of `position`, or of the call that was there last.
-    pub(crate) fn site(&self, position: u64) -> &'static Location<'static> {
-        self.at(position).site
-    }
-
-    /// Doubles the places, keeping the calls at `positions`.
-    pub(crate) fn grow(&self, positions: Range<u64>) {
-        let more = Self::new(2 * (self.mask() + 1));
-        for position in positions {
-            mem::swap(self.at(position), more.at(position));
+    /// Packs a body that fits into the place of `position`, which is empty.
+    pub(crate) fn refill<B: Body>(&self, position: u64, body: B) {
+        assert!(fits::<B>());
+        if let Some(packed) = self.packed(position) {
+            packed.fill(body, packed.site);
         }
-        // SAFETY: no reference into either's places is alive (I4), and they are not the same.
+    }
+
+    /// Whether the place of `position` holds a body of type `B`, one that fits.
+    pub(crate) fn holds<B: Body>(&self, position: u64) -> bool {
+        self.packed(position).is_some_and(|packed| packed.holds::<B>())
+    }
+
+    /// Whether the place of `position` is empty, or none between head and tail.
+    pub(crate) fn is_empty(&self, position: u64) -> bool {
+        self.packed(position).is_none_or(|packed| packed.is_empty())
+    }
+
+    /// Doubles the places.
+    pub(crate) fn grow(&self) {
+        let more = Self::new(2 * self.len() as usize, self.head());
+        for position in self.head()..self.tail() {
+            // SAFETY: the place is between head and tail (I4), and a free one in `more`. It is not
+            // used here any more: its places are free below.
+            unsafe { ptr::copy_nonoverlapping(self.at(position), more.at(position), 1) };
+        }
+        // SAFETY: no pointer into either's places is in use (I7), and they are not the same. That
+        // `more` drops nothing but memory then is due to its tail, which is its head.
         let (places, more_places) = unsafe { (&mut *self.places.get(), &mut *more.places.get()) };
         mem::swap(places, more_places);
         self.mask.swap(&more.mask);
     }
 
+    /// Moves the head past the next position, if that is less than `end`.
     #[inline(always)]
-    #[expect(clippy::mut_from_ref, reason = "I4: no two of these are alive at a time")]
-    fn at(&self, position: u64) -> &mut Packed {
+    fn next(&self, end: u64) -> Option<u64> {
+        let position = self.head();
+        if position >= self.tail().min(end) {
+            return None;
+        }
+        self.head.set(position + 1);
+        Some(position)
+    }
+
+    /// What the place of `position` holds, if it is between head and tail.
+    #[inline(always)]
+    #[expect(clippy::mut_from_ref, reason = "I7: no two of these are alive at a time")]
+    fn packed(&self, position: u64) -> Option<&mut Packed> {
+        // SAFETY: the place is between head and tail (I4), and no other pointer to it is in use (I7).
+        self.contains(position).then(|| unsafe { &mut *self.at(position) })
+    }
+
+    /// The place of `position`.
+    #[inline(always)]
+    fn at(&self, position: u64) -> *mut Packed {
         // SAFETY: the places are not shared between threads, as `UnsafeCell` is not `Sync`, and
-        // no other reference into them is alive (I4).
+        // nobody has a reference to the box, which is used here and in `grow` only.
         let places = unsafe { &mut *self.places.get() };
-        // The truncation to `usize` keeps the low bits, which are those that count.
-        let index = position as usize & self.mask.get();
+        // Keeps the low bits, which are those that count.
+        let index = (position & self.mask.get()) as usize;
         debug_assert!(index < places.len());
         // SAFETY: the mask is less than the number of places (I5), so `index` is.
-        unsafe { &mut places.get_unchecked_mut(index).0 }
+        unsafe { &raw mut (*places.as_mut_ptr().add(index).cast::<Place>()).0 }
+    }
+}
+
+impl Drop for Places {
+    fn drop(&mut self) {
+        while self.pop().is_some() {}
     }
 }
 

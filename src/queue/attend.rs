@@ -19,6 +19,10 @@ pub(super) mod flag {
     pub(in crate::queue) const NEAR_END: u8 = 1 << 3;
     /// A wake hook is set.
     pub(in crate::queue) const HOOKED: u8 = 1 << 4;
+    /// Flags to be looked at when a call is scheduled.
+    pub(in crate::queue) const NEWS: u8 = CLOSED | OBSERVED | WAKE | NEAR_END;
+    /// The call that was dialed last may be over already.
+    pub(in crate::queue) const OVER: u8 = 1 << 5;
 }
 
 /// `NEAR_END` is looked for once a turn; no turn schedules this many calls.
@@ -39,6 +43,10 @@ impl Core {
     #[inline(never)]
     pub(super) fn leave_turn(&self) {
         self.turns.set(self.turns.get() - 1);
+        if self.turns.get() > 0 {
+            // The turn around this one may have had a call that is over.
+            self.call_is_over();
+        }
         self.arm();
         self.let_go();
     }
@@ -106,13 +114,13 @@ impl Core {
 
     pub(super) fn tally(&self) -> Tally {
         let Counters { callbacks, answered, withdrawn, .. } = &self.tally;
-        let Counters { live, finished, canceled, refused, abandoned, panicked, .. } = &self.tally;
+        let Counters { finished, canceled, refused, abandoned, panicked, .. } = &self.tally;
         Tally {
             // An answered callback is among those scheduled, and was created before.
             created: self.ring.scheduled() + callbacks.get() - answered.get(),
             unscheduled: callbacks.get() - answered.get() - withdrawn.get(),
             pending: self.ring.pending(),
-            live: live.get(),
+            live: self.live(),
             finished: finished.get(),
             canceled: canceled.get(),
             refused: refused.get(),
@@ -146,6 +154,25 @@ impl Core {
     #[inline(always)]
     pub(crate) fn is_observed(&self) -> bool {
         self.has(flag::OBSERVED)
+    }
+
+    // Attempts to dial.
+
+    /// Whether a call whose handler has returned is finished, with nobody to be told.
+    #[inline(always)]
+    pub(crate) fn is_unattended(&self) -> bool {
+        !self.has(flag::OBSERVED | flag::OVER)
+    }
+
+    /// Notes that the call that was dialed last may be over although its handler did not return.
+    pub(crate) fn call_is_over(&self) {
+        self.flags.set(self.flags.get() | flag::OVER);
+    }
+
+    /// Takes note of [`call_is_over`](Self::call_is_over). Says whether there is an observer.
+    pub(crate) fn attend(&self) -> bool {
+        self.flags.set(self.flags.get() & !flag::OVER);
+        self.is_observed()
     }
 
     /// Tells the observer, if there is one.
@@ -191,10 +218,14 @@ impl Core {
 
     pub(super) fn raise(&self, flag: u8) {
         self.flags.set(self.flags.get() | flag);
+        self.ease();
     }
 
     fn lower(&self, flag: u8) {
-        self.flags.set(self.flags.get() & !flag);
+        if self.has(flag) {
+            self.flags.set(self.flags.get() & !flag);
+            self.ease();
+        }
     }
 }
 

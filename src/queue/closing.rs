@@ -39,19 +39,18 @@ impl Core {
 
     /// Cancels the next pending call; false if there is none.
     fn end_next(&self, answered: &mut Peekable<vec::IntoIter<(u64, Key)>>) -> bool {
-        let Some(position) = self.ring.pass() else { return false };
+        let Some((position, mut call)) = self.ring.pass() else { return false };
         let callback = answered.next_if(|(pending, _)| *pending == position);
-        if let Some(Canceled(key)) = self.ring.unpack(position) {
-            self.forget_callback(key);
+        if let Some(Canceled(key)) = call.unpack() {
+            self.forget_canceled(key);
             self.ring.skip();
-        } else if let Some(_call) = self.ring.clear(position) {
-            let key = callback.map_or(position, |(_, key)| {
-                self.forget_callback(key);
-                CallId::callback_key(key)
-            });
-            self.end_canceled(key, QUEUE_DROPPED);
+        } else if call.is_empty() {
+            self.ring.skip();
         } else {
-            self.ring.skip();
+            self.ring.forget();
+            let _body = callback.and_then(|(_, key)| self.callbacks.remove(key));
+            let key = callback.map_or(position, |(_, key)| CallId::callback_key(key));
+            self.end_canceled(key, QUEUE_DROPPED);
         }
         true
     }

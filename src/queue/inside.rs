@@ -11,8 +11,8 @@ use core::panic::Location;
 
 use crate::call::inline::Packed;
 use crate::call::{Body, CallId, Named};
+use crate::callback::Canceled;
 use crate::callback::store::{Callbacks, Stage};
-use crate::callback::{Answered, Canceled};
 use crate::error::ScheduleError;
 use crate::observe::{Counters, Observer, RecipientInfo, Step};
 use crate::queue::Cancellation;
@@ -95,8 +95,8 @@ impl Core {
         pack: impl FnOnce(C) -> B,
         recipient: impl FnOnce() -> Option<RecipientInfo>,
     ) -> Result<CallId, ScheduleError<C>> {
-        if self.flags.get() & !flag::HOOKED == 0 && self.ring.has_room() {
-            Ok(self.id(self.ring.push(|| pack(call), site)))
+        if self.ring.is_easy() {
+            Ok(self.id(self.ring.push_easily(|| pack(call), site)))
         } else if let Some(obstacle) = self.obstacle_to(claim) {
             Err(obstacle.rejecting(call))
         } else {
@@ -120,36 +120,25 @@ impl Core {
         self.id(position)
     }
 
-    /// Makes room for another call, if there is none.
-    #[inline]
+    /// Makes room for another call, if there is none: forgets voids whose turn would come next, or
+    /// grows.
     fn make_room(&self) {
-        if self.ring.has_no_place() {
-            self.make_more_room();
-        }
-    }
-
-    /// Forgets canceled calls whose turn would come next, or grows.
-    #[cold]
-    #[inline(never)]
-    fn make_more_room(&self) {
-        while let Some(position) = self.ring.head_if_any_void()
-            && self.forget_if_void(position)
+        while self.ring.has_no_place()
+            && let Some(void) = self.ring.pass_void()
         {
-            self.ring.pass();
-            self.ring.forget();
+            if let Some(Canceled(key)) = void {
+                self.forget_canceled(key);
+            }
         }
         if self.ring.has_no_place() {
             self.ring.grow();
         }
+        self.ease();
     }
 
-    /// Whether the place at `position` is void; its callback is forgotten then.
-    fn forget_if_void(&self, position: u64) -> bool {
-        if let Some(Canceled(key)) = self.ring.unpack(position) {
-            self.forget_callback(key);
-            return true;
-        }
-        self.ring.is_empty(position)
+    /// Lets calls be scheduled without a second thought, unless somebody is to be told.
+    pub(super) fn ease(&self) {
+        self.ring.ease(!self.has(flag::NEWS));
     }
 
     /// What keeps a call from being created and scheduled, if anything.
@@ -190,6 +179,7 @@ impl Core {
         }
     }
 
+    #[inline(always)]
     pub(crate) fn create_callback(
         &self,
         waiting: impl Body,
@@ -200,6 +190,12 @@ impl Core {
         key
     }
 
+    /// Whether somebody is to be told of a callback.
+    #[inline(always)]
+    pub(crate) fn is_attended(&self) -> bool {
+        self.has(flag::NEWS)
+    }
+
     /// Tells that the callback `key` exists, now that it has a holder. In a queue that is closed
     /// it is canceled.
     pub(crate) fn callback_created(
@@ -208,11 +204,9 @@ impl Core {
         recipient: Option<RecipientInfo>,
         site: &'static Location<'static>,
     ) {
-        if self.flags.get() != 0 {
-            self.tell(CallId::callback_key(key), || Step::Created { recipient, site });
-            if self.is_closed() {
-                self.end_callback(key, QUEUE_DROPPED);
-            }
+        self.tell(CallId::callback_key(key), || Step::Created { recipient, site });
+        if self.is_closed() {
+            self.end_callback(key, QUEUE_DROPPED);
         }
     }
 
@@ -220,56 +214,65 @@ impl Core {
         self.callbacks.is_canceled(key)
     }
 
-    /// Schedules the callback `key`, whose caller gives it up.
-    pub(crate) fn answer<A>(
+    /// Schedules the callback `key`, whose caller gives it up, as the body that `pack` makes of the
+    /// value. If it was canceled, drops the value.
+    #[inline(always)]
+    pub(crate) fn answer<A, B: Body>(
         &self,
         key: Key,
         value: A,
         site: &'static Location<'static>,
-        answer: fn(&Self, Key, A, &'static Location<'static>) -> bool,
+        pack: impl FnOnce(A) -> B,
     ) -> Result<(), ScheduleError<A>> {
-        if self.flags.get() != 0
-            && let Some(obstacle) = self.obstacle()
-        {
+        if self.ring.is_easy() {
+            if self.callbacks.answer(key, self.ring.tail()) {
+                self.tally.answered.add();
+                self.ring.push_easily(|| pack(value), site);
+            }
+            Ok(())
+        } else if let Some(obstacle) = self.obstacle() {
             self.decline(key, "the queue takes no more calls");
-            return Err(obstacle.rejecting(value));
+            Err(obstacle.rejecting(value))
+        } else {
+            self.answer_attentively(key, pack(value), site);
+            Ok(())
         }
-        if answer(self, key, value, site) && self.flags.get() != 0 {
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn answer_attentively(&self, key: Key, body: impl Body, site: &'static Location<'static>) {
+        self.make_room();
+        if self.callbacks.answer(key, self.ring.tail()) {
+            self.tally.answered.add();
+            self.ring.push(|| body, site);
             let _wake = WakeOnDrop(self);
             self.tell(CallId::callback_key(key), || Step::Scheduled { site });
         }
-        Ok(())
-    }
-
-    /// Puts the callback `key` at the tail, as the body that `join` makes of the one that waited;
-    /// false if it was canceled.
-    #[inline(always)]
-    pub(crate) fn put_answered<W: Body, B: Body>(
-        &self,
-        key: Key,
-        site: &'static Location<'static>,
-        join: impl FnOnce(W) -> B,
-    ) -> bool {
-        self.make_room();
-        let Some(waiting) = self.callbacks.answer(key, self.ring.tail()) else { return false };
-        self.tally.answered.add();
-        self.ring.push(|| Answered { key, call: join(waiting) }, site);
-        true
     }
 
     // Calls leave.
 
-    /// Forgets the callback `key`, whose turn has come or passed.
+    /// Takes out the body of the callback `key`, whose turn has come.
     #[inline(always)]
-    pub(crate) fn forget_callback(&self, key: Key) {
-        let _stage = self.callbacks.remove(key);
+    pub(crate) fn take_callback<B: Body>(&self, key: Key) -> Option<B> {
+        self.callbacks.take(key)
     }
 
-    /// Counts that there was nothing to dial: the call had been canceled.
-    #[inline(always)]
-    pub(crate) fn skip_canceled(&self) {
-        self.tally.live.sub();
+    /// Forgets the callback `key`, which was canceled.
+    pub(crate) fn forget_canceled(&self, key: Key) {
+        self.callbacks.forget(key);
+    }
+
+    /// Counts that the turn of a void came.
+    pub(crate) fn skip_void(&self) {
         self.ring.skip();
+    }
+
+    /// The number of live calls: those attempted that did not end yet.
+    pub(crate) fn live(&self) -> u64 {
+        let Counters { finished, refused, panicked, .. } = &self.tally;
+        self.ring.attempted() - finished.get() - refused.get() - panicked.get()
     }
 
     pub(super) fn cancel(&self, id: CallId, reason: &'static str) -> Cancellation {
@@ -310,46 +313,47 @@ impl Core {
 
     /// Ends the callback `key` as Canceled unless it is over; returns the stage it was in.
     pub(super) fn end_callback(&self, key: Key, reason: &'static str) -> Option<Stage> {
-        let stage = self.callbacks.cancel(key);
-        let _call = match stage {
-            Some(Stage::Waiting) => {
+        let (stage, _body) = self.callbacks.cancel(key)?;
+        let _value = match stage {
+            Stage::Waiting => {
                 self.tally.withdrawn.add();
-                self.callbacks.clear(key)
+                None
             }
-            Some(Stage::Pending(position)) => self.ring.cancel_callback(position, key),
-            Some(Stage::Canceled) | None => return stage,
+            Stage::Pending(position) => self.ring.cancel_callback(position, key),
+            Stage::Canceled => return Some(stage),
         };
         self.end_canceled(CallId::callback_key(key), reason);
-        stage
+        Some(stage)
     }
 
     /// Ends the callback `key`, whose caller gives it up.
     pub(crate) fn decline(&self, key: Key, reason: &'static str) {
-        if let Some(_call) = self.withdraw(key) {
+        if let Some(_body) = self.withdraw(key) {
             self.end_canceled(CallId::callback_key(key), reason);
         }
     }
 
     /// Ends the callback `key`, whose caller dropped it without a word.
+    #[cold]
     pub(crate) fn abandon(&self, key: Key) {
         if self.is_closed() {
             return self.decline(key, QUEUE_DROPPED);
         }
         let site = self.callbacks.site(key);
-        if let Some(_call) = self.withdraw(key) {
+        if let (Some(site), Some(_body)) = (site, self.withdraw(key)) {
             self.tally.abandoned.add();
             self.tell_end(CallId::callback_key(key), Step::Abandoned { site });
         }
     }
 
-    /// Removes the callback `key`, which is not answered. If it was waiting, returns what is to be
+    /// Forgets the callback `key`, which is not answered. If it was waiting, returns what is to be
     /// dropped.
     fn withdraw(&self, key: Key) -> Option<Option<Packed>> {
-        if self.callbacks.remove(key) != Some(Stage::Waiting) {
-            return None;
-        }
-        self.tally.withdrawn.add();
-        Some(self.callbacks.clear(key))
+        let (stage, body) = self.callbacks.remove(key)?;
+        (stage == Stage::Waiting).then(|| {
+            self.tally.withdrawn.add();
+            body
+        })
     }
 
     /// Counts and tells; what the call captured is still to be dropped.

@@ -5,11 +5,10 @@
 //! `tail` (where the next call goes). A canceled call keeps its place, void, until its turn; that of
 //! a callback then holds its name only.
 //!
-//! - I1 `tail - head` is at most the number of places, and a place outside `head..tail` is empty.
-//! - I2 `void` counts the places in `head..tail` whose call was canceled.
-//! - I3 `limit` is the number of places, or the capacity if that is less.
+//! - I1 `void` counts the places from head to tail whose call was canceled.
+//! - I2 Each place that the head has passed is that of a call whose attempt to dial is counted in
+//!   the tally, or is in progress; or it is counted in `skipped` or in `forgotten`.
 
-use core::cell::Cell;
 use core::panic::Location;
 
 use crate::call::inline::{Packed, Places};
@@ -24,43 +23,44 @@ const FIRST_PLACES: usize = 64;
 
 pub(super) struct Ring {
     places: Places,
-    head: Cell<u64>,
-    tail: Cell<u64>,
     void: Count,
-    /// So many places may be taken without a second thought.
-    limit: Cell<u64>,
     /// How many calls may be pending.
     capacity: u64,
     first: u64,
-    /// Void places whose turn has passed.
+    /// Void places whose turn came.
     pub(super) skipped: Count,
+    /// Places passed although their turn did not come.
+    forgotten: Count,
 }
 
 impl Ring {
     /// A ring whose first position is `first`.
     pub(super) fn new(first: u64, capacity: u64) -> Self {
         Self {
-            places: Places::new(FIRST_PLACES),
-            head: Cell::new(first),
-            tail: Cell::new(first),
+            places: Places::new(FIRST_PLACES, first),
             void: Count::default(),
-            limit: Cell::new(capacity.min(FIRST_PLACES as u64)),
             capacity,
             first,
             skipped: Count::default(),
+            forgotten: Count::default(),
         }
     }
 
-    /// Whether there is a place for another call, and certainly less than `capacity` are pending.
+    /// Whether a call may be scheduled without a second thought: there is a place, less than
+    /// `capacity` are pending, and nobody is to be told.
     #[inline(always)]
-    pub(super) fn has_room(&self) -> bool {
-        self.tail.get() - self.head.get() < self.limit.get()
+    pub(super) fn is_easy(&self) -> bool {
+        self.places.is_easy()
+    }
+
+    /// Lets calls be scheduled without a second thought as long as there is room, or none.
+    pub(super) fn ease(&self, easy: bool) {
+        self.places.ease(if easy { self.capacity } else { 0 });
     }
 
     /// Whether every place is taken, if only by a void.
-    #[inline(always)]
     pub(super) fn has_no_place(&self) -> bool {
-        self.tail.get() - self.head.get() > self.places.mask() as u64
+        self.places.is_full()
     }
 
     /// How many calls may be pending.
@@ -68,56 +68,59 @@ impl Ring {
         self.capacity
     }
 
+    /// Puts a call at the tail, as [`is_easy`](Self::is_easy) allows, and returns its position.
+    #[inline(always)]
+    pub(super) fn push_easily<B: Body>(
+        &self,
+        make: impl FnOnce() -> B,
+        site: &'static Location<'static>,
+    ) -> u64 {
+        self.places.push_easily(make, site)
+    }
+
     /// Puts a call at the tail, where there is a place for it, and returns its position.
     #[inline(always)]
     pub(super) fn push<B: Body>(
         &self,
-        body: impl FnOnce() -> B,
+        make: impl FnOnce() -> B,
         site: &'static Location<'static>,
     ) -> u64 {
-        let position = self.tail.get();
-        self.places.put(position, body(), site);
-        self.tail.set(position + 1);
-        position
+        self.places.push(make, site)
     }
 
     /// Dials the next call, if its position is less than `end`; false if there is none.
     #[inline(always)]
     pub(super) fn dial_next(&self, end: u64, core: &Core, attempt: &mut Attempt<'_>) -> bool {
-        let Some(position) = self.next(end) else { return false };
-        attempt.at(core, position, |attempt| self.places.dial(position, attempt));
+        match self.places.dial_next(end, attempt) {
+            Some(true) => attempt.finish(core),
+            Some(false) => self.skip(),
+            None => return false,
+        }
         true
     }
 
-    /// Goes past the next place; its position.
-    pub(super) fn pass(&self) -> Option<u64> {
-        self.next(u64::MAX)
+    /// Goes past the next place; its position, and what it held.
+    pub(super) fn pass(&self) -> Option<(u64, Packed)> {
+        self.places.pop()
     }
 
-    /// The position of the next place, if any place is void.
-    pub(super) fn head_if_any_void(&self) -> Option<u64> {
-        (self.void.get() > 0).then(|| self.head.get())
-    }
-
-    /// The body of the call at `position`, if it is a `B`.
-    pub(super) fn unpack<B: Body>(&self, position: u64) -> Option<B> {
-        self.places.unpack(position)
-    }
-
-    /// Empties the place at `position`, as [`Places::clear`].
-    pub(super) fn clear(&self, position: u64) -> Option<Option<Packed>> {
-        self.places.clear(position)
-    }
-
-    /// Whether the place at `position` is empty.
-    pub(super) fn is_empty(&self, position: u64) -> bool {
-        self.places.is_empty(position)
+    /// Forgets the void at the head, if there is one; that of a callback held its name.
+    pub(super) fn pass_void(&self) -> Option<Option<Canceled>> {
+        let head = self.places.head();
+        let is_void = self.places.is_empty(head) || self.places.holds::<Canceled>(head);
+        if self.void.get() == 0 || !is_void {
+            return None;
+        }
+        let (_, mut packed) = self.places.pop()?;
+        self.void.sub();
+        self.forgotten.add();
+        Some(packed.unpack())
     }
 
     /// Makes the place at `position` void. Returns what is left of its call to be dropped.
     #[inline(always)]
     pub(super) fn cancel(&self, position: u64) -> Result<Option<Packed>, Cancellation> {
-        if position < self.head.get() || position >= self.tail.get() {
+        if !self.places.contains(position) {
             return Err(Cancellation::Late);
         }
         let call = self.places.clear(position).ok_or(Cancellation::Already)?;
@@ -129,60 +132,54 @@ impl Ring {
     /// call to be dropped.
     pub(super) fn cancel_callback(&self, position: u64, key: Key) -> Option<Packed> {
         let call = self.places.clear(position).flatten();
-        self.places.put(position, Canceled(key), self.places.site(position));
+        self.places.refill(position, Canceled(key));
         self.void.add();
         call
     }
 
-    /// Counts a void place as passed when its turn came.
+    /// Counts a void place whose turn came.
+    #[inline(always)]
     pub(super) fn skip(&self) {
         self.void.sub();
         self.skipped.add();
     }
 
-    /// Forgets a void place that has been passed before its turn.
+    /// Counts a place, passed with its call, whose turn did not come.
     pub(super) fn forget(&self) {
-        self.void.sub();
+        self.forgotten.add();
     }
 
     /// The number of calls between head and tail.
     #[inline(always)]
     pub(super) fn pending(&self) -> u64 {
-        self.tail.get() - self.head.get() - self.void.get()
+        self.places.tail() - self.places.head() - self.void.get()
     }
 
     /// The same, counted by looking at each place.
     #[cfg(feature = "testing")]
     pub(super) fn walk(&self) -> u64 {
-        let places = self.head.get()..self.tail.get();
+        let positions = self.places.head()..self.places.tail();
         let is_call = |at: &u64| !self.places.is_empty(*at) && !self.places.holds::<Canceled>(*at);
-        places.filter(is_call).count() as u64
+        positions.filter(is_call).count() as u64
     }
 
     /// The number of calls ever scheduled.
     pub(super) fn scheduled(&self) -> u64 {
-        self.tail.get() - self.first
+        self.places.tail() - self.first
+    }
+
+    /// The number of calls that there ever was an attempt to dial, or is.
+    pub(super) fn attempted(&self) -> u64 {
+        self.places.head() - self.first - self.skipped.get() - self.forgotten.get()
     }
 
     /// The position that the next scheduled call will get.
     pub(super) fn tail(&self) -> u64 {
-        self.tail.get()
-    }
-
-    /// Moves the head past the next position.
-    #[inline(always)]
-    fn next(&self, end: u64) -> Option<u64> {
-        let position = self.head.get();
-        if position >= self.tail.get().min(end) {
-            return None;
-        }
-        self.head.set(position + 1);
-        Some(position)
+        self.places.tail()
     }
 
     /// Doubles the places.
     pub(super) fn grow(&self) {
-        self.places.grow(self.head.get()..self.tail.get());
-        self.limit.set(self.capacity.min(self.places.mask() as u64 + 1));
+        self.places.grow();
     }
 }

@@ -62,7 +62,11 @@ impl QueueHandle {
     /// Dials calls before position `end` for as long as `may_go_on` says; none if the queue is
     /// closed, or being closed (rule R11).
     #[inline]
-    pub(super) fn turn(&self, end: u64, mut may_go_on: impl FnMut() -> bool) -> Report {
+    pub(super) fn turn(
+        &self,
+        end: u64,
+        mut may_go_on: impl FnMut(&mut Attempt<'_>) -> bool,
+    ) -> Report {
         let core = self.core();
         // (One that is closed during a turn is empty when that is done.)
         if core.is_closed() {
@@ -71,7 +75,8 @@ impl QueueHandle {
         let _turn = Turn::begin(core);
         let before = core.report();
         let mut attempt = Attempt::new(self);
-        while may_go_on() && core.ring.dial_next(end, core, &mut attempt) {}
+        while may_go_on(&mut attempt) && core.ring.dial_next(end, core, &mut attempt) {}
+        attempt.done();
         let after = core.report();
         Report {
             dialed: after.dialed - before.dialed,
@@ -90,12 +95,16 @@ impl QueueHandle {
     /// A turn within a budget.
     pub(super) fn turn_within(&self, budget: Budget<'_>) -> Report {
         let Budget { mut calls, spent } = budget;
-        self.turn(u64::MAX, || {
-            if calls == 0 || spent.is_some_and(|spent| spent()) {
+        self.turn(u64::MAX, |attempt| {
+            if calls == 0 {
                 return false;
             }
             calls -= 1;
-            true
+            spent.is_none_or(|spent| {
+                let goes_on = !spent();
+                attempt.look();
+                goes_on
+            })
         })
     }
 }

@@ -64,42 +64,55 @@ fn check<const N: usize, A: 'static>() {
     let queue = CallQueue::new();
     let site = Location::caller();
 
-    let places = Places::new(2);
+    let places = Places::new(2, 6);
     let attempt = &mut Attempt::new(&queue);
-    let put = |position, panics| places.put(position, counts.body::<N, A>(panics), site);
+    let put = |panics| places.push(|| counts.body::<N, A>(panics), site);
 
-    put(6, false);
+    assert_eq!(put(false), 6);
     assert!(places.clear(6).is_some_and(|packed| packed.is_some()));
     counts.expect(0, 1);
-    assert!(places.clear(6).is_none());
+    assert!(places.clear(6).is_none() && places.is_empty(6));
+    assert_eq!(places.dial_next(7, attempt), Some(false));
+    assert_eq!(places.dial_next(8, attempt), None);
 
-    put(6, false);
-    assert!(places.dial(6, attempt));
+    assert_eq!(put(false), 7);
+    assert_eq!(places.dial_next(8, attempt), Some(true));
     counts.expect(1, 2);
-    assert!(!places.dial(6, attempt));
+    assert!(places.clear(7).is_none());
 
-    put(6, true);
-    let result = catch_unwind(AssertUnwindSafe(|| places.dial(6, attempt)));
+    put(true);
+    let result = catch_unwind(AssertUnwindSafe(|| places.dial_next(u64::MAX, attempt)));
     assert!(result.is_err());
     counts.expect(2, 3);
-    assert!(!places.dial(6, attempt));
+    assert!(places.pop().is_none() && places.clear(8).is_none());
 
-    put(6, false);
-    assert!(places.unpack::<Sized<N, Odd>>(6).is_none());
-    let body = places.unpack::<Sized<N, A>>(6).expect("the same type");
-    assert!(body.bytes.len() == N && places.clear(6).is_none());
-    drop(body);
+    put(false);
+    let (position, mut packed) = places.pop().expect("the one just put");
+    assert!(position == 9 && packed.unpack::<Sized<N, Odd>>().is_none());
+    let body = packed.unpack::<Sized<N, A>>().expect("the same type");
+    assert!(body.bytes.len() == N && packed.is_empty());
+    drop((packed, body));
     counts.expect(2, 4);
 
-    put(6, false);
-    put(7, false);
-    places.grow(6..8);
-    assert!(places.mask() == 3 && places.clear(4).is_none());
-    assert!(places.dial(6, attempt));
+    put(false);
+    put(false);
+    assert!(places.is_full());
+    places.grow();
+    assert!(places.len() == 4 && !places.is_full() && !places.is_empty(10));
+    assert_eq!(places.dial_next(u64::MAX, attempt), Some(true));
     counts.expect(3, 5);
 
     drop(places);
     counts.expect(3, 6);
+
+    let mut packed = Packed::EMPTY;
+    packed.fill(counts.body::<N, A>(false), site);
+    assert!(packed.unpack::<Sized<N, Odd>>().is_none());
+    assert!(packed.clear().is_some() && packed.clear().is_none());
+    counts.expect(3, 7);
+    packed.fill(counts.body::<N, A>(false), site);
+    drop(packed);
+    counts.expect(3, 8);
 }
 
 /// Never stored: a type to be told apart from others.
@@ -142,11 +155,12 @@ impl Body for Zero {
 #[test]
 fn a_body_without_a_size_is_dialed_and_dropped() {
     let queue = CallQueue::new();
-    let places = Places::new(1);
-    places.put(0, Zero, Location::caller());
+    let places = Places::new(1, 0);
+    places.push(|| Zero, Location::caller());
     assert!(places.clear(0).is_some_and(|packed| packed.is_none()));
-    places.put(0, Zero, Location::caller());
-    assert!(places.dial(0, &mut Attempt::new(&queue)));
+    assert!(places.pop().is_some_and(|(_, packed)| packed.is_empty()));
+    places.push(|| Zero, Location::caller());
+    assert_eq!(places.dial_next(u64::MAX, &mut Attempt::new(&queue)), Some(true));
     assert_eq!(queue.tally().pending, 1);
 }
 
@@ -170,15 +184,15 @@ fn calls_keep_their_places_when_the_places_grow() {
 
     let queue = CallQueue::new();
     let last = Rc::new(Cell::new(0));
-    let places = Places::new(4);
+    let places = Places::new(4, 3);
     for position in 3..7 {
-        places.put(position, Number(position, last.clone()), Location::caller());
+        assert_eq!(places.push(|| Number(position, last.clone()), Location::caller()), position);
     }
-    places.grow(3..7);
-    places.grow(3..7);
+    places.grow();
+    places.grow();
     let dialed: Vec<u64> = (3..7)
-        .map(|position| {
-            assert!(places.dial(position, &mut Attempt::new(&queue)));
+        .map(|_| {
+            assert_eq!(places.dial_next(7, &mut Attempt::new(&queue)), Some(true));
             last.get()
         })
         .collect();
@@ -204,13 +218,32 @@ fn a_panic_in_a_drop_leaves_the_place_empty() {
     }
 
     let queue = CallQueue::new();
-    let places = Places::new(2);
-    places.put(0, Holds(PanicsOnDrop), Location::caller());
+    let places = Places::new(2, 0);
+    let put = || places.push(|| Holds(PanicsOnDrop), Location::caller());
+    put();
     let clear = catch_unwind(AssertUnwindSafe(|| drop(places.clear(0))));
     assert!(clear.is_err());
-    places.put(0, Holds(PanicsOnDrop), Location::caller());
+    put();
     let mut attempt = Attempt::new(&queue);
-    let dial = catch_unwind(AssertUnwindSafe(|| places.dial(0, &mut attempt)));
+    assert_eq!(places.dial_next(1, &mut attempt), Some(false));
+    let dial = catch_unwind(AssertUnwindSafe(|| places.dial_next(2, &mut attempt)));
     assert!(dial.is_err());
-    assert!(places.clear(0).is_none());
+    assert!(places.pop().is_none());
+}
+
+#[test]
+fn places_are_taken_easily_only_up_to_the_limit() {
+    let places = Places::new(4, 0);
+    assert!(!places.is_easy());
+    places.ease(2);
+    let put = || places.push_easily(|| Zero, Location::caller());
+    assert_eq!((put(), put(), places.is_easy()), (0, 1, false));
+    assert!(catch_unwind(AssertUnwindSafe(put)).is_err());
+    places.ease(u64::MAX);
+    assert_eq!((put(), put(), places.is_easy()), (2, 3, false));
+    drop((places.pop(), places.pop()));
+    places.ease(u64::MAX);
+    assert_eq!((put(), put(), places.is_easy(), places.is_full()), (4, 5, false, true));
+    let push = || places.push(|| Zero, Location::caller());
+    assert!(catch_unwind(AssertUnwindSafe(push)).is_err());
 }
