@@ -79,12 +79,14 @@ impl ReactorHandle {
     /// The callback may be one of another queue, whose embedder dials it then. Delays of more than
     /// a hundred years count as a hundred years.
     ///
-    /// Cost: one allocation, O(log n) steps for n timers (O(1) if none is due later), and a reading
-    /// of the clock. To cancel it takes O(log n), and gives its memory back.
+    /// Cost: O(log n) steps for n timers (O(1) if none is due later), and a reading of the clock. To
+    /// cancel it takes O(log n). Memory is taken for 64 timers at a time, and given back when they
+    /// are gone.
     ///
     /// # Panics
     ///
     /// If the clock was [set](Self::set_clock) to within a hundred years of the last [`Instant`].
+    #[inline]
     #[track_caller]
     pub fn after(&self, delay: Duration, callback: Callback<()>) -> Timer {
         self.shared.timers.arm_after(self, delay, callback)
@@ -92,7 +94,8 @@ impl ReactorHandle {
 
     /// Answers `callback` at `deadline`, not earlier. Otherwise as [`after`](Self::after).
     ///
-    /// Deadlines more than 292 years after the reactor was made all count as equal.
+    /// Deadlines more than 292 years after the reactor was made count as that.
+    #[inline]
     #[track_caller]
     pub fn at(&self, deadline: Instant, callback: Callback<()>) -> Timer {
         self.shared.timers.arm(self, deadline, callback)
