@@ -214,8 +214,10 @@ impl Shared {
         }
     }
 
-    /// Notes a batch of events. No code of a user runs here, so none is lost (rule M1).
+    /// Notes a batch of events. No code of a user runs here, so none is lost (rule M1): if nobody
+    /// observes, their calls are scheduled too.
     pub(super) fn note(&self, events: &Events) {
+        let at_once = !self.queue.core().is_observed() && self.ready.borrow().is_empty();
         let mut watches = self.watches.borrow_mut();
         let mut noted = 0;
         for event in events {
@@ -227,8 +229,12 @@ impl Shared {
             match watches.get_mut(key) {
                 None => self.counts.stale.add(),
                 Some(watch) if watch.note(Flags::of(event)) => {
-                    self.ready.borrow_mut().push_back(key);
                     self.counts.told.add();
+                    if at_once {
+                        Rc::clone(watch).schedule();
+                    } else {
+                        self.ready.borrow_mut().push_back(key);
+                    }
                 }
                 Some(_) => self.counts.merged.add(),
             }
@@ -238,6 +244,7 @@ impl Shared {
 
     /// Schedules the readiness calls of those in line. If an observer panics meanwhile, the rest
     /// stays in line for the next turn.
+    #[inline]
     pub(super) fn schedule_ready(&self) {
         let in_line = self.ready.borrow().len();
         for _ in 0..in_line {

@@ -150,10 +150,15 @@ impl Timers {
     }
 
     /// Answers the callbacks that are due.
+    #[inline]
     pub(super) fn fire(&self) {
-        if self.len() == 0 {
-            return;
+        if self.len() > 0 {
+            self.fire_due();
         }
+    }
+
+    #[inline(never)]
+    fn fire_due(&self) {
         let now = self.now();
         let mut waiting = self.waiting.borrow_mut();
         let now = waiting.moment(now);
@@ -174,10 +179,13 @@ impl Timers {
     }
 
     /// How long until the first is due. Those that were canceled by their id do not count.
+    #[inline]
     pub(super) fn timeout(&self) -> Option<Duration> {
-        if self.len() == 0 {
-            return None;
-        }
+        if self.len() == 0 { None } else { self.timeout_of_first() }
+    }
+
+    #[inline(never)]
+    fn timeout_of_first(&self) -> Option<Duration> {
         while let Some(canceled) = self.pop_if(|armed| armed.callback.is_canceled()) {
             drop(canceled);
         }
