@@ -30,7 +30,10 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut figures = Vec::new();
-    for group in work::groups().into_iter().filter(|group| !LEFT_OUT.contains(&group.name)) {
+    let is_exact = |group: &Group| {
+        !LEFT_OUT.contains(&group.name) && !work::remote::is_one_of_two_threads(group)
+    };
+    for group in work::groups().into_iter().filter(is_exact) {
         for batch in group.batches.iter().copied().filter(|batch| *batch <= LARGEST) {
             for contender in &group.contenders {
                 let name = costs::name(&group, contender.name, batch);

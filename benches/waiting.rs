@@ -1,4 +1,4 @@
-//! Timers, operations and registrations, and a server that echoes, timed with criterion:
+//! Timers, operations, registrations, remote calls, and a server that echoes, timed with criterion:
 //! `cargo bench --bench waiting [NAME]`.
 
 use criterion::{criterion_group, criterion_main};
@@ -10,9 +10,13 @@ fn waiting(criterion: &mut criterion::Criterion) {
     criteria::measure(criterion, &work::waiting::groups());
 }
 
+fn remote(criterion: &mut criterion::Criterion) {
+    criteria::measure(criterion, &work::remote::groups());
+}
+
 fn serving(criterion: &mut criterion::Criterion) {
     criteria::measure(criterion, &work::echo::groups());
 }
 
-criterion_group!(benches, waiting, serving);
+criterion_group!(benches, waiting, remote, serving);
 criterion_main!(benches);

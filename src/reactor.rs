@@ -215,7 +215,10 @@ impl Reactor {
     ///
     /// Passes on a panic of a handler. What had not been dialed is still pending.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Report> {
-        let timeout = [timeout, self.poll_timeout()].into_iter().flatten().min();
+        let timeout = match (timeout, self.poll_timeout()) {
+            (Some(asked), Some(own)) => Some(asked.min(own)),
+            (asked, own) => asked.or(own),
+        };
         match self.poll.poll(&mut self.events, timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             result => result?,

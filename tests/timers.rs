@@ -202,6 +202,43 @@ fn m07_timers_whose_observer_dials_arm_the_next_ones_for_the_next_turn() {
 }
 
 #[test]
+fn m07_among_many_that_are_due_some_are_canceled_and_the_observer_panics() {
+    const CANCELS: u32 = 20;
+    const PANICS: u32 = 30;
+    let mut world = World::new();
+    let handle = world.reactor.handle();
+    let arm =
+        |world: &World, delay: u32| world.reactor.handle().after(delay * MS, world.callback(delay));
+    let timers: Vec<_> = (0..100).map(|number| Some(arm(&world, number * 7 % 100 + 1))).collect();
+    let timers = Rc::new(RefCell::new(timers));
+    let (held, scheduled) = (Rc::clone(&timers), Cell::new(0));
+    world.reactor.queue().set_observer(move |_: CallId, step: &Step| {
+        if let Step::Scheduled { .. } = step {
+            scheduled.set(scheduled.get() + 1);
+            match scheduled.get() {
+                // They are due after 87 and 94 ms.
+                CANCELS => held.borrow_mut().truncate(98),
+                PANICS => panic::resume_unwind(Box::new("the observer")),
+                _ => {}
+            }
+        }
+    });
+    world.now.set(world.start + 100 * MS);
+    let turn = panic::AssertUnwindSafe(|| world.reactor.turn(Some(Duration::ZERO)));
+    assert!(panic::catch_unwind(turn).is_err());
+    world.reactor.queue().clear_observer();
+
+    // Those that are left are due still, but not before one that is due earlier.
+    assert_eq!(handle.timers(), 100 - PANICS as usize - 2);
+    handle.at(world.start, world.callback(0)).detach();
+    let canceled = [98, 99].map(|number| number * 7 % 100 + 1);
+    let later = (PANICS + 1..=100).filter(|number| !canceled.contains(number));
+    let expected: Vec<_> = (1..=PANICS).chain([0]).chain(later).collect();
+    world.expect_at(100 * MS, &expected);
+    assert_eq!((handle.timers(), world.reactor.queue().tally().canceled), (0, 2));
+}
+
+#[test]
 fn m07_timers_keep_their_deadlines_when_the_clock_goes_back() {
     let mut world = World::new();
     let handle = world.reactor.handle();

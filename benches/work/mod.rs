@@ -19,6 +19,8 @@ pub mod calls;
 pub mod echo;
 pub mod floors;
 #[cfg(feature = "mio")]
+pub mod remote;
+#[cfg(feature = "mio")]
 pub mod waiting;
 
 /// Words that a call captures.
@@ -91,7 +93,7 @@ pub fn timed(mut work: impl FnMut(u64) -> u64 + 'static) -> Run {
 pub fn groups() -> Vec<Group> {
     let groups = calls::groups().into_iter();
     #[cfg(feature = "mio")]
-    let groups = groups.chain(waiting::groups()).chain(echo::groups());
+    let groups = groups.chain(waiting::groups()).chain(remote::groups()).chain(echo::groups());
     groups.collect()
 }
 

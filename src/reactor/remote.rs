@@ -322,10 +322,15 @@ impl Remotes {
     /// that wait for readiness from their turn (rule M6). But one at least, or else what keeps the
     /// queue busy would keep them out for good. If an observer panics, the rest stays for the next
     /// turn.
+    #[inline]
     pub(super) fn deliver(&self, reactor: &ReactorHandle, budget: usize) {
-        if !self.is_busy() {
-            return;
+        if self.is_busy() {
+            self.deliver_some(reactor, budget);
         }
+    }
+
+    #[inline(never)]
+    fn deliver_some(&self, reactor: &ReactorHandle, budget: usize) {
         let queue = reactor.queue().core();
         let most = budget.saturating_sub(queue.pending() as usize).max(1);
         self.fetch();

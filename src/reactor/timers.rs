@@ -17,8 +17,9 @@ use crate::reactor::ReactorHandle;
 use crate::unwind::to_the_end;
 
 mod heap;
+mod values;
 
-use heap::{First, Handle, Heap};
+use heap::{Handle, Heap};
 
 /// Delays longer than this, about a hundred years, count as this.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
@@ -29,7 +30,7 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 pub struct Timer {
     reactor: ReactorHandle,
     deadline: Instant,
-    waiting: Handle<Armed>,
+    waiting: Handle,
     /// The callback's queue and id; `None` once the timer is detached.
     call: Option<(QueueHandle, CallId)>,
 }
@@ -41,6 +42,7 @@ impl Timer {
     }
 
     /// Leaves the timer to itself. Its call can still be canceled by its id.
+    #[inline]
     pub fn detach(mut self) {
         self.call = None;
     }
@@ -49,9 +51,11 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         if let Some((queue, call)) = self.call.take() {
-            let armed = self.reactor.shared().timers.waiting.borrow_mut().remove(&self.waiting);
-            queue.core().cancel_if_not_late(call, "timer dropped");
-            drop(armed);
+            let armed = self.reactor.shared().timers.waiting.borrow_mut().remove(self.waiting);
+            match armed {
+                Some(armed) => armed.callback.decline(DROPPED),
+                None => queue.core().cancel_if_not_late(call, DROPPED),
+            }
         }
     }
 }
@@ -62,6 +66,7 @@ impl fmt::Debug for Timer {
     }
 }
 
+const DROPPED: &str = "timer dropped";
 const GONE: &str = "the reactor is gone";
 
 /// Declines the callbacks of all timers, also behind one whose decline panics, and drops timers.
@@ -70,7 +75,7 @@ pub(super) struct DeclineAll<'a>(pub(super) &'a Timers);
 impl Drop for DeclineAll<'_> {
     fn drop(&mut self) {
         to_the_end(|| {
-            let armed = self.0.take_first_if(|_| true);
+            let armed = self.0.pop_if(|_| true);
             armed.map(|armed| armed.callback.decline(GONE)).is_some()
         });
     }
@@ -116,13 +121,18 @@ impl Timers {
     ) -> Timer {
         let site = Location::caller();
         let call = Some((callback.queue().clone(), callback.id()));
-        let mut timer = Timer { reactor: reactor.clone(), deadline, waiting: Handle::none(), call };
+        let timer = |waiting| Timer { reactor: reactor.clone(), deadline, waiting, call };
         if reactor.queue().is_closed() {
+            let timer = timer(Handle::NONE);
             callback.decline(GONE);
             return timer;
         }
-        timer.waiting = self.waiting.borrow_mut().arm(deadline, Armed { callback, site });
-        if self.waiting.borrow().is_first(&timer.waiting) {
+        let mut waiting = self.waiting.borrow_mut();
+        let handle = waiting.arm(deadline, Armed { callback, site });
+        let is_first = waiting.is_first(handle);
+        drop(waiting);
+        let timer = timer(handle);
+        if is_first {
             // An embedder that sleeps by `poll_timeout` is to sleep less.
             reactor.queue().core().nudge();
         }
@@ -140,35 +150,48 @@ impl Timers {
     }
 
     /// Answers the callbacks that are due.
+    #[inline]
     pub(super) fn fire(&self) {
-        if self.len() == 0 {
-            return;
+        if self.len() > 0 {
+            self.fire_due();
         }
+    }
+
+    #[inline(never)]
+    fn fire_due(&self) {
         let now = self.now();
+        let mut waiting = self.waiting.borrow_mut();
+        let now = waiting.moment(now);
+        waiting.expect(now);
         // Not those that are armed meanwhile, by whoever is told or dials.
-        let armed = self.waiting.borrow().armed();
-        let is_due = |first: First<'_, _>| first.deadline <= now && first.serial < armed;
-        while let Some(Armed { callback, site }) = self.take_first_if(is_due) {
+        let armed = waiting.armed();
+        drop(waiting);
+        let next = || self.waiting.borrow_mut().pop_due(now, armed);
+        while let Some(Armed { callback, site }) = next() {
             // If the queue takes no more, neither does it dial.
             let _ = callback.answer_from(site, ());
         }
     }
 
-    fn take_first_if(&self, condition: impl FnOnce(First<'_, Armed>) -> bool) -> Option<Armed> {
+    fn pop_if(&self, condition: impl FnOnce(&Armed) -> bool) -> Option<Armed> {
         let mut waiting = self.waiting.borrow_mut();
-        if condition(waiting.first()?) { waiting.pop() } else { None }
+        if condition(waiting.first()?.value) { waiting.pop() } else { None }
     }
 
     /// How long until the first is due. Those that were canceled by their id do not count.
+    #[inline]
     pub(super) fn timeout(&self) -> Option<Duration> {
-        if self.len() == 0 {
-            return None;
-        }
-        while let Some(canceled) = self.take_first_if(|first| first.value.callback.is_canceled()) {
+        if self.len() == 0 { None } else { self.timeout_of_first() }
+    }
+
+    #[inline(never)]
+    fn timeout_of_first(&self) -> Option<Duration> {
+        while let Some(canceled) = self.pop_if(|armed| armed.callback.is_canceled()) {
             drop(canceled);
         }
-        let deadline = self.waiting.borrow().first()?.deadline;
-        Some(deadline.saturating_duration_since(self.now()))
+        let now = self.now();
+        let waiting = self.waiting.borrow();
+        Some(waiting.first()?.deadline.since(waiting.moment(now)))
     }
 
     pub(super) fn len(&self) -> usize {

@@ -12,6 +12,7 @@ pub mod plot;
 mod calloop;
 mod futures;
 mod registering;
+mod remote;
 mod servers;
 mod stakker;
 mod tokio;
@@ -88,6 +89,16 @@ fn peers(group: &str) -> Vec<Contender> {
             contender("stakker_mio", registering::stakker),
             contender("calloop", registering::calloop),
             contender("tokio", registering::tokio),
+        ],
+        "remote-own" => vec![
+            contender("calloop channel", |batch| work::remote::own_thread(batch, remote::calloop)),
+            contender("tokio mpsc", |batch| work::remote::own_thread(batch, remote::tokio)),
+        ],
+        "remote-other" => vec![
+            contender("calloop channel", |batch| {
+                work::remote::other_thread(batch, remote::calloop)
+            }),
+            contender("tokio mpsc", |batch| work::remote::other_thread(batch, remote::tokio)),
         ],
         "ping-pong" => vec![
             contender("stakker_mio", |connections| {

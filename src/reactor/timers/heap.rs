@@ -1,95 +1,160 @@
 //! Values that wait for their time, first the one that is due first.
 //!
-//! A heap of [`ARITY`] children per node. Each value has a node of its own, which knows its position
-//! in the heap; a [`Handle`] points to it weakly. So arming takes O(1) for deadlines that come in
-//! order, and O(log n) at worst, as do removing and popping; the first is at hand; and what is
-//! removed gives its memory back. (`docs/design.md` has what was measured.)
+//! What is compared and moved is a small [`Entry`] for each value, in a heap of [`ARITY`] children
+//! per entry; the values stay where they are. A slot for each value tells where its entry is. So arming
+//! takes O(1) for deadlines that come in order, and O(log n) at worst, as do removing and popping; the
+//! first is at hand. When many are due at once, their entries leave the heap together and are
+//! sorted, which is faster than popping one by one. (`docs/design.md` has what was measured.)
 //!
-//! - I1 No entry ranks before its parent.
-//! - I2 The node of `entries[i]` holds `i`.
-//! - I3 `entries` holds the only strong reference to each node.
+//! - I1 No entry of the heap ranks before its parent. `run` is sorted, the first entry last; it
+//!   ends with one that has a value.
+//! - I2 `places` names the place of the entry of each slot that has a value. The other slots are
+//!   linked, from `vacant` on.
+//! - I3 Each value has one entry. Entries without a value are only in `run`, and have no slot.
 
-use alloc::rc::{Rc, Weak};
 use alloc::vec::Vec;
-use core::cell::Cell;
+use core::cmp::Reverse;
+use core::mem;
 use core::time::Duration;
 use std::time::Instant;
 
+use crate::reactor::timers::values::Values;
+
 const ARITY: usize = 8;
 
-/// Deadline, then how many were armed before, in one number: that compares much faster than a pair
-/// which begins with an [`Instant`].
-type Rank = u128;
+/// Of so many entries one must be due for those that are to be sorted.
+const MANY: usize = 16;
+
+/// Room for as many entries is kept.
+const FEW: usize = 8;
 
 /// Values ordered by deadline, then by when they were armed.
-///
-/// The order of deadlines is exact to the nanosecond within 292 years of the origin.
 pub(super) struct Heap<T> {
-    entries: Vec<Entry<T>>,
+    entries: Vec<Entry>,
+    /// Entries that were due together, and have not been popped yet.
+    run: Vec<Entry>,
+    places: Vec<u32>,
+    vacant: u32,
+    values: Values<T>,
+    len: usize,
     origin: Instant,
     armed: u64,
 }
 
-struct Entry<T> {
-    rank: Rank,
-    node: Rc<Node<T>>,
+#[derive(Clone, Copy)]
+struct Entry {
+    deadline: Moment,
+    /// How many were armed before.
+    serial: u64,
+    slot: u32,
 }
 
-struct Node<T> {
-    at: Cell<usize>,
-    deadline: Instant,
-    value: T,
+impl Entry {
+    /// In one number, as that compares faster than a pair.
+    const fn rank(self) -> u128 {
+        (self.deadline.0 as u128) << 64 | self.serial as u128
+    }
 }
+
+/// A time in nanoseconds, exact within 292 years of the heap's origin; what is farther counts as that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Moment(u64);
+
+impl Moment {
+    /// Half of the numbers are for times before the origin.
+    const ORIGIN: u64 = 1 << 63;
+
+    pub(super) const fn since(self, earlier: Self) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+/// So many slots are worth forgetting.
+const MUCH: usize = 1024;
+
+/// Set in places in `run`.
+const IN_RUN: u32 = 1 << 31;
+
+/// No slot.
+const NONE: u32 = u32::MAX;
 
 /// What is known of the first value.
 pub(super) struct First<'a, T> {
-    pub(super) deadline: Instant,
-    /// How many were armed before it.
-    pub(super) serial: u64,
+    pub(super) deadline: Moment,
     pub(super) value: &'a T,
 }
 
 /// Names one value, as long as it is in the heap.
-pub(super) struct Handle<T>(Weak<Node<T>>);
+#[derive(Clone, Copy)]
+pub(super) struct Handle {
+    serial: u64,
+    slot: u32,
+}
 
-impl<T> Handle<T> {
+impl Handle {
     /// The name of nothing.
-    pub(super) const fn none() -> Self {
-        Self(Weak::new())
-    }
+    pub(super) const NONE: Self = Self { serial: u64::MAX, slot: NONE };
 }
 
 impl<T> Heap<T> {
     /// A heap for deadlines around `origin`.
     pub(super) const fn new(origin: Instant) -> Self {
-        Self { entries: Vec::new(), origin, armed: 0 }
+        Self {
+            entries: Vec::new(),
+            run: Vec::new(),
+            places: Vec::new(),
+            vacant: NONE,
+            values: Values::new(),
+            len: 0,
+            origin,
+            armed: 0,
+        }
     }
 
     pub(super) const fn len(&self) -> usize {
-        self.entries.len()
+        self.len
     }
 
     /// Adds a value, behind all others with that deadline.
-    pub(super) fn arm(&mut self, deadline: Instant, value: T) -> Handle<T> {
-        let rank = self.rank(deadline);
+    ///
+    /// # Panics
+    ///
+    /// If there are 2^31 values already.
+    #[inline]
+    pub(super) fn arm(&mut self, deadline: Instant, value: T) -> Handle {
+        if self.vacant == NONE {
+            self.add_slot();
+        }
+        let (serial, slot) = (self.armed, self.vacant);
+        self.vacant = self.places[slot as usize];
+        self.values.put(slot, value);
         self.armed += 1;
-        let at = self.entries.len();
-        let node = Rc::new(Node { at: Cell::new(at), deadline, value });
-        let handle = Handle(Rc::downgrade(&node));
-        self.entries.push(Entry { rank, node });
-        self.rise(at);
-        handle
+        self.len += 1;
+        self.entries.push(Entry { deadline: self.moment(deadline), serial, slot });
+        self.rise(self.entries.len() - 1);
+        Handle { serial, slot }
     }
 
     /// Takes a value out, unless it is out already.
-    pub(super) fn remove(&mut self, handle: &Handle<T>) -> Option<T> {
-        let at = handle.0.upgrade()?.at.get();
-        self.take(at)
+    pub(super) fn remove(&mut self, handle: Handle) -> Option<T> {
+        // The place of a vacant slot, which is none, is that of another entry at most.
+        let place = *self.places.get(handle.slot as usize)?;
+        let is_it = |entry: &Entry| entry.serial == handle.serial;
+        if place & IN_RUN == 0 {
+            let _entry = self.entries.get(place as usize).filter(|entry| is_it(entry))?;
+            self.take(place as usize);
+        } else {
+            let entry =
+                self.run.get_mut((place & !IN_RUN) as usize).filter(|entry| is_it(entry))?;
+            entry.slot = NONE;
+            self.trim_run();
+        }
+        self.vacate(handle.slot)
     }
 
     /// Whether the value is the first.
-    pub(super) fn is_first(&self, handle: &Handle<T>) -> bool {
-        handle.0.upgrade().is_some_and(|node| node.at.get() == 0)
+    pub(super) fn is_first(&self, handle: Handle) -> bool {
+        self.first_entry().is_some_and(|first| first.serial == handle.serial)
     }
 
     /// How many values were ever added.
@@ -98,60 +163,178 @@ impl<T> Heap<T> {
     }
 
     pub(super) fn first(&self) -> Option<First<'_, T>> {
-        let Entry { rank, node } = self.entries.first()?;
-        // The low half of the rank.
-        Some(First { deadline: node.deadline, serial: *rank as u64, value: &node.value })
+        let Entry { deadline, slot, .. } = *self.first_entry()?;
+        Some(First { deadline, value: self.values.get(slot)? })
     }
 
     /// Takes the first value out.
     pub(super) fn pop(&mut self) -> Option<T> {
-        if self.entries.is_empty() { None } else { self.take(0) }
+        let first = *self.first_entry()?;
+        self.take_first(first)
     }
 
-    fn take(&mut self, at: usize) -> Option<T> {
-        let taken = self.entries.swap_remove(at);
+    /// Takes the first value out if it is due `now`, and less than `armed` were armed before it.
+    #[inline]
+    pub(super) fn pop_due(&mut self, now: Moment, armed: u64) -> Option<T> {
+        let first = *self.first_entry()?;
+        if first.deadline > now || first.serial >= armed {
+            return None;
+        }
+        self.take_first(first)
+    }
+
+    #[inline(always)]
+    fn take_first(&mut self, Entry { slot, .. }: Entry) -> Option<T> {
+        if self.places[slot as usize] & IN_RUN == 0 {
+            self.take(0);
+        } else {
+            self.run.pop();
+            self.trim_run();
+        }
+        self.vacate(slot)
+    }
+
+    /// Makes the values that are due `now` fast to pop, if they are many.
+    pub(super) fn expect(&mut self, now: Moment) {
+        let many = self.entries.len() / MANY;
+        if many == 0 || self.count_due(0, now, many) < many {
+            return;
+        }
+        // Left over from the last time, if anything.
+        self.entries.extend(self.run.drain(..).filter(|entry| entry.slot != NONE));
+        let mut kept = 0;
+        for at in 0..self.entries.len() {
+            if self.entries[at].deadline > now {
+                self.entries.swap(kept, at);
+                kept += 1;
+            }
+        }
+        if kept == 0 {
+            mem::swap(&mut self.entries, &mut self.run);
+        } else {
+            self.run.extend(self.entries.drain(kept..));
+        }
+        shrink(&mut self.entries);
+        shrink(&mut self.run);
+        self.run.sort_unstable_by_key(|entry| Reverse(entry.rank()));
+        for (at, entry) in self.run.iter().enumerate() {
+            self.places[entry.slot as usize] = at as u32 | IN_RUN;
+        }
+        for at in (0..kept).rev() {
+            self.sink(at);
+        }
+    }
+
+    #[inline]
+    pub(super) fn moment(&self, time: Instant) -> Moment {
+        Moment(match time.checked_duration_since(self.origin) {
+            Some(after) => Moment::ORIGIN.saturating_add(nanos(after)),
+            None => Moment::ORIGIN.saturating_sub(nanos(self.origin.duration_since(time))),
+        })
+    }
+
+    fn first_entry(&self) -> Option<&Entry> {
+        match (self.run.last(), self.entries.first()) {
+            (Some(one), Some(other)) => Some(if one.rank() < other.rank() { one } else { other }),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Counts the entries that are due from `at` on downwards, up to `most` or a few more.
+    fn count_due(&self, at: usize, now: Moment, most: usize) -> usize {
+        if self.entries.get(at).is_none_or(|entry| entry.deadline > now) {
+            return 0;
+        }
+        let mut due = 1;
+        for child in at * ARITY + 1..=(at + 1) * ARITY {
+            if due >= most {
+                break;
+            }
+            due += self.count_due(child, now, most - due);
+        }
+        due
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_slot(&mut self) {
+        let slot = self.places.len() as u32;
+        assert!(slot < IN_RUN, "2^31 timers are armed");
+        self.places.push(NONE);
+        self.vacant = slot;
+    }
+
+    /// Gives up a slot, whose entry is gone.
+    #[inline(always)]
+    fn vacate(&mut self, slot: u32) -> Option<T> {
+        self.places[slot as usize] = self.vacant;
+        self.vacant = slot;
+        self.len -= 1;
+        let value = self.values.take(slot);
+        if self.len == 0 && self.places.len() > MUCH {
+            self.forget_slots();
+        }
+        value
+    }
+
+    /// Gives back the memory of slots, which all are vacant.
+    #[cold]
+    #[inline(never)]
+    fn forget_slots(&mut self) {
+        self.places = Vec::new();
+        self.vacant = NONE;
+        self.values.clear();
+    }
+
+    /// Takes the entry at `at` out of the heap.
+    fn take(&mut self, at: usize) {
+        self.entries.swap_remove(at);
         if at < self.entries.len() && self.rise(at) == at {
             self.sink(at);
         }
-        // Half of what is given back is kept, so that the next growth is far.
-        if self.entries.len() < self.entries.capacity() / 4 {
-            self.entries.shrink_to(self.entries.capacity() / 2);
-        }
-        Rc::into_inner(taken.node).map(|node| node.value)
+        shrink(&mut self.entries);
+    }
+
+    /// Keeps I1 for `run`.
+    fn trim_run(&mut self) {
+        while self.run.pop_if(|last| last.slot == NONE).is_some() {}
+        shrink(&mut self.run);
     }
 
     /// Moves the entry at `at` up to where it is not before its parent; returns where that is.
+    #[inline]
     fn rise(&mut self, mut at: usize) -> usize {
+        let entry = self.entries[at];
         while at > 0 {
             let parent = (at - 1) / ARITY;
-            if self.entries[parent].rank <= self.entries[at].rank {
+            if self.entries[parent].rank() <= entry.rank() {
                 break;
             }
-            self.swap_down(parent, at);
+            self.put(at, self.entries[parent]);
             at = parent;
         }
-        self.entries[at].node.at.set(at);
+        self.put(at, entry);
         at
     }
 
     /// Moves the entry at `at` down to where no child is before it.
     fn sink(&mut self, mut at: usize) {
+        let entry = self.entries[at];
         while let Some((child, rank)) = self.first_child(at)
-            && rank < self.entries[at].rank
+            && rank < entry.rank()
         {
-            self.swap_down(child, at);
+            self.put(at, self.entries[child]);
             at = child;
         }
-        self.entries[at].node.at.set(at);
+        self.put(at, entry);
     }
 
-    /// Swaps the entry at `mover`, which goes on moving, with the one at `other`, which stays.
-    fn swap_down(&mut self, other: usize, mover: usize) {
-        self.entries.swap(other, mover);
-        self.entries[mover].node.at.set(mover);
+    fn put(&mut self, at: usize, entry: Entry) {
+        self.entries[at] = entry;
+        self.places[entry.slot as usize] = at as u32;
     }
 
-    fn first_child(&self, at: usize) -> Option<(usize, Rank)> {
+    fn first_child(&self, at: usize) -> Option<(usize, u128)> {
         let start = at * ARITY + 1;
         let rest = self.entries.get(start..)?;
         // Nearly always there are all; then the number is known and the loop unrolled.
@@ -161,174 +344,33 @@ impl<T> Heap<T> {
         };
         Some((start + i, rank))
     }
-
-    fn rank(&self, deadline: Instant) -> Rank {
-        // Half of the numbers are for deadlines before the origin.
-        const ORIGIN: u64 = 1 << 63;
-        let nanos = match deadline.checked_duration_since(self.origin) {
-            Some(after) => ORIGIN.saturating_add(nanos(after)),
-            None => ORIGIN.saturating_sub(nanos(self.origin.duration_since(deadline))),
-        };
-        Rank::from(nanos) << 64 | Rank::from(self.armed)
-    }
 }
 
 /// The first of the entries that ranks before all others, and its rank.
 #[inline]
-fn least<T>(entries: &[Entry<T>]) -> Option<(usize, Rank)> {
-    let mut least = (0, entries.first()?.rank);
+fn least(entries: &[Entry]) -> Option<(usize, u128)> {
+    let mut least = (0, entries.first()?.rank());
     for (i, entry) in entries.iter().enumerate().skip(1) {
-        if entry.rank < least.1 {
-            least = (i, entry.rank);
+        if entry.rank() < least.1 {
+            least = (i, entry.rank());
         }
     }
     Some(least)
 }
 
+/// Gives back memory. Twice as much as is needed is kept, so that the next growth is far.
+#[inline]
+fn shrink(entries: &mut Vec<Entry>) {
+    let kept = 2 * entries.len().max(FEW);
+    if entries.capacity() > 2 * kept {
+        entries.shrink_to(kept);
+    }
+}
+
 /// At most a little less than 585 years.
 fn nanos(duration: Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
+    duration.as_secs().saturating_mul(1_000_000_000).saturating_add(duration.subsec_nanos().into())
 }
 
 #[cfg(test)]
-mod tests {
-    use alloc::collections::BTreeMap;
-    use alloc::rc::Rc;
-    use alloc::vec::Vec;
-    use core::time::Duration;
-    use std::time::Instant;
-
-    use super::{ARITY, Handle, Heap};
-
-    /// Xorshift.
-    struct Random(u64);
-
-    impl Random {
-        fn below(&mut self, n: u64) -> u64 {
-            self.0 ^= self.0 << 13;
-            self.0 ^= self.0 >> 7;
-            self.0 ^= self.0 << 17;
-            self.0 % n
-        }
-    }
-
-    fn check<T>(heap: &Heap<T>) {
-        for (i, entry) in heap.entries.iter().enumerate() {
-            assert_eq!(entry.node.at.get(), i, "I2");
-            assert_eq!(Rc::strong_count(&entry.node), 1, "I3");
-            if i > 0 {
-                assert!(heap.entries[(i - 1) / ARITY].rank < entry.rank, "I1");
-            }
-        }
-        assert!(heap.entries.capacity() <= 4 * heap.len().max(4), "capacity");
-    }
-
-    /// Random operations on a heap and on a `BTreeMap`, armed up to `most` at a time, with
-    /// deadlines up to `spread` nanoseconds around the origin.
-    fn compare(seed: u64, most: usize, spread: u64, steps: usize) {
-        let mut random = Random(seed);
-        let origin = Instant::now() + Duration::from_secs(1000);
-        let base = origin - Duration::from_nanos(spread / 2);
-        let mut heap = Heap::new(origin);
-        let mut model = BTreeMap::new();
-        let mut handles: Vec<((Instant, u64), Handle<u64>)> = Vec::new();
-        let mut grow = true;
-        let mut serial = 0;
-        for step in 0..steps {
-            if heap.len() >= most {
-                grow = false;
-            } else if heap.len() == 0 {
-                grow = true;
-            }
-            match (random.below(10), grow) {
-                (0..7, true) | (0..3, false) => {
-                    let deadline = base + Duration::from_nanos(random.below(spread));
-                    model.insert((deadline, serial), serial);
-                    handles.push(((deadline, serial), heap.arm(deadline, serial)));
-                    serial += 1;
-                }
-                (7..9, true) | (3..7, false) if !handles.is_empty() => {
-                    // Also those that were popped or removed before.
-                    let i = random.below(handles.len() as u64) as usize;
-                    let (key, handle) = &handles[i];
-                    assert_eq!(heap.remove(handle), model.remove(key));
-                    if random.below(2) == 0 {
-                        handles.swap_remove(i);
-                    }
-                }
-                _ => assert_eq!(heap.pop(), model.pop_first().map(|(_, value)| value)),
-            }
-            assert_eq!(heap.len(), model.len());
-            assert_eq!(
-                heap.first().map(|first| (first.deadline, first.serial, *first.value)),
-                model.first_key_value().map(|(key, &value)| (key.0, key.1, value)),
-            );
-            if most < 100 || step % 64 == 0 {
-                check(&heap);
-            }
-        }
-        while let Some(value) = heap.pop() {
-            assert_eq!(Some(value), model.pop_first().map(|(_, value)| value));
-        }
-        assert!(model.is_empty());
-        assert!(handles.iter().all(|(_, handle)| heap.remove(handle).is_none()));
-        check(&heap);
-    }
-
-    #[test]
-    fn a_heap_does_what_a_btree_map_would() {
-        for (i, most) in [1, 2, 5, 9, 10, 30, 100, 500, 2000].into_iter().enumerate() {
-            for (j, spread) in [1, 3, 1000, 60_000_000_000].into_iter().enumerate() {
-                compare(1 + i as u64 * 10 + j as u64, most, spread, 20_000);
-            }
-        }
-    }
-
-    #[test]
-    fn values_of_equal_deadlines_come_in_the_order_they_were_armed() {
-        let now = Instant::now();
-        let mut heap = Heap::new(now);
-        let handles: Vec<_> = (0..2000).map(|i| heap.arm(now, i)).collect();
-        for handle in handles.iter().skip(1).step_by(2) {
-            assert!(heap.remove(handle).is_some());
-        }
-        for i in (0..2000).step_by(2) {
-            assert_eq!(heap.pop(), Some(i));
-        }
-        assert_eq!(heap.pop(), None);
-    }
-
-    #[test]
-    fn a_removed_value_is_gone_at_once() {
-        let now = Instant::now();
-        let mut heap = Heap::new(now);
-        let value = Rc::new(());
-        let handle = heap.arm(now, value.clone());
-        drop(heap.remove(&handle));
-        assert_eq!(Rc::strong_count(&value), 1);
-        assert!(heap.remove(&handle).is_none());
-        let again = heap.arm(now, value.clone());
-        assert!(heap.remove(&handle).is_none());
-        drop(heap);
-        assert_eq!(Rc::strong_count(&value), 1);
-        drop(again);
-    }
-
-    #[test]
-    fn deadlines_that_are_far_come_last() {
-        let now = Instant::now();
-        let century = Duration::from_secs(100 * 365 * 24 * 60 * 60);
-        let mut heap = Heap::new(now);
-        let _ = heap.arm(now + 5 * century, "never");
-        let _ = heap.arm(now + 4 * century, "never either");
-        let _ = heap.arm(now + century, "late");
-        assert_eq!(heap.first().map(|first| first.deadline), Some(now + century));
-        let _ = heap.arm(now, "now");
-        assert_eq!(heap.first().map(|first| first.deadline), Some(now));
-        assert_eq!(
-            [heap.pop(), heap.pop(), heap.pop()],
-            [Some("now"), Some("late"), Some("never")]
-        );
-        assert!(heap.first().is_some_and(|first| first.deadline > now + 2 * century));
-    }
-}
+mod tests;
