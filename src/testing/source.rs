@@ -64,6 +64,19 @@ impl End {
         }
         result
     }
+
+    /// Reads or writes. What would have blocked only as the script said so is ready right after.
+    fn access(&self, access: impl FnOnce(&mut Wire) -> io::Result<usize>) -> io::Result<usize> {
+        let mut wire = self.wire.borrow_mut();
+        let errors = wire.errors();
+        let result = access(&mut wire);
+        let was_said = wire.errors() < errors;
+        drop(wire);
+        if was_said && result.as_ref().is_err_and(|error| error.kind() == ErrorKind::WouldBlock) {
+            self.change(|_| ());
+        }
+        result
+    }
 }
 
 /// A source in memory, which reads what its [`Peer`] pushes. It never blocks, and is made by
@@ -88,13 +101,13 @@ impl ScriptedSource {
 
 impl io::Read for ScriptedSource {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.end.wire.borrow_mut().read(buffer)
+        self.end.access(|wire| wire.read(buffer))
     }
 }
 
 impl io::Write for ScriptedSource {
     fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
-        self.end.wire.borrow_mut().write(buffer)
+        self.end.access(|wire| wire.write(buffer))
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -156,7 +169,7 @@ impl Peer {
     /// Lets one read more fail with `error`, once. Those that were lined up before come first.
     ///
     /// The source is ready then, unless the error is [`Interrupted`](ErrorKind::Interrupted) or
-    /// [`WouldBlock`](ErrorKind::WouldBlock).
+    /// [`WouldBlock`](ErrorKind::WouldBlock). After a `WouldBlock` it has something new to tell.
     pub fn fail_read(&self, error: ErrorKind) {
         self.end.change(|wire| wire.inward.errors.push_back(error));
     }

@@ -101,6 +101,11 @@ impl Wire {
         Ok(count)
     }
 
+    /// How many errors are lined up for reads and writes.
+    pub(super) fn errors(&self) -> usize {
+        self.inward.errors.len() + self.outward.errors.len()
+    }
+
     /// What a poll would say of the source.
     pub(super) fn event(&self) -> Option<Event> {
         let (token, interest) = self.registered?;
