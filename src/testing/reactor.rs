@@ -146,6 +146,11 @@ impl ScriptedReactor {
         mem::take(&mut self.events)
     }
 
+    /// Puts events back, to be told before all others.
+    pub fn put_back(&mut self, events: impl IntoIterator<Item = Event>) {
+        self.events.splice(..0, events);
+    }
+
     /// Waits, in real time, until there is an event, of a real source or a wake-up by another
     /// thread. False if none came within `patience`.
     ///
