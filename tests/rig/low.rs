@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::io;
 use std::net::TcpListener;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
 
@@ -169,16 +168,13 @@ impl Low for Fake {
 
     fn request(end: End, held: Held) -> (Work<u8, io::Error>, Cue) {
         let (trigger, triggered) = channel();
-        let spoiled = Arc::new(AtomicBool::new(false));
-        let is_spoiled = Arc::clone(&spoiled);
+        let triggers = Rc::new(Cell::new(end));
+        let spoiled = Rc::clone(&triggers);
         let work = move || {
             let _held = held;
             // A real blocking call. A trigger that is dropped counts too.
-            let _: Result<(), _> = triggered.recv();
+            let end = triggered.recv().unwrap_or(end);
             match end {
-                _ if is_spoiled.load(Ordering::Relaxed) => {
-                    Err(OpError::Failed(io::ErrorKind::Other.into()))
-                }
                 End::Answer(value) => Ok(value),
                 End::Retryable => Err(OpError::Retryable(io::ErrorKind::TimedOut.into())),
                 End::Failed => Err(OpError::Failed(io::ErrorKind::InvalidData.into())),
@@ -186,9 +182,9 @@ impl Low for Fake {
         };
         // Nobody receives it if the thread is gone.
         let trigger = move || {
-            let _ = trigger.send(());
+            let _ = trigger.send(triggers.get());
         };
-        let spoil = move || spoiled.store(true, Ordering::Relaxed);
+        let spoil = move || spoiled.set(End::Failed);
         let cue =
             Cue { trigger: Box::new(trigger), nudge: Box::new(|| ()), spoil: Box::new(spoil) };
         (Box::new(work), cue)

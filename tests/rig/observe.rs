@@ -23,7 +23,7 @@ pub(crate) fn explore_observer_on<R: Drive>(recipe: Recipe, canceled: bool) {
     while observed::<R>(recipe, canceled, panics_at) {
         panics_at += 1;
     }
-    assert!(panics_at > 10, "{recipe}: it is told");
+    assert!(panics_at > 5, "{recipe}: it is told");
 }
 
 /// The same for one panic, when the observer is told for the `panics_at`th time; false if it is not

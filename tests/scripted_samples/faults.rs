@@ -26,12 +26,12 @@ fn run(recipe: Recipe, at: usize, act: impl FnOnce(&mut Rig)) -> Option<Rig> {
 /// Does the same at every step, until that passes the end. Each run ends with the answer or with
 /// `instead`; both happen if the latter is possible. Returns how many runs there were.
 #[track_caller]
-fn explore(recipe: Recipe, instead: Option<Outcome>, act: impl Fn(&mut Rig)) -> usize {
+fn explore(recipe: Recipe, instead: Option<&Outcome>, act: impl Fn(&mut Rig)) -> usize {
     let (mut at, mut otherwise) = (0, 0);
     while let Some(rig) = run(recipe, at, &act) {
         let outcome = rig.outcome(0).expect("an outcome");
         if outcome != recipe.answer() {
-            assert_eq!(Some(&outcome), instead.as_ref(), "{}", rig.label());
+            assert_eq!(Some(&outcome), instead, "{}", rig.label());
             otherwise += 1;
         }
         rig.finish(&[outcome]);
@@ -50,7 +50,7 @@ fn a_failure_at_any_step_brings_one_outcome() {
         // What is to be ready at once is so before it can be spoiled.
         let later = |rig: &mut Rig| rig.script(0).spoil();
         let fails = recipe.steps > 1 || recipe.retries;
-        explore(recipe, fails.then_some(Outcome::Failed), later);
+        explore(recipe, fails.then_some(&Outcome::Failed), later);
     }
 }
 
@@ -78,7 +78,7 @@ fn a_failure_of_an_operation_that_waits_is_told_once() {
 fn a_start_that_fails_at_any_step_brings_one_outcome() {
     for recipe in compositions().into_iter().filter(|recipe| !recipe.fake) {
         let goes_on = recipe.steps > 1 || recipe.retries;
-        explore(recipe, goes_on.then_some(Outcome::NotStarted), |_| REFUSES.set(true));
+        explore(recipe, goes_on.then_some(&Outcome::NotStarted), |_| REFUSES.set(true));
     }
 }
 
@@ -111,7 +111,7 @@ fn events_told_again_at_any_step_change_nothing() {
             // Those of sources that are gone are stale, the others are for nothing.
             let old = TOLD.with_borrow(Clone::clone);
             rig.reactor.set_budget(0);
-            drop(rig.reactor.turn_with(old.iter().chain(&old).copied()));
+            let _ = rig.reactor.turn_with(old.iter().chain(&old).copied());
         });
         again += TOLD.with_borrow(Vec::len);
         assert!(again >= recipe.steps, "{recipe}: {again} events");

@@ -42,15 +42,14 @@ impl Drive for ScriptedReactor {
         }
         // From here on, nothing is dialed.
         self.set_budget(0);
-        if self.events().is_empty() && self.jump().is_none() {
+        if self.events().is_empty() && self.jump().is_none() && self.poll_timeout().is_none() {
             self.wait(PATIENCE);
         }
         let mut events = self.take_events().into_iter();
         let told = events.next();
         TOLD.with_borrow_mut(|all| all.extend(told));
-        let report = self.turn_with(told);
         self.put_back(events);
-        report
+        self.turn_with(told)
     }
 
     fn has_news(&mut self) -> bool {
