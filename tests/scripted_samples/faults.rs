@@ -45,6 +45,24 @@ fn explore(recipe: Recipe, instead: Option<&Outcome>, act: impl Fn(&mut Rig)) ->
 }
 
 #[test]
+fn a_cancel_at_any_step_starts_nothing_more() {
+    for recipe in compositions() {
+        let mut at = 0;
+        loop {
+            let mut left = 0;
+            let rig = run(recipe, at, |rig| {
+                rig.cancel_all();
+                left = rig.script(0).left();
+            });
+            let Some(rig) = rig else { break };
+            assert_eq!(rig.script(0).left(), left, "{}", rig.label());
+            at += 1;
+        }
+        assert!(at >= 3 * recipe.steps, "{recipe}: {at} steps");
+    }
+}
+
+#[test]
 fn a_failure_at_any_step_brings_one_outcome() {
     for recipe in compositions() {
         // What is to be ready at once is so before it can be spoiled.
