@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use mio::Interest;
 use switchboard::Recipient;
-use switchboard::reactor::{Registration, Traffic};
+use switchboard::reactor::{ReactorHandle, Registration, Traffic};
 use switchboard::testing::{Peer, Ready, ScriptedReactor, ScriptedSource};
 
 /// What was told: a name, and readable, writable, read closed, write closed, error.
@@ -303,7 +303,7 @@ fn events_of_real_sources_are_held_back_too() {
 fn what_other_threads_send_is_waited_for() {
     let mut reactor = ScriptedReactor::new().unwrap();
     let remote = reactor.remote();
-    let sender = thread::spawn(move || remote.call(|reactor| reactor.stop()).map_err(|_| ()));
+    let sender = thread::spawn(move || remote.call(ReactorHandle::stop).map_err(|_| ()));
     assert!(reactor.wait(Duration::from_secs(20)));
     sender.join().unwrap().unwrap();
     assert_eq!(reactor.settle(3).unwrap().dialed, 1);
