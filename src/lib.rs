@@ -122,6 +122,8 @@
 //!   the rules. Implies `mio`.
 //! - `journal`: the module `journal`, an observer that remembers what happened. It explains a call,
 //!   and exports a timeline to look at in a browser, or a trace for Perfetto. Needs `std`.
+//! - `testing`: the module `testing`, to drive recipients step by step in tests: with `mio`, a
+//!   scripted reactor with a virtual clock.
 //! - `tracing`: calls that are canceled or refused, and handlers that panic, are logged as
 //!   `tracing` events at debug level; bugs (R2, R5) as warnings. With the observer `DialSpans`,
 //!   what handlers log carries the call.
@@ -187,4 +189,8 @@ mod pages {
     #[cfg(feature = "mio")]
     #[doc = include_str!("../docs/comparison.md")]
     struct Comparison;
+
+    #[cfg(all(feature = "mio", feature = "testing"))]
+    #[doc = include_str!("../docs/testing.md")]
+    struct Testing;
 }

@@ -134,6 +134,8 @@ mod inbox;
 mod readiness;
 mod registration;
 mod remote;
+#[cfg(feature = "testing")]
+mod scripted;
 mod sync;
 mod timers;
 
@@ -143,6 +145,8 @@ pub use readiness::Readiness;
 pub use registration::Registration;
 pub use remote::{Remote, RemoteAddress};
 pub use timers::Timer;
+#[cfg(feature = "testing")]
+pub(crate) use {readiness::Flags, scripted::slot};
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the reactor packs slot and generation of a source into a token of 64 bits");

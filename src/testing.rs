@@ -1,6 +1,41 @@
-//! For tests: what drives recipients step by step, and looks behind the counts.
+//! For tests: a reactor that goes step by step, as a script says, and a look behind the counts.
+//!
+//! With the feature `mio`, a [`ScriptedReactor`] drives recipients in memory: its poll never
+//! sleeps, its [`Clock`] stands still until it is advanced, its [`ScriptedSource`]s read what their
+//! [`Peer`] in the test's hands has pushed, and each [`Event`] is told when the script says. What
+//! happens is then the same in every run. `docs/testing.md` walks through the test of a recipient.
+//!
+//! | a recipient meets | the script says |
+//! |---|---|
+//! | bytes, one at a time | [`Peer::push`], [`Peer::limit_reads`] |
+//! | a peer that is slow | [`Peer::limit_writes`] |
+//! | the end of the stream, in either direction | [`Peer::close_write`], [`Peer::close_read`] |
+//! | an error, an interrupted system call | [`Peer::fail_read`], [`Peer::fail_write`], [`Peer::fail_registering`] |
+//! | time that passes | [`ScriptedReactor::advance`], [`ScriptedReactor::jump`] |
+//! | events that are late, lost, doubled, reordered, or older than their source | [`ScriptedReactor::take_events`], [`ScriptedReactor::turn_with`] |
+//! | an event for nothing | [`Peer::event`] |
 
 use crate::queue::QueueHandle;
+
+#[cfg(feature = "mio")]
+mod clock;
+#[cfg(feature = "mio")]
+mod event;
+#[cfg(feature = "mio")]
+mod reactor;
+#[cfg(feature = "mio")]
+mod source;
+#[cfg(feature = "mio")]
+mod wire;
+
+#[cfg(feature = "mio")]
+pub use clock::Clock;
+#[cfg(feature = "mio")]
+pub use event::{Event, Ready};
+#[cfg(feature = "mio")]
+pub use reactor::{ScriptedReactor, Unsettled};
+#[cfg(feature = "mio")]
+pub use source::{Peer, ScriptedSource, Sources};
 
 /// The number of pending calls, counted by walking the queue: what
 /// [`Tally::pending`](crate::Tally::pending) has to say too.

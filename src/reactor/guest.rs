@@ -99,10 +99,15 @@ impl Guest {
     ///
     /// Passes on a panic of a handler. What had not been dialed is still pending.
     pub fn turn(&mut self, events: &Events) -> Report {
+        self.turn_noting(|shared| shared.note(events))
+    }
+
+    /// As [`turn`](Self::turn), with events that `note` notes.
+    pub(super) fn turn_noting(&mut self, note: impl FnOnce(&Shared)) -> Report {
         let shared = self.ends.handle.shared();
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
         let _turn = self.queue.begin_turn();
-        shared.note(events);
+        note(shared);
         shared.schedule_ready();
         shared.timers.fire();
         let budget = shared.budget.get();

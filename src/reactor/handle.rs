@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use mio::event::Source;
-use mio::{Events, Interest, Registry, Waker};
+use mio::{Events, Interest, Registry, Token, Waker};
 
 use crate::callback::Callback;
 use crate::error::RegisterError;
@@ -214,21 +214,33 @@ impl Shared {
         }
     }
 
-    /// Notes a batch of events. No code of a user runs here, so none is lost (rule M1): if nobody
-    /// observes, their calls are scheduled too.
+    /// Notes a batch of events of a poll.
+    #[inline]
     pub(super) fn note(&self, events: &Events) {
+        let told = events.iter().map(|event| (event.token(), || Flags::of(event)));
+        let noted = self.note_each(told);
+        self.batch_was_full.set(noted > 0 && noted == events.capacity());
+    }
+
+    /// Notes a batch of events, and counts them. No code of a user runs here, so none is lost (rule
+    /// M1): if nobody observes, their calls are scheduled too.
+    #[inline]
+    pub(super) fn note_each(
+        &self,
+        events: impl Iterator<Item = (Token, impl FnOnce() -> Flags)>,
+    ) -> usize {
         let at_once = !self.queue.core().is_observed() && self.ready.borrow().is_empty();
         let mut watches = self.watches.borrow_mut();
         let mut noted = 0;
-        for event in events {
+        for (token, flags) in events {
             noted += 1;
-            let Some(key) = registration::key(event.token()) else {
+            let Some(key) = registration::key(token) else {
                 self.counts.other.add();
                 continue;
             };
             match watches.get_mut(key) {
                 None => self.counts.stale.add(),
-                Some(watch) if watch.note(Flags::of(event)) => {
+                Some(watch) if watch.note(flags()) => {
                     self.counts.told.add();
                     if at_once {
                         Rc::clone(watch).schedule();
@@ -239,7 +251,7 @@ impl Shared {
                 Some(_) => self.counts.merged.add(),
             }
         }
-        self.batch_was_full.set(noted > 0 && noted == events.capacity());
+        noted
     }
 
     /// Schedules the readiness calls of those in line. If an observer panics meanwhile, the rest

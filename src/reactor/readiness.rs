@@ -6,15 +6,15 @@ use mio::event::Event;
 
 /// What an event says of its source; the flags of several events can be merged.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Flags(u8);
+pub(crate) struct Flags(pub(crate) u8);
 
 impl Flags {
-    const READABLE: u8 = 1;
-    const WRITABLE: u8 = 1 << 1;
-    const READ_CLOSED: u8 = 1 << 2;
-    const WRITE_CLOSED: u8 = 1 << 3;
-    const ERROR: u8 = 1 << 4;
-    const PRIORITY: u8 = 1 << 5;
+    pub(crate) const READABLE: u8 = 1;
+    pub(crate) const WRITABLE: u8 = 1 << 1;
+    pub(crate) const READ_CLOSED: u8 = 1 << 2;
+    pub(crate) const WRITE_CLOSED: u8 = 1 << 3;
+    pub(crate) const ERROR: u8 = 1 << 4;
+    pub(crate) const PRIORITY: u8 = 1 << 5;
 
     pub(super) const NONE: Self = Self(0);
 
@@ -30,7 +30,7 @@ impl Flags {
         )
     }
 
-    pub(super) const fn merge(self, other: Self) -> Self {
+    pub(crate) const fn merge(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 

@@ -3,24 +3,53 @@
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
+use std::ops::Deref;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
 use switchboard::op::{AsyncOp, OpState};
-use switchboard::reactor::Reactor;
+use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::samples::Closed;
-use switchboard::{Cancellation, Recipient, Tally};
+use switchboard::{Cancellation, Recipient, Report, Tally};
 
 use super::{Composition, Outcome, Recipe, Recorder, Script};
 
 /// How long a poll may sleep before the test has failed.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
+/// A reactor, and how it goes on.
+pub(crate) trait Drive: Deref<Target = ReactorHandle> + Sized {
+    fn make() -> Self;
+
+    /// Goes on, waiting for readiness if nothing is to be done.
+    fn go_on(&mut self) -> Report;
+
+    /// Whether anything is to be done before operations that wait are made ready.
+    fn has_news(&mut self) -> bool;
+}
+
+impl Drive for Reactor {
+    fn make() -> Self {
+        Self::new().expect("a reactor")
+    }
+
+    fn go_on(&mut self) -> Report {
+        self.turn(Some(PATIENCE)).expect("a turn")
+    }
+
+    fn has_news(&mut self) -> bool {
+        !self.queue().is_idle()
+    }
+}
+
+/// On a real reactor.
+pub(crate) type Rig = RigOn<Reactor>;
+
 /// A composition on a reactor of its own, and what it has told.
-pub(crate) struct Rig {
+pub(crate) struct RigOn<R> {
     pub(crate) recipe: Recipe,
-    pub(crate) reactor: Reactor,
+    pub(crate) reactor: R,
     /// What the test is at, for the text of assertions.
     label: String,
     composition: Option<Box<dyn Composition>>,
@@ -36,7 +65,7 @@ pub(crate) struct Rig {
     panics: u64,
 }
 
-impl Rig {
+impl<R: Drive> RigOn<R> {
     /// Makes a composition and opens it.
     pub(crate) fn open(recipe: Recipe, label: impl fmt::Debug) -> Self {
         let rig = Self::unopened(recipe, label);
@@ -46,7 +75,7 @@ impl Rig {
 
     /// Makes a composition.
     pub(crate) fn unopened(recipe: Recipe, label: impl fmt::Debug) -> Self {
-        let reactor = Reactor::new().expect("a reactor");
+        let reactor = R::make();
         let recorder = Recorder::default();
         let (outcomes, closed) = (Rc::clone(&recorder.outcomes), Rc::clone(&recorder.closed));
         let unwinds = Rc::clone(&recorder.unwinds);
@@ -103,6 +132,13 @@ impl Rig {
         let op = self.quietly(|rig| rig.composition().start(script, &rig.recorder, usize::MAX));
         assert!(op.is_err(), "{}: the start is not refused", self.label);
         assert_eq!(self.tally(), expected, "{}: the callback is not declined", self.label);
+    }
+
+    /// Starts an operation in vain, as its lowest one cannot be started.
+    #[track_caller]
+    pub(crate) fn start_in_vain(&mut self, script: &Script) {
+        let op = self.quietly(|rig| rig.composition().start(script, &rig.recorder, usize::MAX));
+        assert!(op.is_err(), "{}: the start does not fail", self.label);
     }
 
     /// Cancels an operation by its handle; its outcome does not come meanwhile.
@@ -183,8 +219,8 @@ impl Rig {
         if self.is_drained() {
             return false;
         }
-        let idle = self.reactor.queue().is_idle();
-        if !(idle && self.operations.iter().any(|(script, _)| script.trigger())) {
+        let news = self.reactor.has_news();
+        if news || !self.operations.iter().any(|(script, _)| script.trigger()) {
             self.turn();
         }
         true
@@ -312,14 +348,14 @@ impl Rig {
     /// Whether nothing can happen any more.
     fn is_drained(&self) -> bool {
         let Tally { unscheduled, pending, live, .. } = self.tally();
-        let handle = self.reactor.handle();
+        let handle = &*self.reactor;
         (unscheduled, pending, live) == (0, 0, 0)
             && (handle.registrations(), handle.timers(), self.leftovers()) == (0, 0, 0)
     }
 
     /// Does something during which nothing may be told.
     #[track_caller]
-    fn quietly<R>(&self, act: impl FnOnce(&Self) -> R) -> R {
+    fn quietly<T>(&self, act: impl FnOnce(&Self) -> T) -> T {
         let before = (self.outcomes.borrow().len(), self.closed.borrow().len());
         let result = act(self);
         let after = (self.outcomes.borrow().len(), self.closed.borrow().len());
@@ -331,20 +367,19 @@ impl Rig {
     /// One turn, in which something happens. A panic in it is counted.
     #[track_caller]
     pub(crate) fn turn(&mut self) {
-        let handle = self.reactor.handle();
+        let handle = &*self.reactor;
         let idle = self.reactor.queue().is_idle();
         let hopeless = idle && (handle.registrations(), handle.timers()) == (0, 0);
         assert!(!hopeless, "{}: nothing will happen: {}", self.label, self.tally());
         let before = (self.reactor.traffic(), self.tally());
         // A canceled call whose turn comes changes no count.
-        let passed_over =
-            match panic::catch_unwind(AssertUnwindSafe(|| self.reactor.turn(Some(PATIENCE)))) {
-                Ok(report) => report.expect("a turn").canceled > 0,
-                Err(_) => {
-                    self.panics += 1;
-                    false
-                }
-            };
+        let passed_over = match panic::catch_unwind(AssertUnwindSafe(|| self.reactor.go_on())) {
+            Ok(report) => report.canceled > 0,
+            Err(_) => {
+                self.panics += 1;
+                false
+            }
+        };
         assert!(self.tally().balances(), "{}", self.label);
         let after = (self.reactor.traffic(), self.tally());
         assert!(passed_over || before != after, "{}: waited {PATIENCE:?} for nothing", self.label);

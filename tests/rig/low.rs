@@ -23,11 +23,15 @@ pub(crate) type Held = Arc<()>;
 pub(crate) struct Cue {
     pub(crate) trigger: Trigger,
     pub(crate) nudge: Nudge,
+    pub(crate) spoil: Spoil,
 }
 
 /// Makes a lowest operation ready for nothing: it is told, looks, and there is nothing. Does
 /// nothing to one that is ready or over, and nothing at all where it is not possible.
 pub(crate) type Nudge = Box<dyn Fn()>;
+
+/// Lets a lowest operation fail for good, if it is not ready yet. Then it is ready, or will be.
+pub(crate) type Spoil = Box<dyn Fn()>;
 
 /// A lowest layer.
 pub(crate) trait Low: 'static {
@@ -138,10 +142,12 @@ impl<S: Socket> Low for Real<S> {
             peer
         };
         let peer = Rc::new(Cell::new(Some(peer)));
-        let nudged = Rc::clone(&peer);
+        let (nudged, spoiled) = (Rc::clone(&peer), Rc::clone(&peer));
         let trigger = move || drop(peer.take().map(|peer| write(peer, byte)));
         let nudge = move || nudged.set(nudged.take().map(|peer| write(peer, NOTHING)));
-        let cue = Cue { trigger: Box::new(trigger), nudge: Box::new(nudge) };
+        let spoil = move || spoiled.set(spoiled.take().map(|peer| write(peer, FAILED)));
+        let cue =
+            Cue { trigger: Box::new(trigger), nudge: Box::new(nudge), spoil: Box::new(spoil) };
         (Read { source: Wire { socket, _held: held }, limit: 1 }, cue)
     }
 
@@ -162,10 +168,12 @@ impl Low for Fake {
 
     fn request(end: End, held: Held) -> (Work<u8, io::Error>, Cue) {
         let (trigger, triggered) = channel();
+        let triggers = Rc::new(Cell::new(end));
+        let spoiled = Rc::clone(&triggers);
         let work = move || {
             let _held = held;
             // A real blocking call. A trigger that is dropped counts too.
-            let _: Result<(), _> = triggered.recv();
+            let end = triggered.recv().unwrap_or(end);
             match end {
                 End::Answer(value) => Ok(value),
                 End::Retryable => Err(OpError::Retryable(io::ErrorKind::TimedOut.into())),
@@ -174,9 +182,12 @@ impl Low for Fake {
         };
         // Nobody receives it if the thread is gone.
         let trigger = move || {
-            let _ = trigger.send(());
+            let _ = trigger.send(triggers.get());
         };
-        (Box::new(work), Cue { trigger: Box::new(trigger), nudge: Box::new(|| ()) })
+        let spoil = move || spoiled.set(End::Failed);
+        let cue =
+            Cue { trigger: Box::new(trigger), nudge: Box::new(|| ()), spoil: Box::new(spoil) };
+        (Box::new(work), cue)
     }
 
     fn value(answer: u8) -> u8 {

@@ -8,10 +8,11 @@ use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
+use std::time::Duration;
 
 use mio::net::{TcpStream, UnixStream};
 use switchboard::op::{AsyncOp, OpError, OpResult};
-use switchboard::reactor::{Reactor, ReactorHandle};
+use switchboard::reactor::ReactorHandle;
 use switchboard::samples::{
     Chain, Closed, Hl, HlCancelAll, MlChain, MlPassThrough, MlRetries, Module, Next, Retry,
     RetryPolicy, StartError,
@@ -23,9 +24,9 @@ mod low;
 mod observe;
 mod script;
 
-pub(crate) use drive::{PATIENCE, Rig};
-pub(crate) use low::{Cue, Fake, Held, Low, Real};
-pub(crate) use observe::explore_observer;
+pub(crate) use drive::{Drive, PATIENCE, Rig, RigOn};
+pub(crate) use low::{Cue, Fake, Held, Low, Real, Socket};
+pub(crate) use observe::{explore_observer, explore_observer_on};
 pub(crate) use script::{End, Script, Trigger, When};
 
 /// How an operation of a whole composition ended.
@@ -42,6 +43,11 @@ pub(crate) enum Outcome {
 
 /// The steps of every chain.
 pub(crate) const STEPS: usize = 3;
+
+thread_local! {
+    /// How long retries wait; not at all where time is real.
+    pub(crate) static BACKOFF: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+}
 
 /// A stack of modules below the top, known by its type.
 pub(crate) trait Shape: 'static {
@@ -119,7 +125,8 @@ impl<S: Shape> Shape for Retried<S> {
     type Module = MlRetries<S::Module>;
 
     fn module(reactor: &ReactorHandle) -> Self::Module {
-        MlRetries::new(reactor, S::module(reactor), RetryPolicy::new())
+        let policy = RetryPolicy::new().backoff(|_| BACKOFF.get());
+        MlRetries::new(reactor, S::module(reactor), policy)
     }
 
     fn request(script: &Script) -> Retry<<S::Module as Module>::Request> {
@@ -331,7 +338,7 @@ impl<S: Shape> Composition for All<S> {
 #[derive(Clone, Copy)]
 pub(crate) struct Recipe {
     pub(crate) name: &'static str,
-    pub(crate) make: fn(&Reactor) -> Box<dyn Composition>,
+    pub(crate) make: fn(&ReactorHandle) -> Box<dyn Composition>,
     /// Lowest operations that must succeed for the whole to succeed.
     pub(crate) steps: usize,
     /// Whether retryable failures are repeated.
@@ -387,19 +394,18 @@ impl fmt::Display for Recipe {
     }
 }
 
-fn handled<S: Shape>(reactor: &Reactor) -> Box<dyn Composition> {
-    let module = S::module(&reactor.handle());
+fn handled<S: Shape>(reactor: &ReactorHandle) -> Box<dyn Composition> {
+    let module = S::module(reactor);
     Box::new(Handled::<S> { module, refused: Cell::new(None) })
 }
 
-fn all<S: Shape>(reactor: &Reactor) -> Box<dyn Composition> {
-    let handle = reactor.handle();
-    let module = HlCancelAll::new(handle.queue(), S::module(&handle));
+fn all<S: Shape>(reactor: &ReactorHandle) -> Box<dyn Composition> {
+    let module = HlCancelAll::new(reactor.queue(), S::module(reactor));
     Box::new(All::<S> { module, refused: Cell::new(None) })
 }
 
 /// The 13 compositions over one lowest layer.
-fn over<L: Low>(fake: bool) -> Vec<Recipe> {
+pub(crate) fn over<L: Low>(fake: bool) -> Vec<Recipe> {
     type B<L> = Bottom<L>;
     let recipe =
         |name, make, steps, retries, handles| Recipe { name, make, steps, retries, handles, fake };

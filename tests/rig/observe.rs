@@ -4,26 +4,33 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
+use switchboard::reactor::Reactor;
 use switchboard::{CallId, Step};
 
-use super::{Recipe, Rig};
+use super::{Drive, Recipe, RigOn};
 
 /// Runs two operations, with an observer that panics once, at whatever it is told, and checks that
 /// nothing is left; canceled on the way if `canceled`.
 #[track_caller]
 pub(crate) fn explore_observer(recipe: Recipe, canceled: bool) {
+    explore_observer_on::<Reactor>(recipe, canceled);
+}
+
+/// The same on another reactor.
+#[track_caller]
+pub(crate) fn explore_observer_on<R: Drive>(recipe: Recipe, canceled: bool) {
     let mut panics_at = 0;
-    while observed(recipe, canceled, panics_at) {
+    while observed::<R>(recipe, canceled, panics_at) {
         panics_at += 1;
     }
-    assert!(panics_at > 10, "{recipe}: it is told");
+    assert!(panics_at > 5, "{recipe}: it is told");
 }
 
 /// The same for one panic, when the observer is told for the `panics_at`th time; false if it is not
 /// told that often.
 #[track_caller]
-fn observed(recipe: Recipe, canceled: bool, panics_at: usize) -> bool {
-    let mut rig = Rig::stepwise(recipe, (canceled, panics_at));
+fn observed<R: Drive>(recipe: Recipe, canceled: bool, panics_at: usize) -> bool {
+    let mut rig = RigOn::<R>::stepwise(recipe, (canceled, panics_at));
     rig.start(&recipe.representative());
     rig.start(&recipe.representative());
     let told = Rc::new(Cell::new(0));

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use switchboard::samples::Module;
 
-use super::low::{Cue, Held, Low, Nudge};
+use super::low::{Cue, Held, Low, Nudge, Spoil};
 
 /// How a lowest operation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,6 +41,7 @@ pub(crate) struct Script {
     lines: Rc<RefCell<VecDeque<(End, When)>>>,
     triggers: Rc<RefCell<VecDeque<Trigger>>>,
     nudges: Rc<RefCell<Vec<Nudge>>>,
+    spoils: Rc<RefCell<Vec<Spoil>>>,
     held: Rc<Held>,
 }
 
@@ -60,6 +61,13 @@ impl Script {
     pub(crate) fn nudge(&self) {
         for nudge in &*self.nudges.borrow() {
             nudge();
+        }
+    }
+
+    /// Lets all lowest operations that run fail, if they are not ready.
+    pub(crate) fn spoil(&self) {
+        for spoil in &*self.spoils.borrow() {
+            spoil();
         }
     }
 
@@ -85,12 +93,13 @@ impl Script {
 
     pub(super) fn next<L: Low>(&self) -> <L::Module as Module>::Request {
         let (end, when) = self.lines.borrow_mut().pop_front().expect("the script goes on");
-        let (request, Cue { trigger, nudge }) = L::request(end, Held::clone(&self.held));
+        let (request, Cue { trigger, nudge, spoil }) = L::request(end, Held::clone(&self.held));
         match when {
             When::AtOnce => trigger(),
             When::Later => self.triggers.borrow_mut().push_back(trigger),
         }
         self.nudges.borrow_mut().push(nudge);
+        self.spoils.borrow_mut().push(spoil);
         request
     }
 }

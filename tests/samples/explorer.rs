@@ -206,7 +206,7 @@ fn nudge(rig: &mut Rig) -> usize {
     }
     let (told, outcomes) = (rig.reactor.traffic().told, rig.told());
     rig.turn();
-    assert!(rig.reactor.queue().is_idle(), "{}: it goes on to wait", rig.label());
+    rig.until(|rig| rig.reactor.queue().is_idle());
     assert_eq!(rig.reactor.traffic().told, told + 1, "{}", rig.label());
     assert_eq!(rig.told(), outcomes, "{}", rig.label());
     1

@@ -1,0 +1,47 @@
+//! What a turn is made of, for the module `testing`.
+
+use core::time::Duration;
+use std::io;
+
+use mio::Token;
+
+use crate::queue::Report;
+use crate::reactor::readiness::Flags;
+use crate::reactor::{Reactor, registration};
+
+/// The slot and its generation that a token names, if it is that of a registration.
+pub(crate) fn slot(token: Token) -> Option<(u32, u32)> {
+    registration::key(token).map(|key| (key.slot, key.generation))
+}
+
+impl Reactor {
+    /// Polls, sleeping `timeout` at most, and hands out what would be told.
+    pub(crate) fn gather(
+        &mut self,
+        mut timeout: Duration,
+        mut hand_out: impl FnMut(Token, Flags),
+    ) -> io::Result<()> {
+        loop {
+            match self.poll.poll(&mut self.events, Some(timeout)) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                result => result?,
+            }
+            let mut gathered = 0;
+            for event in &self.events {
+                gathered += 1;
+                hand_out(event.token(), Flags::of(event));
+            }
+            if gathered < self.events.capacity() {
+                return Ok(());
+            }
+            timeout = Duration::ZERO;
+        }
+    }
+
+    /// Does what a turn does after its poll.
+    pub(crate) fn turn_with(&mut self, events: impl Iterator<Item = (Token, Flags)>) -> Report {
+        self.guest.turn_noting(|shared| {
+            shared.note_each(events.map(|(token, flags)| (token, move || flags)));
+        })
+    }
+}

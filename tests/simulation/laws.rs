@@ -1,0 +1,306 @@
+//! What must hold after every step, and the books that it is checked against: kept by an observer,
+//! by the captured values, and by those who act, never by the library.
+
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use switchboard::{CallId, Step, Tally};
+
+/// The first law that was broken. A panic could be caught by those that are checked, or abort.
+#[derive(Default)]
+pub(crate) struct Verdict(RefCell<Option<String>>);
+
+impl Verdict {
+    pub(crate) fn check(&self, law: &str, holds: bool, says: impl FnOnce() -> String) {
+        if !holds {
+            self.0.borrow_mut().get_or_insert_with(|| format!("{law}: {}", says()));
+        }
+    }
+
+    pub(crate) fn equal<T: PartialEq + fmt::Debug + Copy>(
+        &self,
+        law: &str,
+        what: &str,
+        is: T,
+        should: T,
+    ) {
+        self.check(law, is == should, || format!("{what}: {is:?}, but should be {should:?}"));
+    }
+
+    pub(crate) fn broken(&self) -> Option<String> {
+        self.0.borrow().clone()
+    }
+}
+
+/// How far a call is that has not ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    Created,
+    Pending,
+    Live,
+}
+
+/// The calls of the queue, as the observer is told (laws L1, L2 and L5).
+#[derive(Default)]
+pub(crate) struct Calls {
+    verdict: Verdict,
+    lives: RefCell<HashMap<CallId, Life>>,
+    /// In the order in which they were scheduled; those that are not pending any more are passed
+    /// over.
+    line: RefCell<VecDeque<CallId>>,
+    created: Cell<u64>,
+    attempts: Cell<u64>,
+    pub(crate) timers: Timers,
+}
+
+impl Calls {
+    pub(crate) const fn verdict(&self) -> &Verdict {
+        &self.verdict
+    }
+
+    /// Attempts to dial so far.
+    pub(crate) fn attempts(&self) -> u64 {
+        self.attempts.get()
+    }
+
+    pub(crate) fn observe(&self, call: CallId, step: &Step, now: Instant) {
+        match step {
+            Step::Created { .. } => {
+                self.created.set(self.created.get() + 1);
+                self.change(call, step, &[None], Some(Life::Created));
+            }
+            Step::Scheduled { .. } => {
+                self.change(call, step, &[Some(Life::Created)], Some(Life::Pending));
+                self.line.borrow_mut().push_back(call);
+                self.timers.scheduled(call, now, &self.verdict);
+            }
+            Step::Dialed => {
+                self.attempt(call);
+                self.change(call, step, &[Some(Life::Pending)], Some(Life::Live));
+            }
+            Step::Refused { .. } => {
+                self.attempt(call);
+                self.change(call, step, &[Some(Life::Pending)], None);
+            }
+            Step::Finished | Step::Panicked => self.change(call, step, &[Some(Life::Live)], None),
+            Step::Canceled { .. } => {
+                self.change(call, step, &[Some(Life::Created), Some(Life::Pending)], None);
+                self.timers.canceled(call);
+            }
+            Step::Abandoned { .. } => self.change(call, step, &[Some(Life::Created)], None),
+            _ => {}
+        }
+    }
+
+    fn change(&self, call: CallId, step: &Step, from: &[Option<Life>], to: Option<Life>) {
+        let mut lives = self.lives.borrow_mut();
+        let before = match to {
+            Some(life) => lives.insert(call, life),
+            None => lives.remove(&call),
+        };
+        self.verdict
+            .check("L1", from.contains(&before), || format!("{call} was {before:?}: {step}"));
+    }
+
+    /// The call whose turn has come is the first of those that are pending (law L2).
+    fn attempt(&self, call: CallId) {
+        self.attempts.set(self.attempts.get() + 1);
+        let lives = self.lives.borrow();
+        let mut line = self.line.borrow_mut();
+        while let Some(first) = line.pop_front() {
+            if lives.get(&first) == Some(&Life::Pending) {
+                self.verdict.equal("L2", "the call dialed", call, first);
+                return;
+            }
+        }
+        self.verdict.check("L2", false, || format!("{call} is dialed, and none was pending"));
+    }
+
+    pub(crate) fn check(&self, tally: &Tally, walked: u64) {
+        let lives = self.lives.borrow();
+        let count = |life| lives.values().filter(|is| **is == life).count() as u64;
+        let counted = [count(Life::Created), count(Life::Pending), count(Life::Live)];
+        let told = [tally.unscheduled, tally.pending, tally.live];
+        self.verdict.check("L1", tally.balances(), || tally.to_string());
+        self.verdict.equal("L1", "unscheduled, pending, live", told, counted);
+        self.verdict.equal("L1", "pending, by walking the queue", walked, counted[1]);
+        self.verdict.equal("L1", "created", tally.created, self.created.get());
+    }
+}
+
+/// Timers (law L5).
+#[derive(Default)]
+pub(crate) struct Timers {
+    /// By deadline, and by when they were armed.
+    live: RefCell<BTreeMap<(Instant, u64), CallId>>,
+    keys: RefCell<HashMap<CallId, (Instant, u64)>>,
+    armed: Cell<u64>,
+    fired: Cell<u64>,
+    canceled: Cell<u64>,
+}
+
+impl Timers {
+    pub(crate) fn arm(&self, call: CallId, deadline: Instant) {
+        let key = (deadline, self.armed.get());
+        self.armed.set(self.armed.get() + 1);
+        self.live.borrow_mut().insert(key, call);
+        self.keys.borrow_mut().insert(call, key);
+    }
+
+    fn scheduled(&self, call: CallId, now: Instant, verdict: &Verdict) {
+        let Some(key) = self.keys.borrow_mut().remove(&call) else { return };
+        let first = self.live.borrow().keys().next().copied();
+        verdict.check("L5", first == Some(key), || format!("{call} fires out of order"));
+        verdict.check("L5", key.0 <= now, || format!("{call} is {:?} early", key.0 - now));
+        self.live.borrow_mut().remove(&key);
+        self.fired.set(self.fired.get() + 1);
+    }
+
+    fn canceled(&self, call: CallId) {
+        if let Some(key) = self.keys.borrow_mut().remove(&call) {
+            self.live.borrow_mut().remove(&key);
+            self.canceled.set(self.canceled.get() + 1);
+        }
+    }
+
+    /// Those that are due at `now`.
+    pub(crate) fn due(&self, now: Instant) -> Vec<CallId> {
+        self.live.borrow().range(..=(now, u64::MAX)).map(|(_, call)| *call).collect()
+    }
+
+    pub(crate) fn is_live(&self, call: CallId) -> bool {
+        self.keys.borrow().contains_key(&call)
+    }
+
+    /// `others` are armed by those who keep no books.
+    pub(crate) fn check(&self, timers: usize, others: usize, verdict: &Verdict) {
+        let live = self.live.borrow().len();
+        let sum = self.fired.get() + self.canceled.get() + live as u64;
+        verdict.equal("L5", "armed", self.armed.get(), sum);
+        // One that was canceled by its id counts until it would be the next.
+        let most = live + others + self.canceled.get() as usize;
+        let holds = (live..=most).contains(&timers);
+        verdict.check("L5", holds, || format!("{timers} timers, of which {live} are known"));
+    }
+}
+
+/// Captured values: entered by a handler, or dropped, once (law L1).
+#[derive(Default)]
+pub(crate) struct Captures {
+    /// `None` while neither; then whether it was entered.
+    ends: RefCell<Vec<Option<bool>>>,
+}
+
+impl Captures {
+    pub(crate) fn make(&self) -> usize {
+        self.ends.borrow_mut().push(None);
+        self.ends.borrow().len() - 1
+    }
+
+    pub(crate) fn end(&self, capture: usize, entered: bool, verdict: &Verdict) {
+        let before = self.ends.borrow_mut()[capture].replace(entered);
+        verdict.check("L1", before.is_none(), || format!("capture {capture} ends twice"));
+    }
+
+    pub(crate) fn held(&self) -> usize {
+        self.ends.borrow().iter().filter(|end| end.is_none()).count()
+    }
+
+    /// Entered and dropped.
+    pub(crate) fn counts(&self) -> [u64; 2] {
+        let ends = self.ends.borrow();
+        [true, false].map(|how| ends.iter().filter(|end| **end == Some(how)).count() as u64)
+    }
+}
+
+/// What one sender has sent (law L6). What is sent may own nothing of the thread.
+#[derive(Default)]
+pub(crate) struct Sent {
+    pub(crate) sent: AtomicU64,
+    pub(crate) rejected: AtomicU64,
+    received: AtomicU64,
+    dropped: AtomicU64,
+    /// The next number that may be received.
+    next: AtomicU64,
+    disordered: AtomicU64,
+}
+
+impl Sent {
+    pub(crate) fn receive(&self, number: u64) {
+        self.received.fetch_add(1, Ordering::Relaxed);
+        let next = self.next.swap(number + 1, Ordering::Relaxed);
+        self.disordered.fetch_add(u64::from(number < next), Ordering::Relaxed);
+    }
+
+    pub(crate) fn drop_unreceived(&self) {
+        self.dropped.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// `over`: nothing is underway any more.
+    pub(crate) fn check(&self, over: bool, verdict: &Verdict) {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        let given = read(&self.sent) + read(&self.rejected);
+        let ended = read(&self.received) + read(&self.dropped);
+        let holds = if over { given == ended } else { given >= ended };
+        verdict.check("L6", holds, || {
+            format!("{given} sent or rejected, {ended} received or dropped")
+        });
+        verdict.equal("L6", "received out of order", read(&self.disordered), 0);
+    }
+
+    /// How many are neither received nor dropped.
+    pub(crate) fn underway(&self) -> u64 {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        read(&self.sent) + read(&self.rejected) - read(&self.received) - read(&self.dropped)
+    }
+
+    pub(crate) fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+}
+
+/// One connection, from both ends (laws L4, L7 and L8).
+#[derive(Default)]
+pub(crate) struct Flow {
+    pub(crate) pushed: Cell<u64>,
+    pub(crate) read: Cell<u64>,
+    pub(crate) written: Cell<u64>,
+    pub(crate) buffered: Cell<u64>,
+    pub(crate) discarded: Cell<u64>,
+    /// What the peer has received.
+    pub(crate) arrived: Cell<u64>,
+    /// Whether readiness was told or asked for that no handler has seen.
+    pub(crate) told: Cell<bool>,
+    /// The attempt to dial by which that is to be seen.
+    pub(crate) due: Cell<Option<u64>>,
+}
+
+impl Flow {
+    pub(crate) fn add(count: &Cell<u64>, more: usize) {
+        count.set(count.get() + more as u64);
+    }
+
+    /// The byte at a place of a stream.
+    pub(crate) const fn byte(place: u64) -> u8 {
+        (place % 251) as u8
+    }
+
+    /// Whether `bytes` are those from `place` on.
+    pub(crate) fn matches(place: u64, bytes: &[u8]) -> bool {
+        (place..).zip(bytes).all(|(place, byte)| Self::byte(place) == *byte)
+    }
+
+    pub(crate) fn discard(&self) {
+        self.discarded.set(self.discarded.get() + self.buffered.take());
+    }
+
+    pub(crate) fn check(&self, unread: usize, verdict: &Verdict) {
+        let sum = self.written.get() + self.buffered.get() + self.discarded.get();
+        verdict.equal("L7", "bytes read", self.read.get(), sum);
+        verdict.equal("L7", "bytes pushed", self.pushed.get(), self.read.get() + unread as u64);
+        verdict.equal("L7", "bytes arrived", self.arrived.get(), self.written.get());
+    }
+}

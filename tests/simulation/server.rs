@@ -1,0 +1,171 @@
+//! Recipients that echo what they read, on scripted sources, and keep the books of it.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io::{ErrorKind, Read, Write};
+use std::rc::Rc;
+
+use mio::Interest;
+use switchboard::Line;
+use switchboard::reactor::{Readiness, Registration};
+use switchboard::testing::{Peer, ScriptedSource};
+
+use crate::laws::Flow;
+use crate::stage::{Stage, handle};
+
+/// The test's end of a connection.
+pub(crate) struct Link {
+    pub(crate) peer: Peer,
+    pub(crate) flow: Flow,
+    /// Readiness calls for nothing.
+    pub(crate) spurious: Cell<u64>,
+}
+
+impl Link {
+    pub(crate) fn push(&self, bytes: usize) {
+        let place = self.flow.pushed.get();
+        let bytes: Vec<_> = (place..).take(bytes).map(Flow::byte).collect();
+        self.peer.push(&bytes);
+        Flow::add(&self.flow.pushed, bytes.len());
+    }
+
+    /// Receives what was written; false if that is not what was pushed.
+    pub(crate) fn receive(&self) -> bool {
+        let bytes = self.peer.take_written();
+        let place = self.flow.arrived.get();
+        Flow::add(&self.flow.arrived, bytes.len());
+        Flow::matches(place, &bytes)
+    }
+}
+
+/// A recipient with connections.
+#[derive(Default)]
+pub(crate) struct Server(Vec<Connection>);
+
+pub(crate) struct Connection {
+    registration: Registration<ScriptedSource>,
+    link: Rc<Link>,
+    buffer: VecDeque<u8>,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.link.flow.discard();
+    }
+}
+
+impl Server {
+    /// Takes a random connection out.
+    pub(crate) fn take(&mut self, stage: &Stage) -> Option<Connection> {
+        (!self.0.is_empty()).then(|| self.0.swap_remove(stage.pick(self.0.len())))
+    }
+
+    pub(crate) fn connect(&mut self, stage: &Rc<Stage>, line: &Line<'_, Self>) {
+        let (source, peer) = stage.sources.pair();
+        if stage.fault(8) {
+            peer.fail_registering(ErrorKind::OutOfMemory);
+        }
+        let link = Rc::new(Link { peer, flow: Flow::default(), spurious: Cell::new(0) });
+        if stage.one_in(2) {
+            link.push(3);
+        }
+        let both = Interest::READABLE | Interest::WRITABLE;
+        let (own, told) = (Rc::clone(stage), Rc::clone(&link));
+        let registered = stage.handle.register(source, both, line, move |server, line, ready| {
+            Self::ready(server, &own, &told, line, ready);
+        });
+        // One that is refused is closed.
+        if let Ok(registration) = registered {
+            let connection =
+                Connection { registration, link: Rc::clone(&link), buffer: VecDeque::new() };
+            self.0.push(connection);
+        }
+        stage.links.borrow_mut().push(link);
+    }
+
+    fn ready(
+        &mut self,
+        stage: &Rc<Stage>,
+        link: &Rc<Link>,
+        line: &Line<'_, Self>,
+        ready: &Readiness<'_>,
+    ) {
+        let verdict = stage.verdict();
+        verdict.check("L4", link.flow.told.replace(false), || "readiness that was not told".into());
+        let (due, attempts) = (link.flow.due.take(), stage.calls.attempts());
+        let in_time = due.is_none_or(|due| attempts <= due);
+        verdict.check("L8", in_time, || format!("seen at attempt {attempts}, due at {due:?}"));
+        let place = self.0.iter().position(|connection| Rc::ptr_eq(&connection.link, link));
+        let Some(place) = place else {
+            verdict.check("L4", false, || "readiness of a source that is gone".into());
+            return;
+        };
+        match self.0[place].serve(stage) {
+            Served::Blocked => {}
+            Served::More => {
+                link.flow.told.set(true);
+                ready.again();
+            }
+            Served::Over => drop(self.0.swap_remove(place)),
+        }
+        if stage.fault(20) {
+            drop(self.take(stage));
+            self.connect(stage, line);
+        }
+        if stage.fault(60) {
+            line.hang_up();
+        }
+        handle(stage, line.queue());
+    }
+}
+
+enum Served {
+    Blocked,
+    More,
+    Over,
+}
+
+impl Connection {
+    /// Reads once, and writes as much as may be.
+    fn serve(&mut self, stage: &Stage) -> Served {
+        let Self { registration, link, buffer } = self;
+        let source = registration.source_mut();
+        let mut bytes = [0; 16];
+        let read = loop {
+            match source.read(&mut bytes) {
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                read => break read,
+            }
+        };
+        let served = match read {
+            Ok(0) if buffer.is_empty() => return Served::Over,
+            Ok(0) => Served::Blocked,
+            Ok(read) => {
+                let matches = Flow::matches(link.flow.read.get(), &bytes[..read]);
+                stage.verdict().check("L7", matches, || "other bytes are read".into());
+                Flow::add(&link.flow.read, read);
+                Flow::add(&link.flow.buffered, read);
+                buffer.extend(&bytes[..read]);
+                Served::More
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Served::Blocked,
+            Err(_) => return Served::Over,
+        };
+        if matches!(served, Served::Blocked) && buffer.is_empty() {
+            Flow::add(&link.spurious, 1);
+        }
+        while !buffer.is_empty() {
+            match source.write(buffer.make_contiguous()) {
+                Ok(written) => {
+                    drop(buffer.drain(..written));
+                    Flow::add(&link.flow.written, written);
+                    link.flow.buffered.set(link.flow.buffered.get() - written as u64);
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                Err(_) => return Served::Over,
+            }
+        }
+        served
+    }
+}

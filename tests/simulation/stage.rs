@@ -1,0 +1,487 @@
+//! Those who act in a simulation: what handlers, captured values and the script do at random.
+
+use std::cell::{Cell, RefCell};
+use std::io::ErrorKind;
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread;
+use std::time::Duration;
+
+use switchboard::op::{AsyncOp, OpState};
+use switchboard::reactor::{ReactorHandle, Remote, RemoteAddress, Timer};
+use switchboard::samples::{LlRealCancel, MlRetries, Module, Read, Retry, RetryPolicy};
+use switchboard::testing::{Clock, Peer, ScriptedReactor, ScriptedSource, Sources};
+use switchboard::{CallId, Callback, Cancellation, QueueHandle, Recipient, Step};
+
+use crate::laws::{Calls, Captures, Sent, Verdict};
+use crate::server::{Link, Server};
+
+const DEPTH: u32 = 4;
+
+/// All that the actions of one simulation use.
+pub(crate) struct Stage {
+    random: Cell<u64>,
+    /// How many actions there may still be.
+    pub(crate) actions: Cell<u32>,
+    depth: Cell<u32>,
+    /// Whether anything goes wrong.
+    pub(crate) faults: Cell<bool>,
+    /// Whether a handler has dialed the queue in this turn.
+    pub(crate) nested: Cell<bool>,
+    pub(crate) calls: Rc<Calls>,
+    pub(crate) captures: Captures,
+    pub(crate) handle: ReactorHandle,
+    pub(crate) clock: Clock,
+    pub(crate) sources: Sources,
+    pub(crate) servers: RefCell<Vec<Recipient<Server>>>,
+    pub(crate) links: RefCell<Vec<Rc<Link>>>,
+    ids: RefCell<Vec<CallId>>,
+    pub(crate) timers: RefCell<Vec<Timer>>,
+    pub(crate) callbacks: RefCell<Vec<Callback<()>>>,
+    pub(crate) module: RefCell<Option<Rc<Reads>>>,
+    pub(crate) ops: RefCell<Vec<Op>>,
+    pub(crate) readers: RefCell<Vec<Peer>>,
+    pub(crate) remotes: RefCell<Vec<(Remote, Arc<Sent>)>>,
+    pub(crate) addresses: RefCell<Vec<(RemoteAddress<Server>, Arc<Sent>)>>,
+}
+
+type Reads = MlRetries<LlRealCancel<ScriptedSource>>;
+
+/// An operation that was started, and how often it told.
+pub(crate) struct Op {
+    pub(crate) handle: AsyncOp,
+    pub(crate) told: Rc<Cell<u32>>,
+}
+
+thread_local! {
+    /// For what is sent, which can own nothing of this thread.
+    static STAGE: RefCell<Option<Rc<Stage>>> = const { RefCell::new(None) };
+}
+
+/// What actions panic with.
+struct Expected;
+
+impl Stage {
+    pub(crate) fn new(seed: u64, reactor: &ScriptedReactor) -> Rc<Self> {
+        let (handle, calls) = (reactor.handle(), Rc::new(Calls::default()));
+        let (books, clock) = (Rc::clone(&calls), reactor.clock().clone());
+        handle.queue().set_observer(move |call: CallId, step: &Step| {
+            books.observe(call, step, clock.now());
+        });
+        let policy = RetryPolicy::new().attempts(4).backoff(|_| Duration::from_millis(3));
+        let module = MlRetries::new(&handle, LlRealCancel::new(&handle), policy);
+        module.open();
+        let stage = Rc::new(Self {
+            // Neighbors are to be far apart.
+            random: Cell::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ seed >> 7),
+            actions: Cell::new(300),
+            depth: Cell::new(0),
+            faults: Cell::new(true),
+            nested: Cell::new(false),
+            calls,
+            captures: Captures::default(),
+            handle,
+            clock: reactor.clock().clone(),
+            sources: reactor.sources(),
+            servers: RefCell::default(),
+            links: RefCell::default(),
+            ids: RefCell::default(),
+            timers: RefCell::default(),
+            callbacks: RefCell::default(),
+            module: RefCell::new(Some(Rc::new(module))),
+            ops: RefCell::default(),
+            readers: RefCell::default(),
+            remotes: RefCell::default(),
+            addresses: RefCell::default(),
+        });
+        STAGE.set(Some(Rc::clone(&stage)));
+        stage
+    }
+
+    /// Makes a server with two connections, and senders.
+    pub(crate) fn begin(self: &Rc<Self>) {
+        self.serve();
+        self.connect();
+        self.connect();
+        (0..3).for_each(|_| self.join());
+    }
+
+    /// Nobody acts any more.
+    pub(crate) fn leave() {
+        STAGE.set(None);
+    }
+
+    pub(crate) fn verdict(&self) -> &Verdict {
+        self.calls.verdict()
+    }
+
+    /// A random number less than `end`.
+    pub(crate) fn pick(&self, end: usize) -> usize {
+        let next = self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        self.random.set(next);
+        (next >> 33) as usize % end
+    }
+
+    pub(crate) fn one_in(&self, odds: usize) -> bool {
+        self.pick(odds) == 0
+    }
+
+    /// Whether something goes wrong now, in one case of `odds`.
+    pub(crate) fn fault(&self, odds: usize) -> bool {
+        self.faults.get() && self.one_in(odds)
+    }
+
+    /// Panics now and then, unless that would abort.
+    pub(crate) fn panic_perhaps(&self, odds: usize) {
+        if self.fault(odds) && !thread::panicking() {
+            panic::resume_unwind(Box::new(Expected));
+        }
+    }
+
+    /// Catches what actions panic with. False if there was one.
+    pub(crate) fn attempt(&self, run: impl FnOnce()) -> bool {
+        match panic::catch_unwind(AssertUnwindSafe(run)) {
+            Ok(()) => true,
+            Err(payload) if payload.is::<Expected>() => false,
+            Err(payload) => panic::resume_unwind(payload),
+        }
+    }
+
+    /// Takes a random element out.
+    fn take<T>(&self, of: &RefCell<Vec<T>>) -> Option<T> {
+        let len = of.borrow().len();
+        (len > 0).then(|| of.borrow_mut().swap_remove(self.pick(len)))
+    }
+
+    /// Lends a random element out.
+    fn lend<T, R>(&self, of: &RefCell<Vec<T>>, to: impl FnOnce(&T) -> R) -> Option<R> {
+        let element = self.take(of)?;
+        let result = to(&element);
+        of.borrow_mut().push(element);
+        Some(result)
+    }
+
+    /// What handlers and captured values do: one random action in `odds`, with what follows from it.
+    pub(crate) fn act(self: &Rc<Self>, odds: usize) {
+        if self.depth.get() < DEPTH && self.actions.get() > 0 && self.fault(odds) {
+            self.actions.set(self.actions.get() - 1);
+            self.depth.set(self.depth.get() + 1);
+            let acted = panic::catch_unwind(AssertUnwindSafe(|| self.act_once()));
+            self.depth.set(self.depth.get() - 1);
+            if let Err(payload) = acted
+                && !thread::panicking()
+            {
+                panic::resume_unwind(payload);
+            }
+        }
+    }
+
+    pub(crate) fn act_once(self: &Rc<Self>) {
+        match self.pick(36) {
+            0..4 => self.call(),
+            4..6 => self.make_callback(),
+            6 => drop(self.take(&self.callbacks).map(|callback| callback.answer(()))),
+            7 => self.end_callback(),
+            8 | 9 => self.cancel(),
+            10..12 => self.arm(),
+            12 => drop(self.take(&self.timers)),
+            13 => drop(self.take(&self.timers).map(Timer::detach)),
+            14..16 => self.start(),
+            16 => self.cancel_op(),
+            17 => self.serve(),
+            18 if self.one_in(4) => drop(self.take(&self.servers)),
+            18 | 19 => self.connect(),
+            20 => self.join(),
+            21 | 22 => self.send(),
+            23 => drop((self.one_in(3)).then(|| self.take(&self.remotes))),
+            24 => self.make_callback(),
+            _ => self.act_on_peers(),
+        }
+    }
+
+    fn call(self: &Rc<Self>) {
+        let captured = Capture::new(self);
+        let scheduled = match self.pick(6) {
+            // One that keeps the queue busy for as long as there are faults.
+            0 => self.handle.queue().call(move |queue| storm(captured, queue)).ok(),
+            1 | 2 => self.lend(&self.servers, |server| {
+                server
+                    .call(move |_, line| captured.handle(line.queue()))
+                    .expect("the queue is there")
+            }),
+            _ => self.handle.queue().call(move |queue| captured.handle(queue)).ok(),
+        };
+        self.ids.borrow_mut().extend(scheduled);
+    }
+
+    /// A callback to somebody.
+    fn callback(self: &Rc<Self>, told: impl FnOnce(&Self) + 'static) -> Callback<()> {
+        let captured = Capture::new(self);
+        let entered = move |queue: &QueueHandle| {
+            told(&captured.stage);
+            captured.handle(queue);
+        };
+        let servers = self.servers.borrow();
+        let callback = match servers.first().filter(|_| self.one_in(2)) {
+            Some(server) => server.callback(move |_, line, ()| entered(line.queue())),
+            None => self.handle.queue().callback(move |queue, ()| entered(queue)),
+        };
+        self.ids.borrow_mut().push(callback.id());
+        callback
+    }
+
+    fn make_callback(self: &Rc<Self>) {
+        let callback = self.callback(|_| ());
+        self.callbacks.borrow_mut().push(callback);
+    }
+
+    fn end_callback(&self) {
+        let Some(callback) = self.take(&self.callbacks) else { return };
+        if self.one_in(2) { drop(callback) } else { callback.decline("declined") }
+    }
+
+    fn cancel(&self) {
+        let Some(id) = self.take(&self.ids) else { return };
+        let said = self.handle.queue().cancel(id, "canceled");
+        self.verdict().check("R4", said != Cancellation::Foreign, || format!("{id} is foreign"));
+    }
+
+    fn arm(self: &Rc<Self>) {
+        let delay = Duration::from_millis(self.pick(6) as u64);
+        let deadline = self.clock.now() + delay;
+        let callback = self.callback(move |stage| {
+            let late = stage.clock.now() >= deadline;
+            stage.verdict().check("L5", late, || "told early".into());
+        });
+        self.calls.timers.arm(callback.id(), deadline);
+        let timer = self.handle.after(delay, callback);
+        if self.one_in(3) {
+            timer.detach();
+        } else {
+            self.timers.borrow_mut().push(timer);
+        }
+    }
+
+    fn start(self: &Rc<Self>) {
+        let told = Rc::new(Cell::new(0));
+        let (captured, count) = (Capture::new(self), Rc::clone(&told));
+        let done = self.handle.queue().callback(move |queue: &QueueHandle, _| {
+            count.set(count.get() + 1);
+            captured.handle(queue);
+        });
+        let Some(module) = self.module.borrow().clone() else { return };
+        let stage = Rc::clone(self);
+        let request = Retry::new(move || stage.request());
+        let started = module.start(request, done);
+        self.verdict().equal("O2", "told inside the start", told.get(), 0);
+        match started {
+            Ok(handle) => self.ops.borrow_mut().push(Op { handle, told }),
+            Err(error) => drop(error),
+        }
+    }
+
+    /// What an attempt reads: something, an error, or nothing yet.
+    fn request(&self) -> Read<ScriptedSource> {
+        let (source, peer) = self.sources.pair();
+        if self.fault(8) {
+            peer.fail_registering(ErrorKind::OutOfMemory);
+        }
+        match self.pick(4) {
+            0 if self.fault(2) => peer.fail_read(ErrorKind::ConnectionReset),
+            1 if self.faults.get() => {}
+            _ => peer.push([1]),
+        }
+        self.readers.borrow_mut().push(peer);
+        Read { source, limit: 1 + self.pick(3) }
+    }
+
+    fn cancel_op(&self) {
+        let op = {
+            let ops = self.ops.borrow();
+            if ops.is_empty() { return } else { self.pick(ops.len()) }
+        };
+        let (handle, told) = {
+            let op = &self.ops.borrow()[op];
+            (op.handle.clone(), Rc::clone(&op.told))
+        };
+        let (before, state) = (told.get(), handle.state());
+        let said = handle.cancel();
+        self.verdict().equal("O2", "told inside the cancel", told.get(), before);
+        let late = (said == Cancellation::Late) == (state == OpState::Completed);
+        self.verdict().check("O3", late, || format!("{state:?}, but the cancel is {said:?}"));
+    }
+
+    fn serve(self: &Rc<Self>) {
+        if self.servers.borrow().len() < 3 {
+            let server = self.handle.queue().recipient(Server::default());
+            self.servers.borrow_mut().push(server);
+        }
+    }
+
+    fn connect(self: &Rc<Self>) {
+        let (captured, swaps) = (Capture::new(self), self.one_in(3));
+        self.lend(&self.servers, |server| {
+            let called = server.call(move |server, line| {
+                // The slot of the old source goes to the new one.
+                let old = if swaps { server.take(&captured.stage) } else { None };
+                drop(old);
+                server.connect(&captured.stage, line);
+                captured.handle(line.queue());
+            });
+            assert!(called.is_ok(), "the queue is there");
+        });
+    }
+
+    fn join(&self) {
+        if self.one_in(2) {
+            let sender = (self.handle.remote(), Arc::default());
+            self.remotes.borrow_mut().push(sender);
+        } else {
+            let address = self.lend(&self.servers, |server| self.handle.remote_to(server));
+            self.addresses.borrow_mut().extend(address.map(|address| (address, Arc::default())));
+        }
+    }
+
+    fn send(&self) {
+        if self.one_in(2) {
+            self.lend(&self.remotes, |(remote, sent)| {
+                let remote =
+                    if self.one_in(6) { remote.clone().bounded(0) } else { remote.clone() };
+                let parcel = Parcel::new(sent);
+                let result = remote.call(move |reactor| parcel.receive(reactor.queue()));
+                count(sent, result.is_ok());
+            });
+        } else {
+            self.lend(&self.addresses, |(address, sent)| {
+                let parcel = Parcel::new(sent);
+                let result = address.call(move |_, line| parcel.receive(line.queue()));
+                count(sent, result.is_ok());
+            });
+        }
+    }
+
+    /// The world outside: bytes, errors, ends.
+    fn act_on_peers(&self) {
+        let links = self.links.borrow();
+        if !links.is_empty() && self.one_in(2) {
+            let link = &links[self.pick(links.len())];
+            match self.pick(3) {
+                0 => self.hurt(&link.peer),
+                _ => link.push(1 + self.pick(40)),
+            }
+            return;
+        }
+        let readers = self.readers.borrow();
+        if readers.is_empty() {
+            return;
+        }
+        let reader = &readers[self.pick(readers.len())];
+        if self.one_in(2) { reader.push([2]) } else { self.hurt(reader) }
+    }
+
+    fn hurt(&self, peer: &Peer) {
+        let errors = [
+            ErrorKind::Interrupted,
+            ErrorKind::WouldBlock,
+            ErrorKind::ConnectionReset,
+            ErrorKind::InvalidData,
+        ];
+        match self.pick(12) {
+            0..3 => peer.limit_reads([0, 1, 3, usize::MAX][self.pick(4)]),
+            3..6 => peer.limit_writes([0, 1, 3, usize::MAX][self.pick(4)]),
+            6..8 => peer.fail_read(errors[self.pick(4)]),
+            8 => peer.fail_write(errors[self.pick(4)]),
+            9 => peer.fail_registering(ErrorKind::OutOfMemory),
+            10 => peer.close_write(),
+            _ => peer.close_read(),
+        }
+    }
+}
+
+/// Keeps the queue busy for as long as there are faults.
+fn storm(captured: Capture, queue: &QueueHandle) {
+    if captured.stage.faults.get() && !queue.is_closed() {
+        let again = queue.call(move |queue| storm(captured, queue));
+        assert!(again.is_ok(), "the queue is there");
+    } else {
+        captured.handle(queue);
+    }
+}
+
+fn count(sent: &Sent, ok: bool) {
+    let count = if ok { &sent.sent } else { &sent.rejected };
+    count.fetch_add(1, Ordering::Relaxed);
+}
+
+/// A captured value. It acts and panics as it drops.
+pub(crate) struct Capture {
+    stage: Rc<Stage>,
+    number: usize,
+    entered: bool,
+}
+
+impl Capture {
+    fn new(stage: &Rc<Stage>) -> Self {
+        Self { stage: Rc::clone(stage), number: stage.captures.make(), entered: false }
+    }
+
+    /// What handlers do.
+    fn handle(mut self, queue: &QueueHandle) {
+        self.entered = true;
+        self.stage.captures.end(self.number, true, self.stage.verdict());
+        handle(&self.stage, queue);
+    }
+}
+
+impl Drop for Capture {
+    fn drop(&mut self) {
+        if !self.entered {
+            self.stage.captures.end(self.number, false, self.stage.verdict());
+            self.stage.act(6);
+            self.stage.panic_perhaps(12);
+        }
+    }
+}
+
+/// What every handler does besides its own.
+pub(crate) fn handle(stage: &Rc<Stage>, queue: &QueueHandle) {
+    stage.act(3);
+    if stage.fault(30) {
+        stage.nested.set(true);
+        stage.links.borrow().iter().for_each(|link| link.flow.due.set(None));
+        let _ = queue.dial_pending();
+    }
+    stage.panic_perhaps(16);
+}
+
+/// A value that is sent.
+struct Parcel {
+    sent: Arc<Sent>,
+    number: u64,
+    received: bool,
+}
+
+impl Parcel {
+    fn new(sent: &Arc<Sent>) -> Self {
+        let number = sent.sent.load(Ordering::Relaxed);
+        Self { sent: Arc::clone(sent), number, received: false }
+    }
+
+    fn receive(mut self, queue: &QueueHandle) {
+        self.received = true;
+        self.sent.receive(self.number);
+        if let Some(stage) = STAGE.with_borrow(Option::clone) {
+            handle(&stage, queue);
+        }
+    }
+}
+
+impl Drop for Parcel {
+    fn drop(&mut self) {
+        if !self.received {
+            self.sent.drop_unreceived();
+        }
+    }
+}
