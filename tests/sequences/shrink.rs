@@ -17,14 +17,16 @@ pub(super) fn shrink(mut setup: Setup, acts: &[Act]) -> (Setup, Vec<Act>) {
                 acts[at] = simpler;
             }
         }
+        // What is observed says more.
         let setups = [
-            Setup { capacity: usize::MAX, ..setup },
-            Setup { value: None, ..setup },
-            Setup { hook: None, ..setup },
-            Setup { hooked: false, hook: None, ..setup },
-            Setup { observed: false, ..setup },
+            |setup| Setup { observed: true, ..setup },
+            |setup| Setup { capacity: usize::MAX, ..setup },
+            |setup| Setup { value: None, ..setup },
+            |setup| Setup { hook: None, ..setup },
+            |setup| Setup { hooked: setup.observed, hook: None, ..setup },
         ];
         for simpler in setups {
+            let simpler: Setup = simpler(setup);
             if fault(simpler, &acts).is_some() {
                 setup = simpler;
             }
