@@ -108,7 +108,10 @@ impl Play {
 
     fn note(&self, event: Event) {
         note(event);
-        on(|stage| stage.whole.borrow_mut()[usize::from(self.number)] = false);
+        on(|stage| {
+            let mut whole = stage.whole.borrow_mut();
+            _ = whole.get_mut(usize::from(self.number)).map(|whole| *whole = false);
+        });
         weigh();
     }
 }
@@ -166,7 +169,8 @@ fn attempt(act: Option<&Act>, own: Option<u16>) -> bool {
 }
 
 fn perform(act: &Act, own: Option<u16>, line: Option<&Line<'_, Value>>) {
-    let queue = on(|stage| stage.handle.borrow().clone()).expect("set for each sequence");
+    // (None if a capture that is lost turns up behind the end.)
+    let Some(queue) = on(|stage| stage.handle.borrow().clone()) else { return };
     match *act {
         Call(to, script) => call(&queue, to, script),
         Callback(to, script) => callback(&queue, to, script),

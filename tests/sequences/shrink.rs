@@ -18,7 +18,7 @@ pub(super) fn shrink(mut setup: Setup, acts: &[Act]) -> (Setup, Vec<Act>) {
             }
         }
         // What is observed says more.
-        let setups = [
+        let setups: [fn(Setup) -> Setup; 5] = [
             |setup| Setup { observed: true, ..setup },
             |setup| Setup { capacity: usize::MAX, ..setup },
             |setup| Setup { value: None, ..setup },
@@ -26,7 +26,7 @@ pub(super) fn shrink(mut setup: Setup, acts: &[Act]) -> (Setup, Vec<Act>) {
             |setup| Setup { hooked: setup.observed, hook: None, ..setup },
         ];
         for simpler in setups {
-            let simpler: Setup = simpler(setup);
+            let simpler = simpler(setup);
             if fault(simpler, &acts).is_some() {
                 setup = simpler;
             }
