@@ -260,7 +260,7 @@ impl Model {
                 self.note("R3", Event::CanceledNow(number));
             }
             Life::Canceled if self.calls[call].known => {
-                self.note("R4", Event::CanceledAlready(number))
+                self.note("R4", Event::CanceledAlready(number));
             }
             // R4: a no-op, and says so. R7: an id names no other call.
             _ => {

@@ -393,7 +393,7 @@ impl Performance {
             note(Event::Unwound);
         }
         weigh();
-        let tally = on(|stage| stage.handle.borrow().as_ref().map(|queue| queue.tally()));
+        let tally = on(|stage| stage.handle.borrow().as_ref().map(QueueHandle::tally));
         let tally = tally.expect("set for each sequence");
         let now = [tally.unscheduled, tally.pending, tally.live, tally.finished];
         let ends = [tally.canceled, tally.refused, tally.abandoned, tally.panicked];
