@@ -74,6 +74,8 @@ pub(super) struct Model {
     holders: Vec<usize>,
     recipients: Vec<Recipient>,
     state: State,
+    /// What the queue did, for choices that the rules leave to it.
+    real: Vec<Event>,
 }
 
 impl Model {
@@ -96,6 +98,7 @@ impl Model {
             holders: Vec::new(),
             recipients: vec![RECIPIENT; 3],
             state,
+            real: Vec::new(),
         }
     }
 
@@ -124,9 +127,11 @@ impl Model {
         }
     }
 
-    /// One act of a sequence; `real` is what the queue did, for choices that the rules leave to it.
+    /// One act of a sequence, of which `real` is what the queue did.
     pub(super) fn step(&mut self, act: &Act, real: &[Event]) {
-        if self.act(act, None, real).is_err() {
+        self.real.clear();
+        self.real.extend_from_slice(real);
+        if self.act(act, None).is_err() {
             self.note("R10", Event::Unwound);
         }
         // R12: each call is in one place.
@@ -140,67 +145,67 @@ impl Model {
         self.note("R12", Event::Counts(counts, values));
     }
 
-    fn act(&mut self, act: &Act, own: Option<usize>, real: &[Event]) -> Result<(), Unwinding> {
+    fn act(&mut self, act: &Act, own: Option<usize>) -> Result<(), Unwinding> {
         match *act {
-            Call(to, script) => self.call(to, script, real),
-            Callback(to, script) => self.callback(to, script, real),
-            Answer(k) if k < self.holders.len() => self.answer(k, real),
-            Decline(k) if k < self.holders.len() => self.give_up(k, false, real),
-            Abandon(k) if k < self.holders.len() => self.give_up(k, true, real),
-            Cancel(Latest(k)) => self.cancel(self.calls.len().checked_sub(k + 1), real),
-            Cancel(Oldest) => self.cancel(self.calls.iter().position(|call| call.whole), real),
-            Cancel(Own) => self.cancel(own, real),
+            Call(to, script) => self.call(to, script),
+            Callback(to, script) => self.callback(to, script),
+            Answer(k) if k < self.holders.len() => self.answer(k),
+            Decline(k) if k < self.holders.len() => self.give_up(k, false),
+            Abandon(k) if k < self.holders.len() => self.give_up(k, true),
+            Cancel(Latest(k)) => self.cancel(self.calls.len().checked_sub(k + 1)),
+            Cancel(Oldest) => self.cancel(self.calls.iter().position(|call| call.whole)),
+            Cancel(Own) => self.cancel(own),
             Cancel(Foreign) => self.note("R7", Event::CanceledForeign),
-            Dial(how) => self.dial(how, real)?,
-            HangUp(to) => _ = to.desk().map(|desk| self.hang_up(self.state.desks[desk], real)),
+            Dial(how) => self.dial(how)?,
+            HangUp(to) => _ = to.desk().map(|desk| self.hang_up(self.state.desks[desk])),
             Renew(to) => {
                 if let Some(desk) = to.desk() {
-                    self.hang_up(self.state.desks[desk], real);
+                    self.hang_up(self.state.desks[desk]);
                     let old = replace(&mut self.state.desks[desk], self.recipients.len());
                     self.recipients.push(RECIPIENT);
-                    self.hang_up(old, real);
+                    self.hang_up(old);
                 }
             }
-            Close if !self.state.closed => self.close(real),
+            Close if !self.state.closed => self.close(),
             Panic => return Err(Unwinding),
             Answer(_) | Decline(_) | Abandon(_) | Close => {}
         }
         Ok(())
     }
 
-    fn call(&mut self, to: To, script: Script, real: &[Event]) {
+    fn call(&mut self, to: To, script: Script) {
         let call = self.make(to, script, Life::GivenBack, false);
         // R11: a queue without an owner takes nothing. A bounded one takes so many.
         if self.state.closed || self.pending() >= self.state.setup.capacity {
             let event =
                 if self.state.closed { Event::GaveBackAsDropped } else { Event::GaveBackAsFull };
             self.note("R11", event(call as u16));
-            return self.release(call, real);
+            return self.release(call);
         }
         self.calls[call].life = Life::Pending;
         self.make_room();
         self.put(call);
         self.tell("R12", Event::Created(call as u16));
         self.calls[call].named = self.state.setup.observed;
-        self.scheduled(call, real);
+        self.scheduled(call);
     }
 
-    fn callback(&mut self, to: To, script: Script, real: &[Event]) {
+    fn callback(&mut self, to: To, script: Script) {
         let call = self.make(to, script, Life::Unscheduled, true);
         self.tell("R12", Event::Created(call as u16));
         self.calls[call].named = self.state.setup.observed;
         if self.state.closed {
-            self.cancel_now("R11", call, true, real);
+            self.cancel_now("R11", call, true);
         }
         self.calls[call].named = true;
         self.holders.push(call);
         self.note("R12", Event::Took(call as u16));
     }
 
-    fn answer(&mut self, k: usize, real: &[Event]) {
+    fn answer(&mut self, k: usize) {
         let call = self.holders.remove(k);
         if self.state.closed {
-            self.end_unscheduled(call, Life::Canceled, real);
+            self.end_unscheduled(call, Life::Canceled);
             return self.note("R11", Event::GaveBackAsDropped(call as u16));
         }
         self.make_room();
@@ -211,7 +216,7 @@ impl Model {
         }
         self.calls[call].life = Life::Pending;
         self.put(call);
-        self.scheduled(call, real);
+        self.scheduled(call);
     }
 
     /// R1: calls go to the tail.
@@ -220,43 +225,43 @@ impl Model {
         self.state.scheduled += 1;
     }
 
-    fn scheduled(&mut self, call: usize, real: &[Event]) {
+    fn scheduled(&mut self, call: usize) {
         self.tell("R1", Event::Scheduled(call as u16));
         // The embedder is woken once, outside of turns.
         if self.state.setup.hooked && !self.state.awake && self.pending() > 0 {
             self.state.awake = true;
             self.note("the wake hook", Event::Woken);
-            self.try_act(self.state.setup.hook, None, real);
+            self.try_act(self.state.setup.hook, None);
         }
         self.calls[call].named = true;
         self.note("R12", Event::Took(call as u16));
     }
 
     /// R5: a callback is declined, or ends Abandoned.
-    fn give_up(&mut self, k: usize, silently: bool, real: &[Event]) {
+    fn give_up(&mut self, k: usize, silently: bool) {
         let call = self.holders.remove(k);
         let abandoned = silently && !self.state.closed;
-        self.end_unscheduled(call, if abandoned { Life::Abandoned } else { Life::Canceled }, real);
+        self.end_unscheduled(call, if abandoned { Life::Abandoned } else { Life::Canceled });
     }
 
-    fn end_unscheduled(&mut self, call: usize, end: Life, real: &[Event]) {
+    fn end_unscheduled(&mut self, call: usize, end: Life) {
         self.calls[call].known = false;
         if self.calls[call].life == Life::Unscheduled {
             self.calls[call].life = end;
             let abandoned = end == Life::Abandoned;
             let event = if abandoned { Event::Abandoned } else { Event::Canceled };
             self.tell("R5", event(call as u16));
-            self.release(call, real);
+            self.release(call);
         }
     }
 
-    fn cancel(&mut self, call: Option<usize>, real: &[Event]) {
+    fn cancel(&mut self, call: Option<usize>) {
         let Some(call) = call.filter(|call| self.calls[*call].named) else { return };
         let number = call as u16;
         match self.calls[call].life {
             // R3: at any time before the dial, at once.
             Life::Unscheduled | Life::Pending => {
-                self.cancel_now("R3", call, true, real);
+                self.cancel_now("R3", call, true);
                 self.note("R3", Event::CanceledNow(number));
             }
             Life::Canceled if self.calls[call].known => {
@@ -270,15 +275,15 @@ impl Model {
         }
     }
 
-    fn cancel_now(&mut self, rule: &'static str, call: usize, known: bool, real: &[Event]) {
+    fn cancel_now(&mut self, rule: &'static str, call: usize, known: bool) {
         self.calls[call].life = Life::Canceled;
         self.calls[call].known = known;
         self.rest();
         self.tell(rule, Event::Canceled(call as u16));
-        self.release(call, real);
+        self.release(call);
     }
 
-    fn dial(&mut self, how: How, real: &[Event]) -> Result<(), Unwinding> {
+    fn dial(&mut self, how: How) -> Result<(), Unwinding> {
         let before = self.figures();
         if !self.state.closed {
             let end = if how == Pending { self.state.scheduled } else { usize::MAX };
@@ -290,7 +295,7 @@ impl Model {
                 budget -= 1;
                 // R1: calls leave at the head.
                 let Some(call) = self.order.pop_front() else { break };
-                result = self.dial_one(call, real);
+                result = self.dial_one(call);
             }
             self.state.turns -= 1;
             self.rest();
@@ -304,7 +309,7 @@ impl Model {
     }
 
     /// R8: the checks at the dial, in their order.
-    fn dial_one(&mut self, call: usize, real: &[Event]) -> Result<(), Unwinding> {
+    fn dial_one(&mut self, call: usize) -> Result<(), Unwinding> {
         let (number, Made { life, recipient, script, is_callback, .. }) =
             (call as u16, self.calls[call]);
         if life == Life::Canceled {
@@ -325,7 +330,7 @@ impl Model {
             if let Some((rule, event)) = refusal {
                 self.calls[call].life = Life::Refused;
                 self.tell(rule, event);
-                self.release(call, real);
+                self.release(call);
                 return Ok(());
             }
             self.recipients[recipient].live = Some(call);
@@ -334,13 +339,13 @@ impl Model {
         self.tell("R1", Event::Dialed(number));
         self.calls[call].whole = false;
         self.note("R1", Event::Entered(number));
-        let result = script.entered().map_or(Ok(()), |act| self.act(act, Some(call), real));
-        self.release(call, real);
+        let result = script.entered().map_or(Ok(()), |act| self.act(act, Some(call)));
+        self.release(call);
         // R9: a value that is let go while it is live drops now.
         if let Some(recipient) = recipient {
             self.recipients[recipient].live = None;
             if self.recipients[recipient].gone {
-                self.drop_value(recipient, real);
+                self.drop_value(recipient);
             }
         }
         // R10: the call ends on return or unwind.
@@ -353,35 +358,35 @@ impl Model {
         result
     }
 
-    fn hang_up(&mut self, recipient: usize, real: &[Event]) {
+    fn hang_up(&mut self, recipient: usize) {
         if !self.recipients[recipient].gone {
             self.recipients[recipient].gone = true;
             if self.recipients[recipient].live.is_none() {
-                self.drop_value(recipient, real);
+                self.drop_value(recipient);
             }
         }
     }
 
-    fn drop_value(&mut self, recipient: usize, real: &[Event]) {
+    fn drop_value(&mut self, recipient: usize) {
         self.note("R9", Event::ValueDropped(recipient as u16));
-        self.try_act(self.state.setup.value, None, real);
+        self.try_act(self.state.setup.value, None);
     }
 
     /// R11: all calls end as Canceled, pending ones first to last, then callbacks, in any order.
-    fn close(&mut self, real: &[Event]) {
+    fn close(&mut self) {
         self.state.closed = true;
         while let Some(call) = self.order.pop_front() {
             if self.calls[call].life == Life::Canceled {
                 self.skip(call);
             } else {
-                self.cancel_now("R11", call, false, real);
+                self.cancel_now("R11", call, false);
             }
         }
         loop {
             let waits = |call: &usize| {
                 self.calls.get(*call).is_some_and(|call| call.life == Life::Unscheduled)
             };
-            let chosen = match real.get(self.trace.len()) {
+            let chosen = match self.real.get(self.trace.len()) {
                 Some(Event::Canceled(call) | Event::Dropped(call)) => Some(usize::from(*call)),
                 _ => None,
             };
@@ -389,7 +394,7 @@ impl Model {
             else {
                 break;
             };
-            self.cancel_now("R11", call, true, real);
+            self.cancel_now("R11", call, true);
         }
         self.let_go();
     }
@@ -416,15 +421,15 @@ impl Model {
     }
 
     /// R3, R7: what a call captured goes with it, once, and may act.
-    fn release(&mut self, call: usize, real: &[Event]) {
+    fn release(&mut self, call: usize) {
         self.note("R7", Event::Dropped(call as u16));
         self.calls[call].whole = false;
-        self.try_act(self.calls[call].script.dropped(), Some(call), real);
+        self.try_act(self.calls[call].script.dropped(), Some(call));
     }
 
     /// Acts where panics are caught.
-    fn try_act(&mut self, act: Option<&Act>, own: Option<usize>, real: &[Event]) {
-        _ = act.map(|act| self.act(act, own, real));
+    fn try_act(&mut self, act: Option<&Act>, own: Option<usize>) {
+        _ = act.map(|act| self.act(act, own));
     }
 
     /// The turn of a canceled call has come: it is forgotten.
@@ -474,7 +479,7 @@ impl Model {
             self.step(&Abandon(0), real);
         }
         for desk in self.state.desks {
-            self.hang_up(desk, real);
+            self.hang_up(desk);
         }
     }
 
