@@ -43,15 +43,21 @@ fn remove(setup: Setup, acts: &mut Vec<Act>) {
     while length > 0 {
         let mut at = 0;
         while at + length <= acts.len() {
-            let rest = [&acts[..at], &acts[at + length..]].concat();
-            if fault(setup, &rest).is_some() {
-                *acts = rest;
-            } else {
-                at += 1;
+            let (before, after) = (&acts[..at], &acts[at + length..]);
+            // Names of the same calls as before, too, if calls were removed between.
+            let renamed: Vec<Act> = after.iter().map(|act| nearer(*act, length)).collect();
+            let rests = [[before, after].concat(), [before, &renamed].concat()];
+            match rests.into_iter().find(|rest| fault(setup, rest).is_some()) {
+                Some(rest) => *acts = rest,
+                None => at += 1,
             }
         }
         length /= 2;
     }
+}
+
+fn nearer(act: Act, by: usize) -> Act {
+    if let Cancel(Latest(k)) = act { Cancel(Latest(k.saturating_sub(by))) } else { act }
 }
 
 /// Simpler acts, simplest first.
