@@ -1,0 +1,497 @@
+//! The rules R1 to R13 of the queue, executable: as naive as can be, with no borrow to get wrong.
+//! What it notes is what the queue has to do, with the rule that says so. (R6 and R13 are about who
+//! acts, and how the queue is built.)
+
+use std::collections::VecDeque;
+use std::mem::replace;
+
+use super::{END, Event, Setup, act::*};
+
+/// Where a call is; the order is that of the tally.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Life {
+    Unscheduled,
+    Pending,
+    Live,
+    Finished,
+    Canceled,
+    Refused,
+    Abandoned,
+    Panicked,
+    GivenBack,
+}
+
+#[derive(Clone, Copy)]
+struct Made {
+    life: Life,
+    recipient: Option<usize>,
+    script: Script,
+    is_callback: bool,
+    /// Canceled, and the queue still knows (R4).
+    known: bool,
+    /// Neither entered nor dropped.
+    whole: bool,
+    /// Its id is known to code of users.
+    named: bool,
+}
+
+#[derive(Clone, Copy)]
+struct Recipient {
+    live: Option<usize>,
+    gone: bool,
+}
+
+const RECIPIENT: Recipient = Recipient { live: None, gone: false };
+
+/// What goes up from a handler that panics.
+pub(super) struct Unwinding;
+
+/// So many places a queue has at first. Canceled calls keep theirs until their turn comes, or all
+/// are taken.
+const PLACES: usize = 64;
+
+#[derive(Clone, Copy)]
+struct State {
+    setup: Setup,
+    scheduled: usize,
+    places: usize,
+    desks: [usize; 3],
+    closed: bool,
+    awake: bool,
+    turns: usize,
+    /// Canceled calls whose turn came.
+    skipped: usize,
+}
+
+pub(super) struct Model {
+    pub(super) trace: Vec<Event>,
+    /// The rule behind each event of the trace.
+    pub(super) rules: Vec<&'static str>,
+    calls: Vec<Made>,
+    /// The calls whose turn has not come, canceled ones included.
+    order: VecDeque<usize>,
+    /// Callbacks that are not used up.
+    holders: Vec<usize>,
+    recipients: Vec<Recipient>,
+    state: State,
+    /// What the queue did, for choices that the rules leave to it.
+    real: Vec<Event>,
+}
+
+impl Model {
+    pub(super) fn new(setup: Setup) -> Self {
+        let state = State {
+            setup,
+            scheduled: 0,
+            places: PLACES,
+            desks: [0, 1, 2],
+            closed: false,
+            awake: false,
+            turns: 0,
+            skipped: 0,
+        };
+        Self {
+            trace: Vec::new(),
+            rules: Vec::new(),
+            calls: Vec::new(),
+            order: VecDeque::new(),
+            holders: Vec::new(),
+            recipients: vec![RECIPIENT; 3],
+            state,
+            real: Vec::new(),
+        }
+    }
+
+    /// Becomes as `other`, in the memory that it has.
+    pub(super) fn copy(&mut self, other: &Self) {
+        self.trace.clone_from(&other.trace);
+        self.rules.clone_from(&other.rules);
+        self.calls.clone_from(&other.calls);
+        self.order.clone_from(&other.order);
+        self.holders.clone_from(&other.holders);
+        self.recipients.clone_from(&other.recipients);
+        self.state = other.state;
+    }
+
+    /// Whether the act does anything.
+    pub(super) fn applies(&self, act: &Act) -> bool {
+        match *act {
+            Answer(k) | Decline(k) | Abandon(k) => k < self.holders.len(),
+            Cancel(Latest(k)) => k < self.calls.len(),
+            Dial(_) => !self.order.is_empty(),
+            HangUp(to) => {
+                to.desk().is_some_and(|desk| !self.recipients[self.state.desks[desk]].gone)
+            }
+            Close => !self.state.closed,
+            _ => true,
+        }
+    }
+
+    /// One act of a sequence, of which `real` is what the queue did.
+    pub(super) fn step(&mut self, act: &Act, real: &[Event]) {
+        self.real.clear();
+        self.real.extend_from_slice(real);
+        if self.act(act, None).is_err() {
+            self.note("R10", Event::Unwound);
+        }
+        // R12: each call is in one place.
+        let (mut counts, mut values) = ([0; 8], 0);
+        for call in &self.calls {
+            if let Some(count) = counts.get_mut(call.life as usize) {
+                *count += 1;
+            }
+            values += u16::from(call.is_callback && call.life == Life::Pending);
+        }
+        self.note("R12", Event::Counts(counts, values));
+    }
+
+    fn act(&mut self, act: &Act, own: Option<usize>) -> Result<(), Unwinding> {
+        match *act {
+            Call(to, script) => self.call(to, script),
+            Callback(to, script) => self.callback(to, script),
+            Answer(k) if k < self.holders.len() => self.answer(k),
+            Decline(k) if k < self.holders.len() => self.give_up(k, false),
+            Abandon(k) if k < self.holders.len() => self.give_up(k, true),
+            Cancel(Latest(k)) => self.cancel(self.calls.len().checked_sub(k + 1)),
+            Cancel(Oldest) => self.cancel(self.calls.iter().position(|call| call.whole)),
+            Cancel(Own) => self.cancel(own),
+            Cancel(Foreign) => self.note("R7", Event::CanceledForeign),
+            Dial(how) => self.dial(how)?,
+            HangUp(to) => _ = to.desk().map(|desk| self.hang_up(self.state.desks[desk])),
+            Renew(to) => {
+                if let Some(desk) = to.desk() {
+                    self.hang_up(self.state.desks[desk]);
+                    let old = replace(&mut self.state.desks[desk], self.recipients.len());
+                    self.recipients.push(RECIPIENT);
+                    self.hang_up(old);
+                }
+            }
+            Close if !self.state.closed => self.close(),
+            Panic => return Err(Unwinding),
+            Answer(_) | Decline(_) | Abandon(_) | Close => {}
+        }
+        Ok(())
+    }
+
+    fn call(&mut self, to: To, script: Script) {
+        let call = self.make(to, script, Life::GivenBack, false);
+        // R11: a queue without an owner takes nothing. A bounded one takes so many.
+        if self.state.closed || self.pending() >= self.state.setup.capacity {
+            let event =
+                if self.state.closed { Event::GaveBackAsDropped } else { Event::GaveBackAsFull };
+            self.note("R11", event(call as u16));
+            return self.release(call);
+        }
+        self.calls[call].life = Life::Pending;
+        self.make_room();
+        self.put(call);
+        self.tell("R12", Event::Created(call as u16));
+        self.calls[call].named = self.state.setup.observed;
+        self.scheduled(call);
+    }
+
+    fn callback(&mut self, to: To, script: Script) {
+        let call = self.make(to, script, Life::Unscheduled, true);
+        self.tell("R12", Event::Created(call as u16));
+        self.calls[call].named = self.state.setup.observed;
+        if self.state.closed {
+            self.cancel_now("R11", call, true);
+        }
+        self.calls[call].named = true;
+        self.holders.push(call);
+        self.note("R12", Event::Took(call as u16));
+    }
+
+    fn answer(&mut self, k: usize) {
+        let call = self.holders.remove(k);
+        if self.state.closed {
+            self.end_unscheduled(call, Life::Canceled);
+            return self.note("R11", Event::GaveBackAsDropped(call as u16));
+        }
+        self.make_room();
+        // R5: a canceled callback may be answered.
+        if self.calls[call].life == Life::Canceled {
+            self.calls[call].known = false;
+            return self.note("R5", Event::Took(call as u16));
+        }
+        self.calls[call].life = Life::Pending;
+        self.put(call);
+        self.scheduled(call);
+    }
+
+    /// R1: calls go to the tail.
+    fn put(&mut self, call: usize) {
+        self.order.push_back(call);
+        self.state.scheduled += 1;
+    }
+
+    fn scheduled(&mut self, call: usize) {
+        self.tell("R1", Event::Scheduled(call as u16));
+        // The embedder is woken once, outside of turns.
+        if self.state.setup.hooked && !self.state.awake && self.pending() > 0 {
+            self.state.awake = true;
+            self.note("the wake hook", Event::Woken);
+            self.try_act(self.state.setup.hook, None);
+        }
+        self.calls[call].named = true;
+        self.note("R12", Event::Took(call as u16));
+    }
+
+    /// R5: a callback is declined, or ends Abandoned.
+    fn give_up(&mut self, k: usize, silently: bool) {
+        let call = self.holders.remove(k);
+        let abandoned = silently && !self.state.closed;
+        self.end_unscheduled(call, if abandoned { Life::Abandoned } else { Life::Canceled });
+    }
+
+    fn end_unscheduled(&mut self, call: usize, end: Life) {
+        self.calls[call].known = false;
+        if self.calls[call].life == Life::Unscheduled {
+            self.calls[call].life = end;
+            let abandoned = end == Life::Abandoned;
+            let event = if abandoned { Event::Abandoned } else { Event::Canceled };
+            self.tell("R5", event(call as u16));
+            self.release(call);
+        }
+    }
+
+    fn cancel(&mut self, call: Option<usize>) {
+        let Some(call) = call.filter(|call| self.calls[*call].named) else { return };
+        let number = call as u16;
+        match self.calls[call].life {
+            // R3: at any time before the dial, at once.
+            Life::Unscheduled | Life::Pending => {
+                self.cancel_now("R3", call, true);
+                self.note("R3", Event::CanceledNow(number));
+            }
+            Life::Canceled if self.calls[call].known => {
+                self.note("R4", Event::CanceledAlready(number));
+            }
+            // R4: a no-op, and says so. R7: an id names no other call.
+            _ => {
+                self.tell("R4", Event::LateCancel(number));
+                self.note("R4", Event::CanceledTooLate(number));
+            }
+        }
+    }
+
+    fn cancel_now(&mut self, rule: &'static str, call: usize, known: bool) {
+        self.calls[call].life = Life::Canceled;
+        self.calls[call].known = known;
+        self.rest();
+        self.tell(rule, Event::Canceled(call as u16));
+        self.release(call);
+    }
+
+    fn dial(&mut self, how: How) -> Result<(), Unwinding> {
+        let before = self.figures();
+        if !self.state.closed {
+            let end = if how == Pending { self.state.scheduled } else { usize::MAX };
+            let mut budget = if let Calls(calls) = how { calls } else { usize::MAX };
+            self.state.turns += 1;
+            self.state.awake = true;
+            let mut result = Ok(());
+            while result.is_ok() && budget > 0 && self.state.scheduled - self.order.len() < end {
+                budget -= 1;
+                // R1: calls leave at the head.
+                let Some(call) = self.order.pop_front() else { break };
+                result = self.dial_one(call);
+            }
+            self.state.turns -= 1;
+            self.rest();
+            self.let_go();
+            result?;
+        }
+        let [dialed, canceled, refused, remaining] = self.figures();
+        let report = [dialed - before[0], canceled - before[1], refused - before[2], remaining];
+        self.note("R1", Event::Reported(report));
+        Ok(())
+    }
+
+    /// R8: the checks at the dial, in their order.
+    fn dial_one(&mut self, call: usize) -> Result<(), Unwinding> {
+        let (number, Made { life, recipient, script, is_callback, .. }) =
+            (call as u16, self.calls[call]);
+        if life == Life::Canceled {
+            self.skip(call);
+            return Ok(());
+        }
+        if let Some(recipient) = recipient {
+            let at = self.recipients[recipient];
+            let refusal = if at.gone {
+                Some(("R9", Event::RefusedAsGone(number)))
+            } else if let Some(live) = at.live {
+                Some(("R2", Event::RefusedAsLive(number, live as u16)))
+            } else if script == Check && !is_callback {
+                Some(("R8", Event::RefusedByCheck(number)))
+            } else {
+                None
+            };
+            if let Some((rule, event)) = refusal {
+                self.calls[call].life = Life::Refused;
+                self.tell(rule, event);
+                self.release(call);
+                return Ok(());
+            }
+            self.recipients[recipient].live = Some(call);
+        }
+        self.calls[call].life = Life::Live;
+        self.tell("R1", Event::Dialed(number));
+        self.calls[call].whole = false;
+        self.note("R1", Event::Entered(number));
+        let result = script.entered().map_or(Ok(()), |act| self.act(act, Some(call)));
+        self.release(call);
+        // R9: a value that is let go while it is live drops now.
+        if let Some(recipient) = recipient {
+            self.recipients[recipient].live = None;
+            if self.recipients[recipient].gone {
+                self.drop_value(recipient);
+            }
+        }
+        // R10: the call ends on return or unwind.
+        let (life, event) = match result {
+            Ok(()) => (Life::Finished, Event::Finished(number)),
+            Err(Unwinding) => (Life::Panicked, Event::Panicked(number)),
+        };
+        self.calls[call].life = life;
+        self.tell("R10", event);
+        result
+    }
+
+    fn hang_up(&mut self, recipient: usize) {
+        if !self.recipients[recipient].gone {
+            self.recipients[recipient].gone = true;
+            if self.recipients[recipient].live.is_none() {
+                self.drop_value(recipient);
+            }
+        }
+    }
+
+    fn drop_value(&mut self, recipient: usize) {
+        self.note("R9", Event::ValueDropped(recipient as u16));
+        self.try_act(self.state.setup.value, None);
+    }
+
+    /// R11: all calls end as Canceled, pending ones first to last, then callbacks, in any order.
+    fn close(&mut self) {
+        self.state.closed = true;
+        while let Some(call) = self.order.pop_front() {
+            if self.calls[call].life == Life::Canceled {
+                self.skip(call);
+            } else {
+                self.cancel_now("R11", call, false);
+            }
+        }
+        loop {
+            let waits = |call: &usize| {
+                self.calls.get(*call).is_some_and(|call| call.life == Life::Unscheduled)
+            };
+            let chosen = match self.real.get(self.trace.len()) {
+                Some(Event::Canceled(call) | Event::Dropped(call)) => Some(usize::from(*call)),
+                _ => None,
+            };
+            let Some(call) = chosen.filter(waits).or_else(|| (0..self.calls.len()).find(waits))
+            else {
+                break;
+            };
+            self.cancel_now("R11", call, true);
+        }
+        self.let_go();
+    }
+
+    /// R11: nobody is told of what comes after the end.
+    fn let_go(&mut self) {
+        if self.state.closed && self.state.turns == 0 {
+            (self.state.setup.observed, self.state.setup.hooked) = (false, false);
+        }
+    }
+
+    fn make(&mut self, to: To, script: Script, life: Life, is_callback: bool) -> usize {
+        let recipient = to.desk().map(|desk| self.state.desks[desk]);
+        self.calls.push(Made {
+            life,
+            recipient,
+            script,
+            is_callback,
+            known: false,
+            whole: true,
+            named: false,
+        });
+        self.calls.len() - 1
+    }
+
+    /// R3, R7: what a call captured goes with it, once, and may act.
+    fn release(&mut self, call: usize) {
+        self.note("R7", Event::Dropped(call as u16));
+        self.calls[call].whole = false;
+        self.try_act(self.calls[call].script.dropped(), Some(call));
+    }
+
+    /// Acts where panics are caught.
+    fn try_act(&mut self, act: Option<&Act>, own: Option<usize>) {
+        _ = act.map(|act| self.act(act, own));
+    }
+
+    /// The turn of a canceled call has come: it is forgotten.
+    fn skip(&mut self, call: usize) {
+        self.calls[call].known = false;
+        self.state.skipped += 1;
+    }
+
+    /// R4: canceled calls are forgotten if there is no place for another.
+    fn make_room(&mut self) {
+        if self.order.len() == self.state.places {
+            while let Some(&call) = self.order.front()
+                && self.calls[call].life == Life::Canceled
+            {
+                self.calls[call].known = false;
+                self.order.pop_front();
+            }
+        }
+        if self.order.len() == self.state.places {
+            self.state.places *= 2;
+        }
+    }
+
+    /// The next call scheduled outside of turns is news, if nothing is pending.
+    fn rest(&mut self) {
+        if self.state.turns == 0 && self.pending() == 0 {
+            self.state.awake = false;
+        }
+    }
+
+    fn pending(&self) -> usize {
+        self.calls.iter().filter(|call| call.life == Life::Pending).count()
+    }
+
+    fn figures(&self) -> [u16; 4] {
+        let count = |life| self.calls.iter().filter(|call| call.life == life).count();
+        let dialed = count(Life::Finished) + count(Life::Panicked);
+        [dialed, self.state.skipped, count(Life::Refused), self.pending()].map(|count| count as u16)
+    }
+
+    /// The end of a sequence: everything is dropped.
+    pub(super) fn end(&mut self, real: &[Event]) {
+        for act in &END {
+            self.step(act, real);
+        }
+        while !self.holders.is_empty() {
+            self.step(&Abandon(0), real);
+        }
+        for desk in self.state.desks {
+            self.hang_up(desk);
+        }
+    }
+
+    /// The observer is told.
+    fn tell(&mut self, rule: &'static str, event: Event) {
+        if self.state.setup.observed {
+            self.note(rule, event);
+        }
+    }
+
+    fn note(&mut self, rule: &'static str, event: Event) {
+        self.trace.push(event);
+        self.rules.push(rule);
+    }
+}
