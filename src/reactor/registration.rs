@@ -76,7 +76,11 @@ impl<S: Source> Registration<S> {
         {
             Ok(()) => Ok(registration),
             Err(error) => {
-                let rejected = registration.take_source();
+                let mut rejected = registration.take_source();
+                if error.kind() != io::ErrorKind::AlreadyExists {
+                    // In debug, mio remembers the attempt, and would take it for a registration.
+                    let _ = shared.registry.deregister(&mut rejected);
+                }
                 Err(RegisterError::Poll { source: error, rejected })
             }
         }
