@@ -23,10 +23,12 @@ use switchboard::{Line, Recipient};
 use counting::held;
 use net::PATIENCE;
 
-const HELD: usize = 10_000;
+/// Where the poll looks at all of them each time, a tenth of them.
+const HELD: usize = if cfg!(mio_unsupported_force_poll_poll) { 1_000 } else { 10_000 };
 
-/// In debug a tenth of them.
-const CHURNED: usize = if cfg!(debug_assertions) { 10_000 } else { 100_000 };
+/// The same, and in debug.
+const CHURNED: usize =
+    if cfg!(any(debug_assertions, mio_unsupported_force_poll_poll)) { 10_000 } else { 100_000 };
 
 /// So many addresses are listened at: each takes 28,000 connections a minute, by the ports that
 /// connections which are over keep for a while.
