@@ -8,13 +8,13 @@ use std::fs;
 use std::panic;
 use std::path::Path;
 
-use fuzz::TARGETS;
+use fuzz::{TARGETS, Tell};
 
 /// Random stories of each kind.
 const STORIES: u64 = 300;
 
 /// Tells a story; prints its bytes if it breaks a law.
-fn tell(name: &str, run: fn(&[u8]), story: &[u8]) {
+fn tell(name: &str, run: Tell, story: &[u8]) {
     if let Err(panic) = panic::catch_unwind(|| run(story)) {
         println!("a story of {name} broke a law: {story:?}");
         panic::resume_unwind(panic);
@@ -46,7 +46,7 @@ fn random_stories_keep_the_laws() {
     }
 }
 
-/// The next byte of SplitMix64.
+/// The next byte of `SplitMix64`.
 fn next(state: &mut u64) -> u8 {
     *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
     let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);

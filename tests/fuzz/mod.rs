@@ -11,8 +11,11 @@ pub(crate) mod queue;
 pub(crate) mod timers;
 pub(crate) mod whole_loop;
 
+/// Tells a story.
+pub(crate) type Tell = fn(&[u8]);
+
 /// The stories by name.
-pub(crate) const TARGETS: [(&str, fn(&[u8])); 5] = [
+pub(crate) const TARGETS: [(&str, Tell); 5] = [
     ("ids", ids::run),
     ("operations", operations::run),
     ("queue", queue::run),

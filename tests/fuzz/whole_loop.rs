@@ -277,7 +277,8 @@ pub(crate) fn run(data: &[u8]) {
             9 => world.send(&remote),
             10 => world.arm(),
             11 => {
-                world.now.set(world.now.get() + Duration::from_millis(world.script.byte().into()))
+                let by = Duration::from_millis(world.script.byte().into());
+                world.now.set(world.now.get() + by);
             }
             12 => handle.set_budget(world.script.pick(8)),
             13 if world.script.byte() == 77 => drop(reactor.take()),
