@@ -13,13 +13,14 @@ use super::Script;
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum End {
     Open,
-    Dialed,
+    /// Dialed, or given up by its caller.
+    Over,
     Canceled,
 }
 
 /// What all handlers do.
 fn dial(end: &Cell<End>) {
-    assert_eq!(end.replace(End::Dialed), End::Open);
+    assert_eq!(end.replace(End::Over), End::Open);
 }
 
 struct World {
@@ -27,7 +28,7 @@ struct World {
     queues: Vec<(usize, CallQueue)>,
     made: usize,
     handles: Vec<QueueHandle>,
-    callbacks: Vec<Callback<()>>,
+    callbacks: Vec<(Callback<()>, Rc<Cell<End>>)>,
     /// All ids that were ever given out, and the number of their queue.
     ids: Vec<(CallId, usize, Rc<Cell<End>>)>,
     known: HashSet<CallId>,
@@ -63,8 +64,8 @@ impl World {
         let waits = before.unscheduled + before.pending;
         assert_eq!(after.unscheduled + after.pending, waits - canceled, "{id:?}: {result:?}");
         if queue == *home {
-            let late = end.get() == End::Dialed;
-            assert!(!late || result == Cancellation::Late, "{id:?} was dialed");
+            let late = end.get() == End::Over;
+            assert!(!late || result == Cancellation::Late, "{id:?} is over");
         }
         if result == Cancellation::Canceled {
             let again = handle.cancel(*id, "again");
@@ -101,12 +102,16 @@ pub(crate) fn run(data: &[u8]) {
                 let end = Rc::new(Cell::new(End::Open));
                 let ends = Rc::clone(&end);
                 let callback = queue.callback(move |_, ()| dial(&ends));
-                world.keep(callback.id(), number, end);
-                world.callbacks.push(callback);
+                world.keep(callback.id(), number, Rc::clone(&end));
+                world.callbacks.push((callback, end));
             }
             3 if !world.callbacks.is_empty() => {
-                let callback = world.callbacks.remove(script.pick(world.callbacks.len()));
-                match script.pick(3) {
+                let (callback, end) = world.callbacks.remove(script.pick(world.callbacks.len()));
+                let how = script.pick(3);
+                if how < 2 && end.get() == End::Open {
+                    end.set(End::Over);
+                }
+                match how {
                     0 => callback.decline("declined"),
                     1 => drop(callback),
                     _ => drop(callback.answer(())),
