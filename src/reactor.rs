@@ -119,8 +119,6 @@ use core::fmt;
 use core::ops::Deref;
 use core::time::Duration;
 use std::io;
-#[cfg(unix)]
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 use std::sync::Arc;
 
 use mio::{Events, Poll, Token, Waker};
@@ -128,6 +126,25 @@ use mio::{Events, Poll, Token, Waker};
 pub use crate::error::{DeregisterError, ReactorError, RegisterError, RemoteError};
 use crate::queue::{CallQueue, Report};
 
+// Where mio's poll has a descriptor: the same list as mio's.
+#[cfg(all(
+    unix,
+    not(mio_unsupported_force_poll_poll),
+    not(any(
+        target_os = "aix",
+        target_os = "cygwin",
+        target_os = "espidf",
+        target_os = "fuchsia",
+        target_os = "haiku",
+        target_os = "hermit",
+        target_os = "horizon",
+        target_os = "hurd",
+        target_os = "nto",
+        target_os = "nuttx",
+        target_os = "vita"
+    ))
+))]
+mod descriptor;
 mod guest;
 mod handle;
 mod inbox;
@@ -258,22 +275,6 @@ impl Deref for Reactor {
 
     fn deref(&self) -> &ReactorHandle {
         &self.guest
-    }
-}
-
-/// The descriptor of the poll: readable when there are events, so that any loop can wait for it.
-#[cfg(unix)]
-impl AsFd for Reactor {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.poll.registry().as_fd()
-    }
-}
-
-/// As [`AsFd`], for loops that ask for the number.
-#[cfg(unix)]
-impl AsRawFd for Reactor {
-    fn as_raw_fd(&self) -> RawFd {
-        self.poll.as_raw_fd()
     }
 }
 

@@ -1,6 +1,6 @@
 //! Hazard: pages that tell of what is not there. Every place and test that `docs/rules.md` names
-//! exists, every rule is in it, every link between pages resolves, and every page can be reached
-//! from the README.
+//! exists, and so does every test that `docs/reliability.md` names; every rule has its section, every
+//! link between pages resolves, and every page can be reached from the README.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -95,6 +95,22 @@ fn every_place_and_test_that_the_rules_name_exists() {
         }
     }
     assert!(tests >= 27, "only {tests} tests are named");
+}
+
+#[test]
+fn every_test_that_the_faults_name_exists() {
+    let page = read(Path::new("docs/reliability.md"));
+    let mut tests = 0;
+    for place in quoted(&page) {
+        if let Some((file, name)) = place.split_once("::") {
+            let source = read(Path::new(file));
+            assert!(has_test(&source, name), "docs/reliability.md names the test {place}");
+            tests += 1;
+        } else if place.ends_with(".rs") || place.starts_with(".ci/") {
+            read(Path::new(place));
+        }
+    }
+    assert!(tests >= 30, "only {tests} tests are named");
 }
 
 #[test]

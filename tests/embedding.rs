@@ -1,6 +1,6 @@
 //! Hazard: a loop of somebody else's that sleeps although there is something to do, spins although
 //! there is nothing, or loses what a panic leaves. What is tested is the code of the examples.
-#![cfg(all(unix, feature = "mio"))]
+#![cfg(all(unix, feature = "mio", not(mio_unsupported_force_poll_poll)))]
 #![expect(clippy::duplicate_mod, reason = "the examples share what they embed")]
 
 #[expect(unreachable_pub, reason = "an example is a program of its own")]

@@ -165,6 +165,12 @@ fn a_source_that_the_poll_does_not_take_is_handed_back() {
     let (rejected, error) = error.split();
     let cause = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
     assert_eq!(cause.kind(), ErrorKind::PermissionDenied);
+
+    // The source may be offered again: it is refused for what it is, and not for being registered.
+    let refused = handle.register(rejected, Interest::READABLE, &recipient, |(), _, _| ());
+    let (rejected, error) = refused.unwrap_err().split();
+    let cause = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
+    assert_eq!(cause.kind(), ErrorKind::PermissionDenied, "{cause}");
     let mut file = std::net::TcpStream::from(OwnedFd::from(rejected));
     assert!(file.write_all(b"x").is_err(), "it is the file, opened to be read");
     error.into_inner();

@@ -327,6 +327,47 @@ fn m07_a_million_timers_of_which_half_are_canceled() {
     assert_eq!(world.reactor.queue().tally().canceled, u64::from(MANY / 2));
 }
 
+/// They are dialed within the budget of each turn, in the order they were armed; so none of them
+/// keeps a call waiting that was scheduled before them (law of the bounded turn).
+#[test]
+fn m07_a_million_timers_due_at_once_are_told_in_order_within_the_budget() {
+    let mut world = World::new();
+    let handle = world.reactor.handle();
+    for number in 0..MANY {
+        handle.after(10 * MS, world.callback(number)).detach();
+    }
+    assert_eq!(handle.timers(), MANY as usize);
+    world.expect_at(10 * MS - Duration::from_nanos(1), &[]);
+    world.now.set(world.start + 10 * MS);
+    let mut told = 0;
+    while told < MANY {
+        let report = world.reactor.turn(Some(Duration::ZERO)).expect("a turn");
+        assert!((1..=1024).contains(&report.dialed), "{report:?}");
+        let now = world.told.take();
+        assert_eq!(now, (told..told + report.dialed as u32).collect::<Vec<_>>());
+        told += report.dialed as u32;
+    }
+    assert_eq!((handle.timers(), world.reactor.poll_timeout()), (0, None));
+    assert_eq!(world.reactor.queue().tally().finished, u64::from(MANY));
+}
+
+#[test]
+fn m07_a_clock_that_stands_still_tells_what_is_due_and_nothing_else() {
+    let mut world = World::new();
+    let handle = world.reactor.handle();
+    handle.after(Duration::from_nanos(1), world.callback(2)).detach();
+    for _ in 0..1000 {
+        handle.after(Duration::ZERO, world.callback(1)).detach();
+        assert_eq!(world.reactor.poll_timeout(), Some(Duration::ZERO));
+        world.expect_at(Duration::ZERO, &[1]);
+        // It is the first that is due, so nobody sleeps for longer; but it does not spin either.
+        assert_eq!(world.reactor.poll_timeout(), Some(Duration::from_nanos(1)));
+        world.expect_at(Duration::ZERO, &[]);
+    }
+    assert_eq!((handle.timers(), world.reactor.queue().tally().unscheduled), (1, 1));
+    world.expect_at(Duration::from_nanos(1), &[2]);
+}
+
 #[test]
 fn a_timer_of_another_queue_is_declined_with_the_reactor() {
     let world = World::new();

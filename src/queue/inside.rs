@@ -123,15 +123,15 @@ impl Core {
     /// Makes room for another call, if there is none: forgets voids whose turn would come next, or
     /// grows.
     fn make_room(&self) {
-        while self.ring.has_no_place()
-            && let Some(void) = self.ring.pass_void()
-        {
-            if let Some(Canceled(key)) = void {
-                self.forget_canceled(key);
-            }
-        }
         if self.ring.has_no_place() {
-            self.ring.grow();
+            while let Some(void) = self.ring.pass_void() {
+                if let Some(Canceled(key)) = void {
+                    self.forget_canceled(key);
+                }
+            }
+            if self.ring.has_no_place() {
+                self.ring.grow();
+            }
         }
         self.ease();
     }

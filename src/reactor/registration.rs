@@ -76,7 +76,11 @@ impl<S: Source> Registration<S> {
         {
             Ok(()) => Ok(registration),
             Err(error) => {
-                let rejected = registration.take_source();
+                let mut rejected = registration.take_source();
+                if error.kind() != io::ErrorKind::AlreadyExists {
+                    // In debug, mio remembers the attempt, and would take it for a registration.
+                    let _ = shared.registry.deregister(&mut rejected);
+                }
                 Err(RegisterError::Poll { source: error, rejected })
             }
         }
@@ -101,6 +105,8 @@ impl<S: Source> Registration<S> {
         let mut source = self.take_source();
         match self.reactor.shared().registry.deregister(&mut source) {
             Ok(()) => Ok(source),
+            // The poll has let go of it by itself, as mio's `poll` does when the peer hangs up.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(source),
             Err(error) => Err(DeregisterError { source: error, rejected: source }),
         }
     }

@@ -1,0 +1,247 @@
+//! Hazard: system calls fail. An echo server and its clients, which take every error for one that
+//! passes: `.ci/inject` runs this under strace, which makes system calls fail, and here it runs
+//! without. Without the test harness, whose own system calls are no business of this.
+
+#[cfg(not(all(unix, feature = "mio")))]
+fn main() {}
+
+#[cfg(all(unix, feature = "mio"))]
+fn main() {
+    echo::main();
+}
+
+#[cfg(all(unix, feature = "mio"))]
+mod echo {
+    use std::cell::Cell;
+    use std::collections::HashMap;
+    use std::io::{self, ErrorKind, Read, Write};
+    use std::net::{Shutdown, SocketAddr, TcpStream as Client};
+    use std::rc::Rc;
+    use std::thread;
+    use std::time::Duration;
+
+    use mio::Interest;
+    use mio::net::{TcpListener, TcpStream};
+    use switchboard::reactor::{Reactor, ReactorHandle, RegisterError, Registration, Timer};
+    use switchboard::{CallQueue, Line, Recipient};
+
+    const CLIENTS: usize = 4;
+    /// Connections of each client, one after the other.
+    const ROUNDS: usize = 10;
+    const BYTES: usize = 20_000;
+    /// How often the same may fail.
+    const ATTEMPTS: usize = 20;
+    /// When to try again what nobody will tell of.
+    const LATER: Duration = Duration::from_millis(2);
+
+    struct Server {
+        reactor: ReactorHandle,
+        listener: Option<Registration<TcpListener>>,
+        connections: HashMap<usize, Recipient<Connection>>,
+        accepted: usize,
+        retry: Option<Timer>,
+        left: usize,
+    }
+
+    impl Server {
+        fn accept(&mut self, line: &Line<'_, Self>) {
+            while let Some(listener) = &self.listener {
+                match listener.source().accept() {
+                    Ok((socket, _)) => self.serve(socket, line),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+                    Err(_) => {
+                        let retry =
+                            line.callback(|server: &mut Self, line, ()| server.accept(line));
+                        self.retry = Some(self.reactor.after(LATER, retry));
+                        return;
+                    }
+                }
+            }
+        }
+
+        /// A connection that cannot be registered is closed; its client comes again.
+        fn serve(&mut self, socket: TcpStream, line: &Line<'_, Self>) {
+            let (number, server) = (self.accepted, line.address());
+            self.accepted += 1;
+            let connection = line.queue().try_recipient_with(|connection| {
+                let both = Interest::READABLE | Interest::WRITABLE;
+                let socket = self.reactor.register(socket, both, connection, {
+                    move |connection: &mut Connection, line, _| {
+                        if connection.is_over(line) {
+                            let end = move |server: &mut Self, _: &Line<'_, Self>| {
+                                server.connections.remove(&number);
+                            };
+                            server.call(end).expect("the queue is there");
+                        }
+                    }
+                })?;
+                let (reactor, buffer, at_end) = (self.reactor.clone(), Vec::new(), false);
+                let connection = Connection { reactor, socket, buffer, at_end, retry: None };
+                Ok::<_, RegisterError<TcpStream>>(connection)
+            });
+            if let Ok(connection) = connection {
+                self.connections.insert(number, connection);
+            }
+        }
+
+        fn client_is_done(&mut self) {
+            self.left -= 1;
+            if self.left == 0 {
+                (self.listener, self.retry) = (None, None);
+            }
+        }
+    }
+
+    struct Connection {
+        reactor: ReactorHandle,
+        socket: Registration<TcpStream>,
+        /// Read, and not written yet.
+        buffer: Vec<u8>,
+        at_end: bool,
+        retry: Option<Timer>,
+    }
+
+    impl Connection {
+        fn is_over(&mut self, line: &Line<'_, Self>) -> bool {
+            let result = self.echo();
+            if let Err(error) = &result
+                && matches!(error.raw_os_error(), Some(ENOBUFS))
+            {
+                self.try_later(line);
+                return false;
+            }
+            if !self.buffer.is_empty() {
+                // (An error that was made up is followed by no event.)
+                self.try_later(line);
+            }
+            result.unwrap_or(true)
+        }
+
+        fn try_later(&mut self, line: &Line<'_, Self>) {
+            let retry = line.callback(|connection: &mut Self, line, ()| {
+                if connection.is_over(line) {
+                    let _ = connection.socket.source().shutdown(Shutdown::Both);
+                }
+            });
+            self.retry = Some(self.reactor.after(LATER, retry));
+        }
+
+        /// True at the end.
+        fn echo(&mut self) -> io::Result<bool> {
+            let mut chunk = [0; 1000];
+            while !self.at_end {
+                match self.socket.source_mut().read(&mut chunk) {
+                    Ok(read) => {
+                        self.at_end = read == 0;
+                        self.buffer.extend_from_slice(&chunk[..read]);
+                    }
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            while !self.buffer.is_empty() {
+                match self.socket.source_mut().write(&self.buffer) {
+                    Ok(written) => drop(self.buffer.drain(..written)),
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok(self.at_end)
+        }
+    }
+
+    const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
+
+    /// Tries again until it succeeds.
+    #[track_caller]
+    fn persist<T, E: std::fmt::Debug>(mut attempt: impl FnMut() -> Result<T, E>) -> T {
+        for _ in 1..ATTEMPTS {
+            if let Ok(value) = attempt() {
+                return value;
+            }
+        }
+        attempt().expect("an error that passes")
+    }
+
+    fn exchange(address: SocketAddr, number: usize) -> io::Result<()> {
+        let mut client = Client::connect(address)?;
+        let text: Vec<u8> = (0..BYTES).map(|byte| (byte * (number + 3)) as u8).collect();
+        client.write_all(&text)?;
+        client.shutdown(Shutdown::Write)?;
+        let mut back = Vec::new();
+        client.read_to_end(&mut back)?;
+        let complete = back.len() == BYTES;
+        assert!(back[..] == text[..back.len()], "other bytes came back");
+        if complete { Ok(()) } else { Err(ErrorKind::UnexpectedEof.into()) }
+    }
+
+    /// A reactor whose queue has a call pending already, which is not lost if the system gives no
+    /// poll.
+    fn reactor(kept: &Rc<Cell<bool>>) -> Reactor {
+        let mut queue = CallQueue::new();
+        let keeps = Rc::clone(kept);
+        queue.call(move |_| keeps.set(true)).expect("the queue is there");
+        for _ in 0..ATTEMPTS {
+            match Reactor::with_queue(queue) {
+                Ok(reactor) => return reactor,
+                Err(error) => queue = error.queue,
+            }
+        }
+        panic!("no poll");
+    }
+
+    fn listen(reactor: &Reactor) -> (Recipient<Server>, SocketAddr) {
+        let handle = reactor.handle();
+        let mut listener = persist(|| TcpListener::bind(([127, 0, 0, 1], 0).into()));
+        let address = persist(|| listener.local_addr());
+        let server = reactor.queue().recipient_with(|server| {
+            let mut attempts = 0;
+            let listener = loop {
+                let reads = Interest::READABLE;
+                let accepts =
+                    handle.register(listener, reads, server, |server: &mut Server, line, _| {
+                        server.accept(line);
+                    });
+                match accepts {
+                    Ok(listener) => break Some(listener),
+                    Err(error) => listener = error.into_inner(),
+                }
+                attempts += 1;
+                assert!(attempts < ATTEMPTS, "not registered");
+            };
+            let (connections, reactor) = (HashMap::new(), handle.clone());
+            Server { reactor, listener, connections, accepted: 0, retry: None, left: CLIENTS }
+        });
+        (server, address)
+    }
+
+    pub(crate) fn main() {
+        let kept = Rc::new(Cell::new(false));
+        let mut reactor = reactor(&kept);
+        let (server, address) = listen(&reactor);
+        let remote = reactor.remote_to(&server);
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                let remote = remote.clone();
+                thread::spawn(move || {
+                    for round in 0..ROUNDS {
+                        persist(|| exchange(address, client * ROUNDS + round));
+                    }
+                    persist(|| remote.call(|server, _| server.client_is_done()));
+                })
+            })
+            .collect();
+        drop(remote);
+        reactor.run().expect("no error of the poll");
+        for client in clients {
+            client.join().expect("no panic");
+        }
+        let tally = reactor.queue().tally();
+        assert!(kept.get() && tally.balances(), "{tally}");
+        let left = (tally.unscheduled, tally.pending, reactor.registrations(), reactor.timers());
+        assert_eq!(left, (0, 0, 0, 0), "unscheduled, pending, registered, timers");
+        let _ = writeln!(io::stdout(), "injected: ok");
+    }
+}
