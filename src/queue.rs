@@ -249,17 +249,18 @@ impl QueueHandle {
     /// Dials until the queue is empty, calls scheduled meanwhile included. It does not end while
     /// handlers keep scheduling.
     pub fn dial_all(&self) -> Report {
-        self.turn(u64::MAX, |_| true)
+        self.turn(|turn| turn.dial_before(u64::MAX))
     }
 
     /// Dials the calls that are pending now, and not those scheduled meanwhile.
     pub fn dial_pending(&self) -> Report {
-        self.turn(self.core.ring.tail(), |_| true)
+        let end = self.core.ring.tail();
+        self.turn(|turn| turn.dial_before(end))
     }
 
     /// Dials within a budget.
     pub fn dial(&self, budget: Budget<'_>) -> Report {
-        self.turn_within(budget)
+        self.turn(|turn| turn.dial(budget))
     }
 
     /// Whether nothing is pending.

@@ -15,34 +15,36 @@ pub(super) mod flag {
     pub(in crate::queue) const OBSERVED: u8 = 1 << 1;
     /// The next call scheduled wakes the embedder.
     pub(in crate::queue) const WAKE: u8 = 1 << 2;
-    /// The last positions are near.
-    pub(in crate::queue) const NEAR_END: u8 = 1 << 3;
     /// A wake hook is set.
     pub(in crate::queue) const HOOKED: u8 = 1 << 4;
     /// Flags to be looked at when a call is scheduled.
-    pub(in crate::queue) const NEWS: u8 = CLOSED | OBSERVED | WAKE | NEAR_END;
+    pub(in crate::queue) const NEWS: u8 = CLOSED | OBSERVED | WAKE;
     /// The call that was dialed last may be over already.
     pub(in crate::queue) const OVER: u8 = 1 << 5;
 }
 
-/// `NEAR_END` is looked for once a turn; no turn schedules this many calls.
-const NEAR_END: u64 = CallId::END - (1 << 40);
-
 impl Core {
     // Turns.
 
-    // Apart from the loop that they are around, which needs the registers.
-
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn enter_turn(&self) {
         self.turns.set(self.turns.get() + 1);
-        self.lower(flag::WAKE);
-        self.look_for_end();
+        if self.has(flag::WAKE) {
+            self.lower(flag::WAKE);
+        }
     }
 
-    #[inline(never)]
+    #[inline(always)]
     pub(super) fn leave_turn(&self) {
         self.turns.set(self.turns.get() - 1);
+        if self.turns.get() > 0 || self.has(flag::HOOKED | flag::CLOSED) {
+            self.leave_turn_attentively();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_turn_attentively(&self) {
         if self.turns.get() > 0 {
             // The turn around this one may have had a call that is over.
             self.call_is_over();
@@ -57,12 +59,6 @@ impl Core {
         if self.is_closed() && self.turns.get() == 0 {
             self.set_observer(None);
             self.set_wake_hook(None);
-        }
-    }
-
-    pub(super) fn look_for_end(&self) {
-        if self.ring.tail() >= NEAR_END {
-            self.raise(flag::NEAR_END);
         }
     }
 

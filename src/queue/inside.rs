@@ -49,7 +49,7 @@ pub(crate) struct Core {
 
 impl Core {
     pub(super) fn new(id: NonZeroU64, first_position: u64, capacity: u64) -> Self {
-        let core = Self {
+        Self {
             id,
             flags: Cell::new(0),
             ring: Ring::new(first_position, capacity),
@@ -59,9 +59,7 @@ impl Core {
             recipients: Cell::new(0),
             observer: RefCell::new(None),
             wake_hook: RefCell::new(None),
-        };
-        core.look_for_end();
-        core
+        }
     }
 
     #[inline(always)]
@@ -172,7 +170,7 @@ impl Core {
     fn obstacle(&self) -> Option<ScheduleError<()>> {
         if self.has(flag::CLOSED) {
             Some(ScheduleError::QueueDropped(()))
-        } else if self.has(flag::NEAR_END) && self.ring.tail() >= CallId::END {
+        } else if self.ring.tail() >= CallId::END {
             Some(ScheduleError::IdsExhausted(()))
         } else {
             None

@@ -12,7 +12,7 @@
 use core::panic::Location;
 
 use crate::call::inline::{Packed, Places};
-use crate::call::{Attempt, Body};
+use crate::call::{Attempt, Body, CallId};
 use crate::callback::Canceled;
 use crate::observe::Count;
 use crate::queue::{Cancellation, Core};
@@ -46,8 +46,8 @@ impl Ring {
         }
     }
 
-    /// Whether a call may be scheduled without a second thought: there is a place, less than
-    /// `capacity` are pending, and nobody is to be told.
+    /// Whether a call may be scheduled without a second thought: there is a place and an id, less
+    /// than `capacity` are pending, and nobody is to be told.
     #[inline(always)]
     pub(super) fn is_easy(&self) -> bool {
         self.places.is_easy()
@@ -55,7 +55,8 @@ impl Ring {
 
     /// Lets calls be scheduled without a second thought as long as there is room, or none.
     pub(super) fn ease(&self, easy: bool) {
-        self.places.ease(if easy { self.capacity } else { 0 });
+        let ids_left = CallId::END - self.places.head();
+        self.places.ease(if easy { self.capacity.min(ids_left) } else { 0 });
     }
 
     /// Whether every place is taken, if only by a void.

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::call::Attempt;
-use crate::queue::{Core, QueueHandle};
+use crate::queue::QueueHandle;
 
 /// How long [`QueueHandle::dial`] may go on: a number of calls, a condition, or both.
 ///
@@ -59,43 +59,40 @@ pub struct Report {
 }
 
 impl QueueHandle {
-    /// Dials calls before position `end` for as long as `may_go_on` says; none if the queue is
-    /// closed, or being closed (rule R11).
-    #[inline]
-    pub(super) fn turn(
-        &self,
-        end: u64,
-        mut may_go_on: impl FnMut(&mut Attempt<'_>) -> bool,
-    ) -> Report {
+    /// Does a turn; none if the queue is closed, or being closed (rule R11). (One that is closed
+    /// during a turn is empty when that is done.)
+    #[inline(always)]
+    pub(super) fn turn(&self, dial: impl FnOnce(Turn<'_>) -> Report) -> Report {
         let core = self.core();
-        // (One that is closed during a turn is empty when that is done.)
         if core.is_closed() {
             return Report { remaining: core.ring.pending(), ..Report::default() };
         }
-        let _turn = Turn::begin(core);
-        let before = core.report();
-        let mut attempt = Attempt::new(self);
-        while may_go_on(&mut attempt) && core.ring.dial_next(end, core, &mut attempt) {}
-        attempt.done();
-        let after = core.report();
-        Report {
-            dialed: after.dialed - before.dialed,
-            canceled: after.canceled - before.canceled,
-            refused: after.refused - before.refused,
-            remaining: after.remaining,
-        }
+        dial(self.begin_turn())
     }
 
     /// Makes what follows part of a turn.
-    #[cfg(feature = "mio")]
+    #[inline(always)]
     pub(crate) fn begin_turn(&self) -> Turn<'_> {
-        Turn::begin(self.core())
+        self.core().enter_turn();
+        Turn(self)
+    }
+}
+
+/// A turn in progress, also while it unwinds.
+pub(crate) struct Turn<'a>(&'a QueueHandle);
+
+impl Turn<'_> {
+    /// Dials the calls before position `end`.
+    #[inline(always)]
+    pub(super) fn dial_before(self, end: u64) -> Report {
+        self.dial_while(end, |_| true)
     }
 
-    /// A turn within a budget.
-    pub(super) fn turn_within(&self, budget: Budget<'_>) -> Report {
+    /// Dials within a budget.
+    #[inline]
+    pub(crate) fn dial(self, budget: Budget<'_>) -> Report {
         let Budget { mut calls, spent } = budget;
-        self.turn(u64::MAX, |attempt| {
+        self.dial_while(u64::MAX, |attempt| {
             if calls == 0 {
                 return false;
             }
@@ -107,20 +104,28 @@ impl QueueHandle {
             })
         })
     }
-}
 
-/// A turn in progress, also while it unwinds.
-pub(crate) struct Turn<'a>(&'a Core);
-
-impl<'a> Turn<'a> {
-    fn begin(core: &'a Core) -> Self {
-        core.enter_turn();
-        Self(core)
+    /// Dials calls before position `end` for as long as `may_go_on` says.
+    #[inline(always)]
+    fn dial_while(self, end: u64, mut may_go_on: impl FnMut(&mut Attempt<'_>) -> bool) -> Report {
+        let core = self.0.core();
+        let before = core.report();
+        let mut attempt = Attempt::new(self.0);
+        while may_go_on(&mut attempt) && core.ring.dial_next(end, core, &mut attempt) {}
+        attempt.done();
+        let after = core.report();
+        Report {
+            dialed: after.dialed - before.dialed,
+            canceled: after.canceled - before.canceled,
+            refused: after.refused - before.refused,
+            remaining: after.remaining,
+        }
     }
 }
 
 impl Drop for Turn<'_> {
+    #[inline(always)]
     fn drop(&mut self) {
-        self.0.leave_turn();
+        self.0.core().leave_turn();
     }
 }

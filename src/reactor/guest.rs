@@ -106,13 +106,13 @@ impl Guest {
     pub(super) fn turn_noting(&mut self, note: impl FnOnce(&Shared)) -> Report {
         let shared = self.ends.handle.shared();
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
-        let _turn = self.queue.begin_turn();
+        let turn = self.queue.begin_turn();
         note(shared);
         shared.schedule_ready();
         shared.timers.fire();
         let budget = shared.budget.get();
         shared.remotes.deliver(&self.ends.handle, budget);
-        self.queue.dial(Budget::calls(budget))
+        turn.dial(Budget::calls(budget))
     }
 
     /// Whether the loop is to go on: something can still happen (a call is pending, a source
