@@ -148,7 +148,6 @@ pub mod reactor;
 mod recipient;
 #[cfg(feature = "mio")]
 pub mod samples;
-#[cfg_attr(not(feature = "mio"), expect(dead_code, reason = "the reactor stores values in slots"))]
 mod slots;
 #[cfg(feature = "testing")]
 pub mod testing;

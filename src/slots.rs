@@ -23,50 +23,37 @@ pub(crate) struct Slots<T> {
 }
 
 struct Slot<T> {
+    /// The present value, or the default.
+    value: T,
     /// The generation of the present value, or of the next one.
     generation: u32,
     /// The vacant slot after this one, if this is vacant.
     next: u32,
-    /// `None` if the slot is vacant, or retired.
-    value: Option<T>,
 }
 
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-impl<T> Slots<T> {
+impl<T: Default> Slots<T> {
     pub(crate) const fn new() -> Self {
         Self { slots: Vec::new(), vacant: NONE, len: 0 }
     }
 
-    /// Stores `value`.
+    /// Occupies a slot, for a value that is made in place of the default.
     ///
     /// # Panics
     ///
     /// If there are 2^31 values already.
-    #[inline]
-    pub(crate) fn insert(&mut self, value: T) -> Key {
+    #[inline(always)]
+    pub(crate) fn occupy(&mut self) -> (Key, &mut T) {
         if self.vacant == NONE {
             self.add_slot();
         }
-        let key_slot = self.vacant;
-        let slot = &mut self.slots[key_slot as usize];
-        slot.value = Some(value);
+        let vacant = self.vacant;
+        let slot = &mut self.slots[vacant as usize];
         self.vacant = slot.next;
         self.len += 1;
-        Key { slot: key_slot, generation: slot.generation }
-    }
-
-    /// The key that the next inserted value will get.
-    ///
-    /// # Panics
-    ///
-    /// If there are 2^31 values already.
-    pub(crate) fn next_key(&mut self) -> Key {
-        if self.vacant == NONE {
-            self.add_slot();
-        }
-        Key { slot: self.vacant, generation: self.slots[self.vacant as usize].generation }
+        (Key { slot: vacant, generation: slot.generation }, &mut slot.value)
     }
 
     #[cold]
@@ -74,51 +61,77 @@ impl<T> Slots<T> {
     fn add_slot(&mut self) {
         let slot = self.slots.len();
         assert!(slot < 1 << 31, "2^31 slots in use");
-        self.slots.push(Slot { generation: 0, next: NONE, value: None });
+        self.slots.push(Slot { value: T::default(), generation: 0, next: NONE });
         self.vacant = slot as u32;
     }
 
-    /// Takes the value out; `None` if it is gone already.
-    #[inline]
-    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
-        let vacant = self.vacant;
-        let slot = self.slot_mut(key)?;
-        let value = slot.value.take()?;
-        // The last generation is that of a slot that is retired.
-        if let Some(next) = key.generation.checked_add(1) {
-            slot.generation = next;
-            slot.next = vacant;
+    /// Leaves the slot of a value, which is to be taken from where it is; `None` if it is gone
+    /// already.
+    #[inline(always)]
+    pub(crate) fn vacate(&mut self, key: Key) -> Option<&mut T> {
+        let slot = self.slots.get_mut(key.slot as usize)?;
+        if slot.generation != key.generation {
+            return None;
+        }
+        slot.generation += 1;
+        // No key has the last generation.
+        if slot.generation != u32::MAX {
+            slot.next = self.vacant;
             self.vacant = key.slot;
         }
         self.len -= 1;
-        Some(value)
+        Some(&mut slot.value)
     }
 
-    #[inline]
+    #[inline(always)]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
-        self.slot_mut(key)?.value.as_mut()
+        let slot = self.slots.get_mut(key.slot as usize)?;
+        (slot.generation == key.generation).then_some(&mut slot.value)
     }
 
-    /// The values and their keys, by slot.
-    #[cfg(test)]
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (Key, &T)> {
-        (0..).zip(&self.slots).filter_map(|(slot, entry)| {
-            Some((Key { slot, generation: entry.generation }, entry.value.as_ref()?))
+    /// All slots, those that are vacant included, with the keys of their values.
+    pub(crate) fn all(&self) -> impl Iterator<Item = (Key, &T)> {
+        let slots = (0..).zip(&self.slots);
+        slots.map(|(slot, Slot { value, generation, .. })| {
+            (Key { slot, generation: *generation }, value)
         })
     }
 
     /// The number of values.
+    #[cfg(any(test, feature = "mio"))]
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
+}
 
+impl<T> Slots<Option<T>> {
+    /// Stores `value`.
+    ///
+    /// # Panics
+    ///
+    /// If there are 2^31 values already.
+    #[cfg(any(test, feature = "mio"))]
+    pub(crate) fn insert(&mut self, value: T) -> Key {
+        let (key, place) = self.occupy();
+        *place = Some(value);
+        key
+    }
+
+    /// Takes the value out; `None` if it is gone already.
+    #[cfg(any(test, feature = "mio"))]
+    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+        self.vacate(key)?.take()
+    }
+
+    /// The value, if it is still there.
+    #[cfg(any(test, feature = "mio"))]
     #[inline]
-    fn slot_mut(&mut self, key: Key) -> Option<&mut Slot<T>> {
-        self.slots.get_mut(key.slot as usize).filter(|slot| slot.generation == key.generation)
+    pub(crate) fn get(&mut self, key: Key) -> Option<&T> {
+        self.get_mut(key)?.as_ref()
     }
 }
 
-impl<T> Default for Slots<T> {
+impl<T: Default> Default for Slots<T> {
     fn default() -> Self {
         Self::new()
     }
@@ -127,7 +140,6 @@ impl<T> Default for Slots<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::vec;
 
     #[test]
     fn a_key_outlived_by_its_slot_names_nothing() {
@@ -136,9 +148,9 @@ mod tests {
         assert_eq!(slots.remove(first), Some('a'));
         let second = slots.insert('b');
         assert_eq!(second.slot, first.slot);
-        assert_eq!(slots.get_mut(first), None);
+        assert_eq!(slots.get(first), None);
         assert_eq!(slots.remove(first), None);
-        assert_eq!(slots.get_mut(second), Some(&mut 'b'));
+        assert_eq!(slots.get(second), Some(&'b'));
     }
 
     #[test]
@@ -149,20 +161,21 @@ mod tests {
         assert_eq!((slots.remove(keys[1]), slots.remove(keys[2])), (Some(1), Some(2)));
         let again = [4, 5, 6].map(|value| slots.insert(value));
         assert_eq!(again.map(|key| key.slot), [2, 1, 4]);
-        assert_eq!(slots.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [0, 5, 4, 3, 6]);
+        let values: Vec<_> = slots.all().filter_map(|(_, value)| *value).collect();
+        assert_eq!(values, [0, 5, 4, 3, 6]);
     }
 
     #[test]
     fn a_slot_whose_generations_are_used_up_is_retired() {
         let mut slots = Slots::new();
         let first = slots.insert('a');
-        slots.slots[0].generation = u32::MAX;
-        let last = Key { generation: u32::MAX, ..first };
+        slots.slots[0].generation = u32::MAX - 1;
+        let last = Key { generation: u32::MAX - 1, ..first };
         assert_eq!(slots.remove(last), Some('a'));
-        assert_eq!(slots.get_mut(last), None);
+        assert_eq!(slots.get(last), None);
         assert_eq!(slots.remove(last), None);
         let next = slots.insert('b');
         assert_ne!(next.slot, first.slot);
-        assert_eq!((slots.iter().collect::<Vec<_>>(), slots.len()), (vec![(next, &'b')], 1));
+        assert_eq!((slots.get(next).copied(), slots.len()), (Some('b'), 1));
     }
 }

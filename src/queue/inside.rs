@@ -54,7 +54,7 @@ impl Core {
             flags: Cell::new(0),
             ring: Ring::new(first_position, capacity),
             tally: Counters::default(),
-            callbacks: Callbacks::new(),
+            callbacks: Callbacks::default(),
             turns: Cell::new(0),
             recipients: Cell::new(0),
             observer: RefCell::new(None),

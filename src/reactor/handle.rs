@@ -186,7 +186,7 @@ impl fmt::Debug for ReactorHandle {
 pub(super) struct Shared {
     pub(super) registry: Registry,
     pub(super) queue: QueueHandle,
-    pub(super) watches: RefCell<Slots<Rc<dyn Watched>>>,
+    pub(super) watches: RefCell<Slots<Option<Rc<dyn Watched>>>>,
     /// Registrations with something to tell whose call is not scheduled yet.
     pub(super) ready: RefCell<VecDeque<Key>>,
     pub(super) timers: Timers,
@@ -238,7 +238,7 @@ impl Shared {
                 self.counts.other.add();
                 continue;
             };
-            match watches.get_mut(key) {
+            match watches.get(key) {
                 None => self.counts.stale.add(),
                 Some(watch) if watch.note(flags()) => {
                     self.counts.told.add();
@@ -261,7 +261,7 @@ impl Shared {
         let in_line = self.ready.borrow().len();
         for _ in 0..in_line {
             let Some(key) = self.ready.borrow_mut().pop_front() else { return };
-            let watch = self.watches.borrow_mut().get_mut(key).cloned();
+            let watch = self.watches.borrow_mut().get(key).cloned();
             if let Some(watch) = watch {
                 watch.schedule();
             }
@@ -277,7 +277,7 @@ impl Shared {
     }
 
     /// Takes all registrations out, to be dropped.
-    pub(super) fn take_watches(&self) -> Slots<Rc<dyn Watched>> {
+    pub(super) fn take_watches(&self) -> Slots<Option<Rc<dyn Watched>>> {
         self.ready.borrow_mut().clear();
         self.batch_was_full.set(false);
         self.watches.replace(Slots::new())

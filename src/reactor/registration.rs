@@ -57,8 +57,8 @@ impl<S: Source> Registration<S> {
         }
         let site = Location::caller();
         let mut watches = shared.watches.borrow_mut();
-        let key = watches.next_key();
-        watches.insert(Rc::new(Watch {
+        let (key, watch) = watches.occupy();
+        *watch = Some(Rc::new(Watch {
             reactor: reactor.clone(),
             key,
             site,

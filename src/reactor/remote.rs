@@ -290,7 +290,7 @@ pub(super) struct Remotes {
     /// Taken from the inbox, and not scheduled yet.
     taken: RefCell<VecDeque<Box<dyn Deliver>>>,
     /// Those behind [`RemoteAddress`]es.
-    addresses: RefCell<Slots<Rc<dyn Any>>>,
+    addresses: RefCell<Slots<Option<Rc<dyn Any>>>>,
 }
 
 impl Remotes {
@@ -383,7 +383,7 @@ impl Remotes {
 
     /// The address that is there for as long as `mark` is.
     fn address<T: 'static>(&self, mark: &Arc<Mark>) -> Rc<Address<T>> {
-        let address = self.addresses.borrow_mut().get_mut(mark.key).map(|any| Rc::clone(any));
+        let address = self.addresses.borrow_mut().get(mark.key).cloned();
         let address = address.and_then(|address| address.downcast().ok());
         address.unwrap_or_else(|| unreachable!("the mark keeps the address (I3)"))
     }

@@ -66,7 +66,11 @@ fn note_in_line(reactor: &Reactor) {
 
 fn slots(reactor: &Reactor) -> Vec<(u32, u32)> {
     let watches = reactor.shared().watches.borrow();
-    watches.iter().map(|(key, _)| (key.slot, key.generation)).collect()
+    watches
+        .all()
+        .filter(|(_, watch)| watch.is_some())
+        .map(|(key, _)| (key.slot, key.generation))
+        .collect()
 }
 
 #[test]
