@@ -114,7 +114,8 @@ impl<T> Slots<T> {
 
     #[inline]
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot<T>> {
-        self.slots.get_mut(key.slot as usize).filter(|slot| slot.generation == key.generation)
+        let names = |slot: &u32| *slot == key.generation || cfg!(seeded = "stale_token");
+        self.slots.get_mut(key.slot as usize).filter(|slot| names(&slot.generation))
     }
 }
 
