@@ -114,7 +114,7 @@ impl<T> Slots<T> {
 
     #[inline]
     fn slot_mut(&mut self, key: Key) -> Option<&mut Slot<T>> {
-        let names = |slot: &u32| *slot == key.generation || cfg!(seeded = "stale_token");
+        let names = |slot: &u32| *slot == key.generation || cfg!(seeded = "stale_id");
         self.slots.get_mut(key.slot as usize).filter(|slot| names(&slot.generation))
     }
 }
