@@ -83,6 +83,9 @@ pub enum StartError<R> {
     /// The module is not open.
     #[error("operation not started: the module is not open; call `open` first")]
     NotOpen(R),
+    /// As many operations run, or are left over, as the module may have.
+    #[error("operation not started: the module is full")]
+    Full(R),
     /// What the operation stands on could not be had.
     #[error("operation not started")]
     Failed {
@@ -97,7 +100,7 @@ impl<R> StartError<R> {
     /// The request that was not started.
     pub fn into_request(self) -> R {
         match self {
-            Self::NotOpen(request) | Self::Failed { request, .. } => request,
+            Self::NotOpen(request) | Self::Full(request) | Self::Failed { request, .. } => request,
         }
     }
 
@@ -105,6 +108,7 @@ impl<R> StartError<R> {
     pub fn map<Q>(self, convert: impl FnOnce(R) -> Q) -> StartError<Q> {
         match self {
             Self::NotOpen(request) => StartError::NotOpen(convert(request)),
+            Self::Full(request) => StartError::Full(convert(request)),
             Self::Failed { source, request } => {
                 StartError::Failed { source, request: convert(request) }
             }
@@ -115,6 +119,7 @@ impl<R> StartError<R> {
     pub(crate) fn into_cause(self) -> Box<dyn Error + Send + Sync> {
         match self {
             Self::NotOpen(_) => Box::new(StartError::NotOpen(())),
+            Self::Full(_) => Box::new(StartError::Full(())),
             Self::Failed { source, .. } => source,
         }
     }
@@ -124,6 +129,7 @@ impl<R> fmt::Debug for StartError<R> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotOpen(_) => f.write_str("NotOpen(..)"),
+            Self::Full(_) => f.write_str("Full(..)"),
             Self::Failed { source, .. } => write!(f, "Failed({source:?}, ..)"),
         }
     }

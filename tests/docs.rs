@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 const RULES: [(char, u32); 3] = [('R', 13), ('O', 5), ('M', 9)];
 
 /// Pages in the root that readers begin with.
-const ROOTS: [&str; 3] = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md"];
+const ROOTS: [&str; 4] = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"];
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -161,6 +161,52 @@ fn the_module_may_be_dropped_before_its_leftovers_are_gone() {
 }
 
 #[test]
+fn a_bound_on_threads_counts_those_of_canceled_operations() {
+    let mut bench = Bench::new();
+    bench.module = LlFakeCancel::new(&bench.reactor.handle()).bounded(2);
+    bench.module.open();
+    let (ops, ends): (Vec<_>, Vec<_>) = (0..2_u8)
+        .map(|number| {
+            let (work, ends) = blocking(move || Ok(number));
+            (bench.start(work), ends)
+        })
+        .unzip();
+    let refused = |bench: &Bench<u8>| {
+        let before = bench.reactor.queue().tally();
+        let error = bench.try_start(Box::new(|| Ok(7))).expect_err("two have a thread");
+        assert!(matches!(error, StartError::Full(_)), "{error:?}");
+        assert_eq!(error.to_string(), "operation not started: the module is full");
+        let after = bench.reactor.queue().tally();
+        assert_eq!((after.created, after.canceled), (before.created + 1, before.canceled + 1));
+        assert_eq!(bench.reactor.handle().registrations(), 2);
+        assert!(matches!(error.into_request()(), Ok(7)));
+    };
+    refused(&bench);
+    for (canceled, op) in (1..).zip(&ops) {
+        assert_eq!(op.cancel(), Cancellation::Canceled);
+        assert_eq!(bench.module.leftovers(), canceled);
+        refused(&bench);
+    }
+    bench.reactor.queue().dial_all();
+    refused(&bench);
+
+    // As soon as one is done, another may start.
+    ends[0].send(()).expect("it waits");
+    while bench.module.leftovers() == 2 {
+        let _ = bench.reactor.turn(None).expect("a turn");
+    }
+    bench.start(Box::new(|| Ok(7)));
+    refused(&bench);
+    ends[1].send(()).expect("it waits");
+    bench.finish();
+    let told = bench.told.take();
+    assert!(
+        matches!(told[..], [Err(OpError::Canceled), Err(OpError::Canceled), Ok(7)]),
+        "{told:?}"
+    );
+}
+
+#[test]
 fn leftovers_end_in_any_order() {
     let mut bench = Bench::new();
     let mut ends = Vec::new();

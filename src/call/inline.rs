@@ -178,6 +178,10 @@ unsafe fn dial<B: Body>(packed: *const Packed, attempt: &mut Attempt<'_>) {
 /// `words` holds a valid `B`, which the caller gives up.
 unsafe fn drop_in_place<B>(words: *mut Words) {
     debug_assert!(words.cast::<B>().is_aligned());
+    if cfg!(seeded = "double_drop") {
+        // SAFETY: none. It is undefined behavior on purpose: the body is dropped again below.
+        unsafe { words.cast::<B>().drop_in_place() }
+    }
     // SAFETY: guaranteed by the caller.
     unsafe { words.cast::<B>().drop_in_place() }
 }
@@ -358,6 +362,9 @@ impl Places {
         let (places, more_places) = unsafe { (&mut *self.places.get(), &mut *more.places.get()) };
         mem::swap(places, more_places);
         self.mask.swap(&more.mask);
+        if cfg!(seeded = "leak") {
+            mem::forget(more);
+        }
     }
 
     /// Moves the head past the next position, if that is less than `end`.
@@ -366,6 +373,12 @@ impl Places {
         let position = self.head();
         if position >= self.tail().min(end) {
             return None;
+        }
+        if cfg!(seeded = "lifo") {
+            for after in (position + 1..self.tail()).rev() {
+                // SAFETY: both places are between head and tail (I4).
+                unsafe { ptr::swap(self.at(after - 1), self.at(after)) };
+            }
         }
         self.head.set(position + 1);
         Some(position)

@@ -6,6 +6,7 @@
 
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
+use core::mem;
 use core::num::NonZeroU64;
 use core::panic::Location;
 
@@ -365,8 +366,11 @@ impl Core {
 
     /// Apart, so that the usual case needs no room for the call.
     #[inline(never)]
-    fn end_and_drop(&self, key: u64, reason: &'static str, _call: Packed) {
+    fn end_and_drop(&self, key: u64, reason: &'static str, call: Packed) {
         self.end_canceled(key, reason);
+        if cfg!(seeded = "capture_lost") {
+            mem::forget(call);
+        }
     }
 
     #[cold]
@@ -379,6 +383,9 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn late(&self, key: u64, reason: &'static str) -> Cancellation {
+        if cfg!(seeded = "late_cancel_counted") {
+            self.tally.canceled.add();
+        }
         self.tell(key, || Step::LateCancel { reason });
         Cancellation::Late
     }

@@ -45,6 +45,9 @@ pub struct LlFakeCancel<A: 'static, E: 'static> {
     reactor: ReactorHandle,
     worker: Rc<Recipient<Worker>>,
     leftovers: Rc<Cell<usize>>,
+    threads: Rc<Cell<usize>>,
+    /// How many threads there may be.
+    capacity: usize,
     gate: Gate,
     work: PhantomData<fn(A, E)>,
 }
@@ -58,23 +61,36 @@ struct Working<A, E> {
     end: Cell<Option<Registration<UnixStream>>>,
     result: Receiver<OpResult<A, E>>,
     leftovers: Rc<Cell<usize>>,
-    leftover: Cell<Option<Leftover>>,
+    leftover: Cell<Option<Counted>>,
+    _thread: Counted,
     /// Keeps the recipient for as long as the work goes on.
     _worker: Rc<Recipient<Worker>>,
 }
 
-/// A canceled operation whose work goes on, counted.
-struct Leftover(Rc<Cell<usize>>);
+/// One of those that are counted: a thread, or a canceled operation whose work goes on.
+struct Counted(Rc<Cell<usize>>);
 
 type WorkOperation<A, E> = Operation<Working<A, E>, A, E>;
 
 impl<A: Send + 'static, E: Send + 'static> LlFakeCancel<A, E> {
     /// Makes the module, not open yet.
     pub fn new(reactor: &ReactorHandle) -> Self {
-        let leftovers = Rc::new(Cell::new(0));
-        let worker = Rc::new(reactor.queue().recipient(Worker));
-        let reactor = reactor.clone();
-        Self { reactor, worker, leftovers, gate: Gate::default(), work: PhantomData }
+        Self {
+            reactor: reactor.clone(),
+            worker: Rc::new(reactor.queue().recipient(Worker)),
+            leftovers: Rc::default(),
+            threads: Rc::default(),
+            capacity: usize::MAX,
+            gate: Gate::default(),
+            work: PhantomData,
+        }
+    }
+
+    /// Lets at most `capacity` operations have a thread at a time, and so at most as many
+    /// leftovers be. More are refused with [`StartError::Full`].
+    #[must_use]
+    pub fn bounded(self, capacity: usize) -> Self {
+        Self { capacity, ..self }
     }
 }
 
@@ -103,6 +119,10 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
     ) -> Result<AsyncOp, StartError<Work<A, E>>> {
         // 1. Refuse before there is anything to undo.
         let (work, done) = self.gate.admit(request, done)?;
+        if self.threads.get() >= self.capacity {
+            done.decline("there are as many threads as may be");
+            return Err(StartError::Full(work));
+        }
         let (ours, theirs) = match UnixStream::pair() {
             Ok(pair) => pair,
             Err(error) => {
@@ -117,6 +137,7 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
             result,
             leftovers: Rc::clone(&self.leftovers),
             leftover: Cell::new(None),
+            _thread: Counted::new(&self.threads),
             _worker: Rc::clone(&self.worker),
         };
         let op = Operation::new(done, context, cancel);
@@ -185,19 +206,19 @@ impl Worker {
 fn cancel<A, E>(op: &WorkOperation<A, E>) {
     // 1. Count the leftover: the thread, the sockets and the registration stay until it is done.
     let Working { leftover, leftovers, .. } = op.context();
-    leftover.set(Some(Leftover::new(leftovers)));
+    leftover.set(Some(Counted::new(leftovers)));
     // 2. Complete at once.
     let _ = op.complete(Err(OpError::Canceled));
 }
 
-impl Leftover {
+impl Counted {
     fn new(count: &Rc<Cell<usize>>) -> Self {
         count.set(count.get() + 1);
         Self(Rc::clone(count))
     }
 }
 
-impl Drop for Leftover {
+impl Drop for Counted {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }
