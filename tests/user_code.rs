@@ -127,7 +127,9 @@ impl World {
         let (pending, closed) = (self.queue.tally().pending, self.queue.is_closed());
         let prop = Prop::new(self);
         let result = match (self.pick(4), self.address()) {
-            (0, _) | (_, None) => self.queue.call(move |_| prop.run()).map_err(reason),
+            (0, _) | (_, None) => {
+                self.queue.call(move |_| prop.run()).map_err(|error| reason(&error))
+            }
             // One that is boxed.
             (1, Some(_)) => {
                 let much = [prop.number(); 9];
@@ -136,10 +138,12 @@ impl World {
                         assert_eq!(much, [prop.number(); 9]);
                         prop.run();
                     })
-                    .map_err(reason)
+                    .map_err(|error| reason(&error))
             }
-            (2, Some(address)) => address.call(move |_, _| prop.run()).map_err(reason),
-            (_, Some(address)) => address.schedule(Checked(prop)).map_err(reason),
+            (2, Some(address)) => {
+                address.call(move |_, _| prop.run()).map_err(|error| reason(&error))
+            }
+            (_, Some(address)) => address.schedule(Checked(prop)).map_err(|error| reason(&error)),
         };
         match result {
             Ok(id) => {
@@ -243,7 +247,7 @@ impl Drop for Leave<'_> {
     }
 }
 
-fn reason<C>(error: ScheduleError<C>) -> &'static str {
+const fn reason<C>(error: &ScheduleError<C>) -> &'static str {
     match error {
         ScheduleError::QueueDropped(_) => "closed",
         ScheduleError::Full(_) => "full",
@@ -360,7 +364,7 @@ fn tell(seed: u64) -> Vec<String> {
         queue: owner.handle(),
         owner: RefCell::new(Some(owner)),
         capacity,
-        panics: seed % 3 > 0,
+        panics: !seed.is_multiple_of(3),
         ids: RefCell::default(),
         callbacks: RefCell::default(),
         recipients: RefCell::default(),
