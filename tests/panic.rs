@@ -393,3 +393,17 @@ fn an_observer_panics_as_the_queue_is_dropped() {
     assert_eq!((told.get(), drops.alive()), (10, 0));
     assert_counts(&handle, Counts { canceled: 10, ..NONE });
 }
+
+/// The hook may hold the queue, so it must not stay.
+#[test]
+fn the_wake_hook_of_a_closed_queue_goes_also_if_the_observer_panics_as_it_drops() {
+    let (queue, drops) = (CallQueue::new(), Drops::default());
+    let handle = queue.handle();
+    let (observer, hook) = (bomb(), (drops.value(), handle.clone()));
+    handle.set_observer(move |_: CallId, _: &Step| _ = &observer);
+    handle.set_wake_hook(move || _ = &hook);
+    handle.call(move |_| drop(queue)).unwrap();
+    assert_eq!(panic_of(|| handle.dial_all()), "in a drop");
+    assert_eq!(drops.count(), 1);
+    assert_counts(&handle, Counts { finished: 1, ..NONE });
+}

@@ -278,3 +278,24 @@ fn an_observer_that_is_replaced_drops_while_it_uses_the_queue() {
     assert_eq!(trace.take(), ["by the drop"]);
     assert_counts(&queue, Counts { finished: 1, ..NONE });
 }
+
+#[test]
+fn a_call_that_is_over_as_its_observer_is_told_of_it_is_not_scheduled_after_that() {
+    let ends = [
+        |queue: &QueueHandle, call| _ = queue.cancel(call, "not wanted"),
+        |queue: &QueueHandle, _| _ = queue.dial_all(),
+    ];
+    for (end, told) in ends.into_iter().zip([["created", "canceled"], ["dialed", "finished"]]) {
+        let (queue, trace) = (CallQueue::new(), Trace::default());
+        let (handle, log) = (queue.handle(), trace.clone());
+        queue.set_observer(move |call: CallId, step: &Step| {
+            log.add(step.to_string().split([' ', ':']).next().unwrap_or_default());
+            if matches!(step, Step::Created { .. }) {
+                end(&handle, call);
+            }
+        });
+        queue.call(|_| ()).unwrap();
+        let steps = trace.take();
+        assert!(steps.ends_with(&told.map(String::from)), "{steps:?}");
+    }
+}

@@ -57,8 +57,9 @@ impl Core {
     /// nothing more to tell.
     pub(super) fn let_go(&self) {
         if self.is_closed() && self.turns.get() == 0 {
-            self.set_observer(None);
-            self.set_wake_hook(None);
+            self.lower(flag::OBSERVED | flag::WAKE | flag::HOOKED);
+            // Together, as the drop of either may panic.
+            let _gone = (self.observer.take(), self.wake_hook.take());
         }
     }
 

@@ -115,7 +115,10 @@ impl Core {
         let position = self.ring.push(|| body, site);
         let _wake = WakeOnDrop(self);
         self.tell(position, || Step::Created { recipient, site });
-        self.tell(position, || Step::Scheduled { site });
+        // The observer may have canceled or dialed it.
+        if self.ring.holds(position) {
+            self.tell(position, || Step::Scheduled { site });
+        }
         self.id(position)
     }
 

@@ -150,6 +150,11 @@ impl Ring {
         self.forgotten.add();
     }
 
+    /// Whether the call at `position` is pending; one that is no callback's.
+    pub(super) fn holds(&self, position: u64) -> bool {
+        !self.places.is_empty(position)
+    }
+
     /// The number of calls between head and tail.
     #[inline(always)]
     pub(super) fn pending(&self) -> u64 {
