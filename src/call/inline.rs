@@ -120,11 +120,6 @@ impl Packed {
         self.table.is_none()
     }
 
-    /// Whether there is a call with a body of type `B`, one that fits.
-    pub(crate) fn holds<B: Body>(&self) -> bool {
-        self.table.is_some_and(|table| table.type_id == TypeId::of::<B>())
-    }
-
     /// Where the call was scheduled, or the one that was there last.
     pub(crate) const fn site(&self) -> &'static Location<'static> {
         self.site
@@ -227,13 +222,12 @@ impl Places {
         self.tail.get()
     }
 
-    /// Lets up to `limit` places be taken by [`push_easily`](Self::push_easily), counted from the
-    /// head.
+    /// Makes pushes easy for up to `limit` places, counted from the head.
     pub(crate) fn ease(&self, limit: u64) {
         self.easy_end.set(self.head() + limit.min(self.len()));
     }
 
-    /// Whether a place may be taken by [`push_easily`](Self::push_easily).
+    /// Whether a push is easy: a place is free, and less than the limit are taken.
     #[inline(always)]
     pub(crate) const fn is_easy(&self) -> bool {
         self.tail() < self.easy_end.get()
@@ -244,40 +238,15 @@ impl Places {
         self.tail() - self.head() == self.len()
     }
 
-    /// Packs what `make` makes at the tail, as [`is_easy`](Self::is_easy) allows. Returns the
-    /// position.
-    #[inline(always)]
-    pub(crate) fn push_easily<B: Body>(
-        &self,
-        make: impl FnOnce() -> B,
-        site: &'static Location<'static>,
-    ) -> u64 {
-        assert!(self.is_easy());
-        // SAFETY: the tail is less than head plus the number of places (I6), so a place is free.
-        unsafe { self.put(make, site) }
-    }
-
-    /// Packs a body at the tail, where a place is free. Returns the position.
+    /// Packs what `make` makes at the tail, where a place is free. Returns the position.
     #[inline(always)]
     pub(crate) fn push<B: Body>(
         &self,
         make: impl FnOnce() -> B,
         site: &'static Location<'static>,
     ) -> u64 {
-        assert!(!self.is_full());
-        // SAFETY: a place is free.
-        unsafe { self.put(make, site) }
-    }
-
-    /// # Safety
-    ///
-    /// A place is free.
-    #[inline(always)]
-    unsafe fn put<B: Body>(
-        &self,
-        make: impl FnOnce() -> B,
-        site: &'static Location<'static>,
-    ) -> u64 {
+        // Either means that a place is free (I6, I4); the first has been looked at mostly.
+        assert!(self.is_easy() || !self.is_full());
         let position = self.tail();
         // `make`, and the allocator for a box, have no way to these places. (If they had, what they
         // put there would be leaked: the place may be written to all the same.)
@@ -331,22 +300,17 @@ impl Places {
         Some(packed.clear())
     }
 
-    /// Packs a body that fits into the place of `position`, which is empty.
+    /// Packs `body` into the place of `position`, which is empty.
     pub(crate) fn refill<B: Body>(&self, position: u64, body: B) {
-        assert!(fits::<B>());
         if let Some(packed) = self.packed(position) {
             packed.fill(body, packed.site);
         }
     }
 
-    /// Whether the place of `position` holds a body of type `B`, one that fits.
-    pub(crate) fn holds<B: Body>(&self, position: u64) -> bool {
-        self.packed(position).is_some_and(|packed| packed.holds::<B>())
-    }
-
-    /// Whether the place of `position` is empty, or none between head and tail.
-    pub(crate) fn is_empty(&self, position: u64) -> bool {
-        self.packed(position).is_none_or(|packed| packed.is_empty())
+    /// Whether there is no call at `position`, or one with a `V` for a body, which fits.
+    pub(crate) fn is_void<V: Body>(&self, position: u64) -> bool {
+        let table = self.packed(position).and_then(|packed| packed.table);
+        table.is_none_or(|table| table.type_id == TypeId::of::<V>())
     }
 
     /// Doubles the places.

@@ -95,7 +95,7 @@ impl Core {
         recipient: impl FnOnce() -> Option<RecipientInfo>,
     ) -> Result<CallId, ScheduleError<C>> {
         if self.ring.is_easy() {
-            Ok(self.id(self.ring.push_easily(|| pack(call), site)))
+            Ok(self.id(self.ring.push(|| pack(call), site)))
         } else if let Some(obstacle) = self.obstacle_to(claim) {
             Err(obstacle.rejecting(call))
         } else {
@@ -116,7 +116,7 @@ impl Core {
         let _wake = WakeOnDrop(self);
         self.tell(position, || Step::Created { recipient, site });
         // The observer may have canceled or dialed it.
-        if self.ring.holds(position) {
+        if !self.ring.is_void(position) {
             self.tell(position, || Step::Scheduled { site });
         }
         self.id(position)
@@ -229,7 +229,7 @@ impl Core {
         if self.ring.is_easy() {
             if self.callbacks.answer(key, self.ring.tail()) {
                 self.tally.answered.add();
-                self.ring.push_easily(|| pack(value), site);
+                self.ring.push(|| pack(value), site);
             }
             Ok(())
         } else if let Some(obstacle) = self.obstacle() {

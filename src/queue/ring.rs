@@ -69,16 +69,6 @@ impl Ring {
         self.capacity
     }
 
-    /// Puts a call at the tail, as [`is_easy`](Self::is_easy) allows, and returns its position.
-    #[inline(always)]
-    pub(super) fn push_easily<B: Body>(
-        &self,
-        make: impl FnOnce() -> B,
-        site: &'static Location<'static>,
-    ) -> u64 {
-        self.places.push_easily(make, site)
-    }
-
     /// Puts a call at the tail, where there is a place for it, and returns its position.
     #[inline(always)]
     pub(super) fn push<B: Body>(
@@ -107,9 +97,7 @@ impl Ring {
 
     /// Forgets the void at the head, if there is one; that of a callback held its name.
     pub(super) fn pass_void(&self) -> Option<Option<Canceled>> {
-        let head = self.places.head();
-        let is_void = self.places.is_empty(head) || self.places.holds::<Canceled>(head);
-        if self.void.get() == 0 || !is_void {
+        if self.void.get() == 0 || !self.is_void(self.places.head()) {
             return None;
         }
         let (_, mut packed) = self.places.pop()?;
@@ -150,9 +138,9 @@ impl Ring {
         self.forgotten.add();
     }
 
-    /// Whether the call at `position` is pending; one that is no callback's.
-    pub(super) fn holds(&self, position: u64) -> bool {
-        !self.places.is_empty(position)
+    /// Whether no call is pending at `position`.
+    pub(super) fn is_void(&self, position: u64) -> bool {
+        self.places.is_void::<Canceled>(position)
     }
 
     /// The number of calls between head and tail.
@@ -165,8 +153,7 @@ impl Ring {
     #[cfg(feature = "testing")]
     pub(super) fn walk(&self) -> u64 {
         let positions = self.places.head()..self.places.tail();
-        let is_call = |at: &u64| !self.places.is_empty(*at) && !self.places.holds::<Canceled>(*at);
-        positions.filter(is_call).count() as u64
+        positions.filter(|at| !self.is_void(*at)).count() as u64
     }
 
     /// The number of calls ever scheduled.
