@@ -14,7 +14,7 @@ use mio::Interest;
 use mio::net::UnixStream;
 use switchboard::reactor::{Reactor, Readiness, Registration};
 
-use net::{Log, check, turn_now, turn_until, unix_pair, unwind, unwinding};
+use net::{Log, check, drain, turn_now, turn_until, unix_pair, unwind, unwinding};
 
 /// Readers that read one byte at a time and then let others have their turn.
 struct Polite {
@@ -66,7 +66,9 @@ fn m03_again_lets_another_socket_have_its_turn_and_takes_no_poll() {
     assert_eq!(queue.tally().pending, 2, "one call for each, however often it is asked for");
     queue.dial_all();
     let expected = [(0, b'a'), (1, b'x'), (0, b'b'), (1, b'y'), (0, b'c'), (1, b'z')];
-    assert_eq!(read.take(), expected);
+    let mut read_in_turns = read.take();
+    read_in_turns.chunks_mut(2).for_each(<[_]>::sort_unstable); // a batch has no order
+    assert_eq!(read_in_turns, expected);
     // Three bytes each, and one attempt that would block.
     assert_eq!(queue.tally().finished, 2 + 8);
     check(&reactor);
@@ -150,7 +152,7 @@ fn m03_a_spurious_readiness_call_finds_that_it_would_block() {
     let mut source = source.unwrap();
     reactor.set_budget(0);
     assert_eq!(turn_now(&mut reactor).remaining, 1);
-    assert_eq!(source.source_mut().read(&mut [0; 8]).unwrap(), 1); // behind the handler's back
+    assert_eq!(drain(source.source_mut()), b"x"); // behind the handler's back
     polite.call(|polite, _| polite.sockets.push(Some(source))).unwrap();
     // The handler runs before it has its socket, and that is harmless as well.
     assert_eq!(reactor.queue().dial_all().dialed, 2);

@@ -23,12 +23,17 @@ use switchboard::{Line, Recipient};
 use counting::held;
 use net::PATIENCE;
 
-/// Where the poll looks at all of them each time, a tenth of them.
-const HELD: usize = if cfg!(mio_unsupported_force_poll_poll) { 1_000 } else { 10_000 };
+/// Fewer where the poll looks at all of them each time.
+const HELD: usize = if cfg!(mio_unsupported_force_poll_poll) { 300 } else { 10_000 };
 
 /// The same, and in debug.
-const CHURNED: usize =
-    if cfg!(any(debug_assertions, mio_unsupported_force_poll_poll)) { 10_000 } else { 100_000 };
+const CHURNED: usize = if cfg!(mio_unsupported_force_poll_poll) {
+    3_000
+} else if cfg!(debug_assertions) {
+    10_000
+} else {
+    100_000
+};
 
 /// So many addresses are listened at: each takes 28,000 connections a minute, by the ports that
 /// connections which are over keep for a while.

@@ -280,7 +280,11 @@ fn a_peer_that_never_reads_costs_a_bounded_buffer_and_no_turn() {
     for _ in 0..10 {
         assert_others_are_served(&mut reactor, &other_books, &mut other_peer);
     }
-    assert_eq!(books.borrow().calls, full, "called in vain");
+    // Where a write would block, mio's `poll` asks for all that is of interest again: also for what
+    // there is to read, which waits.
+    if !cfg!(mio_unsupported_force_poll_poll) {
+        assert_eq!(books.borrow().calls, full, "called in vain");
+    }
 
     // It reads in the end, and gets all of it.
     let mut received = 0;

@@ -4,7 +4,7 @@
 
 mod net;
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
@@ -14,7 +14,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use switchboard::CallQueue;
 use switchboard::reactor::Guest;
 
-use net::{Log, PATIENCE, unix_pair, unwind, unwinding};
+use net::{Log, PATIENCE, drain, unix_pair, unwind, unwinding};
 
 const WAKE: Token = Token(0);
 const HOST: Token = Token(usize::MAX >> 1);
@@ -69,18 +69,18 @@ fn m09_host_and_guest_each_get_their_own_events() {
     let handle = guest.handle();
     let source =
         handle.register(source, Interest::READABLE, &recipient, move |(), _, _| log.push(()));
-    let _source = source.unwrap();
+    let mut source = source.unwrap();
     for round in 1..=3 {
         hosts_peer.write_all(b"x").unwrap();
         peer.write_all(b"x").unwrap();
         assert_eq!((host.turn(&mut guest), told.len()), (1, round));
         assert_eq!(std::mem::take(&mut host.told), [HOST]);
+        assert_eq!((drain(&mut hosts), drain(source.source_mut())), (vec![b'x'], vec![b'x']));
     }
     let traffic = guest.traffic();
     assert_eq!((traffic.events, traffic.told, traffic.other, traffic.stale), (6, 3, 3, 0));
     // Each goes on without the other.
     drop(guest);
-    hosts.read_exact(&mut [0; 3]).unwrap();
     hosts_peer.write_all(b"x").unwrap();
     peer.write_all(b"x").unwrap();
     host.poll.poll(&mut host.events, Some(PATIENCE)).unwrap();
@@ -143,6 +143,7 @@ fn m09_a_panic_of_a_handler_passes_through_the_host_and_both_go_on() {
 }
 
 #[test]
+#[cfg_attr(mio_unsupported_force_poll_poll, ignore = "there is room for all events in each batch")]
 fn m09_events_of_a_full_batch_are_asked_for_again() {
     let mut host = Host::new();
     host.events = Events::with_capacity(4);

@@ -208,6 +208,7 @@ fn it_does_not_start_unless_the_module_is_open() {
 
 #[cfg(target_os = "linux")]
 #[test]
+#[cfg_attr(mio_unsupported_force_poll_poll, ignore = "it takes any source")]
 fn it_does_not_start_if_its_source_cannot_be_registered() {
     use std::error::Error;
     use std::fs::File;
@@ -290,7 +291,8 @@ fn a_callback_cancels_another_operation_of_the_same_batch() {
         bench.reactor.set_budget(2);
         let told = bench.told.clone();
         turn_until(&mut bench.reactor, || told.len() == 2);
-        let told = told.take();
+        let mut told = told.take();
+        told.sort_by_key(|(name, _)| *name); // a batch has no order
         let [(1, Ok(first)), (2, second)] = &told[..] else { panic!("{told:?}") };
         assert_eq!(first.bytes, b"one");
         match second {

@@ -41,7 +41,7 @@ impl io::Read for Scripted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self.script.pop() {
             Some("interrupt") => Err(ErrorKind::Interrupted.into()),
-            Some("block") => Err(ErrorKind::WouldBlock.into()),
+            Some("block") => self.stream.try_io(|| Err(ErrorKind::WouldBlock.into())),
             Some("fail") => Err(ErrorKind::TimedOut.into()),
             Some("panic") => {
                 unwind("a read");

@@ -6,6 +6,7 @@ mod ops;
 
 use std::cell::RefCell;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use switchboard::Cancellation;
 use switchboard::op::{AsyncOp, CancelOnDrop, OpError, OpState};
@@ -267,4 +268,38 @@ fn o05_dropping_a_handle_does_not_cancel_and_dropping_a_guard_does() {
     assert_eq!(bench.dial(), [Ok(8)]);
     bench.counts(0, 0, 3, 0);
     assert_eq!(bench.hooks.get(), 1);
+}
+
+#[test]
+fn errors_of_operations_are_equal_if_they_say_the_same() {
+    let not_started = |cause: &str| OpError::NotStarted(Arc::from(Box::from(cause)));
+    let all = [
+        OpError::Canceled,
+        OpError::Dropped,
+        not_started("not open"),
+        not_started("no descriptor"),
+        OpError::Retryable("reset"),
+        OpError::Retryable("refused"),
+        OpError::Failed("reset"),
+        OpError::Failed("refused"),
+    ];
+    for (one, error) in all.iter().enumerate() {
+        for (other, same) in all.iter().enumerate() {
+            assert_eq!(error == same, one == other, "{error:?}, {same:?}");
+        }
+        assert_eq!(*error, error.clone());
+    }
+    assert_eq!(not_started("not open"), all[2], "another error, of the same words");
+}
+
+#[test]
+fn an_operation_prints_its_state() {
+    let bench = Bench::default();
+    let (handle, op) = bench.start(wait);
+    let printed = || (format!("{op:?}"), format!("{handle:?}"));
+    assert_eq!(printed(), ("Operation(Running)".into(), "AsyncOp(Running)".into()));
+    assert_eq!(handle.cancel(), Cancellation::Canceled);
+    assert_eq!(printed(), ("Operation(Canceling)".into(), "AsyncOp(Canceling)".into()));
+    assert_eq!(op.complete(Err(OpError::Canceled)), Ok(()));
+    assert_eq!(printed(), ("Operation(Completed)".into(), "AsyncOp(Completed)".into()));
 }

@@ -73,6 +73,14 @@ mod reactor {
     const _: () = assert!(Has::<Remote>::SEND && Has::<Remote>::SYNC);
     const _: () = assert!(Has::<RemoteAddress<Rc<u8>>>::SEND && Has::<RemoteAddress<Rc<u8>>>::SYNC);
     const _: () = assert!(Has::<RemoteError<u8>>::SEND && Has::<RemoteError<u8>>::SYNC);
+
+    #[test]
+    fn handles_for_other_threads_print_what_they_are() {
+        let reactor = Reactor::new().unwrap();
+        let recipient = reactor.queue().recipient(super::Plain);
+        assert_eq!(format!("{:?}", reactor.remote()), "Remote { .. }");
+        assert_eq!(format!("{:?}", reactor.remote_to(&recipient)), "RemoteAddress { .. }");
+    }
 }
 
 /// What is not [`Debug`].

@@ -16,7 +16,8 @@ use switchboard::reactor::{Reactor, Registration};
 use switchboard::{Address, CallId, Step};
 
 use net::{
-    Log, closed_port, reset, tcp_pair, turn_now, turn_until, unix_pair, unwind, unwinding, watch,
+    Log, closed_port, drain, reset, tcp_pair, turn_now, turn_until, unix_pair, unwind, unwinding,
+    watch,
 };
 
 /// What a source was told so far: readable, writable, read closed, write closed, error.
@@ -120,6 +121,34 @@ fn m03_a_refused_connection_reaches_readers_and_writers() {
     }
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn m03_urgent_data_is_told_from_other_data() {
+    use rustix::net::{SendFlags, send};
+
+    for (flags, printed) in [
+        (SendFlags::empty(), "readable: true, .., priority: false"),
+        (SendFlags::OOB, "readable: true, .., priority: true"),
+    ] {
+        let mut reactor = Reactor::new().unwrap();
+        let recipient = reactor.queue().recipient(());
+        let (ours, peer) = tcp_pair();
+        let told = Log::new();
+        let log = told.clone();
+        let interest = Interest::READABLE | Interest::PRIORITY;
+        let held = reactor.register(ours, interest, &recipient, move |(), _, ready| {
+            log.push((ready.is_priority(), format!("{ready:?}")));
+        });
+        let _held = held.unwrap();
+        send(&peer, b"!", flags).unwrap();
+        turn_until(&mut reactor, || told.len() == 1);
+        let [(urgent, text)] = &told.take()[..] else { panic!("told twice") };
+        assert_eq!(*urgent, flags == SendFlags::OOB);
+        let others = "writable: false, read_closed: false, write_closed: false, error: false";
+        assert_eq!(*text, format!("Readiness {{ {} }}", printed.replace("..", others)));
+    }
+}
+
 #[test]
 fn m03_readiness_refused_by_a_nested_dial_is_told_in_the_next_turn() {
     let mut reactor = Reactor::new().unwrap();
@@ -149,6 +178,7 @@ fn m03_readiness_refused_by_a_nested_dial_is_told_in_the_next_turn() {
     // What happens to one of them meanwhile merges; another one goes, and is told no more.
     let first = told.first();
     let (second, third) = ((first + 1) % 3, (first + 2) % 3);
+    assert_eq!(drain(held[second].source_mut()), b"x");
     peers[second].write_all(b"y").unwrap();
     drop(held.remove(third));
     assert_eq!(turn_now(&mut reactor).dialed, 1);

@@ -13,7 +13,7 @@ use mio::Interest;
 use mio::net::UnixStream;
 use switchboard::reactor::{Reactor, Registration};
 
-use net::{Log, check, turn_now, turn_until, unix_pair, unwind, unwinding, watch};
+use net::{Log, check, drain, turn_now, turn_until, unix_pair, unwind, unwinding, watch};
 
 /// A recipient that holds registrations until it is told to let them go.
 type Holder = Vec<Registration<UnixStream>>;
@@ -120,12 +120,13 @@ fn m06_run_ends_on_stop_and_can_be_run_again() {
             line.call(move |(), _| told.push("same turn")).unwrap();
         }
     });
-    let _held = held.unwrap();
+    let mut held = held.unwrap();
     for _ in 0..3 {
         peer.write_all(b"x").unwrap();
         reactor.run().unwrap(); // the source stays registered, so only the stop can end this
         check(&reactor);
         assert_eq!(log.take(), ["told", "same turn"]);
+        assert_eq!(drain(held.source_mut()), b"x");
     }
 
     // A stop that comes before `run` is not lost, and counts once.
@@ -185,10 +186,10 @@ fn m06_a_socket_that_is_always_ready_does_not_starve_another_one() {
         assert!(count.get() < 1_000_000, "the other one starves");
         ready.again();
     });
-    let _busy = busy.unwrap();
+    let mut busy = busy.unwrap();
     let told = Log::new();
     let (other, mut other_peer) = unix_pair();
-    let _other = watch(&reactor, &recipient, other, 0, &told);
+    let mut other = watch(&reactor, &recipient, other, 0, &told);
 
     busy_peer.write_all(b"x").unwrap();
     assert_eq!(turn_now(&mut reactor).remaining, 1);
@@ -197,6 +198,10 @@ fn m06_a_socket_that_is_always_ready_does_not_starve_another_one() {
         other_peer.write_all(b"x").unwrap();
         let _ = turn_now(&mut reactor);
         assert_eq!(told.take(), [0], "turn {turn}");
+        assert_eq!(
+            (drain(busy.source_mut()), drain(other.source_mut())),
+            (b"x".into(), b"x".into())
+        );
         busy_peer.write_all(b"x").unwrap();
     }
     assert!(reactor.traffic().merged >= 9, "into the call that `again` asked for");

@@ -20,14 +20,14 @@ impl Flags {
 
     pub(super) fn of(event: &Event) -> Self {
         let flag = |set, flag| if set { flag } else { 0 };
-        Self(
-            flag(event.is_readable(), Self::READABLE)
-                | flag(event.is_writable(), Self::WRITABLE)
-                | flag(event.is_read_closed(), Self::READ_CLOSED)
-                | flag(event.is_write_closed(), Self::WRITE_CLOSED)
-                | flag(event.is_error(), Self::ERROR)
-                | flag(event.is_priority(), Self::PRIORITY),
-        )
+        let flags = flag(event.is_readable(), Self::READABLE)
+            | flag(event.is_writable(), Self::WRITABLE)
+            | flag(event.is_read_closed(), Self::READ_CLOSED)
+            | flag(event.is_write_closed(), Self::WRITE_CLOSED)
+            | flag(event.is_error(), Self::ERROR)
+            | flag(event.is_priority(), Self::PRIORITY);
+        // An event that says none of this is of a closed descriptor, on mio's `poll`.
+        Self(if flags == 0 { Self::ERROR } else { flags })
     }
 
     pub(crate) const fn merge(self, other: Self) -> Self {

@@ -16,7 +16,7 @@ use super::*;
 use crate::call::CallId;
 use crate::error::RegisterError;
 use crate::observe::Step;
-use crate::reactor::inbox::Inbox;
+use crate::reactor::inbox::{Inbox, Rejection};
 use crate::recipient::Address;
 use crate::slots::Key;
 
@@ -204,5 +204,25 @@ fn only_the_first_of_many_wakes() {
         let mut taken = Vec::new();
         inbox.take(&mut taken);
         assert!(taken.into_iter().eq(0..10));
+    }
+}
+
+#[test]
+fn what_cannot_wake_the_reactor_is_handed_back() {
+    let inbox = Inbox::new();
+    for round in 1..=2 {
+        let refused = inbox.send("first", |entry| entry, || Err(io::ErrorKind::Other.into()));
+        let Err(("first", Rejection::NotWoken(error))) = refused else { panic!("{refused:?}") };
+        assert_eq!((error.kind(), inbox.has_mail()), (io::ErrorKind::Other, false));
+        // The next one is the first again, and wakes.
+        let woken = Cell::new(false);
+        let wake = || {
+            woken.set(true);
+            Ok(())
+        };
+        assert!(inbox.send("second", |entry| entry, wake).is_ok() && woken.get());
+        let mut taken = Vec::new();
+        inbox.take(&mut taken);
+        assert_eq!(taken, ["second"], "round {round}");
     }
 }

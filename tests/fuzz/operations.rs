@@ -1,5 +1,6 @@
 //! Operations: a chain of retries, and single ones, over a layer that the story completes, fails,
-//! loses and refuses. Each that was started is told exactly once (O1 to O4).
+//! loses and refuses; and bare ones, whose states a model follows: their hooks take their time, and they
+//! are held after they are complete. Each that was started is told exactly once (O1 to O4).
 
 #[path = "../manual/mod.rs"]
 mod manual;
@@ -7,7 +8,7 @@ mod manual;
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use switchboard::op::{AsyncOp, OpError, OpResult, OpState};
+use switchboard::op::{AsyncOp, OpError, OpResult, OpState, Operation};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
     Chain, MlChain, MlPassThrough, MlRetries, Module, Next, Retry, RetryPolicy,
@@ -20,9 +21,79 @@ use super::Script;
 
 type Middle = MlPassThrough<MlChain<MlRetries<Manual>, u32>>;
 
+type Told = OpResult<u32, &'static str>;
+
+/// What a bare operation is about: how often its cancel hook ran, and whether that completes it.
+struct Hook {
+    ran: Cell<u32>,
+    completes: bool,
+}
+
+fn on_cancel(op: &Operation<Hook, u32, &'static str>) {
+    let hook = op.context();
+    hook.ran.set(hook.ran.get() + 1);
+    assert_eq!((hook.ran.get(), op.state()), (1, OpState::Canceling), "the hook runs once (O3)");
+    if hook.completes {
+        assert!(op.complete(Err(OpError::Canceled)).is_ok(), "it runs");
+    }
+}
+
+/// A bare operation, as its module knows it, and the model of it.
+struct Bare {
+    /// None if it is lost or let go.
+    op: Option<Operation<Hook, u32, &'static str>>,
+    state: OpState,
+    result: Option<Told>,
+}
+
+impl Bare {
+    fn end(&mut self, result: Told) {
+        self.state = OpState::Completed;
+        self.result = Some(result);
+    }
+
+    fn cancel(&mut self) -> Cancellation {
+        match self.state {
+            OpState::Running => {
+                self.state = OpState::Canceling;
+                if self.op.as_ref().is_some_and(|op| op.context().completes) {
+                    self.end(Err(OpError::Canceled));
+                }
+                Cancellation::Canceled
+            }
+            OpState::Canceling => Cancellation::Already,
+            OpState::Completed => Cancellation::Late,
+        }
+    }
+
+    fn complete(&mut self, result: Told) {
+        let Some(op) = &self.op else { return };
+        let taken = op.complete(result.clone());
+        if self.state == OpState::Completed {
+            assert_eq!(taken, Err(result), "handed back");
+        } else {
+            assert_eq!(taken, Ok(()));
+            self.end(result);
+        }
+    }
+
+    /// Lets the last reference go.
+    fn lose(&mut self) {
+        if self.op.take().is_none() {
+            return;
+        }
+        match self.state {
+            OpState::Running => self.end(Err(OpError::Dropped)),
+            OpState::Canceling => self.end(Err(OpError::Canceled)),
+            OpState::Completed => {}
+        }
+    }
+}
+
 /// One operation, as its user knows it.
 struct Started {
     op: Option<AsyncOp>,
+    bare: Option<Bare>,
     /// Whether it is of the lowest layer, where a cancel in time decides the result.
     lowest: bool,
     call: CallId,
@@ -55,9 +126,17 @@ impl World {
         let call = done.id();
         self.quiet.set(true);
         let number = self.started.len() as u32;
-        let lowest = self.script.pick(2) == 0;
+        let kind = self.script.pick(4);
+        let lowest = kind == 0;
+        let mut bare = None;
         let result = if lowest {
             self.manual.start(number, done).map_err(drop)
+        } else if kind == 1 {
+            let hook = Hook { ran: Cell::new(0), completes: self.script.pick(4) == 0 };
+            let op = Operation::new(done, hook, on_cancel);
+            let handle = op.handle();
+            bare = Some(Bare { op: Some(op), state: OpState::Running, result: None });
+            Ok(handle)
         } else {
             let steps = self.script.pick(4);
             let mut left = steps;
@@ -74,9 +153,8 @@ impl World {
         self.quiet.set(false);
         match result {
             Ok(op) => {
-                let op = Some(op);
-                let started = Started { op, lowest, call, canceled: false, told, silenced: false };
-                self.started.push(started);
+                let (op, canceled, silenced) = (Some(op), false, false);
+                self.started.push(Started { op, bare, lowest, call, canceled, told, silenced });
             }
             Err(()) => {
                 self.queue.dial_all();
@@ -99,13 +177,32 @@ impl World {
         quiet.set(true);
         let result = op.cancel();
         quiet.set(false);
-        let expected = match before {
-            OpState::Running => Cancellation::Canceled,
-            OpState::Canceling => Cancellation::Already,
-            OpState::Completed => Cancellation::Late,
+        let expected = match (&mut started.bare, before) {
+            (Some(bare), _) => bare.cancel(),
+            (None, OpState::Running) => Cancellation::Canceled,
+            (None, OpState::Canceling) => Cancellation::Already,
+            (None, OpState::Completed) => Cancellation::Late,
         };
         assert_eq!(result, expected, "{before:?}");
-        started.canceled |= result == Cancellation::Canceled;
+        let canceled = result == Cancellation::Canceled;
+        assert!(!(started.canceled && canceled), "canceled twice");
+        started.canceled |= canceled;
+        assert!(!canceled || op.state() != OpState::Running, "canceled, and it runs");
+    }
+
+    /// Lets the module of a bare operation do something.
+    fn go_on_bare(&mut self) {
+        let act = self.script.pick(8);
+        let quiet = Rc::clone(&self.quiet);
+        let Some(bare) = self.pick().and_then(|started| started.bare.as_mut()) else { return };
+        quiet.set(true);
+        match act {
+            0..3 => bare.complete(Ok(7)),
+            3 => bare.complete(Err(OpError::Failed("for good"))),
+            4 | 5 => bare.complete(Err(OpError::Canceled)),
+            _ => bare.lose(),
+        }
+        quiet.set(false);
     }
 
     fn complete(&self) {
@@ -131,6 +228,12 @@ impl World {
             if let (Some(op), true) = (&started.op, told.len() == 1) {
                 assert_eq!(op.state(), OpState::Completed);
             }
+            if let (Some(op), Some(bare)) = (&started.op, &started.bare) {
+                assert_eq!(op.state(), bare.state);
+            }
+            if let Some(op) = started.bare.as_ref().and_then(|bare| bare.op.as_ref()) {
+                assert_eq!(op.context().ran.get(), u32::from(started.canceled), "the hook");
+            }
         }
     }
 }
@@ -153,7 +256,7 @@ pub(crate) fn run(data: &[u8]) {
         quiet: Rc::default(),
     };
     while !world.script.is_over() {
-        match world.script.pick(16) {
+        match world.script.pick(18) {
             0..4 => world.start(),
             4..8 => world.complete(),
             8 | 9 => world.cancel(),
@@ -172,6 +275,7 @@ pub(crate) fn run(data: &[u8]) {
             }
             13 if world.script.pick(2) == 0 => world.middle.close(),
             13 => world.middle.open(),
+            14 | 15 => world.go_on_bare(),
             _ => drop(world.queue.dial(Budget::calls(world.script.pick(20)))),
         }
         world.compare();
@@ -185,11 +289,17 @@ pub(crate) fn run(data: &[u8]) {
         }
         world.manual.complete(Ok(7));
     }
+    world.started.iter_mut().filter_map(|started| started.bare.as_mut()).for_each(Bare::lose);
+    world.queue.dial_all();
     world.compare();
     for (number, started) in world.started.iter().enumerate() {
         let told = started.told.borrow();
         assert_eq!(told.len(), usize::from(!started.silenced), "operation {number}");
         let canceled = matches!(told.first(), Some(Err(OpError::Canceled)));
+        if let Some(bare) = &started.bare {
+            assert!(told.is_empty() || told.first() == bare.result.as_ref(), "operation {number}");
+            continue;
+        }
         assert!(!canceled || started.canceled, "operation {number} was not canceled");
         let told_otherwise = !told.is_empty() && !canceled;
         let decided = started.lowest && started.canceled;

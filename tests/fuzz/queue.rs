@@ -57,6 +57,8 @@ struct Stage {
     desks: RefCell<Vec<Desk>>,
     /// Values that are no call's: answers, and what recipients own.
     others: Cell<i64>,
+    /// Turns begun so far, those within others included.
+    turns: Cell<u32>,
     /// While the queue is dropped: the calls whose captures dropped.
     closing: RefCell<Option<Vec<usize>>>,
 }
@@ -295,17 +297,20 @@ impl Stage {
             self.set(call, Life::Canceled);
             self.pending.borrow_mut().retain(|pending| *pending != call);
         }
+        let holds = |(held, _): &(usize, Callback<Prop>)| *held == call;
+        let is_held = self.callbacks.borrow().iter().any(holds) && !self.queue.is_closed();
         let result = self.queue.cancel(id, "canceled");
         match life {
             Life::Waiting | Life::Pending => assert_eq!(result, Cancellation::Canceled),
+            Life::Canceled if is_held => assert_eq!(result, Cancellation::Already),
             Life::Canceled => {
                 assert!(matches!(result, Cancellation::Already | Cancellation::Late), "{result:?}");
             }
             _ => assert_eq!(result, Cancellation::Late, "{life:?}"),
         }
-        let call = &self.calls.borrow()[call];
-        let over = !matches!(call.life, Life::Live | Life::Finished | Life::Panicked);
-        assert!(!over || life == Life::Refused || call.dropped == 1, "what it captured is there");
+        // (Within the drop of its answer, a call is canceled and its capture still there.)
+        let dropped = self.calls.borrow()[call].dropped == 1;
+        assert!(result != Cancellation::Canceled || dropped, "what it captured is there");
     }
 
     fn hang_up(&self) {
@@ -334,16 +339,26 @@ impl Stage {
     fn dial(&self) {
         let before = self.queue.tally();
         let turn = self.script.pick(4);
+        let most = match turn {
+            0 => usize::MAX,
+            1 => self.pending.borrow().len(),
+            _ => self.script.pick(40),
+        };
+        self.turns.set(self.turns.get() + 1);
+        let turns = self.turns.get();
         let report = attempt(|| match turn {
             0 => self.queue.dial_all(),
             1 => self.queue.dial_pending(),
-            _ => self.queue.dial(Budget::calls(self.script.pick(40))),
+            _ => self.queue.dial(Budget::calls(most)),
         });
         self.note_refused();
-        if let Some(report) = report
-            && turn == 0
-        {
-            assert!(self.pending.borrow().is_empty() && report.remaining == 0, "{report:?}");
+        if let Some(report) = report {
+            let passed = report.dialed + report.refused;
+            let alone = self.turns.get() == turns;
+            assert!(!alone || passed <= most as u64, "more than {most}: {report:?}");
+            let is_over = turn == 0 || alone && turn > 1 && passed + report.canceled < most as u64;
+            assert!(!is_over || report.remaining == 0, "of {most}: {report:?}");
+            assert_eq!(report.remaining, self.pending.borrow().len() as u64, "{report:?}");
         }
         let after = self.queue.tally();
         assert!(after.finished >= before.finished && after.refused >= before.refused);
@@ -416,6 +431,7 @@ pub(crate) fn run(data: &[u8]) {
         callbacks: RefCell::default(),
         desks: RefCell::default(),
         others: Cell::new(0),
+        turns: Cell::new(0),
         closing: RefCell::default(),
     });
     if manner & 4 != 0 {
