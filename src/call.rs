@@ -180,6 +180,14 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// How a handler was left, if it was entered.
+#[derive(Clone, Copy)]
+pub(crate) enum Ended {
+    Refused,
+    Returned,
+    Unwound,
+}
+
 /// The attempts of one turn to dial, one after the other. What becomes of a call whose turn has
 /// come is counted and told in its methods, and only there (I1).
 pub(crate) struct Attempt<'a> {
@@ -189,8 +197,6 @@ pub(crate) struct Attempt<'a> {
     key: u64,
     /// Whether an observer is to be told that a handler is about to run.
     observed: bool,
-    /// Whether the call is over, but [`finish`](Self::finish) does not know yet.
-    over: bool,
     /// The number of live calls around this turn.
     live_around: u64,
 }
@@ -199,7 +205,7 @@ impl<'a> Attempt<'a> {
     pub(crate) fn new(queue: &'a QueueHandle) -> Self {
         let core = queue.core();
         let (observed, live_around) = (core.is_observed(), core.live());
-        Self { queue, core, key: 0, observed, over: false, live_around }
+        Self { queue, core, key: 0, observed, live_around }
     }
 
     /// The turn of the call `key` has come: it is live from now on.
@@ -223,10 +229,15 @@ impl<'a> Attempt<'a> {
     #[inline(never)]
     fn finish_attentively(&mut self) {
         self.look();
-        if !mem::take(&mut self.over) {
+        if self.is_live() {
             self.core.tally.finished.add();
             self.core.tell(self.key, || Step::Finished);
         }
+    }
+
+    /// Whether the call did not end yet.
+    fn is_live(&self) -> bool {
+        self.core.live() > self.live_around
     }
 
     /// Looks whether there is an observer.
@@ -270,8 +281,8 @@ impl<'a> Attempt<'a> {
     #[inline(never)]
     pub(crate) fn refuse(&mut self, refusal: Refusal, site: &'static Location<'static>) {
         self.core.tally.refused.add();
+        self.core.call_is_over();
         self.core.tell_end(self.key, Step::Refused { refusal, site });
-        self.over();
     }
 
     /// The call is that of an answered callback, known as `key` so far. Takes out the body, which
@@ -286,20 +297,31 @@ impl<'a> Attempt<'a> {
     pub(crate) fn at_canceled(&mut self, key: Key) {
         self.core.forget_canceled(key);
         self.core.skip_void();
-        self.over();
+        self.core.call_is_over();
     }
 
-    /// To be said last: a turn within this one takes the core's word for itself.
-    fn over(&mut self) {
-        self.over = true;
-        self.core.call_is_over();
+    /// Ends the live call `key` before its attempt does, if it was not refused: what comes in between
+    /// is not its own any more.
+    pub(crate) fn end_early(core: &Core, key: u64, ended: Ended) {
+        core.call_is_over();
+        match ended {
+            Ended::Refused => {}
+            Ended::Returned => {
+                core.tally.finished.add();
+                core.tell(key, || Step::Finished);
+            }
+            Ended::Unwound => {
+                core.tally.panicked.add();
+                core.tell_end(key, Step::Panicked);
+            }
+        }
     }
 }
 
 impl Drop for Attempt<'_> {
     /// Unwinding. If the handler does, its call ends.
     fn drop(&mut self) {
-        if self.core.live() > self.live_around {
+        if self.is_live() {
             self.core.tally.panicked.add();
             self.core.tell_end(self.key, Step::Panicked);
         }

@@ -6,7 +6,7 @@
 //! - I1 The value is borrowed exactly while a call to it is live (checks included). The borrow
 //!   *is* the mark of rule R2, and unwinding clears it.
 //! - I2 Once `gone` is set, the value is dropped: at once if it is not borrowed, else by the
-//!   dial that borrowed it, after it gave the borrow back.
+//!   dial that borrowed it, after it gave the borrow back and its call ended.
 //! - I3 No borrow is held while a value drops.
 
 use alloc::rc::Rc;
@@ -17,7 +17,7 @@ use core::marker::PhantomData;
 use core::ops::Deref;
 use core::panic::Location;
 
-use crate::call::{Attempt, Body, Call, CallId, Refusal};
+use crate::call::{Attempt, Body, Call, CallId, Ended, Refusal};
 use crate::callback::Callback;
 use crate::error::ScheduleError;
 use crate::observe::RecipientInfo;
@@ -307,16 +307,35 @@ impl<T> Desk<T> {
         let value = self.value.try_borrow_mut().ok().and_then(|mut value| value.take());
         drop(value);
     }
+
+    /// The same once the live call has ended, also if the observer, who is told, panics.
+    #[cold]
+    #[inline(never)]
+    fn clear_after(&self, ended: Ended) {
+        struct ClearOnDrop<'a, T>(&'a Desk<T>);
+
+        impl<T> Drop for ClearOnDrop<'_, T> {
+            fn drop(&mut self) {
+                self.0.clear();
+            }
+        }
+
+        let _clear = ClearOnDrop(self);
+        Attempt::end_early(self.queue.core(), self.live.get().0, ended);
+    }
 }
 
-/// Keeps I2 at the end of a dial, also on unwinding.
-struct ClearIfGone<'a, T>(&'a Desk<T>);
+/// A dial in progress, also while it unwinds. Keeps I2 at its end.
+struct Delivery<'a, T> {
+    desk: &'a Desk<T>,
+    ended: Ended,
+}
 
-impl<T> Drop for ClearIfGone<'_, T> {
+impl<T> Drop for Delivery<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.0.gone.get() {
-            self.0.clear();
+        if self.desk.gone.get() {
+            self.desk.clear_after(self.ended);
         }
     }
 }
@@ -345,7 +364,7 @@ impl<C: Call> ToRecipient<C> {
         let Self { address, call } = self;
         let desk = &*address.desk;
         // Declared first, dropped last: after the borrow below is back.
-        let _clear = ClearIfGone(desk);
+        let mut delivery = Delivery { desk, ended: Ended::Refused };
         let Ok(mut borrow) = desk.value.try_borrow_mut() else {
             if cfg!(seeded = "dial_while_live") {
                 return attempt.dialed();
@@ -357,14 +376,17 @@ impl<C: Call> ToRecipient<C> {
             return attempt.refuse(Refusal::Gone, site);
         };
         desk.live.set((attempt.key(), site));
+        delivery.ended = Ended::Unwound;
         if let Err(reason) = call.can_dial(value) {
             drop(borrow);
+            delivery.ended = Ended::Refused;
             return attempt.refuse(Refusal::Check(reason), site);
         }
         if observed {
             attempt.dialed();
         }
         call.dial(value, &Line { address: &address, id: attempt.id() });
+        delivery.ended = Ended::Returned;
     }
 
     /// The same, apart, to keep what is unusual out of the way of the usual.

@@ -3,6 +3,7 @@
 mod util;
 
 use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use switchboard::{
@@ -309,4 +310,52 @@ fn each_callback_is_told_of_once_as_the_queue_is_dropped() {
         assert_eq!(steps.of(id).iter().filter(|step| **step == canceled).count(), 1);
     }
     drop(waiting);
+}
+
+#[test]
+fn the_value_of_a_recipient_that_hung_up_drops_when_its_call_is_over() {
+    for panics in [false, true] {
+        for observed in [false, true] {
+            let queue = CallQueue::new();
+            let steps = observed.then(|| Steps::watch(&queue));
+            let (handle, tallies) = (queue.handle(), Rc::new(RefCell::new(Vec::new())));
+            let told = Rc::clone(&tallies);
+            let value = on_drop(move || {
+                told.borrow_mut().push(handle.tally());
+                // A turn within is not taken for the one that the call was in.
+                handle.call(|_| ()).unwrap();
+                assert_eq!(figures(handle.dial_all()), [1, 0, 0, 0]);
+                told.borrow_mut().push(handle.tally());
+            });
+            let server = queue.recipient(value);
+            let call = server.call(move |_, line| {
+                line.hang_up();
+                assert!(!panics, "on purpose");
+            });
+            let outcome = catch_unwind(AssertUnwindSafe(|| queue.dial_all()));
+            assert_eq!(outcome.is_err(), panics);
+            let (finished, panicked) = if panics { (0, 1) } else { (1, 0) };
+            let live: Vec<_> = tallies.borrow().iter().map(|tally| tally.live).collect();
+            assert_eq!(live, [0, 0]);
+            assert_eq!(tallies.borrow()[0].finished, finished);
+            assert_eq!(tallies.borrow()[0].panicked, panicked);
+            assert_counts(&queue, Counts { finished: finished + 1, panicked, ..NONE });
+            if let Some(steps) = steps {
+                let last = if panics { Step::Panicked } else { Step::Finished };
+                assert_eq!(steps.of(call.unwrap())[2..], [Step::Dialed, last]);
+            }
+        }
+    }
+}
+
+#[test]
+fn the_value_of_a_recipient_that_hung_up_drops_although_the_observer_panics_first() {
+    let queue = CallQueue::new();
+    let drops = Drops::default();
+    let server = queue.recipient(drops.value());
+    server.call(|_, line| line.hang_up()).unwrap();
+    queue.set_observer(|_: CallId, step: &Step| assert_ne!(*step, Step::Finished, "on purpose"));
+    assert!(catch_unwind(AssertUnwindSafe(|| queue.dial_all())).is_err());
+    assert_eq!((drops.count(), drops.alive()), (1, 0));
+    assert_counts(&queue, Counts { finished: 1, ..NONE });
 }

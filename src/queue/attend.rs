@@ -16,11 +16,11 @@ pub(super) mod flag {
     /// The next call scheduled wakes the embedder.
     pub(in crate::queue) const WAKE: u8 = 1 << 2;
     /// A wake hook is set.
-    pub(in crate::queue) const HOOKED: u8 = 1 << 4;
+    pub(in crate::queue) const HOOKED: u8 = 1 << 3;
     /// Flags to be looked at when a call is scheduled.
     pub(in crate::queue) const NEWS: u8 = CLOSED | OBSERVED | WAKE;
     /// The call that was dialed last may be over already.
-    pub(in crate::queue) const OVER: u8 = 1 << 5;
+    pub(in crate::queue) const OVER: u8 = 1 << 4;
 }
 
 impl Core {

@@ -74,8 +74,10 @@ pub(super) struct Model {
     holders: Vec<usize>,
     recipients: Vec<Recipient>,
     state: State,
-    /// What the queue did, for choices that the rules leave to it.
+    /// What the queue did in this step, for choices that the rules leave to it.
     real: Vec<Event>,
+    /// The length of the trace before this step.
+    before: usize,
 }
 
 impl Model {
@@ -99,6 +101,7 @@ impl Model {
             recipients: vec![RECIPIENT; 3],
             state,
             real: Vec::new(),
+            before: 0,
         }
     }
 
@@ -127,10 +130,13 @@ impl Model {
         }
     }
 
-    /// One act of a sequence, of which `real` is what the queue did.
+    /// One act of a sequence, of which `real` is all that the queue did.
     pub(super) fn step(&mut self, act: &Act, real: &[Event]) {
+        let rest = real.get(self.trace.len()..).unwrap_or_default();
+        let until_next = rest.iter().take_while(|event| !matches!(event, Event::Counts(..)));
         self.real.clear();
-        self.real.extend_from_slice(real);
+        self.real.extend(until_next);
+        self.before = self.trace.len();
         if self.act(act, None).is_err() {
             self.note("R10", Event::Unwound);
         }
@@ -341,20 +347,20 @@ impl Model {
         self.note("R1", Event::Entered(number));
         let result = script.entered().map_or(Ok(()), |act| self.act(act, Some(call)));
         self.release(call);
-        // R9: a value that is let go while it is live drops now.
-        if let Some(recipient) = recipient {
-            self.recipients[recipient].live = None;
-            if self.recipients[recipient].gone {
-                self.drop_value(recipient);
-            }
-        }
         // R10: the call ends on return or unwind.
         let (life, event) = match result {
             Ok(()) => (Life::Finished, Event::Finished(number)),
             Err(Unwinding) => (Life::Panicked, Event::Panicked(number)),
         };
         self.calls[call].life = life;
+        if let Some(recipient) = recipient {
+            self.recipients[recipient].live = None;
+        }
         self.tell("R10", event);
+        // R9: a value that was let go while it was live drops now.
+        if let Some(recipient) = recipient.filter(|recipient| self.recipients[*recipient].gone) {
+            self.drop_value(recipient);
+        }
         result
     }
 
@@ -386,7 +392,7 @@ impl Model {
             let waits = |call: &usize| {
                 self.calls.get(*call).is_some_and(|call| call.life == Life::Unscheduled)
             };
-            let chosen = match self.real.get(self.trace.len()) {
+            let chosen = match self.real.get(self.trace.len() - self.before) {
                 Some(Event::Canceled(call) | Event::Dropped(call)) => Some(usize::from(*call)),
                 _ => None,
             };
