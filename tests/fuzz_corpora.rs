@@ -3,12 +3,14 @@
 #![cfg(all(unix, feature = "mio"))]
 
 mod fuzz;
+mod random;
 
 use std::fs;
 use std::panic;
 use std::path::Path;
 
 use fuzz::{TARGETS, Tell};
+use random::Random;
 
 /// Random stories of each kind.
 const STORIES: u64 = 300;
@@ -39,16 +41,9 @@ fn every_story_of_the_corpora_keeps_the_laws() {
 fn random_stories_keep_the_laws() {
     for (name, run) in TARGETS {
         for seed in 0..STORIES {
-            let mut state = seed;
-            let story: Vec<u8> = (0..500).map(|_| next(&mut state)).collect();
+            let random = Random::new(seed);
+            let story: Vec<u8> = (0..500).map(|_| random.below(256) as u8).collect();
             tell(name, run, &story);
         }
     }
-}
-
-/// The next byte of `SplitMix64`.
-fn next(state: &mut u64) -> u8 {
-    *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
-    let mixed = (*state ^ (*state >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-    ((mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB) >> 56) as u8
 }

@@ -1,12 +1,14 @@
 //! Where a journal could take one call's doing for another's: panics, nested turns, two queues, an
 //! observer that comes late, and observers in pairs.
 
+mod random;
 mod util;
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
+use random::Random;
 use switchboard::journal::{Journal, OpEnd};
 use switchboard::op::{OpError, OpResult, OpState, Operation};
 use switchboard::{
@@ -301,7 +303,7 @@ fn an_operation_that_is_lost_is_told_as_dropped() {
 
 /// What really happened.
 struct Truth {
-    dice: Cell<u64>,
+    dice: Random,
     left: Cell<u32>,
     /// Calls, each with the live call that scheduled it.
     scheduled: RefCell<Vec<(CallId, Option<CallId>)>>,
@@ -309,10 +311,8 @@ struct Truth {
 }
 
 impl Truth {
-    fn roll(&self, sides: u64) -> u64 {
-        let dice = self.dice.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        self.dice.set(dice);
-        (dice >> 33) % sides
+    fn roll(&self, sides: usize) -> usize {
+        self.dice.below(sides)
     }
 }
 
@@ -334,7 +334,7 @@ fn act((truth, other): Site<'_>, live: Option<CallId>) {
                 continue;
             }
             1 if !truth.callbacks.borrow().is_empty() => {
-                let which = truth.roll(truth.callbacks.borrow().len() as u64) as usize;
+                let which = truth.roll(truth.callbacks.borrow().len());
                 let callback = truth.callbacks.borrow_mut().remove(which);
                 let id = callback.id();
                 callback.answer(()).unwrap();
@@ -371,14 +371,14 @@ fn at_random_the_journal_attributes_each_call_to_whom_scheduled_it() {
         let queue = CallQueue::new();
         let journal = journaled(&queue);
         let truth = Rc::new(Truth {
-            dice: Cell::new(seed),
+            dice: Random::new(seed),
             left: Cell::new(400),
             scheduled: RefCell::default(),
             callbacks: RefCell::default(),
         });
         let recipients: Vec<_> = (0..4).map(|_| queue.recipient(Rc::clone(&truth))).collect();
         while truth.left.get() > 0 {
-            let other = &recipients[truth.roll(4) as usize];
+            let other = &recipients[truth.roll(4)];
             act((&truth, other), None);
             let turn = || queue.dial_all();
             let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(turn));

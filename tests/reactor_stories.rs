@@ -6,6 +6,7 @@
 #![cfg(all(unix, feature = "mio"))]
 
 mod net;
+mod random;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -27,6 +28,7 @@ use switchboard::reactor::{Reactor, ReactorHandle, Registration, Remote, RemoteA
 use switchboard::{CallId, CallQueue, Callback, QueueHandle, Recipient, Step};
 
 use net::check;
+use random::Random;
 
 const STORIES: u64 = 600;
 const ACTIONS: u32 = 600;
@@ -37,7 +39,7 @@ const CAPACITIES: [usize; 5] = [0, 1, 2, 5, usize::MAX];
 
 /// All that the actions of one story use.
 struct Stage {
-    random: Cell<u64>,
+    random: Random,
     actions: Cell<u32>,
     depth: Cell<u32>,
     /// Whether actions panic now and then.
@@ -124,23 +126,7 @@ impl Drop for SentProp {
 impl Stage {
     /// A random number less than `end`.
     fn pick(&self, end: usize) -> usize {
-        let next = self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        self.random.set(next);
-        (next >> 33) as usize % end
-    }
-
-    /// Takes a random element out.
-    fn take<T>(&self, of: &RefCell<Vec<T>>) -> Option<T> {
-        let len = of.borrow().len();
-        (len > 0).then(|| of.borrow_mut().swap_remove(self.pick(len)))
-    }
-
-    /// Lends a random element out.
-    fn lend<T, R>(&self, of: &RefCell<Vec<T>>, to: impl FnOnce(&T) -> R) -> Option<R> {
-        let element = self.take(of)?;
-        let result = to(&element);
-        of.borrow_mut().push(element);
-        Some(result)
+        self.random.below(end)
     }
 
     fn queue(&self) -> &QueueHandle {
@@ -199,11 +185,11 @@ impl Stage {
                     self.timers.borrow_mut().push(timer);
                 }
             }
-            12..14 => drop(self.take(&self.timers)),
+            12..14 => drop(self.random.take(&self.timers)),
             action @ 14..21 => self.act_on_remotes(action - 14),
             action @ 21..28 => self.act_on_futures(action - 21),
             28 => self.register(),
-            29 => drop(self.take(&self.sources)),
+            29 => drop(self.random.take(&self.sources)),
             30 if self.pick(60) == 0 => drop(self.reactor.take()),
             30 if self.pick(60) == 0 => drop(self.other.take()),
             30 => _ = self.queue().dial_pending(),
@@ -222,10 +208,13 @@ impl Stage {
                 let callback = self.due(self.now.get());
                 self.callbacks.borrow_mut().push(callback);
             }
-            3 => drop(self.take(&self.callbacks).map(|callback| callback.answer(()))),
-            4 => drop(self.take(&self.callbacks).map(|callback| callback.decline("declined"))),
+            3 => drop(self.random.take(&self.callbacks).map(|callback| callback.answer(()))),
+            4 => {
+                let callback = self.random.take(&self.callbacks);
+                _ = callback.map(|callback| callback.decline("declined"));
+            }
             5 | 6 => {
-                let Some(id) = self.take(&self.ids) else { return };
+                let Some(id) = self.random.take(&self.ids) else { return };
                 for queue in &self.queues {
                     queue.cancel(id, "canceled");
                 }
@@ -234,7 +223,7 @@ impl Stage {
                 let recipient = self.queue().recipient(0);
                 self.recipients.borrow_mut().push(recipient);
             }
-            _ => drop(self.take(&self.recipients)),
+            _ => drop(self.random.take(&self.recipients)),
         }
     }
 
@@ -246,7 +235,7 @@ impl Stage {
             stage.rule(stage.now.get() >= deadline, || "a timer was early".into());
             captured.handle(queue);
         };
-        let callback = match self.take(&self.recipients) {
+        let callback = match self.random.take(&self.recipients) {
             Some(recipient) if self.pick(2) == 0 => {
                 let callback = recipient.callback(|count, line, ()| {
                     *count += 1;
@@ -271,21 +260,21 @@ impl Stage {
                 let remote = if self.pick(2) == 0 { remote.bounded(self.pick(3)) } else { remote };
                 self.remotes.borrow_mut().push(remote);
             }
-            1 => drop(self.take(&self.remotes)),
+            1 => drop(self.random.take(&self.remotes)),
             2 | 3 => {
                 let captured = SentProp;
-                self.lend(&self.remotes, |remote| {
+                self.random.lend(&self.remotes, |remote| {
                     drop(remote.call(|reactor| captured.handle(reactor.queue())));
                 });
             }
             4 => {
-                let address = self.lend(&self.recipients, |to| self.handle.remote_to(to));
+                let address = self.random.lend(&self.recipients, |to| self.handle.remote_to(to));
                 self.addresses.borrow_mut().extend(address);
             }
-            5 => drop(self.take(&self.addresses)),
+            5 => drop(self.random.take(&self.addresses)),
             _ => {
                 let captured = SentProp;
-                self.lend(&self.addresses, |address| {
+                self.random.lend(&self.addresses, |address| {
                     drop(address.call(|_, line| captured.handle(line.queue())));
                 });
             }
@@ -302,24 +291,26 @@ impl Stage {
                         line.hang_up();
                     }
                 };
-                let waker = self.lend(&self.addresses, |address| address.waker(woken));
+                let waker = self.random.lend(&self.addresses, |address| address.waker(woken));
                 self.wakers.borrow_mut().extend(waker);
             }
-            1 => drop(self.take(&self.wakers)),
-            2 => drop(self.take(&self.wakers).map(Waker::wake)),
-            3 => drop(self.lend(&self.wakers, Waker::wake_by_ref)),
+            1 => drop(self.random.take(&self.wakers)),
+            2 => drop(self.random.take(&self.wakers).map(Waker::wake)),
+            3 => drop(self.random.lend(&self.wakers, Waker::wake_by_ref)),
             4 => {
                 let (promise, mut answer) = future::callback(self.queue());
                 self.promises.borrow_mut().push(promise);
-                let waker = self.take(&self.wakers);
+                let waker = self.random.take(&self.wakers);
                 let mut context = Context::from_waker(waker.as_ref().unwrap_or(Waker::noop()));
                 if Pin::new(&mut answer).poll(&mut context).is_pending() {
                     self.answers.borrow_mut().push(answer);
                 }
                 self.wakers.borrow_mut().extend(waker);
             }
-            5 => drop(self.take(&self.promises).map(|promise| promise.answer(Prop::new(self)))),
-            _ => drop(self.take(&self.answers)),
+            5 => drop(
+                self.random.take(&self.promises).map(|promise| promise.answer(Prop::new(self))),
+            ),
+            _ => drop(self.random.take(&self.answers)),
         }
     }
 
@@ -328,7 +319,7 @@ impl Stage {
         let (source, mut peer) = net::unix_pair();
         peer.write_all(b"x").unwrap();
         let captured = Prop::new(self);
-        let source = self.lend(&self.recipients, |recipient| {
+        let source = self.random.lend(&self.recipients, |recipient| {
             self.handle.register(source, Interest::READABLE, recipient, move |_, _, ready| {
                 captured.0.act(2);
                 if captured.0.pick(2) == 0 {
@@ -376,7 +367,7 @@ impl Stage {
     fn clear(&self) {
         fn all<T>(stage: &Stage, of: &RefCell<Vec<T>>) -> bool {
             let some = !of.borrow().is_empty();
-            while let Some(element) = stage.take(of) {
+            while let Some(element) = stage.random.take(of) {
                 stage.attempt(|| drop(element));
             }
             some
@@ -427,7 +418,7 @@ fn tell(story: u64, panics: bool) -> [u64; 5] {
     let queue = |story: u64| CallQueue::bounded(CAPACITIES[(story % 5) as usize]);
     let (reactor, other) = (Reactor::with_queue(queue(story)).unwrap(), queue(story / 5));
     let stage = Rc::new(Stage {
-        random: Cell::new(story),
+        random: Random::new(story),
         actions: Cell::new(ACTIONS),
         depth: Cell::new(0),
         panics,

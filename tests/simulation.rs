@@ -8,6 +8,7 @@
 
 #[path = "simulation/laws.rs"]
 mod laws;
+mod random;
 #[path = "simulation/script.rs"]
 mod script;
 #[path = "simulation/server.rs"]

@@ -3,6 +3,8 @@
 //!
 //! Random stories, checked against the laws: `STORIES=1000000` for many, `SEED=7` for one.
 
+mod random;
+
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
@@ -14,11 +16,13 @@ use switchboard::{
     ScheduleError, Step,
 };
 
+use random::Random;
+
 /// How deep code of users runs within code of users.
 const DEPTH: usize = 5;
 
 struct World {
-    random: Cell<u64>,
+    random: Random,
     /// How many acts are left.
     acts: Cell<usize>,
     depth: Cell<usize>,
@@ -42,12 +46,7 @@ struct World {
 
 impl World {
     fn pick(&self, below: u64) -> u64 {
-        let mut x = self.random.get();
-        x ^= x << 13;
-        x ^= x >> 7;
-        x ^= x << 17;
-        self.random.set(x);
-        x.wrapping_mul(0x2545_f491_4f6c_dd1d) % below
+        self.random.below(below as usize) as u64
     }
 
     /// A law that is broken is told at the end, as panics may be on their way already.
@@ -264,7 +263,7 @@ struct Prop {
 impl Prop {
     fn new(world: &Rc<World>) -> Self {
         world.alive.set(world.alive.get() + 1);
-        Self { world: Rc::downgrade(world), number: Cell::new(world.pick(1 << 32)) }
+        Self { world: Rc::downgrade(world), number: Cell::new(world.pick(1 << 31)) }
     }
 
     fn number(&self) -> u64 {
@@ -358,7 +357,7 @@ fn tell(seed: u64) -> Vec<String> {
     let capacity = [u64::MAX, 1, 3, 64, 0][(seed % 5) as usize];
     let owner = CallQueue::bounded(capacity as usize);
     let world = Rc::new(World {
-        random: Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1),
+        random: Random::new(seed),
         acts: Cell::new(400),
         depth: Cell::new(0),
         queue: owner.handle(),
@@ -374,7 +373,6 @@ fn tell(seed: u64) -> Vec<String> {
         alive: Cell::new(0),
         broken: RefCell::default(),
     });
-    world.pick(2);
     while world.acts.get() > 0 {
         go_on(&world, 8);
         let tally = world.queue.tally();

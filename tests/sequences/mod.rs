@@ -6,6 +6,8 @@ mod act;
 mod check;
 mod model;
 mod play;
+#[path = "../random/mod.rs"]
+mod random;
 mod shrink;
 mod walk;
 

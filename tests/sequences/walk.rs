@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::check::{compare, perform, report};
 use super::model::Model;
-use super::{BARE, Event, Setup, WATCHED, act::*};
+use super::random::Random;
+use super::{Event, Setup, act::*};
 
 /// Room for turns within turns.
 const STACK: usize = 256 << 20;
@@ -42,35 +43,32 @@ fn rate(what: &str, count: u64, time: Duration) {
 
 /// Tells every sequence of up to `depth` acts of the alphabet, but those that differ from one of
 /// them in the names of the recipients only, or in acts that do nothing. Returns how many there are.
-pub(crate) fn every(depth: usize) -> u64 {
-    let (start, told) = (Instant::now(), AtomicU64::new(0));
-    for setup in [WATCHED, BARE] {
-        let claims = AtomicU64::new(0);
-        on_all_processors(|number, stop| {
-            let mut tree = Tree {
-                setup,
-                depth,
-                desks: ALPHABET.map(|act| {
-                    let mut desks = Vec::new();
-                    act.desks(&mut desks);
-                    desks
-                }),
-                models: (0..=depth).map(|_| Model::new(setup)).collect(),
-                ended: Model::new(setup),
-                path: Vec::new(),
-                real: Vec::new(),
-                told: 0,
-                is_first: number == 0,
-                branch: 0,
-                claims: &claims,
-                claimed: claims.fetch_add(1, Ordering::Relaxed),
-                stop,
-            };
-            let fault = tree.grow(0);
-            told.fetch_add(tree.told, Ordering::Relaxed);
-            fault
-        });
-    }
+pub(crate) fn every(setup: Setup, depth: usize) -> u64 {
+    let (start, told, claims) = (Instant::now(), AtomicU64::new(0), AtomicU64::new(0));
+    on_all_processors(|number, stop| {
+        let mut tree = Tree {
+            setup,
+            depth,
+            desks: ALPHABET.map(|act| {
+                let mut desks = Vec::new();
+                act.desks(&mut desks);
+                desks
+            }),
+            models: (0..=depth).map(|_| Model::new(setup)).collect(),
+            ended: Model::new(setup),
+            path: Vec::new(),
+            real: Vec::new(),
+            told: 0,
+            is_first: number == 0,
+            branch: 0,
+            claims: &claims,
+            claimed: claims.fetch_add(1, Ordering::Relaxed),
+            stop,
+        };
+        let fault = tree.grow(0);
+        told.fetch_add(tree.told, Ordering::Relaxed);
+        fault
+    });
     rate("sequences", told.load(Ordering::Relaxed), start.elapsed());
     told.into_inner()
 }
@@ -178,7 +176,7 @@ pub(crate) fn random(operations: u64) {
 
 /// Tells the random sequence of `seed`, and returns its length.
 pub(crate) fn random_from(seed: u64) -> Result<u64, String> {
-    let mut random = Random(seed);
+    let random = Choices(Random::new(seed));
     let setup = random.setup();
     let length = 1 + random.below(200);
     // The longer turns are put off, the more calls are pending.
@@ -190,18 +188,15 @@ pub(crate) fn random_from(seed: u64) -> Result<u64, String> {
     }
 }
 
-struct Random(u64);
+/// What random sequences are made of.
+struct Choices(Random);
 
-impl Random {
-    fn below(&mut self, end: usize) -> usize {
-        // (splitmix64)
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        ((mixed ^ (mixed >> 31)) >> 32) as usize % end
+impl Choices {
+    fn below(&self, end: usize) -> usize {
+        self.0.below(end)
     }
 
-    fn setup(&mut self) -> Setup {
+    fn setup(&self) -> Setup {
         let hooked = self.below(2) == 0;
         let hook = [None, Some(&Dial(All)), Some(&Call(A, Nothing)), Some(&Cancel(Oldest))];
         Setup {
@@ -213,7 +208,7 @@ impl Random {
         }
     }
 
-    fn act(&mut self, laziness: usize) -> Act {
+    fn act(&self, laziness: usize) -> Act {
         match self.below(64) {
             0..24 => Call(self.to(), self.script()),
             24..32 => Callback(self.to(), self.script()),
@@ -238,15 +233,15 @@ impl Random {
         }
     }
 
-    fn to(&mut self) -> To {
+    fn to(&self) -> To {
         [F, A, B, C][self.below(4)]
     }
 
-    fn desk(&mut self) -> To {
+    fn desk(&self) -> To {
         [A, B, C][self.below(3)]
     }
 
-    fn script(&mut self) -> Script {
+    fn script(&self) -> Script {
         match self.below(12) {
             0..4 => Nothing,
             4..8 => Enter(self.inner()),
@@ -257,7 +252,7 @@ impl Random {
     }
 
     /// What a call does; rarely the last of them, after which there is nothing to tell.
-    fn inner(&mut self) -> &'static Act {
+    fn inner(&self) -> &'static Act {
         let last = INNER.len() - 1;
         let end = if self.below(100) == 0 { last + 1 } else { last };
         &INNER[self.below(end)]

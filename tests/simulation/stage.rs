@@ -16,13 +16,14 @@ use switchboard::testing::{Clock, Peer, ScriptedReactor, ScriptedSource, Sources
 use switchboard::{CallId, Callback, Cancellation, QueueHandle, Recipient, Step};
 
 use crate::laws::{Calls, Captures, Sent, Verdict};
+use crate::random::Random;
 use crate::server::{Link, Server};
 
 const DEPTH: u32 = 4;
 
 /// All that the actions of one simulation use.
 pub(crate) struct Stage {
-    random: Cell<u64>,
+    random: Random,
     /// How many actions there may still be.
     pub(crate) actions: Cell<u32>,
     depth: Cell<u32>,
@@ -74,8 +75,7 @@ impl Stage {
         let module = MlRetries::new(&handle, LlRealCancel::new(&handle), policy);
         module.open();
         let stage = Rc::new(Self {
-            // Neighbors are to be far apart.
-            random: Cell::new(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ seed >> 7),
+            random: Random::new(seed),
             actions: Cell::new(300),
             depth: Cell::new(0),
             faults: Cell::new(true),
@@ -119,13 +119,11 @@ impl Stage {
 
     /// A random number less than `end`.
     pub(crate) fn pick(&self, end: usize) -> usize {
-        let next = self.random.get().wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
-        self.random.set(next);
-        (next >> 33) as usize % end
+        self.random.below(end)
     }
 
     pub(crate) fn one_in(&self, odds: usize) -> bool {
-        self.pick(odds) == 0
+        self.random.one_in(odds)
     }
 
     /// Whether something goes wrong now, in one case of `odds`.
@@ -149,20 +147,6 @@ impl Stage {
         }
     }
 
-    /// Takes a random element out.
-    fn take<T>(&self, of: &RefCell<Vec<T>>) -> Option<T> {
-        let len = of.borrow().len();
-        (len > 0).then(|| of.borrow_mut().swap_remove(self.pick(len)))
-    }
-
-    /// Lends a random element out.
-    fn lend<T, R>(&self, of: &RefCell<Vec<T>>, to: impl FnOnce(&T) -> R) -> Option<R> {
-        let element = self.take(of)?;
-        let result = to(&element);
-        of.borrow_mut().push(element);
-        Some(result)
-    }
-
     /// What handlers and captured values do: one random action in `odds`, with what follows from it.
     pub(crate) fn act(self: &Rc<Self>, odds: usize) {
         if self.depth.get() < DEPTH && self.actions.get() > 0 && self.fault(odds) {
@@ -182,20 +166,20 @@ impl Stage {
         match self.pick(36) {
             0..4 => self.call(),
             4..6 => self.make_callback(),
-            6 => drop(self.take(&self.callbacks).map(|callback| callback.answer(()))),
+            6 => drop(self.random.take(&self.callbacks).map(|callback| callback.answer(()))),
             7 => self.end_callback(),
             8 | 9 => self.cancel(),
             10..12 => self.arm(),
-            12 => drop(self.take(&self.timers)),
-            13 => drop(self.take(&self.timers).map(Timer::detach)),
+            12 => drop(self.random.take(&self.timers)),
+            13 => drop(self.random.take(&self.timers).map(Timer::detach)),
             14..16 => self.start(),
             16 => self.cancel_op(),
             17 => self.serve(),
-            18 if self.one_in(4) => drop(self.take(&self.servers)),
+            18 if self.one_in(4) => drop(self.random.take(&self.servers)),
             18 | 19 => self.connect(),
             20 => self.join(),
             21 | 22 => self.send(),
-            23 => drop((self.one_in(3)).then(|| self.take(&self.remotes))),
+            23 => drop((self.one_in(3)).then(|| self.random.take(&self.remotes))),
             24 => self.make_callback(),
             _ => self.act_on_peers(),
         }
@@ -206,7 +190,7 @@ impl Stage {
         let scheduled = match self.pick(6) {
             // One that keeps the queue busy for as long as there are faults.
             0 => self.handle.queue().call(move |queue| storm(captured, queue)).ok(),
-            1 | 2 => self.lend(&self.servers, |server| {
+            1 | 2 => self.random.lend(&self.servers, |server| {
                 server
                     .call(move |_, line| captured.handle(line.queue()))
                     .expect("the queue is there")
@@ -238,12 +222,12 @@ impl Stage {
     }
 
     fn end_callback(&self) {
-        let Some(callback) = self.take(&self.callbacks) else { return };
+        let Some(callback) = self.random.take(&self.callbacks) else { return };
         if self.one_in(2) { drop(callback) } else { callback.decline("declined") }
     }
 
     fn cancel(&self) {
-        let Some(id) = self.take(&self.ids) else { return };
+        let Some(id) = self.random.take(&self.ids) else { return };
         let said = self.handle.queue().cancel(id, "canceled");
         self.verdict().check("R4", said != Cancellation::Foreign, || format!("{id} is foreign"));
     }
@@ -322,7 +306,7 @@ impl Stage {
 
     fn connect(self: &Rc<Self>) {
         let (captured, swaps) = (Capture::new(self), self.one_in(3));
-        self.lend(&self.servers, |server| {
+        self.random.lend(&self.servers, |server| {
             let called = server.call(move |server, line| {
                 // The slot of the old source goes to the new one.
                 let old = if swaps { server.take(&captured.stage) } else { None };
@@ -339,14 +323,14 @@ impl Stage {
             let sender = (self.handle.remote(), Arc::default());
             self.remotes.borrow_mut().push(sender);
         } else {
-            let address = self.lend(&self.servers, |server| self.handle.remote_to(server));
+            let address = self.random.lend(&self.servers, |server| self.handle.remote_to(server));
             self.addresses.borrow_mut().extend(address.map(|address| (address, Arc::default())));
         }
     }
 
     fn send(&self) {
         if self.one_in(2) {
-            self.lend(&self.remotes, |(remote, sent)| {
+            self.random.lend(&self.remotes, |(remote, sent)| {
                 let remote =
                     if self.one_in(6) { remote.clone().bounded(0) } else { remote.clone() };
                 let parcel = Parcel::new(sent);
@@ -354,7 +338,7 @@ impl Stage {
                 count(sent, result.is_ok());
             });
         } else {
-            self.lend(&self.addresses, |(address, sent)| {
+            self.random.lend(&self.addresses, |(address, sent)| {
                 let parcel = Parcel::new(sent);
                 let result = address.call(move |_, line| parcel.receive(line.queue()));
                 count(sent, result.is_ok());
