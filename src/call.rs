@@ -126,6 +126,9 @@ pub trait Call: Sized + 'static {
 
     /// Says whether the call may be dialed.
     ///
+    /// The recipient is live meanwhile: if this lets it go, and does not object, the handler runs all
+    /// the same, before the value drops.
+    ///
     /// # Errors
     ///
     /// Says why not; the call then ends Refused.

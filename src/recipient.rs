@@ -6,7 +6,8 @@
 //! - I1 The value is borrowed exactly while a call to it is live (checks included). The borrow
 //!   *is* the mark of rule R2, and unwinding clears it.
 //! - I2 Once `gone` is set, the value is dropped: at once if it is not borrowed, else by the
-//!   dial that borrowed it, after it gave the borrow back and its call ended.
+//!   dial that borrowed it, after it gave the borrow back and its call ended. From then on it is
+//!   out of reach: no other call can borrow it.
 //! - I3 No borrow is held while a value drops.
 
 use alloc::rc::Rc;
@@ -295,6 +296,20 @@ impl<T> Desk<T> {
         Refusal::Live { live: self.queue.core().id(key), site }
     }
 
+    /// Refuses the call whose check objects. If that has let the recipient go, the value is out of
+    /// reach before anybody is told.
+    #[cold]
+    #[inline(never)]
+    fn refuse(
+        &self,
+        attempt: &mut Attempt<'_>,
+        objection: &'static str,
+        site: &'static Location<'static>,
+    ) {
+        let _value = self.gone.get().then(|| self.take());
+        attempt.refuse(Refusal::Check(objection), site);
+    }
+
     fn hang_up(&self) {
         self.gone.set(true);
         self.clear();
@@ -304,24 +319,21 @@ impl<T> Desk<T> {
     #[cold]
     #[inline(never)]
     fn clear(&self) {
-        let value = self.value.try_borrow_mut().ok().and_then(|mut value| value.take());
-        drop(value);
+        drop(self.take());
     }
 
-    /// The same once the live call has ended, also if the observer, who is told, panics.
+    /// The same once the live call has ended. The value is out of reach before anybody is told, and
+    /// drops also if that panics.
     #[cold]
     #[inline(never)]
     fn clear_after(&self, ended: Ended) {
-        struct ClearOnDrop<'a, T>(&'a Desk<T>);
-
-        impl<T> Drop for ClearOnDrop<'_, T> {
-            fn drop(&mut self) {
-                self.0.clear();
-            }
-        }
-
-        let _clear = ClearOnDrop(self);
+        let _value = self.take();
         Attempt::end_early(self.queue.core(), self.live.get().0, ended);
+    }
+
+    /// Takes the value out, unless it is borrowed.
+    fn take(&self) -> Option<T> {
+        self.value.try_borrow_mut().ok().and_then(|mut value| value.take())
     }
 }
 
@@ -380,7 +392,7 @@ impl<C: Call> ToRecipient<C> {
         if let Err(reason) = call.can_dial(value) {
             drop(borrow);
             delivery.ended = Ended::Refused;
-            return attempt.refuse(Refusal::Check(reason), site);
+            return desk.refuse(attempt, reason, site);
         }
         if observed {
             attempt.dialed();

@@ -15,6 +15,11 @@
 //! | events that are late, lost, doubled, reordered, or older than their source | [`ScriptedReactor::take_events`], [`ScriptedReactor::turn_with`] |
 //! | an event for nothing | [`Peer::event`] |
 
+#![cfg_attr(
+    not(feature = "mio"),
+    allow(rustdoc::broken_intra_doc_links, reason = "what they name is there with `mio` only")
+)]
+
 use crate::queue::QueueHandle;
 
 #[cfg(feature = "mio")]

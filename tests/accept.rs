@@ -38,7 +38,10 @@ fn a_server_without_descriptors_accepts_again_when_there_are_some() {
         .expect("the server tells its address");
     let clients: Vec<_> = (0..CLIENTS).map(|_| Client::connect(address).unwrap()).collect();
     for mut client in clients {
-        assert_eq!(client.read(&mut [0]).unwrap(), 0, "accepted, and closed in the end");
+        // Longer than any retry takes: a server that does not come back is a failure, not a hang.
+        client.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let read = client.read(&mut [0]).inspect_err(|_| server.kill().unwrap());
+        assert_eq!(read.unwrap(), 0, "accepted, and closed in the end");
     }
     let rest: Vec<_> = lines.map(Result::unwrap).collect();
     assert!(server.wait().unwrap().success(), "{rest:#?}");

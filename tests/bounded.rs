@@ -4,7 +4,11 @@ mod util;
 
 use std::cell::Cell;
 use std::rc::Rc;
+#[cfg(feature = "mio")]
+use std::time::Duration;
 
+#[cfg(feature = "mio")]
+use switchboard::reactor::Reactor;
 use switchboard::{CallQueue, Cancellation, ScheduleError};
 use util::{Counts, Drops, NONE, Steps, Trace, assert_counts, figures};
 
@@ -134,6 +138,38 @@ fn a_queue_that_is_both_full_and_gone_says_that_it_is_gone() {
 }
 
 #[cfg(all(unix, feature = "mio"))]
+/// A call of another thread came with each turn, although none was dialed.
+#[test]
+#[cfg(feature = "mio")]
+fn calls_of_other_threads_exceed_the_bound_by_one_at_most() {
+    for budget in [0, 1] {
+        let mut reactor = Reactor::with_queue(CallQueue::bounded(4)).unwrap();
+        // They take up a budget of 1, and make no room.
+        let canceled: Vec<_> = (0..4).map(|_| reactor.queue().call(|_| ()).unwrap()).collect();
+        for call in canceled {
+            reactor.queue().cancel(call, "canceled");
+        }
+        let pending = 4;
+        for _ in 0..pending {
+            reactor.queue().call(|_| ()).unwrap();
+        }
+        reactor.set_budget(budget);
+        let remote = reactor.remote();
+        for _ in 0..100 {
+            remote.call(|_| ()).unwrap();
+        }
+        for _ in 0..4 {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+            assert!(reactor.queue().tally().pending <= pending + 1);
+        }
+        // None is lost.
+        reactor.set_budget(10);
+        while reactor.queue().tally().finished < pending + 100 {
+            reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+    }
+}
+
 #[test]
 fn readiness_and_timers_come_through_a_full_queue() {
     use std::io::Write;

@@ -70,6 +70,14 @@ fn a_source_whose_descriptor_is_closed_is_refused_and_one_closed_later_does_no_h
     let error = held.into_source().unwrap_err();
     assert_eq!(error.source.raw_os_error(), Some(9), "EBADF: {error:?}");
     assert_eq!((reactor.registrations(), told.len()), (0, 0));
+    // Nor if it is dropped, which cannot tell of an error.
+    let (ours, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
+    let ours = std::os::fd::OwnedFd::from(ours);
+    let descriptor: &'static _ = Box::leak(Box::new(ours.as_raw_fd()));
+    let held = watch(&reactor, &recipient, SourceFd(descriptor), 0, &told);
+    drop(ours);
+    drop(held);
+    assert_eq!((reactor.registrations(), told.len()), (0, 0));
     let (another, mut peer) = unix_pair();
     let _held = watch(&reactor, &recipient, another, 1, &told);
     peer.write_all(b"x").unwrap();

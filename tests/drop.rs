@@ -124,9 +124,10 @@ fn a_nested_turn_drops_the_queue() {
 
 #[test]
 fn code_of_users_drops_the_queue_wherever_it_runs() {
-    /// What drops it: captured by a call that is canceled, an observer, a wake hook.
+    /// What drops it: captured by a call that is canceled, an observer, a wake hook; an observer who
+    /// is told of the end, a turn's condition, a recipient's value.
     type Story = fn(&QueueHandle, Rc<Cell<Option<CallQueue>>>);
-    let stories: [Story; 3] = [
+    let stories: [Story; 6] = [
         |handle, owner| {
             let id = handle.call(never(on_drop(move || drop(owner.take())))).unwrap();
             assert_eq!(handle.cancel(id, "unwanted"), Cancellation::Canceled);
@@ -139,6 +140,28 @@ fn code_of_users_drops_the_queue_wherever_it_runs() {
         |handle, owner| {
             handle.set_wake_hook(move || drop(owner.take()));
             handle.callback(|_, ()| unreachable!("canceled")).answer(()).unwrap();
+        },
+        |handle, owner| {
+            handle.set_observer(move |_: CallId, step: &Step| {
+                if let Step::Canceled { .. } = step {
+                    drop(owner.take());
+                }
+            });
+            let id = handle.call(never(())).unwrap();
+            assert_eq!(handle.cancel(id, "unwanted"), Cancellation::Canceled);
+        },
+        |handle, owner| {
+            handle.call(never(())).unwrap();
+            let closes = || {
+                drop(owner.take());
+                false
+            };
+            let report = handle.dial(Budget::calls(1).until(&closes));
+            assert_eq!(figures(report), [0, 0, 0, 0]);
+        },
+        |handle, owner| {
+            handle.call(never(())).unwrap();
+            handle.recipient(on_drop(move || drop(owner.take()))).hang_up();
         },
     ];
     for story in stories {
@@ -358,4 +381,19 @@ fn the_value_of_a_recipient_that_hung_up_drops_although_the_observer_panics_firs
     assert!(catch_unwind(AssertUnwindSafe(|| queue.dial_all())).is_err());
     assert_eq!((drops.count(), drops.alive()), (1, 0));
     assert_counts(&queue, Counts { finished: 1, ..NONE });
+}
+
+/// It took the place of the one that was told so far, and was told nothing itself.
+#[test]
+fn an_observer_that_is_set_as_the_queue_is_dropped_leaves_the_one_there_is() {
+    let queue = CallQueue::new();
+    let steps = Steps::watch(&queue);
+    let handle = queue.handle();
+    let sets = on_drop(move || handle.set_observer(|_: CallId, _: &Step| unreachable!("too late")));
+    let first = queue.call(never(sets)).unwrap();
+    let second = queue.call(|_| ()).unwrap();
+    drop(queue);
+    for call in [first, second] {
+        assert_eq!(steps.last_of(call), Step::Canceled { reason: "queue dropped" });
+    }
 }

@@ -37,7 +37,7 @@ impl Drop for Bomb {
     }
 }
 
-/// Records what is scheduled, and what is dialed. Panics at each 97th step that it is told of.
+/// Records what is scheduled, and what is dialed. Panics at each 73rd step that it is told of.
 #[derive(Default)]
 struct Erratic {
     steps: Cell<u64>,
@@ -46,6 +46,9 @@ struct Erratic {
     dialed: RefCell<Vec<CallId>>,
     /// Panics at Dialed: these handlers do not run.
     interrupted: Cell<u64>,
+    /// Panics at Scheduled, and at Canceled: what they tell of has happened all the same.
+    at_scheduled: Cell<u64>,
+    at_canceled: Cell<u64>,
     /// Panics at Finished: these calls are over all the same.
     after_the_end: Cell<u64>,
 }
@@ -59,11 +62,13 @@ impl Observer for Erratic {
             _ => {}
         }
         self.steps.set(self.steps.get() + 1);
-        if !self.steps.get().is_multiple_of(97) || thread::panicking() {
+        if !self.steps.get().is_multiple_of(73) || thread::panicking() {
             return;
         }
         match step {
             Step::Dialed => self.interrupted.set(self.interrupted.get() + 1),
+            Step::Scheduled { .. } => self.at_scheduled.set(self.at_scheduled.get() + 1),
+            Step::Canceled { .. } => self.at_canceled.set(self.at_canceled.get() + 1),
             Step::Finished => self.after_the_end.set(self.after_the_end.get() + 1),
             _ => {}
         }
@@ -71,7 +76,7 @@ impl Observer for Erratic {
     }
 }
 
-/// Every fifth handler, every tenth captured drop, and the observer at every 97th step.
+/// Every fifth handler, every tenth captured drop, and the observer at every 73rd step.
 #[test]
 fn handlers_captured_drops_and_the_observer_panic_and_the_order_and_the_tally_hold() {
     let queue = CallQueue::new();
@@ -132,7 +137,10 @@ fn handlers_captured_drops_and_the_observer_panic_and_the_order_and_the_tally_ho
     let finished = expected.pending - ended;
     assert_counts(&queue, Counts { pending: 0, finished, panicked: ended, ..expected });
     assert_eq!(drops.alive(), 0);
-    let faults = [at_schedule, bombs, panicked.get(), observer.interrupted.get()];
+    let Erratic { interrupted, at_scheduled, at_canceled, after_the_end, .. } = &*observer;
+    let at_created = at_schedule - at_scheduled.get();
+    let told = [interrupted, at_scheduled, at_canceled, after_the_end].map(Cell::get);
+    let faults = [&told[..], &[at_created, bombs, panicked.get()]].concat();
     assert!(faults.iter().all(|times| *times > CALLS / 1000), "{faults:?}");
 }
 

@@ -17,7 +17,9 @@ use mio::net::{TcpStream, UnixStream};
 use switchboard::Recipient;
 use switchboard::reactor::{Reactor, Readiness, Registration};
 
-use net::{Log, closed_port, reset, tcp_pair, turn_now, turn_until, turn_until_idle, unix_pair};
+use net::{
+    Log, PATIENCE, closed_port, reset, tcp_pair, turn_now, turn_until, turn_until_idle, unix_pair,
+};
 
 /// The most that an echo holds back for a peer that does not read.
 const HELD_BACK: usize = 64 << 10;
@@ -169,7 +171,11 @@ fn a_reset_gives_up_what_is_buffered_with_an_error_and_no_other_connection() {
     peer.write_all(&[7; 1000]).unwrap();
     turn_until(&mut reactor, || books.borrow().written >= 100);
     drop(peer);
+    // In one batch: the reset, and behind it what another peer has sent.
+    other_peer.write_all(b"beside").unwrap();
     turn_until(&mut reactor, || books.borrow().error.is_some());
+    turn_until(&mut reactor, || other_books.borrow().written == 6);
+    other_peer.read_exact(&mut [0; 6]).unwrap();
     let error = books.borrow().error;
     assert!(matches!(error, Some(ErrorKind::ConnectionReset | ErrorKind::BrokenPipe)), "{error:?}");
     books.borrow().check();
@@ -199,6 +205,21 @@ fn a_refused_connection_ends_with_an_error_and_is_told_no_more() {
     turn_until_idle(&mut reactor);
     let calls = reactor.queue().tally().finished;
     assert!(calls <= 200, "{calls} calls for 100 connections that were refused");
+
+    // Nor if the handler keeps the socket, and does not look at it.
+    let recipient = reactor.queue().recipient(());
+    let (told, both) = (Log::new(), Interest::READABLE | Interest::WRITABLE);
+    let log = told.clone();
+    let socket = TcpStream::connect(closed_port()).unwrap();
+    let kept = reactor.handle().register(socket, both, &recipient, move |(), _, ready| {
+        log.push(ready.is_error());
+    });
+    turn_until(&mut reactor, || told.len() > 0);
+    for _ in 0..10 {
+        let _ = turn_now(&mut reactor);
+    }
+    assert_eq!((told.take(), reactor.poll_timeout()), (vec![true], None));
+    drop(kept.unwrap());
 }
 
 #[test]
@@ -212,6 +233,28 @@ fn a_broken_pipe_gives_up_what_is_buffered_with_an_error() {
     let books = books.borrow();
     assert_eq!((books.error, books.written), (Some(ErrorKind::BrokenPipe), 0), "{books:?}");
     assert_eq!((books.read, books.discarded, reactor.registrations()), (100, 100, 0));
+    drop(books);
+
+    // The same while a write waits for room, and nothing is to be read: only an event can tell.
+    let (socket, mut peer) = unix_pair();
+    let (_echo, books) = Echo::new(&reactor, socket, 5000);
+    peer.set_nonblocking(true).unwrap();
+    while books.borrow().buffered < HELD_BACK {
+        let _ = unless_blocked(peer.write(&[7; 5000])).unwrap();
+        let _ = turn_now(&mut reactor);
+        turn_until_idle(&mut reactor);
+    }
+    drop(peer);
+    turn_until(&mut reactor, || books.borrow().error.is_some());
+    let books = books.borrow();
+    assert_eq!((books.error, books.buffered), (Some(ErrorKind::BrokenPipe), 0), "{books:?}");
+    assert!(books.discarded >= HELD_BACK && reactor.registrations() == 0, "{books:?}");
+}
+
+/// Lets a peer on a thread of its own fail with the test, which waits for the thread.
+fn impatient(peer: &std::net::TcpStream) {
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    peer.set_write_timeout(Some(PATIENCE)).unwrap();
 }
 
 #[test]
@@ -219,9 +262,24 @@ fn half_close_by_either_side_leaves_the_other_direction_open() {
     const BYTES: usize = 1 << 20;
     let text: Vec<u8> = (0..BYTES).map(|byte| (byte >> 3) as u8).collect();
 
-    // The peer closes its half first, and gets all that it sent before.
+    // The peer closes its half before anything is read: all that it sent comes back after that.
+    const FEW: usize = 50_000;
     let mut reactor = Reactor::new().unwrap();
     let (socket, mut peer) = tcp_pair();
+    peer.write_all(&text[..FEW]).unwrap();
+    peer.shutdown(Shutdown::Write).unwrap();
+    while socket.peek(&mut [0; FEW]).unwrap_or(0) < FEW {
+        thread::yield_now();
+    }
+    let (_echo, books) = Echo::new(&reactor, socket, 5000);
+    turn_until(&mut reactor, || books.borrow().at_end && books.borrow().buffered == 0);
+    let mut back = Vec::new();
+    peer.read_to_end(&mut back).unwrap();
+    assert!(back == text[..FEW] && reactor.registrations() == 0, "{} bytes came back", back.len());
+
+    // The peer closes its half first, and gets all that it sent before.
+    let (socket, mut peer) = tcp_pair();
+    impatient(&peer);
     let (_echo, books) = Echo::new(&reactor, socket, 5000);
     thread::scope(|scope| {
         let mut writer = peer.try_clone().unwrap();
@@ -242,6 +300,7 @@ fn half_close_by_either_side_leaves_the_other_direction_open() {
 
     // Ours closes its half first, and goes on reading.
     let (socket, mut peer) = tcp_pair();
+    impatient(&peer);
     socket.shutdown(Shutdown::Write).unwrap();
     let (_echo, books) = Echo::reader(&reactor, socket);
     thread::scope(|scope| {
@@ -265,7 +324,8 @@ fn a_peer_that_never_reads_costs_a_bounded_buffer_and_no_turn() {
     peer.set_nonblocking(true).unwrap();
     let mut sent = 0;
     // It sends until nobody takes any more: all buffers are full, in both directions.
-    loop {
+    for turn in 0.. {
+        assert!(turn < 100_000, "{:?}", books.borrow());
         match unless_blocked(peer.write(&[7; 5000])).unwrap() {
             Some(written) => sent += written,
             None if books.borrow().buffered >= HELD_BACK => break,
@@ -277,24 +337,24 @@ fn a_peer_that_never_reads_costs_a_bounded_buffer_and_no_turn() {
     let full = books.borrow().calls;
     assert!(books.borrow().buffered < HELD_BACK + 5000, "{:?}", books.borrow());
     assert_eq!(reactor.poll_timeout(), None, "there is nothing to do for it");
-    for _ in 0..10 {
+    for _ in 0..100 {
         assert_others_are_served(&mut reactor, &other_books, &mut other_peer);
     }
     // Where a write would block, mio's `poll` asks for all that is of interest again: also for what
     // there is to read, which waits.
     if !cfg!(mio_unsupported_force_poll_poll) {
-        assert_eq!(books.borrow().calls, full, "called in vain");
+        // (What the kernel had underway when all was full may make a little room yet.)
+        let calls = books.borrow().calls - full;
+        assert!(calls < 10, "called {calls} times in vain");
     }
 
     // It reads in the end, and gets all of it.
-    let mut received = 0;
-    let mut buffer = vec![0; 1 << 16];
-    while received < sent {
-        match unless_blocked(peer.read(&mut buffer)).unwrap() {
-            Some(read) => received += read,
-            None => turn_until(&mut reactor, || peer.peek(&mut [0]).is_ok()),
-        }
-    }
+    peer.set_nonblocking(false).unwrap();
+    impatient(&peer);
+    thread::scope(|scope| {
+        scope.spawn(|| peer.read_exact(&mut vec![0; sent]).unwrap());
+        turn_until(&mut reactor, || books.borrow().written == sent);
+    });
     assert_eq!((books.borrow().written, books.borrow().buffered), (sent, 0));
 
     drop(echo);

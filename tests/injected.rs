@@ -32,7 +32,7 @@ mod echo {
     /// How often the same may fail.
     const ATTEMPTS: usize = 20;
     /// When to try again what nobody will tell of.
-    const LATER: Duration = Duration::from_millis(2);
+    const LATER: Duration = Duration::from_millis(20);
 
     struct Server {
         reactor: ReactorHandle,

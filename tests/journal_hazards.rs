@@ -12,7 +12,8 @@ use random::Random;
 use switchboard::journal::{Journal, OpEnd};
 use switchboard::op::{OpError, OpResult, OpState, Operation};
 use switchboard::{
-    CallId, CallQueue, Callback, Cancellation, Observer, OpStep, Outcome, QueueHandle, Step,
+    Call, CallId, CallQueue, Callback, Cancellation, Line, Observer, OpStep, Outcome, QueueHandle,
+    Step,
 };
 use util::{panic_of, panics};
 
@@ -299,6 +300,51 @@ fn an_operation_that_is_lost_is_told_as_dropped() {
     assert_eq!(ended, Some(OpEnd::Completed { outcome: Outcome::Dropped }));
 }
 
+struct Checked;
+
+impl Call for Checked {
+    type Recipient = ();
+
+    fn can_dial(&self, (): &()) -> Result<(), &'static str> {
+        std::panic::resume_unwind(Box::new("in a check"));
+    }
+
+    fn dial(self, (): &mut (), _: &Line<'_, ()>) {}
+}
+
+/// Its call was kept as pending for good.
+#[test]
+fn a_check_that_panics_leaves_nothing_pending_in_the_journal() {
+    let queue = CallQueue::new();
+    let journal = journaled(&queue);
+    let server = queue.recipient(());
+    for _ in 0..3 {
+        server.schedule(Checked).unwrap();
+        panic_of(|| queue.dial_all());
+    }
+    let text = format!("{journal:?}");
+    assert!(text.contains(" 0 calls pending, 0 live"), "{text}");
+}
+
+/// It was borrowed while it was printed.
+#[test]
+fn what_a_journal_is_printed_to_may_use_the_queue() {
+    struct Sink(CallQueue);
+
+    impl std::fmt::Write for Sink {
+        fn write_str(&mut self, _: &str) -> std::fmt::Result {
+            self.0.call(|_| ()).unwrap();
+            Ok(())
+        }
+    }
+
+    let queue = CallQueue::new();
+    let journal = journaled(&queue);
+    let mut sink = Sink(queue);
+    std::fmt::Write::write_fmt(&mut sink, format_args!("{journal:?}")).unwrap();
+    assert!(sink.0.tally().pending > 0);
+}
+
 // At random: handlers that schedule, dial, cancel, answer and panic tell whose doing each is.
 
 /// What really happened.
@@ -349,11 +395,7 @@ fn act((truth, other): Site<'_>, live: Option<CallId>) {
     }
 }
 
-fn handle(
-    truth: &Rc<Truth>,
-    other: &switchboard::Address<Rc<Truth>>,
-    line: &switchboard::Line<'_, Rc<Truth>>,
-) {
+fn handle(truth: &Rc<Truth>, other: &switchboard::Address<Rc<Truth>>, line: &Line<'_, Rc<Truth>>) {
     act((truth, other), Some(line.id()));
     if truth.roll(6) == 0 {
         let turn = || line.queue().dial_pending();

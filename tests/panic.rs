@@ -160,7 +160,7 @@ fn the_value_of_a_recipient_panics_as_it_is_dropped() {
     live.call(|_, _| unreachable!("gone")).unwrap();
     assert_eq!(panic_of(|| queue.dial_all()), "in a drop");
     assert!(live.is_gone() && !live.is_live());
-    assert_counts(&queue, Counts { pending: 1, refused: 1, panicked: 1, ..NONE });
+    assert_counts(&queue, Counts { pending: 1, refused: 1, finished: 1, ..NONE });
     assert_eq!(figures(queue.dial_all()), [0, 0, 1, 0]);
     drop(live);
     assert_goes_on(&queue, 0);

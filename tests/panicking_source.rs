@@ -1,15 +1,20 @@
-//! Hazard: a source whose `register` or `deregister` panics leaves its registration behind, which is
-//! then told although it was dropped, and keeps `run` from ending (as was found once).
+//! Hazard: a source whose `register` or `deregister` panics, or whose handler does as it drops, leaves
+//! its registration behind, which is then told although it was dropped, and keeps `run` from ending
+//! (as was found once).
 #![cfg(all(unix, feature = "mio"))]
 
 mod net;
 
 use std::io::{self, Write};
+use std::os::fd::AsRawFd;
+use std::rc::Rc;
 
 use mio::event::Source;
 use mio::net::UnixStream;
+use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use switchboard::reactor::Reactor;
+use switchboard::Line;
+use switchboard::reactor::{Reactor, Readiness};
 
 use net::{Log, turn_now, unix_pair, unwind, unwinding, watch};
 
@@ -40,6 +45,49 @@ impl Source for Panicking {
         self.at("deregister");
         self.stream.deregister(poll)
     }
+}
+
+/// A source whose descriptor stays open when it drops.
+struct Borrowed(Rc<UnixStream>);
+
+impl Source for Borrowed {
+    fn register(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).register(poll, token, interest)
+    }
+
+    fn reregister(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).reregister(poll, token, interest)
+    }
+
+    fn deregister(&mut self, poll: &Registry) -> io::Result<()> {
+        SourceFd(&self.0.as_raw_fd()).deregister(poll)
+    }
+}
+
+/// A captured value that panics as it drops.
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        unwind("a capture");
+    }
+}
+
+/// It stayed with the poll, which could not be asked for it again.
+#[test]
+fn m04_a_source_is_deregistered_also_if_what_its_handler_captured_panics() {
+    let reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let stream = Rc::new(unix_pair().0);
+    let register = |bomb: Option<Bomb>| {
+        let handler = move |(): &mut (), _: &Line<'_, ()>, _: &Readiness<'_>| _ = &bomb;
+        let source = Borrowed(Rc::clone(&stream));
+        reactor.register(source, Interest::READABLE, &recipient, handler)
+    };
+    let held = register(Some(Bomb)).unwrap();
+    assert_eq!(unwinding(|| drop(held)), "a capture");
+    assert_eq!(reactor.registrations(), 0);
+    assert!(register(None).is_ok(), "the poll has let go of it");
 }
 
 #[test]

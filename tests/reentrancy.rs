@@ -4,10 +4,11 @@
 mod util;
 
 use std::cell::{Cell, RefCell};
+use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use switchboard::{
-    Address, Budget, CallId, CallQueue, Line, Observer, QueueHandle, Recipient, Refusal, Step,
+    Address, Budget, Call, CallId, CallQueue, Line, Observer, QueueHandle, Recipient, Refusal, Step,
 };
 use util::{Counted, Counts, Drops, NONE, OnDrop, Steps, Trace, assert_counts, figures, on_drop};
 
@@ -297,5 +298,73 @@ fn a_call_that_is_over_as_its_observer_is_told_of_it_is_not_scheduled_after_that
         queue.call(|_| ()).unwrap();
         let steps = trace.take();
         assert!(steps.ends_with(&told.map(String::from)), "{steps:?}");
+    }
+}
+
+/// Dials, once, when it is told of a step.
+struct Dialer {
+    queue: QueueHandle,
+    at: fn(&Step) -> bool,
+    has_dialed: Cell<bool>,
+}
+
+impl Observer for Dialer {
+    fn observe(&self, _: CallId, step: &Step) {
+        if (self.at)(step) && !self.has_dialed.replace(true) {
+            self.queue.dial_all();
+        }
+    }
+}
+
+/// A call whose check lets the recipient go, and objects.
+struct Closing(Rc<RefCell<Option<Recipient<()>>>>);
+
+impl Call for Closing {
+    type Recipient = ();
+
+    fn can_dial(&self, (): &()) -> Result<(), &'static str> {
+        drop(self.0.take());
+        Err("closed")
+    }
+
+    fn dial(self, (): &mut (), _: &Line<'_, ()>) {
+        unreachable!("its check objects");
+    }
+}
+
+/// The value was still there when the observer was told of the end of the call.
+#[test]
+fn r09_an_observer_that_dials_reaches_no_recipient_that_was_let_go() {
+    type Owner = Rc<RefCell<Option<Recipient<()>>>>;
+    type Way = (fn(&Address<()>, &Owner), fn(&Step) -> bool, Counts);
+    let hangs_up = |server: &Address<()>, _: &Owner| {
+        server.call(|(), line| line.hang_up()).unwrap();
+    };
+    let panics = |server: &Address<()>, _: &Owner| {
+        let handler = |(): &mut (), line: &Line<'_, ()>| {
+            line.hang_up();
+            panic::resume_unwind(Box::new("on purpose"));
+        };
+        server.call(handler).unwrap();
+    };
+    let closes = |server: &Address<()>, owner: &Owner| {
+        server.schedule(Closing(Rc::clone(owner))).unwrap();
+    };
+    let ways: [Way; 3] = [
+        (hangs_up, |step| *step == Step::Finished, Counts { finished: 1, refused: 1, ..NONE }),
+        (panics, |step| *step == Step::Panicked, Counts { panicked: 1, refused: 1, ..NONE }),
+        (closes, |step| matches!(step, Step::Refused { .. }), Counts { refused: 2, ..NONE }),
+    ];
+    for (ends, at, counts) in ways {
+        let queue = CallQueue::new();
+        let owner = Rc::new(RefCell::new(Some(queue.recipient(()))));
+        let address = owner.borrow().as_ref().map(|owner| owner.address()).unwrap();
+        ends(&address, &owner);
+        address.call(|(), _| unreachable!("it is gone")).unwrap();
+        let has_dialed = Cell::new(false);
+        queue.set_observer(Dialer { queue: queue.handle(), at, has_dialed });
+        let _ = panic::catch_unwind(AssertUnwindSafe(|| queue.dial_all()));
+        assert!(address.is_gone());
+        assert_counts(&queue, counts);
     }
 }

@@ -5,11 +5,12 @@
 
 mod manual;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
+use manual::retrying::{self, Bench};
 use manual::{Manual, Told, check_over};
 use mio::event::Source;
 use mio::net::UnixStream;
@@ -17,8 +18,10 @@ use mio::{Interest, Registry, Token};
 use switchboard::op::{AsyncOp, OpError};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
-    Chain, LlRealCancel, MlChain, MlRetries, Module, Next, Read, Retry, RetryPolicy,
+    Chain, Closed, HlCancelAll, LlRealCancel, MlChain, MlRetries, Module, Next, Read, Retry,
+    RetryPolicy, StartError,
 };
+use switchboard::{CallId, CallQueue, Callback, Observer, OpStep, Step};
 
 const AGAIN: manual::Result = Err(OpError::Retryable("again"));
 
@@ -172,4 +175,155 @@ impl Source for Canceling {
     fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
         self.socket.deregister(registry)
     }
+}
+
+/// An observer that cancels an operation at the first step that it is told of and waits for.
+struct Canceler {
+    own: Own,
+    at: fn(&Step) -> bool,
+    at_waits: bool,
+}
+
+impl Observer for Canceler {
+    fn observe(&self, _: CallId, step: &Step) {
+        if (self.at)(step) {
+            cancel(&self.own);
+        }
+    }
+
+    fn observe_operation(&self, _: CallId, step: &OpStep) {
+        if self.at_waits && matches!(step, OpStep::WaitsFor { .. }) {
+            cancel(&self.own);
+        }
+    }
+}
+
+fn cancels_at_created(own: &Own) -> Canceler {
+    let at = |step: &Step| matches!(step, Step::Created { .. });
+    Canceler { own: Rc::clone(own), at, at_waits: false }
+}
+
+fn cancels_at_waits_for(own: &Own) -> Canceler {
+    Canceler { own: Rc::clone(own), at: |_| false, at_waits: true }
+}
+
+/// The timer was armed all the same, and the outcome told when it was due.
+#[test]
+fn a_cancel_by_an_observer_as_the_timer_is_armed_is_told_at_once() {
+    for canceler in [cancels_at_created, cancels_at_waits_for] {
+        let mut bench = Bench::new(RetryPolicy::new().backoff(|_| Duration::from_secs(3600)));
+        let own = Rc::new(RefCell::new(Some(bench.start())));
+        bench.reactor.queue().set_observer(canceler(&own));
+        bench.end_attempt(retrying::AGAIN);
+        assert_eq!(bench.timers(), 0);
+        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        bench.finish();
+    }
+}
+
+/// An attempt was started although the operation was over.
+#[test]
+fn a_cancel_by_an_observer_as_the_timer_is_dialed_starts_no_attempt() {
+    let mut bench = Bench::new(RetryPolicy::new().backoff(|_| Duration::from_secs(1)));
+    let own = Rc::new(RefCell::new(Some(bench.start())));
+    bench.end_attempt(retrying::AGAIN);
+    let at = |step: &Step| *step == Step::Dialed;
+    let canceler = Canceler { own, at, at_waits: false };
+    bench.reactor.queue().set_observer(canceler);
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.lower.requests(), [0]);
+    assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+    bench.finish();
+}
+
+/// The next step, or attempt, was started, and then canceled.
+#[test]
+fn a_cancel_by_an_observer_starts_nothing_after_it() {
+    for canceler in [cancels_at_created, cancels_at_waits_for] {
+        let mut bench = Bench::new(RetryPolicy::new());
+        let own = Rc::new(RefCell::new(Some(bench.start())));
+        bench.reactor.queue().set_observer(canceler(&own));
+        bench.end_attempt(retrying::AGAIN);
+        assert_eq!((bench.lower.requests().len(), bench.lower.cancels()), (1, 0));
+        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        bench.finish();
+
+        let queue = CallQueue::new();
+        let lower = Manual::default();
+        let module = MlChain::new(&queue, lower.clone());
+        module.open();
+        let told = Told::<u32>::new(&queue);
+        let op = module.start(Chain::new(1, |_| Next::Start(2)), told.done()).expect("it is open");
+        queue.set_observer(canceler(&Rc::new(RefCell::new(Some(op)))));
+        lower.complete(Ok(7));
+        queue.dial_all();
+        assert_eq!((lower.requests(), lower.cancels()), (vec![1], 0));
+        assert!(matches!(told.only(), Err(OpError::Canceled)));
+        check_over(&queue);
+    }
+}
+
+/// Closes what stands on it, and opens it again, as an operation starts. Clones share it.
+#[derive(Clone)]
+struct Restarting {
+    lower: Manual,
+    closes: Rc<RefCell<Option<Closing>>>,
+}
+
+struct Closing {
+    above: Rc<HlCancelAll<Restarting>>,
+    closed: Callback<Closed>,
+}
+
+impl Module for Restarting {
+    type Request = u32;
+    type Answer = u32;
+    type Error = &'static str;
+
+    fn open(&self) {
+        self.lower.open();
+    }
+
+    fn close(&self) {
+        self.lower.close();
+    }
+
+    fn leftovers(&self) -> usize {
+        0
+    }
+
+    fn start(
+        &self,
+        request: u32,
+        done: Callback<manual::Result>,
+    ) -> Result<AsyncOp, StartError<u32>> {
+        if let Some(Closing { above, closed }) = self.closes.take() {
+            above.close(closed);
+            above.open();
+        }
+        self.lower.start(request, done)
+    }
+}
+
+/// It counted as canceled, and went on.
+#[test]
+fn what_is_starting_as_its_module_is_closed_and_opened_again_is_canceled() {
+    let queue = CallQueue::new();
+    let (told, drained) = (Told::<u32>::new(&queue), Rc::new(Cell::new(None)));
+    let sees = Rc::clone(&drained);
+    let closed = queue.callback(move |_, closed: Closed| sees.set(Some(closed.canceled)));
+    let below = Restarting { lower: Manual::default(), closes: Rc::default() };
+    let module = Rc::new(HlCancelAll::new(&queue, below.clone()));
+    module.open();
+    below.closes.replace(Some(Closing { above: Rc::clone(&module), closed }));
+    module.start(1, told.done()).expect("it is open");
+    queue.dial_all();
+    assert_eq!(drained.get(), Some(1));
+    assert!(matches!(told.only(), Err(OpError::Canceled)));
+    // What is started after that is not affected.
+    module.start(2, told.done()).expect("it is open again");
+    below.lower.complete(Ok(5));
+    queue.dial_all();
+    assert!(matches!(told.only(), Ok(5)));
+    check_over(&queue);
 }

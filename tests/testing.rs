@@ -309,3 +309,21 @@ fn what_other_threads_send_is_waited_for() {
     assert_eq!(reactor.settle(3).unwrap().dialed, 1);
     assert!(reactor.traffic().other > 0);
 }
+
+/// The wire was borrowed while the bytes were asked for.
+#[test]
+fn what_is_pushed_may_ask_the_peer_as_it_is_taken() {
+    struct Asking<'a>(&'a Peer);
+
+    impl AsRef<[u8]> for Asking<'_> {
+        fn as_ref(&self) -> &[u8] {
+            assert_eq!(self.0.unread(), 0);
+            b"x"
+        }
+    }
+
+    let reactor = ScriptedReactor::new().unwrap();
+    let (_source, peer) = reactor.pair();
+    peer.push(Asking(&peer));
+    assert_eq!(peer.unread(), 1);
+}

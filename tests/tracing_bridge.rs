@@ -7,7 +7,9 @@ use std::fmt::{self, Write};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use switchboard::{CallId, CallQueue, Callback, DialSpans, Observer, QueueHandle, Step};
+use switchboard::{
+    Call, CallId, CallQueue, Callback, DialSpans, Line, Observer, QueueHandle, Step,
+};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Subscriber, info};
@@ -241,4 +243,28 @@ fn an_observer_before_it_that_panics_does_not_leave_a_span_entered() {
         spans.observe(queue.call(|_| ()).unwrap(), &Step::Finished); // which it does not know
         queue.dial_all();
     });
+}
+
+struct Checked;
+
+impl Call for Checked {
+    type Recipient = ();
+
+    fn can_dial(&self, (): &()) -> Result<(), &'static str> {
+        std::panic::resume_unwind(Box::new("in a check"));
+    }
+
+    fn dial(self, (): &mut (), _: &Line<'_, ()>) {}
+}
+
+/// Its call was kept as waiting for good.
+#[test]
+fn a_check_that_panics_leaves_nothing_waiting() {
+    let queue = CallQueue::new();
+    let spans = Rc::new(DialSpans::new());
+    queue.set_observer(Rc::clone(&spans));
+    let server = queue.recipient(());
+    server.schedule(Checked).unwrap();
+    panic_of(|| queue.dial_all());
+    assert_eq!(format!("{spans:?}"), "DialSpans(0 waiting, 0 live)");
 }

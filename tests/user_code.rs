@@ -31,6 +31,9 @@ struct World {
     capacity: u64,
     /// Whether code of users may panic.
     panics: bool,
+    /// Whether observers act as they are told that a call is dialed. (They may let the recipient go,
+    /// which is live already.)
+    acts_at_dialed: bool,
     ids: RefCell<Vec<CallId>>,
     callbacks: RefCell<Vec<Callback<Prop>>>,
     recipients: RefCell<Vec<Recipient<Prop>>>,
@@ -140,7 +143,15 @@ impl World {
                     .map_err(|error| reason(&error))
             }
             (2, Some(address)) => {
-                address.call(move |_, _| prop.run()).map_err(|error| reason(&error))
+                let hangs_up = self.random.one_in(2);
+                let handler = move |_: &mut Prop, line: &Line<'_, Prop>| {
+                    prop.enter(line);
+                    if hangs_up {
+                        line.hang_up();
+                    }
+                    prop.run();
+                };
+                address.call(handler).map_err(|error| reason(&error))
             }
             (_, Some(address)) => address.schedule(Checked(prop)).map_err(|error| reason(&error)),
         };
@@ -162,8 +173,9 @@ impl World {
     fn callback(self: &Rc<Self>) {
         let prop = Prop::new(self);
         let callback = match self.address() {
-            Some(address) if self.pick(2) == 0 => address.callback(move |_, _, value| {
+            Some(address) if self.pick(2) == 0 => address.callback(move |_, line, value| {
                 let _value: Prop = value;
+                prop.enter(line);
                 prop.run();
             }),
             _ => self.queue.callback(move |_, value| {
@@ -276,6 +288,14 @@ impl Prop {
         }
     }
 
+    /// A handler is entered, on `line`.
+    fn enter(&self, line: &Line<'_, Self>) {
+        if let Some(world) = self.world.upgrade() {
+            let holds = !line.is_gone() || world.acts_at_dialed;
+            world.law(holds, || "R9: a recipient that is gone is called".into());
+        }
+    }
+
     /// What handlers do.
     fn run(self) {
         let Some(world) = self.world.upgrade() else { return };
@@ -344,7 +364,9 @@ impl Observer for Watcher {
             let before = world.seen.borrow_mut().insert(call, rank).unwrap_or(0);
             world.law(before < rank, || format!("{call}: {step} comes after step {before}"));
         }
-        world.act(2);
+        if *step != Step::Dialed || world.acts_at_dialed {
+            world.act(2);
+        }
     }
 }
 
@@ -364,6 +386,7 @@ fn tell(seed: u64) -> Vec<String> {
         owner: RefCell::new(Some(owner)),
         capacity,
         panics: !seed.is_multiple_of(3),
+        acts_at_dialed: seed.is_multiple_of(2),
         ids: RefCell::default(),
         callbacks: RefCell::default(),
         recipients: RefCell::default(),

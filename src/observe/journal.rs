@@ -143,9 +143,11 @@ impl Default for Journal {
 
 impl fmt::Debug for Journal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let pages = self.pages.borrow();
-        let (pending, live) = pages.watched();
-        write!(f, "Journal({} steps, {} dropped, ", pages.len(), pages.dropped())?;
+        let ((pending, live), len, dropped) = {
+            let pages = self.pages.borrow();
+            (pages.watched(), pages.len(), pages.dropped())
+        };
+        write!(f, "Journal({len} steps, {dropped} dropped, ")?;
         write!(f, "{pending} calls pending, {live} live)")
     }
 }

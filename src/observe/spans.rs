@@ -153,7 +153,12 @@ impl Observer for DialSpans {
             }
             Step::Scheduled { site } => self.scheduled(call, site),
             Step::Dialed => self.dialed(call),
-            Step::Finished | Step::Panicked => self.left(call),
+            Step::Finished => self.left(call),
+            Step::Panicked => {
+                self.left(call);
+                // It was not dialed if its check has panicked.
+                self.over(call);
+            }
             Step::Canceled { .. } | Step::Refused { .. } | Step::Abandoned { .. } => {
                 self.over(call);
             }

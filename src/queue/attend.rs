@@ -97,7 +97,9 @@ impl Core {
 
     /// Sets the wake hook; a queue that is closed takes none.
     pub(super) fn set_wake_hook(&self, hook: Option<Rc<dyn Fn()>>) {
-        let hook = hook.filter(|_| !self.is_closed());
+        if self.is_closed() && hook.is_some() {
+            return;
+        }
         self.lower(flag::WAKE | flag::HOOKED);
         if hook.is_some() {
             self.raise(flag::HOOKED);
@@ -138,7 +140,9 @@ impl Core {
 
     /// Sets the observer; a queue that is closed takes none.
     pub(super) fn set_observer(&self, observer: Option<Rc<dyn Observer>>) {
-        let observer = observer.filter(|_| !self.is_closed());
+        if self.is_closed() && observer.is_some() {
+            return;
+        }
         if observer.is_some() {
             self.raise(flag::OBSERVED);
         } else {

@@ -159,6 +159,12 @@ impl Core {
         self.obstacle().or_else(|| self.is_full().then_some(ScheduleError::Full(())))
     }
 
+    /// Whether the turn of a call that was scheduled in one go has not come.
+    #[cfg(feature = "mio")]
+    pub(crate) fn is_in_line(&self, id: CallId) -> bool {
+        matches!(id.named(), Named::Position(position) if self.ring.is_in_line(position))
+    }
+
     #[cfg(feature = "mio")]
     pub(crate) fn pending(&self) -> u64 {
         self.ring.pending()

@@ -143,6 +143,12 @@ impl Ring {
         self.places.is_void::<Canceled>(position)
     }
 
+    /// Whether the turn of `position` has not come, also if its call is canceled.
+    #[cfg(feature = "mio")]
+    pub(super) fn is_in_line(&self, position: u64) -> bool {
+        self.places.contains(position)
+    }
+
     /// The number of calls between head and tail.
     #[inline(always)]
     pub(super) fn pending(&self) -> u64 {

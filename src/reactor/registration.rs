@@ -133,12 +133,21 @@ impl<S: Source> Registration<S> {
 
 impl<S: Source> Drop for Registration<S> {
     fn drop(&mut self) {
-        // First the calls, then the source, as that may panic.
-        self.reactor.shared().forget(self.key);
-        if let Some(source) = &mut self.source {
-            // A source that fails here is closed already, which deregisters it too.
-            let _ = self.reactor.shared().registry.deregister(source);
+        /// Lets the source go.
+        struct Deregister<'a, S: Source>(&'a mut Option<S>, &'a Registry);
+
+        impl<S: Source> Drop for Deregister<'_, S> {
+            fn drop(&mut self) {
+                if let Some(source) = self.0 {
+                    // A source that fails here is closed already, which deregisters it too.
+                    let _ = self.1.deregister(source);
+                }
+            }
         }
+
+        // First the calls, then the source; each also if the other panics.
+        let _deregister = Deregister(&mut self.source, &self.reactor.shared().registry);
+        self.reactor.shared().forget(self.key);
     }
 }
 

@@ -15,7 +15,7 @@ use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem;
@@ -24,6 +24,7 @@ use std::sync::Arc;
 
 use mio::Waker;
 
+use crate::call::CallId;
 use crate::error::RemoteError;
 use crate::reactor::ReactorHandle;
 use crate::reactor::inbox::{Inbox, Quota, Rejection};
@@ -291,12 +292,15 @@ pub(super) struct Remotes {
     taken: RefCell<VecDeque<Box<dyn Deliver>>>,
     /// Those behind [`RemoteAddress`]es.
     addresses: RefCell<Slots<Option<Rc<dyn Any>>>>,
+    /// The latest call that was scheduled beyond the queue's capacity.
+    beyond: Cell<Option<CallId>>,
 }
 
 impl Remotes {
     pub(super) fn new(waker: Arc<Waker>) -> Self {
         let post = Arc::new(Post { inbox: Inbox::new(), waker });
-        Self { post, taken: RefCell::default(), addresses: RefCell::default() }
+        let (taken, addresses) = (RefCell::default(), RefCell::default());
+        Self { post, taken, addresses, beyond: Cell::new(None) }
     }
 
     pub(super) fn remote(&self) -> Remote {
@@ -320,8 +324,8 @@ impl Remotes {
 
     /// Schedules calls that have come, at most as many as the budget has left: more would keep those
     /// that wait for readiness from their turn (rule M6). But one at least, or else what keeps the
-    /// queue busy would keep them out for good. If an observer panics, the rest stays for the next
-    /// turn.
+    /// queue busy would keep them out for good; of those beyond the queue's capacity, one at a time.
+    /// If an observer panics, the rest stays for the next turn.
     #[inline]
     pub(super) fn deliver(&self, reactor: &ReactorHandle, budget: usize) {
         if self.is_busy() {
@@ -335,8 +339,11 @@ impl Remotes {
         let most = budget.saturating_sub(queue.pending() as usize).max(1);
         self.fetch();
         for delivered in 0..most {
-            if delivered > 0 && queue.is_full() {
-                return;
+            if queue.is_full() {
+                if delivered > 0 || self.beyond.get().is_some_and(|call| queue.is_in_line(call)) {
+                    return;
+                }
+                self.beyond.set(Some(queue.next_id()));
             }
             let Some(call) = self.take() else { return };
             call.deliver(reactor);

@@ -11,6 +11,7 @@ use alloc::rc::Rc;
 use alloc::vec::{self, Vec};
 use core::cell::RefCell;
 use core::fmt;
+use core::mem::replace;
 
 use slab::Slab;
 
@@ -42,9 +43,18 @@ pub struct Closed {
 /// The operations that run, and who waits for their end.
 #[derive(Default)]
 struct List {
-    /// The lower handles; `None` while the layer below is starting.
-    running: RefCell<Slab<Option<AsyncOp>>>,
+    running: RefCell<Slab<Running>>,
     closed: RefCell<VecDeque<(Callback<Closed>, Closed)>>,
+}
+
+/// An operation that runs.
+enum Running {
+    /// The layer below is starting: there is no handle yet.
+    Starting,
+    /// The same, and the module was closed meanwhile.
+    Unwanted,
+    /// The lower handle.
+    Started(AsyncOp),
 }
 
 /// The module as a recipient: what its completions arrive at.
@@ -85,7 +95,7 @@ impl<L: Module> HlCancelAll<L> {
         let (request, done) = self.gate.admit(request, done)?;
         // 2. Make the operation, with a place in the list. Its own handle is given to nobody, so
         //    it needs no cancel.
-        let number = self.list.running.borrow_mut().insert(None);
+        let number = self.list.running.borrow_mut().insert(Running::Starting);
         let (list, tracker) = (Rc::clone(&self.list), Rc::clone(&self.tracker));
         let op = Operation::new(done, Place { list, number, _tracker: tracker }, |_| ());
         // 3. Start the lower one. If it does not start, the place goes with the operation.
@@ -100,11 +110,10 @@ impl<L: Module> HlCancelAll<L> {
             }
         };
         // 4. Keep its handle in the list.
-        if let Some(place) = self.list.running.borrow_mut().get_mut(number) {
-            *place = Some(lower.clone());
-        }
+        let started = Running::Started(lower.clone());
+        let place = self.list.running.borrow_mut().get_mut(number).map(|at| replace(at, started));
         // 5. If the layer below has called code that closed this module, that found no handle.
-        if !self.gate.is_open() {
+        if matches!(place, Some(Running::Unwanted)) {
             let _ = lower.cancel();
         }
         Ok(())
@@ -124,8 +133,8 @@ impl<L: Module> HlCancelAll<L> {
         }
         self.gate.close();
         // 2. Take note of who waits, and of what runs: a cancel may run code of any layer below.
-        let running: Vec<_> = self.list.running.borrow().iter().map(|(_, op)| op.clone()).collect();
-        let told = Closed { canceled: running.len() };
+        let running = self.list.handles();
+        let told = Closed { canceled: self.running() };
         self.list.closed.borrow_mut().push_back((closed, told));
         // 3. Cancel.
         CancelAll(running.into_iter()).run();
@@ -161,6 +170,18 @@ impl Drop for Place {
 }
 
 impl List {
+    /// The handles of all that runs. What is starting will see that it is unwanted.
+    fn handles(&self) -> Vec<AsyncOp> {
+        let mut handles = Vec::new();
+        for (_, running) in self.running.borrow_mut().iter_mut() {
+            match running {
+                Running::Started(lower) => handles.push(lower.clone()),
+                Running::Starting | Running::Unwanted => *running = Running::Unwanted,
+            }
+        }
+        handles
+    }
+
     fn tell_if_drained(&self) {
         while self.running.borrow().is_empty()
             && let Some((callback, closed)) = self.next_closed()
@@ -176,11 +197,11 @@ impl List {
 }
 
 /// Cancels operations, also those behind one whose cancel panics.
-struct CancelAll(vec::IntoIter<Option<AsyncOp>>);
+struct CancelAll(vec::IntoIter<AsyncOp>);
 
 impl CancelAll {
     fn run(&mut self) {
-        for op in self.0.by_ref().flatten() {
+        for op in self.0.by_ref() {
             let _ = op.cancel();
         }
     }

@@ -112,28 +112,27 @@ impl<L: Module + 'static, A: 'static> Module for MlChain<L, A> {
         let context = Chaining { lower: Lower::default(), then: Cell::new(None), _steps: steps };
         let op = Operation::new(done, context, cancel);
         // 3. Start the first step. Its completion comes later: what follows can be kept then.
-        if let Err(error) = start_step(&*self.lower, &self.steps, &op, first) {
-            op.decline("the layer below did not start");
-            return Err(error.map(|first| Chain { first, then }));
+        match self.lower.start(first, completion(&self.steps, &op)) {
+            Ok(lower) => op.context().lower.set(lower, op.state()),
+            Err(error) => {
+                op.decline("the layer below did not start");
+                return Err(error.map(|first| Chain { first, then }));
+            }
         }
         op.context().then.set(Some(then));
         Ok(op.handle())
     }
 }
 
-/// Starts a step and keeps its handle.
-fn start_step<L: Module, A>(
-    lower: &L,
+/// What a step is to call.
+fn completion<L: Module, A>(
     steps: &Address<Steps<L, A>>,
     op: &ChainOperation<L, A>,
-    request: L::Request,
-) -> Result<(), StartError<L::Request>> {
+) -> Callback<OpResult<L::Answer, L::Error>> {
     let upper = op.clone();
     let done = steps.callback(move |steps, line, result| steps.on_done(line, &upper, result));
     op.waits_for(done.id());
-    let lower = lower.start(request, done)?;
-    op.context().lower.set(lower, op.state());
-    Ok(())
+    done
 }
 
 impl<L: Module, A> Steps<L, A> {
@@ -157,12 +156,20 @@ impl<L: Module, A> Steps<L, A> {
                 op.context().then.set(Some(then));
                 match next {
                     Next::Done(answer) => Ok(answer),
-                    // 4. Start the next step, if the closure has not canceled the chain.
-                    Next::Start(_) if op.state() == OpState::Canceling => Err(OpError::Canceled),
-                    Next::Start(request) => match start_step(&*self.lower, steps, op, request) {
-                        Ok(()) => return,
-                        Err(error) => Err(OpError::NotStarted(error.into_cause().into())),
-                    },
+                    Next::Start(request) => {
+                        let done = completion(steps, op);
+                        // 4. Start the next step, if neither the closure nor an observer has
+                        //    canceled the chain.
+                        if op.state() == OpState::Canceling {
+                            done.decline("canceled");
+                            Err(OpError::Canceled)
+                        } else {
+                            match self.lower.start(request, done) {
+                                Ok(lower) => return op.context().lower.set(lower, op.state()),
+                                Err(error) => Err(OpError::NotStarted(error.into_cause().into())),
+                            }
+                        }
+                    }
                 }
             }
         };

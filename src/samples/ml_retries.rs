@@ -105,30 +105,36 @@ impl<L: Module + 'static> Module for MlRetries<L> {
         };
         let op = Operation::new(done, context, cancel);
         // 3. Start the first attempt. Its completion comes later: the request can be kept then.
-        if let Err(error) = start_attempt(&*self.lower, &self.attempts, &op, (retry.0)()) {
-            op.decline("the layer below did not start");
-            return Err(error.map(|_| retry));
+        match self.lower.start((retry.0)(), completion(&self.attempts, &op)) {
+            Ok(lower) => op.context().started(lower, op.state()),
+            Err(error) => {
+                op.decline("the layer below did not start");
+                return Err(error.map(|_| retry));
+            }
         }
         op.context().retry.set(Some(retry));
         Ok(op.handle())
     }
 }
 
-/// Starts an attempt and keeps its handle.
-fn start_attempt<L: Module>(
-    lower: &L,
+/// What an attempt is to call.
+fn completion<L: Module>(
     attempts: &Address<Attempts<L>>,
     op: &RetryOperation<L>,
-    request: L::Request,
-) -> Result<(), StartError<L::Request>> {
+) -> Callback<OpResult<L::Answer, L::Error>> {
     let upper = op.clone();
     let done =
         attempts.callback(move |attempts, line, result| attempts.on_done(line, &upper, result));
     op.waits_for(done.id());
-    let lower = lower.start(request, done)?;
-    op.context().lower.set(lower, op.state());
-    op.context().made.set(op.context().made.get().saturating_add(1));
-    Ok(())
+    done
+}
+
+impl<L: Module> Retrying<L> {
+    /// Keeps the handle of an attempt.
+    fn started(&self, lower: AsyncOp, state: OpState) {
+        self.lower.set(lower, state);
+        self.made.set(self.made.get().saturating_add(1));
+    }
 }
 
 impl<L: Module> Attempts<L> {
@@ -157,27 +163,42 @@ impl<L: Module> Attempts<L> {
             // 4. Wait for the timer now, no more for the lower operation.
             Some(delay) => {
                 let upper = op.clone();
-                let due = attempts.callback(move |attempts, line, ()| attempts.again(line, &upper));
+                let due =
+                    attempts.callback(move |attempts, line, ()| attempts.on_due(line, &upper));
                 op.waits_for(due.id());
                 op.context().timer.set(Some(self.reactor.after(delay, due)));
+                // 5. If an observer has canceled the operation meanwhile, that found no timer.
+                if op.state() == OpState::Canceling {
+                    cancel(op);
+                }
             }
         }
     }
 
-    /// Starts another attempt. The operation is not canceled: that would have dropped the timer.
+    /// The time for another attempt has come.
+    fn on_due(&self, attempts: &Address<Self>, op: &RetryOperation<L>) {
+        // 1. The timer has done its duty. If it is gone, a cancel that came in between took it, and
+        //    has completed the operation.
+        if op.context().timer.take().is_some() {
+            self.again(attempts, op);
+        }
+    }
+
+    /// Starts another attempt.
     fn again(&self, attempts: &Address<Self>, op: &RetryOperation<L>) {
-        // 1. The timer has done its duty.
-        drop(op.context().timer.take());
-        // 2. Make the request. The closure is not in its cell meanwhile, as it may do anything.
+        // 1. Make the request. The closure is not in its cell meanwhile, as it may do anything.
         let Some(mut retry) = op.context().retry.take() else { return };
         let request = (retry.0)();
         op.context().retry.set(Some(retry));
-        // 3. Start, if the closure has not canceled the operation.
+        // 2. Make the completion.
+        let done = completion(attempts, op);
+        // 3. Start, if neither the closure nor an observer has canceled the operation.
         let result = if op.state() == OpState::Canceling {
+            done.decline("canceled");
             Err(OpError::Canceled)
         } else {
-            match start_attempt(&*self.lower, attempts, op, request) {
-                Ok(()) => return,
+            match self.lower.start(request, done) {
+                Ok(lower) => return op.context().started(lower, op.state()),
                 Err(error) => Err(OpError::NotStarted(error.into_cause().into())),
             }
         };

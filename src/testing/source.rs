@@ -153,7 +153,8 @@ pub struct Peer {
 impl Peer {
     /// Sends bytes.
     pub fn push(&self, bytes: impl AsRef<[u8]>) {
-        self.end.change(|wire| wire.inward.bytes.extend(bytes.as_ref()));
+        let bytes = bytes.as_ref();
+        self.end.change(|wire| wire.inward.bytes.extend(bytes));
     }
 
     /// Sends no more: once it has read the rest, the source reads the end of the stream.

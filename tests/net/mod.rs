@@ -85,9 +85,14 @@ pub(crate) fn turn_now(reactor: &mut Reactor) -> Report {
 /// Turns for as long as there is something to do at once.
 #[track_caller]
 pub(crate) fn turn_until_idle(reactor: &mut Reactor) {
-    while reactor.poll_timeout() == Some(Duration::ZERO) {
+    const TURNS: usize = 10_000;
+    for _ in 0..TURNS {
+        if reactor.poll_timeout() != Some(Duration::ZERO) {
+            return;
+        }
         let _ = turn_now(reactor);
     }
+    panic!("not idle after {TURNS} turns");
 }
 
 /// Reads until it would block, as mio asks for: only then its `poll` tells of the next arrival.

@@ -102,6 +102,8 @@ impl Pages {
             }
             Step::Panicked => {
                 counts.panicked += 1;
+                // It was not dialed if its check has panicked.
+                self.pending.remove(&call);
                 self.hang_up(at, call);
             }
             Step::Canceled { .. } => {
