@@ -2,7 +2,8 @@
 //! attempt to dial it.
 //!
 //! - I1 A call is live only in an [`Attempt`], which ends it in exactly one way: finished, refused,
-//!   or (if the attempt is dropped, which unwinding does) panicked.
+//!   or (if it unwinds) panicked. If its recipient was let go meanwhile, that comes before the value
+//!   drops ([`Attempt::end_early`]).
 
 use alloc::boxed::Box;
 use core::fmt;
@@ -183,12 +184,27 @@ impl fmt::Display for Refusal {
     }
 }
 
-/// How a handler was left, if it was entered.
+/// How a handler, or the check before it, was left.
 #[derive(Clone, Copy)]
 pub(crate) enum Ended {
-    Refused,
     Returned,
     Unwound,
+}
+
+impl Ended {
+    /// Counts the end of the live call `key`, and tells it.
+    fn note(self, core: &Core, key: u64) {
+        match self {
+            Self::Returned => {
+                core.tally.finished.add();
+                core.tell(key, || Step::Finished);
+            }
+            Self::Unwound => {
+                core.tally.panicked.add();
+                core.tell_end(key, Step::Panicked);
+            }
+        }
+    }
 }
 
 /// The attempts of one turn to dial, one after the other. What becomes of a call whose turn has
@@ -233,8 +249,7 @@ impl<'a> Attempt<'a> {
     fn finish_attentively(&mut self) {
         self.look();
         if self.is_live() {
-            self.core.tally.finished.add();
-            self.core.tell(self.key, || Step::Finished);
+            Ended::Returned.note(self.core, self.key);
         }
     }
 
@@ -282,7 +297,7 @@ impl<'a> Attempt<'a> {
     /// Ends the call, scheduled at `site`, without dialing it.
     #[cold]
     #[inline(never)]
-    pub(crate) fn refuse(&mut self, refusal: Refusal, site: &'static Location<'static>) {
+    pub(crate) fn refuse(&self, refusal: Refusal, site: &'static Location<'static>) {
         self.core.tally.refused.add();
         self.core.call_is_over();
         self.core.tell_end(self.key, Step::Refused { refusal, site });
@@ -297,27 +312,17 @@ impl<'a> Attempt<'a> {
     }
 
     /// The call was that of the callback `key`, and canceled.
-    pub(crate) fn at_canceled(&mut self, key: Key) {
+    pub(crate) fn at_canceled(&self, key: Key) {
         self.core.forget_canceled(key);
         self.core.skip_void();
         self.core.call_is_over();
     }
 
-    /// Ends the live call `key` before its attempt does, if it was not refused: what comes in between
-    /// is not its own any more.
+    /// Ends the live call `key` ahead of its attempt, which then finds it over: the drop of the
+    /// recipient's value, which comes in between, is no part of the call.
     pub(crate) fn end_early(core: &Core, key: u64, ended: Ended) {
         core.call_is_over();
-        match ended {
-            Ended::Refused => {}
-            Ended::Returned => {
-                core.tally.finished.add();
-                core.tell(key, || Step::Finished);
-            }
-            Ended::Unwound => {
-                core.tally.panicked.add();
-                core.tell_end(key, Step::Panicked);
-            }
-        }
+        ended.note(core, key);
     }
 }
 
@@ -325,8 +330,7 @@ impl Drop for Attempt<'_> {
     /// Unwinding. If the handler does, its call ends.
     fn drop(&mut self) {
         if self.is_live() {
-            self.core.tally.panicked.add();
-            self.core.tell_end(self.key, Step::Panicked);
+            Ended::Unwound.note(self.core, self.key);
         }
     }
 }

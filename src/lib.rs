@@ -94,7 +94,7 @@
 //!   live? does the call's own check ([`Call::can_dial`]) object? A call that fails one is not
 //!   dialed.
 //! - **R9 recipient gone.** When its owner lets a recipient go, its value is dropped at once or, if
-//!   it is live, right after its handler returns. Its pending calls are refused when their turn
+//!   it is live, right after its call has ended. Its pending calls are refused when their turn
 //!   comes.
 //! - **R10 live ends on return or unwind.** A panicking handler unwinds to whoever dials. The queue
 //!   stays right, and later calls are still pending in order.

@@ -127,7 +127,7 @@ pub enum Step {
         /// Where the callback was created.
         site: &'static Location<'static>,
     },
-    /// The handler panicked.
+    /// The handler panicked; or the call's own check did, and it was not dialed.
     Panicked,
 }
 

@@ -301,8 +301,8 @@ impl QueueHandle {
 
     /// Sets who is told of every step of every call, replacing the observer set before.
     ///
-    /// A handler may set it, too, and a call's own check; of the call whose turn it is then, the
-    /// observer hears the end, and not that it is dialed.
+    /// A handler may set it, too, and a call's own check. It then hears how the call ends whose turn it
+    /// is; whether it hears that the call is dialed depends on whether there was an observer before.
     pub fn set_observer(&self, observer: impl Observer + 'static) {
         self.core.set_observer(Some(Rc::new(observer)));
     }

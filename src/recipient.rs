@@ -28,7 +28,7 @@ use crate::queue::{Claim, QueueHandle};
 ///
 /// Made by [`QueueHandle::recipient`]. Everything that can be asked of a recipient is on its
 /// [`Address`], to which this derefs. Dropping the `Recipient` hangs up (rule R9): the value is
-/// dropped at once or, if a call to it is live, right after the handler returns. Calls that are
+/// dropped at once or, if a call to it is live, right after that has ended. Calls that are
 /// still pending then end Refused when their turn comes.
 ///
 /// The value cannot be looked at from outside: a call gets to it, or what it shares in an `Rc`.
@@ -248,7 +248,7 @@ impl<T: 'static> Line<'_, T> {
         self.id
     }
 
-    /// Lets the recipient go: its value is dropped right after the handler returns.
+    /// Lets the recipient go: its value is dropped right after the live call has ended.
     pub fn hang_up(&self) {
         self.address.desk.hang_up();
     }
@@ -302,7 +302,7 @@ impl<T> Desk<T> {
     #[inline(never)]
     fn refuse(
         &self,
-        attempt: &mut Attempt<'_>,
+        attempt: &Attempt<'_>,
         objection: &'static str,
         site: &'static Location<'static>,
     ) {
@@ -322,8 +322,8 @@ impl<T> Desk<T> {
         drop(self.take());
     }
 
-    /// The same once the live call has ended. The value is out of reach before anybody is told, and
-    /// drops also if that panics.
+    /// Ends the live call, then drops the value. That is out of reach before anybody is told, and drops
+    /// also if that panics.
     #[cold]
     #[inline(never)]
     fn clear_after(&self, ended: Ended) {
@@ -340,14 +340,17 @@ impl<T> Desk<T> {
 /// A dial in progress, also while it unwinds. Keeps I2 at its end.
 struct Delivery<'a, T> {
     desk: &'a Desk<T>,
-    ended: Ended,
+    /// How its call ends; none if it is refused.
+    ended: Option<Ended>,
 }
 
 impl<T> Drop for Delivery<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.desk.gone.get() {
-            self.desk.clear_after(self.ended);
+        if self.desk.gone.get()
+            && let Some(ended) = self.ended
+        {
+            self.desk.clear_after(ended);
         }
     }
 }
@@ -376,7 +379,7 @@ impl<C: Call> ToRecipient<C> {
         let Self { address, call } = self;
         let desk = &*address.desk;
         // Declared first, dropped last: after the borrow below is back.
-        let mut delivery = Delivery { desk, ended: Ended::Refused };
+        let mut delivery = Delivery { desk, ended: None };
         let Ok(mut borrow) = desk.value.try_borrow_mut() else {
             if cfg!(seeded = "dial_while_live") {
                 return attempt.dialed();
@@ -388,17 +391,17 @@ impl<C: Call> ToRecipient<C> {
             return attempt.refuse(Refusal::Gone, site);
         };
         desk.live.set((attempt.key(), site));
-        delivery.ended = Ended::Unwound;
+        delivery.ended = Some(Ended::Unwound);
         if let Err(reason) = call.can_dial(value) {
             drop(borrow);
-            delivery.ended = Ended::Refused;
+            delivery.ended = None;
             return desk.refuse(attempt, reason, site);
         }
         if observed {
             attempt.dialed();
         }
         call.dial(value, &Line { address: &address, id: attempt.id() });
-        delivery.ended = Ended::Returned;
+        delivery.ended = Some(Ended::Returned);
     }
 
     /// The same, apart, to keep what is unusual out of the way of the usual.

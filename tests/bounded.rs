@@ -137,10 +137,9 @@ fn a_queue_that_is_both_full_and_gone_says_that_it_is_gone() {
     assert!(matches!(handle.call(|_| ()), Err(ScheduleError::QueueDropped(_))));
 }
 
-#[cfg(all(unix, feature = "mio"))]
 /// A call of another thread came with each turn, although none was dialed.
-#[test]
 #[cfg(feature = "mio")]
+#[test]
 fn calls_of_other_threads_exceed_the_bound_by_one_at_most() {
     for budget in [0, 1] {
         let mut reactor = Reactor::with_queue(CallQueue::bounded(4)).unwrap();
@@ -170,12 +169,11 @@ fn calls_of_other_threads_exceed_the_bound_by_one_at_most() {
     }
 }
 
+#[cfg(all(unix, feature = "mio"))]
 #[test]
 fn readiness_and_timers_come_through_a_full_queue() {
     use std::io::Write;
     use std::os::unix::net::UnixStream as Peer;
-    use std::time::Duration;
-    use switchboard::reactor::Reactor;
 
     for capacity in [0, 1] {
         let mut reactor = Reactor::with_queue(CallQueue::bounded(capacity)).unwrap();

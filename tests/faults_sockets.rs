@@ -10,6 +10,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::thread;
+use std::time::Instant;
 
 use mio::Interest;
 use mio::event::Source;
@@ -268,7 +269,9 @@ fn half_close_by_either_side_leaves_the_other_direction_open() {
     let (socket, mut peer) = tcp_pair();
     peer.write_all(&text[..FEW]).unwrap();
     peer.shutdown(Shutdown::Write).unwrap();
+    let begin = Instant::now();
     while socket.peek(&mut [0; FEW]).unwrap_or(0) < FEW {
+        assert!(begin.elapsed() < PATIENCE, "it does not arrive");
         thread::yield_now();
     }
     let (_echo, books) = Echo::new(&reactor, socket, 5000);

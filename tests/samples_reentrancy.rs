@@ -177,7 +177,8 @@ impl Source for Canceling {
     }
 }
 
-/// An observer that cancels an operation at the first step that it is told of and waits for.
+/// Cancels an operation when it is told of such a step or, if `at_waits`, of what an operation waits
+/// for.
 struct Canceler {
     own: Own,
     at: fn(&Step) -> bool,

@@ -165,7 +165,7 @@ impl Core {
         !self.has(flag::OBSERVED | flag::OVER)
     }
 
-    /// Notes that the call that was dialed last may be over although its handler did not return.
+    /// Notes that the call that was dialed last may be over before its attempt finishes it.
     pub(crate) fn call_is_over(&self) {
         self.flags.set(self.flags.get() | flag::OVER);
     }

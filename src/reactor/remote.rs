@@ -292,7 +292,7 @@ pub(super) struct Remotes {
     taken: RefCell<VecDeque<Box<dyn Deliver>>>,
     /// Those behind [`RemoteAddress`]es.
     addresses: RefCell<Slots<Option<Rc<dyn Any>>>>,
-    /// The latest call that was scheduled beyond the queue's capacity.
+    /// The id that the latest call beyond the queue's capacity got, or was to get.
     beyond: Cell<Option<CallId>>,
 }
 
@@ -339,13 +339,16 @@ impl Remotes {
         let most = budget.saturating_sub(queue.pending() as usize).max(1);
         self.fetch();
         for delivered in 0..most {
-            if queue.is_full() {
-                if delivered > 0 || self.beyond.get().is_some_and(|call| queue.is_in_line(call)) {
-                    return;
-                }
-                self.beyond.set(Some(queue.next_id()));
+            let is_full = queue.is_full();
+            if is_full
+                && (delivered > 0 || self.beyond.get().is_some_and(|id| queue.is_in_line(id)))
+            {
+                return;
             }
             let Some(call) = self.take() else { return };
+            if is_full {
+                self.beyond.set(Some(queue.next_id()));
+            }
             call.deliver(reactor);
         }
     }

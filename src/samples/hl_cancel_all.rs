@@ -11,7 +11,7 @@ use alloc::rc::Rc;
 use alloc::vec::{self, Vec};
 use core::cell::RefCell;
 use core::fmt;
-use core::mem::replace;
+use core::mem;
 
 use slab::Slab;
 
@@ -111,9 +111,10 @@ impl<L: Module> HlCancelAll<L> {
         };
         // 4. Keep its handle in the list.
         let started = Running::Started(lower.clone());
-        let place = self.list.running.borrow_mut().get_mut(number).map(|at| replace(at, started));
+        let before =
+            self.list.running.borrow_mut().get_mut(number).map(|now| mem::replace(now, started));
         // 5. If the layer below has called code that closed this module, that found no handle.
-        if matches!(place, Some(Running::Unwanted)) {
+        if matches!(before, Some(Running::Unwanted)) {
             let _ = lower.cancel();
         }
         Ok(())
@@ -127,13 +128,13 @@ impl<L: Module> HlCancelAll<L> {
     ///
     /// Passes on a panic of a cancel hook below. All operations are canceled all the same.
     pub fn close(&self, closed: Callback<Closed>) {
-        // 1. Close the gate: the list can only shrink from here on.
+        // 1. Close the gate: nothing enters the list until it is opened again.
         if !self.gate.is_open() {
             return closed.decline("the module is not open");
         }
         self.gate.close();
         // 2. Take note of who waits, and of what runs: a cancel may run code of any layer below.
-        let running = self.list.handles();
+        let running = self.list.to_cancel();
         let told = Closed { canceled: self.running() };
         self.list.closed.borrow_mut().push_back((closed, told));
         // 3. Cancel.
@@ -170,13 +171,15 @@ impl Drop for Place {
 }
 
 impl List {
-    /// The handles of all that runs. What is starting will see that it is unwanted.
-    fn handles(&self) -> Vec<AsyncOp> {
+    /// The handles of all that is to be canceled. What is starting has none yet: it is marked, and
+    /// canceled once it has started.
+    fn to_cancel(&self) -> Vec<AsyncOp> {
         let mut handles = Vec::new();
         for (_, running) in self.running.borrow_mut().iter_mut() {
             match running {
                 Running::Started(lower) => handles.push(lower.clone()),
-                Running::Starting | Running::Unwanted => *running = Running::Unwanted,
+                Running::Starting => *running = Running::Unwanted,
+                Running::Unwanted => {}
             }
         }
         handles

@@ -1,6 +1,7 @@
 //! Middle layer, chain: lower operations one after the other, each from the answer of the last.
 //!
-//! It shows the one check that a sequence needs. A cancel may come when a step is over and its
+//! It shows the check that a sequence needs, twice: before it asks what follows, and right before it
+//! starts that. A cancel may come when a step is over and its
 //! completion is on its way: the lower cancel is late then, so the completion itself looks whether
 //! the chain is being canceled before it starts another step. What the queue makes unnecessary:
 //! recursion (each step begins in a call of its own, so chains of any length take constant stack),
@@ -157,9 +158,10 @@ impl<L: Module, A> Steps<L, A> {
                 match next {
                     Next::Done(answer) => Ok(answer),
                     Next::Start(request) => {
+                        // 4. Make the completion of the next step.
                         let done = completion(steps, op);
-                        // 4. Start the next step, if neither the closure nor an observer has
-                        //    canceled the chain.
+                        // 5. Start it, if neither the closure nor an observer has canceled the
+                        //    chain.
                         if op.state() == OpState::Canceling {
                             done.decline("canceled");
                             Err(OpError::Canceled)
@@ -173,7 +175,7 @@ impl<L: Module, A> Steps<L, A> {
                 }
             }
         };
-        // 5. Complete. Nobody else does.
+        // 6. Complete. Nobody else does.
         let _ = op.complete(result);
     }
 }

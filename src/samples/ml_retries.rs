@@ -4,7 +4,7 @@
 //! It shows an operation that waits for one of two things, a lower operation or a timer, and whose
 //! cancel ends either. What the queue makes unnecessary: recursion, which grows the stack when
 //! attempts fail at once (each attempt begins in a call of its own here), and the question who
-//! wins if cancel and timer meet (dropping the timer settles it).
+//! wins if cancel and timer meet (who takes the timer out of its cell has decided).
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -177,8 +177,8 @@ impl<L: Module> Attempts<L> {
 
     /// The time for another attempt has come.
     fn on_due(&self, attempts: &Address<Self>, op: &RetryOperation<L>) {
-        // 1. The timer has done its duty. If it is gone, a cancel that came in between took it, and
-        //    has completed the operation.
+        // 1. Take the timer, which has done its duty. If it is gone, an observer that was told of
+        //    this very call has canceled the operation, which is complete.
         if op.context().timer.take().is_some() {
             self.again(attempts, op);
         }

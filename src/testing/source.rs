@@ -80,7 +80,8 @@ impl End {
 }
 
 /// A source in memory, which reads what its [`Peer`] pushes. It never blocks, and is made by
-/// [`ScriptedReactor::pair`](crate::testing::ScriptedReactor::pair).
+/// [`ScriptedReactor::pair`](crate::testing::ScriptedReactor::pair), for that reactor: no other is
+/// told of its readiness.
 ///
 /// Its readiness is that of a socket at an edge-triggered poll: told when it is registered, and when
 /// something new happens; with all that holds when it is told, of what it is watched for.
