@@ -12,10 +12,9 @@ use random::Random;
 use switchboard::journal::{Journal, OpEnd};
 use switchboard::op::{OpError, OpResult, OpState, Operation};
 use switchboard::{
-    Call, CallId, CallQueue, Callback, Cancellation, Line, Observer, OpStep, Outcome, QueueHandle,
-    Step,
+    CallId, CallQueue, Callback, Cancellation, Line, Observer, OpStep, Outcome, QueueHandle, Step,
 };
-use util::{panic_of, panics};
+use util::{PanicsInCheck, panic_of, panics};
 
 fn journaled(queue: &CallQueue) -> Rc<Journal> {
     let journal = Rc::new(Journal::new());
@@ -300,18 +299,6 @@ fn an_operation_that_is_lost_is_told_as_dropped() {
     assert_eq!(ended, Some(OpEnd::Completed { outcome: Outcome::Dropped }));
 }
 
-struct Checked;
-
-impl Call for Checked {
-    type Recipient = ();
-
-    fn can_dial(&self, (): &()) -> Result<(), &'static str> {
-        std::panic::resume_unwind(Box::new("in a check"));
-    }
-
-    fn dial(self, (): &mut (), _: &Line<'_, ()>) {}
-}
-
 /// Its call was kept as pending for good.
 #[test]
 fn a_check_that_panics_leaves_nothing_pending_in_the_journal() {
@@ -319,7 +306,7 @@ fn a_check_that_panics_leaves_nothing_pending_in_the_journal() {
     let journal = journaled(&queue);
     let server = queue.recipient(());
     for _ in 0..3 {
-        server.schedule(Checked).unwrap();
+        server.schedule(PanicsInCheck).unwrap();
         panic_of(|| queue.dial_all());
     }
     let text = format!("{journal:?}");

@@ -7,16 +7,14 @@ use std::fmt::{self, Write};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
-use switchboard::{
-    Call, CallId, CallQueue, Callback, DialSpans, Line, Observer, QueueHandle, Step,
-};
+use switchboard::{CallId, CallQueue, Callback, DialSpans, Observer, QueueHandle, Step};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
 use tracing::{Event, Subscriber, info};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry, Scope};
 use tracing_subscriber::util::SubscriberInitExt;
-use util::{panic_of, panics};
+use util::{PanicsInCheck, panic_of, panics};
 
 /// What users log, each line with the spans that it is in, outermost first; and how many spans are
 /// open.
@@ -245,18 +243,6 @@ fn an_observer_before_it_that_panics_does_not_leave_a_span_entered() {
     });
 }
 
-struct Checked;
-
-impl Call for Checked {
-    type Recipient = ();
-
-    fn can_dial(&self, (): &()) -> Result<(), &'static str> {
-        std::panic::resume_unwind(Box::new("in a check"));
-    }
-
-    fn dial(self, (): &mut (), _: &Line<'_, ()>) {}
-}
-
 /// Its call was kept as waiting for good.
 #[test]
 fn a_check_that_panics_leaves_nothing_waiting() {
@@ -264,7 +250,7 @@ fn a_check_that_panics_leaves_nothing_waiting() {
     let spans = Rc::new(DialSpans::new());
     queue.set_observer(Rc::clone(&spans));
     let server = queue.recipient(());
-    server.schedule(Checked).unwrap();
+    server.schedule(PanicsInCheck).unwrap();
     panic_of(|| queue.dial_all());
     assert_eq!(format!("{spans:?}"), "DialSpans(0 waiting, 0 live)");
 }

@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::thread;
 
-use switchboard::{CallId, Observer, QueueHandle, Report, Step};
+use switchboard::{Call, CallId, Line, Observer, QueueHandle, Report, Step};
 
 /// What happened, in order.
 #[derive(Clone, Default)]
@@ -59,6 +59,19 @@ impl<F: FnOnce()> Drop for OnDrop<F> {
             function();
         }
     }
+}
+
+/// A call whose check panics.
+pub(crate) struct PanicsInCheck;
+
+impl Call for PanicsInCheck {
+    type Recipient = ();
+
+    fn can_dial(&self, (): &()) -> Result<(), &'static str> {
+        panic::resume_unwind(Box::new("in a check"));
+    }
+
+    fn dial(self, (): &mut (), _: &Line<'_, ()>) {}
 }
 
 /// Counts the values that were made of it, and their drops.
