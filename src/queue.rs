@@ -281,7 +281,8 @@ impl QueueHandle {
     /// all others: the cue to ask for the reactor's `poll_timeout` again. An embedder that asks for
     /// that right before it sleeps needs no hook.
     ///
-    /// Calls left over by a turn are not news: see [`Report::remaining`].
+    /// Calls left over by a turn are not news: see [`Report::remaining`]. Once the owner has dropped
+    /// the queue, which takes no more calls, this does nothing.
     pub fn set_wake_hook(&self, hook: impl Fn() + 'static) {
         self.core.set_wake_hook(Some(Rc::new(hook)));
     }
@@ -303,6 +304,7 @@ impl QueueHandle {
     ///
     /// A handler may set it, too, and a call's own check. It then hears how the call ends whose turn it
     /// is; whether it hears that the call is dialed depends on whether there was an observer before.
+    /// Once the owner has dropped the queue this does nothing: who is told of the rest stays.
     pub fn set_observer(&self, observer: impl Observer + 'static) {
         self.core.set_observer(Some(Rc::new(observer)));
     }

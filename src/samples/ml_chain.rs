@@ -1,11 +1,11 @@
 //! Middle layer, chain: lower operations one after the other, each from the answer of the last.
 //!
 //! It shows the check that a sequence needs, twice: before it asks what follows, and right before it
-//! starts that. A cancel may come when a step is over and its
-//! completion is on its way: the lower cancel is late then, so the completion itself looks whether
-//! the chain is being canceled before it starts another step. What the queue makes unnecessary:
-//! recursion (each step begins in a call of its own, so chains of any length take constant stack),
-//! and a lock between the cancel and the next start.
+//! starts that. A cancel may come when a step is over and its completion is on its way: the lower
+//! cancel is late then, so the completion itself looks whether the chain is being canceled before it
+//! starts another step. What the queue makes unnecessary: recursion (each step begins in a call of
+//! its own, so chains of any length take constant stack), and a lock between the cancel and the next
+//! start.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
