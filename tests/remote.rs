@@ -12,8 +12,7 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use switchboard::reactor::RemoteError;
-use switchboard::reactor::{Reactor, ReactorHandle, Remote};
+use switchboard::reactor::{Reactor, ReactorHandle, Remote, RemoteError};
 use switchboard::{CallId, Step, Tally};
 
 use net::{Log, check, turn_now, turn_until, turn_until_idle, unwind, unwinding};
@@ -334,19 +333,21 @@ fn a_loop_that_goes_while_threads_send_loses_no_closure() {
                 self.0.fetch_add(1, Ordering::SeqCst);
             }
         }
-        let start = Arc::new(Barrier::new(SENDERS + 1));
+        let (start, gone) = (Arc::new(Barrier::new(SENDERS + 1)), Arc::new(AtomicBool::new(false)));
         let threads: Vec<_> = (0..SENDERS)
             .map(|_| {
-                let (remote, dropped, start) =
-                    (reactor.remote(), Arc::clone(&dropped), Arc::clone(&start));
+                let (remote, dropped) = (reactor.remote(), Arc::clone(&dropped));
+                let (start, gone) = (Arc::clone(&start), Arc::clone(&gone));
                 thread::spawn(move || {
                     start.wait();
                     for sent in 0.. {
+                        let late = gone.load(Ordering::SeqCst);
                         let count = Count(Arc::clone(&dropped));
                         if let Err(error) = remote.call(move |_| drop(count)) {
                             assert!(matches!(error, RemoteError::ReactorDropped(_)));
                             return sent;
                         }
+                        assert!(!late, "taken by a loop that is gone");
                     }
                     unreachable!()
                 })
@@ -358,6 +359,7 @@ fn a_loop_that_goes_while_threads_send_loses_no_closure() {
         }
         let queue = reactor.queue().clone();
         drop(reactor);
+        gone.store(true, Ordering::SeqCst);
         let sent: usize = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
         let tally = queue.tally();
         assert_eq!(tally.created, sent as u64, "each that was sent is a call: {tally}");

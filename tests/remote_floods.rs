@@ -13,11 +13,10 @@ use std::thread::{self};
 use std::time::{Duration, Instant};
 
 use mio::Interest;
-use switchboard::reactor::RemoteError;
-use switchboard::reactor::{Reactor, RemoteAddress};
+use switchboard::reactor::{Reactor, RemoteAddress, RemoteError};
 use switchboard::{CallId, CallQueue, QueueHandle, Step};
 
-use net::{Log, turn_now, turn_until_idle};
+use net::{Log, PATIENCE, turn_now, turn_until_idle};
 
 #[test]
 fn m08_a_bounded_remote_hands_back_what_is_too_much() {
@@ -286,9 +285,12 @@ fn m08_eight_threads_flood_one_loop_and_nothing_is_lost() {
             })
             .collect();
         drop(address);
-        let mut most = 0;
+        let (mut most, mut dialed) = (0, Instant::now());
         while !threads.iter().all(thread::JoinHandle::is_finished) || !reactor.queue().is_idle() {
-            let _ = reactor.turn(Some(Duration::from_millis(1))).unwrap();
+            if reactor.turn(Some(Duration::from_millis(1))).unwrap().dialed > 0 {
+                dialed = Instant::now();
+            }
+            assert!(dialed.elapsed() < PATIENCE, "the senders wait for room, the loop for calls");
             most = most.max(Arc::strong_count(&underway));
         }
         reactor.run().unwrap();

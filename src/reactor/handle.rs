@@ -77,7 +77,8 @@ impl ReactorHandle {
     /// Answers `callback` once `delay` has passed, not earlier. If the reactor is gone, declines it.
     ///
     /// The callback may be one of another queue, whose embedder dials it then. Delays of more than
-    /// a hundred years count as a hundred years.
+    /// a hundred years count as a hundred years, deadlines more than 292 years after the reactor was
+    /// made as that.
     ///
     /// Cost: O(log n) steps for n timers (O(1) if none is due later), and a reading of the clock. To
     /// cancel it takes O(log n). Memory is taken for 64 timers at a time, and given back when they
@@ -93,8 +94,6 @@ impl ReactorHandle {
     }
 
     /// Answers `callback` at `deadline`, not earlier. Otherwise as [`after`](Self::after).
-    ///
-    /// Deadlines more than 292 years after the reactor was made count as that.
     #[inline]
     #[track_caller]
     pub fn at(&self, deadline: Instant, callback: Callback<()>) -> Timer {
