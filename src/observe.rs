@@ -41,7 +41,8 @@ pub(crate) use spans::log;
 /// ```
 ///
 /// So are pairs of observers: each step is told to the first, then to the second. If the first
-/// panics, the second misses that step.
+/// panics, the second misses that step. If the first dials or cancels, the second is told of what
+/// comes of it before it is told of that step: put the one that acts last, behind a journal say.
 ///
 /// Cost: one predictable branch for each step while no observer is set.
 pub trait Observer {

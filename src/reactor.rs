@@ -211,7 +211,7 @@ impl Reactor {
         };
         match open() {
             Ok((poll, waker)) => {
-                let guest = Guest::with_queue(queue, poll.registry(), waker)?;
+                let guest = Guest::on(poll.registry(), false, queue, waker)?;
                 Ok(Self { guest, poll, events: Events::with_capacity(EVENTS) })
             }
             Err(source) => Err(ReactorError { source, queue }),

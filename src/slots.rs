@@ -39,19 +39,21 @@ impl<T: Default> Slots<T> {
         Self { slots: Vec::new(), vacant: NONE, len: 0 }
     }
 
-    /// Occupies a slot, for a value that is made in place of the default.
+    /// Occupies a slot, for a value that is made in place of the default, in a generation that is
+    /// `least` or a later one.
     ///
     /// # Panics
     ///
     /// If there are 2^31 values already.
     #[inline(always)]
-    pub(crate) fn occupy(&mut self) -> (Key, &mut T) {
+    pub(crate) fn occupy(&mut self, least: u32) -> (Key, &mut T) {
         if self.vacant == NONE {
             self.add_slot();
         }
         let vacant = self.vacant;
         let slot = &mut self.slots[vacant as usize];
         self.vacant = slot.next;
+        slot.generation = slot.generation.max(least);
         self.len += 1;
         (Key { slot: vacant, generation: slot.generation }, &mut slot.value)
     }
@@ -117,7 +119,7 @@ impl<T> Slots<Option<T>> {
     /// If there are 2^31 values already.
     #[cfg(any(test, feature = "mio"))]
     pub(crate) fn insert(&mut self, value: T) -> Key {
-        let (key, place) = self.occupy();
+        let (key, place) = self.occupy(0);
         *place = Some(value);
         key
     }

@@ -186,3 +186,24 @@ fn m03_again_is_kept_when_its_call_is_refused() {
     assert_eq!(told.take(), [true, true]);
     assert_eq!((reactor.traffic().told, reactor.poll_timeout()), (1, None));
 }
+
+#[test]
+fn m03_again_tells_what_was_told() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    for interest in [Interest::READABLE, Interest::WRITABLE] {
+        let (source, mut peer) = unix_pair();
+        peer.write_all(b"x").unwrap();
+        let told = Log::new();
+        let log = told.clone();
+        let source = reactor.register(source, interest, &recipient, move |(), _, ready| {
+            log.push((ready.is_readable(), ready.is_writable()));
+            if log.len() < 3 {
+                ready.again();
+            }
+        });
+        let _source = source.unwrap();
+        turn_until(&mut reactor, || told.len() == 3);
+        assert_eq!(told.take(), [(interest.is_readable(), interest.is_writable()); 3]);
+    }
+}

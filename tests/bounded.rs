@@ -9,7 +9,7 @@ use std::time::Duration;
 
 #[cfg(feature = "mio")]
 use switchboard::reactor::Reactor;
-use switchboard::{CallQueue, Cancellation, ScheduleError};
+use switchboard::{CallId, CallQueue, Cancellation, QueueHandle, ScheduleError, Step};
 use util::{Counts, Drops, NONE, Steps, Trace, assert_counts, figures};
 
 #[test]
@@ -79,7 +79,7 @@ fn callbacks_are_taken_beyond_the_bound_and_count_as_pending() {
 fn a_live_call_is_not_pending_and_may_schedule_its_successor() {
     let queue = CallQueue::bounded(1);
     let count = Rc::new(Cell::new(0));
-    fn next(queue: &switchboard::QueueHandle, count: Rc<Cell<u32>>) {
+    fn next(queue: &QueueHandle, count: Rc<Cell<u32>>) {
         count.set(count.get() + 1);
         if count.get() < 1000 {
             queue.call(move |queue| next(queue, count)).unwrap();
@@ -175,8 +175,12 @@ fn readiness_and_timers_come_through_a_full_queue() {
     use std::io::Write;
     use std::os::unix::net::UnixStream as Peer;
 
-    for capacity in [0, 1] {
+    // While an observer looks on, readiness takes another way.
+    for (capacity, is_observed) in [(0, false), (1, false), (0, true), (1, true)] {
         let mut reactor = Reactor::with_queue(CallQueue::bounded(capacity)).unwrap();
+        if is_observed {
+            reactor.queue().set_observer(|_: CallId, _: &Step| ());
+        }
         let recipient = reactor.queue().recipient(());
         let (source, mut peer) = Peer::pair().unwrap();
         source.set_nonblocking(true).unwrap();
@@ -194,7 +198,44 @@ fn readiness_and_timers_come_through_a_full_queue() {
         for _ in 0..capacity {
             reactor.queue().call(|_| ()).unwrap();
         }
-        assert_eq!(reactor.turn(None).unwrap().remaining, 0);
+        assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().remaining, 0);
         assert_eq!(told.get(), 11);
+    }
+}
+
+#[cfg(all(unix, feature = "mio"))]
+#[test]
+fn readiness_comes_through_a_queue_that_is_kept_full() {
+    use std::io::Write;
+    use std::os::unix::net::UnixStream as Peer;
+
+    fn again(queue: &QueueHandle) {
+        let _ = queue.call(again);
+    }
+
+    // While an observer looks on, readiness takes another way.
+    for is_observed in [false, true] {
+        let mut reactor = Reactor::with_queue(CallQueue::bounded(1)).unwrap();
+        if is_observed {
+            reactor.queue().set_observer(|_: CallId, _: &Step| ());
+        }
+        reactor.set_budget(1);
+        let recipient = reactor.queue().recipient(());
+        let (source, mut peer) = Peer::pair().unwrap();
+        source.set_nonblocking(true).unwrap();
+        let source = mio::net::UnixStream::from_std(source);
+        let told = Rc::new(Cell::new(0));
+        let count = Rc::clone(&told);
+        let reads = mio::Interest::READABLE;
+        let source = reactor.register(source, reads, &recipient, move |(), _, _| {
+            count.set(count.get() + 1);
+        });
+        let _source = source.unwrap();
+        reactor.queue().call(again).unwrap();
+        peer.write_all(b"x").unwrap();
+        for _ in 0..3 {
+            let _ = reactor.turn(Some(Duration::ZERO)).unwrap();
+        }
+        assert_eq!(told.get(), 1);
     }
 }

@@ -197,6 +197,24 @@ fn canceled_calls_are_forgotten_when_the_queue_needs_room() {
     }
 }
 
+/// A turn reports the canceled calls that it came by, not those that made room meanwhile.
+#[test]
+fn canceled_calls_that_are_forgotten_for_room_are_not_reported() {
+    for (kind, make) in kinds() {
+        let queue = CallQueue::new();
+        let schedule = move |queue: &QueueHandle| {
+            for _ in 0..300 {
+                assert_eq!(queue.cancel(make(queue, ()), "unwanted"), Cancellation::Canceled);
+            }
+        };
+        queue.call(schedule).unwrap();
+        let report = queue.dial(Budget::calls(1));
+        assert_eq!((report.dialed, report.canceled), (1, 0), "{kind}");
+        let left = queue.dial_all().canceled;
+        assert!((1..=64).contains(&left), "{kind}: {left}");
+    }
+}
+
 #[test]
 fn a_pending_call_is_not_forgotten_for_room() {
     for (kind, make) in kinds() {

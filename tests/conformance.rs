@@ -128,6 +128,14 @@ fn o3_a_handle_of_something_else_is_caught() {
 }
 
 #[test]
+fn o4_a_handle_that_cancels_another_operation_is_caught() {
+    caught(Fault::CancelsTheFirst, Rule::O4, scenario(Cancel, Waiting, Later, 2));
+    let bell = |reactor: &Reactor| Bell::new(Fault::CancelsTheLast, reactor);
+    let violation = impatient().sizes([3]).check(bell).unwrap_err();
+    assert_eq!(violation.scenario, scenario(Cancel, Waiting, Later, 3), "{violation}");
+}
+
+#[test]
 fn o3_a_cancel_that_is_late_and_does_not_say_so_is_caught() {
     for moment in [Completing, InHandler, After] {
         for ready in [AtOnce, Later] {
@@ -173,6 +181,17 @@ fn r5_an_abandoned_callback_is_caught() {
 #[test]
 fn r11_an_operation_that_owns_itself_is_caught() {
     caught(Fault::OwnsItself, Rule::R11, scenario(Complete, Waiting, AtOnce, 1));
+}
+
+#[test]
+fn r11_a_reactor_that_is_kept_is_caught_also_if_its_clock_is_set() {
+    caught(Fault::KeepsTheReactor, Rule::R11, scenario(Complete, Waiting, AtOnce, 1));
+}
+
+#[test]
+fn patience_may_have_no_end() {
+    let patient = Conformance::new().sizes([1]).patience(Duration::MAX);
+    assert!(patient.check(|reactor| Bell::new(Fault::None, reactor)).is_ok());
 }
 
 #[test]

@@ -5,14 +5,15 @@
 mod net;
 
 use std::io::Write;
+use std::os::unix;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token, Waker};
-use switchboard::CallQueue;
-use switchboard::reactor::Guest;
+use switchboard::reactor::{Guest, Readiness, Registration};
+use switchboard::{CallQueue, Line, Recipient};
 
 use net::{Log, PATIENCE, drain, unix_pair, unwind, unwinding};
 
@@ -229,4 +230,51 @@ fn m09_a_guest_takes_a_queue_along() {
     assert!(!guest.goes_on(), "a stop counts once");
     assert!(guest.goes_on());
     assert!(format!("{guest:?}").starts_with("Guest(ReactorHandle"));
+}
+
+/// What is told to `name` of a source of `guest`'s, and its peer.
+fn told_as(
+    guest: &Guest,
+    name: &'static str,
+    told: &Log<&'static str>,
+) -> (Recipient<()>, Registration<UnixStream>, unix::net::UnixStream) {
+    let (source, peer) = unix_pair();
+    let (recipient, log) = (guest.queue().recipient(()), told.clone());
+    let handler = move |(): &mut (), _: &Line<'_, ()>, _: &Readiness<'_>| log.push(name);
+    let held = guest.register(source, Interest::READABLE, &recipient, handler).unwrap();
+    (recipient, held, peer)
+}
+
+#[test]
+fn m02_an_event_of_a_guest_that_is_gone_is_not_told_to_the_next_guest() {
+    let (mut host, told) = (Host::new(), Log::new());
+    let guest = host.guest();
+    let (_old_recipient, old, mut peer) = told_as(&guest, "old", &told);
+    peer.write_all(b"x").unwrap();
+    host.poll.poll(&mut host.events, Some(PATIENCE)).unwrap();
+    drop(guest);
+    // Its registration is there still, and then it is not: the batch is older than both guests.
+    let mut next = host.guest();
+    let (_recipient, _new, _peer) = told_as(&next, "new", &told);
+    assert_eq!(next.turn(&host.events).dialed, 0);
+    drop(old);
+    let mut next_but_one = host.guest();
+    let (_recipient, _newer, _peer) = told_as(&next_but_one, "newer", &told);
+    assert_eq!(next_but_one.turn(&host.events).dialed, 0);
+    assert_eq!((next.traffic().stale, next_but_one.traffic().stale), (1, 1));
+    assert_eq!(told.take(), [""; 0]);
+}
+
+#[test]
+fn m02_guests_of_one_poll_are_told_of_their_own_sources_only() {
+    let (mut host, told) = (Host::new(), Log::new());
+    let (mut one, mut other) = (host.guest(), host.guest());
+    let (_one_recipient, _one_held, mut ones_peer) = told_as(&one, "one", &told);
+    let (_other_recipient, _other_held, mut others_peer) = told_as(&other, "other", &told);
+    for (peer, name) in [(&mut ones_peer, "one"), (&mut others_peer, "other")] {
+        peer.write_all(b"x").unwrap();
+        host.turn(&mut one);
+        other.turn(&host.events);
+        assert_eq!(told.take(), [name]);
+    }
 }

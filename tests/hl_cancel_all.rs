@@ -133,3 +133,24 @@ fn a_cancel_hook_that_panics_keeps_no_other_operation_from_its_cancel() {
     assert_eq!(*closes.borrow(), [3]);
     check_over(&queue);
 }
+
+/// The close waited for what was started after it, too.
+#[test]
+fn a_close_is_told_of_when_what_it_closed_is_over_though_the_module_is_open_again() {
+    let queue = CallQueue::new();
+    let lower = Manual::default();
+    let module = HlCancelAll::new(&queue, lower.clone());
+    let told = Told::new(&queue);
+    let (first, second) = (Closes::default(), Closes::default());
+    module.open();
+    (0..2).for_each(|_| module.start(1, told.done()).expect("it is open"));
+    module.close(closed(&queue, &first));
+    module.open();
+    (0..3).for_each(|_| module.start(1, told.done()).expect("it is open"));
+    queue.dial_all();
+    assert_eq!((first.take(), told.take().len(), module.running()), (vec![2], 2, 3));
+    module.close(closed(&queue, &second));
+    queue.dial_all();
+    assert_eq!((second.take(), told.take().len(), module.running()), (vec![3], 3, 0));
+    check_over(&queue);
+}

@@ -424,3 +424,17 @@ fn at_random_the_journal_attributes_each_call_to_whom_scheduled_it() {
         assert!(counts.panicked > 5 && counts.canceled > 5 && counts.refused > 0, "{counts:?}");
     }
 }
+
+/// It was taken for one that was live before the journal began, whose doing all before was.
+#[test]
+fn a_call_whose_check_panics_has_done_nothing() {
+    let queue = CallQueue::new();
+    let journal = journaled(&queue);
+    let recipient = queue.recipient(());
+    let before = recipient.call(|(), _| ()).unwrap();
+    queue.dial_all();
+    let call = recipient.schedule(PanicsInCheck).unwrap();
+    panic_of(|| queue.dial_all());
+    assert_eq!((cause(&journal, before), cause(&journal, call)), (None, None));
+    assert_eq!(journal.history().call(before).unwrap().dialed.unwrap().by, None);
+}

@@ -287,3 +287,19 @@ fn m04_a_readiness_call_is_canceled_also_if_the_observer_drops_the_registration(
     let report = turn_now(&mut reactor);
     assert_eq!((report.dialed, report.canceled), (0, 1), "dialed after all");
 }
+
+#[test]
+fn m03_readiness_that_is_refused_is_told_as_it_came() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    for interest in [Interest::READABLE, Interest::WRITABLE] {
+        let (source, mut peer) = unix_pair();
+        peer.write_all(b"x").unwrap();
+        let (_source, told) = listen(&reactor, &recipient, source, interest);
+        recipient.call(|(), line| assert_eq!(line.queue().dial_all().refused, 1)).unwrap();
+        assert_eq!((turn_now(&mut reactor).refused, told.get()), (1, [false; 5]));
+        assert_eq!(turn_now(&mut reactor).dialed, 1);
+        let expected = [interest.is_readable(), interest.is_writable(), false, false, false];
+        assert_eq!(told.get(), expected);
+    }
+}

@@ -12,8 +12,8 @@ use std::rc::Rc;
 use mio::event::Source;
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
-use switchboard::reactor::RegisterError;
-use switchboard::reactor::{Reactor, Registration};
+use switchboard::reactor::{Reactor, RegisterError, Registration};
+use switchboard::{CallId, Step};
 
 use net::{Log, check, turn_now, turn_until, unix_pair, watch};
 
@@ -311,4 +311,38 @@ fn a_source_is_handed_back_when_the_reactor_is_gone() {
     assert_eq!(source.read(&mut [0; 8]).unwrap(), 1);
     assert!(recipient.call(|(), _| ()).is_err());
     assert_eq!(told.len(), 0);
+}
+
+#[test]
+fn m04_a_registration_that_the_observer_drops_at_its_dial_is_told_no_more() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let (source, mut peer) = unix_pair();
+    let told = Log::new();
+    let held = Cell::new(Some(watch(&reactor, &recipient, source, 0, &told)));
+    reactor.queue().set_observer(move |_: CallId, step: &Step| {
+        if matches!(step, Step::Dialed) {
+            drop(held.take());
+        }
+    });
+    peer.write_all(b"x").unwrap();
+    assert_eq!((turn_now(&mut reactor).dialed, reactor.registrations()), (1, 0));
+    assert_eq!(told.len(), 0);
+}
+
+#[test]
+fn m04_a_registration_whose_call_was_refused_drops_in_silence() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let (source, mut peer) = unix_pair();
+    let told = Log::new();
+    let held = watch(&reactor, &recipient, source, 0, &told);
+    peer.write_all(b"x").unwrap();
+    recipient.call(|(), line| assert_eq!(line.queue().dial_all().refused, 1)).unwrap();
+    assert_eq!(turn_now(&mut reactor).refused, 1);
+    let steps = Rc::new(Cell::new(0));
+    let count = Rc::clone(&steps);
+    reactor.queue().set_observer(move |_: CallId, _: &Step| count.set(count.get() + 1));
+    drop(held);
+    assert_eq!((steps.get(), told.len()), (0, 0));
 }

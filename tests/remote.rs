@@ -5,9 +5,10 @@
 mod net;
 
 use std::cell::{Cell, RefCell};
+use std::ops::Range;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::channel;
+use std::sync::mpsc::{self, channel};
 use std::sync::{Arc, Barrier};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
@@ -319,6 +320,31 @@ fn addresses_that_are_of_no_use_any_more_do_not_pile_up() {
     kept.call(|(), _| ()).unwrap();
     turn_until_idle(&mut reactor);
     assert_eq!(reactor.queue().tally().finished, 1, "the one that is kept is there");
+}
+
+#[test]
+fn what_a_loop_that_goes_was_sent_drops_in_the_order_it_came() {
+    struct Told(u32, mpsc::Sender<u32>);
+    impl Drop for Told {
+        fn drop(&mut self) {
+            self.1.send(self.0).unwrap();
+        }
+    }
+    let mut reactor = Reactor::new().unwrap();
+    reactor.set_budget(0);
+    let (remote, (sender, receiver)) = (reactor.remote(), channel());
+    let send = |numbers: Range<u32>| {
+        for number in numbers {
+            let told = Told(number, sender.clone());
+            remote.call(move |_| drop(told)).unwrap();
+        }
+    };
+    // Some are fetched and scheduled, some only fetched, and some neither.
+    send(0..3);
+    let _ = turn_now(&mut reactor);
+    send(3..6);
+    drop(reactor);
+    assert_eq!(receiver.try_iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 5]);
 }
 
 #[test]

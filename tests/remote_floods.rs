@@ -75,6 +75,19 @@ fn a_canceled_or_refused_call_makes_room_in_its_remote() {
 }
 
 #[test]
+fn a_call_that_is_dialed_makes_room_in_its_remote_for_the_next() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let (remote, address) = (reactor.remote(), reactor.remote_to(&recipient));
+    let (remote, address) = (remote.bounded(1), address.bounded(1));
+    let (to_queue, to_recipient) = (remote.clone(), address.clone());
+    remote.call(move |_| to_queue.call(|_| ()).unwrap()).unwrap();
+    address.call(move |(), _| to_recipient.call(|(), _| ()).unwrap()).unwrap();
+    turn_until_idle(&mut reactor);
+    assert_eq!(reactor.queue().tally().finished, 4);
+}
+
+#[test]
 fn remote_calls_wait_for_room_in_a_queue_that_is_full() {
     for capacity in [0, 1, 3] {
         let mut reactor = Reactor::with_queue(CallQueue::bounded(capacity)).unwrap();

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use mio::Interest;
 use switchboard::Recipient;
-use switchboard::reactor::{ReactorHandle, Registration, Traffic};
+use switchboard::reactor::{ReactorHandle, RegisterError, Registration, Traffic};
 use switchboard::testing::{Peer, Ready, ScriptedReactor, ScriptedSource};
 
 /// What was told: a name, and readable, writable, read closed, write closed, error.
@@ -326,4 +326,20 @@ fn what_is_pushed_may_ask_the_peer_as_it_is_taken() {
     let (_source, peer) = reactor.pair();
     peer.push(Asking(&peer));
     assert_eq!(peer.unread(), 1);
+}
+
+#[test]
+fn each_registration_that_is_to_fail_fails() {
+    let reactor = ScriptedReactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let (mut source, peer) = reactor.pair();
+    let kinds = [ErrorKind::OutOfMemory, ErrorKind::StorageFull];
+    kinds.into_iter().for_each(|kind| peer.fail_registering(kind));
+    for kind in kinds {
+        let refused = reactor.register(source, Interest::READABLE, &recipient, |(), _, _| ());
+        let (rejected, error) = refused.unwrap_err().split();
+        assert!(matches!(error, RegisterError::Poll { source, .. } if source.kind() == kind));
+        source = rejected;
+    }
+    assert!(reactor.register(source, Interest::READABLE, &recipient, |(), _, _| ()).is_ok());
 }

@@ -401,3 +401,40 @@ fn a_timer_whose_drop_panics_is_gone_all_the_same() {
     assert_eq!(handle.timers(), 0);
     assert_eq!(world.reactor.queue().tally().abandoned, 0);
 }
+
+/// Those hid the ones that were due and came behind, for as long as that went on.
+#[test]
+fn m07_timers_that_are_armed_in_the_past_as_others_fire_keep_none_from_it() {
+    let mut world = World::new();
+    world.start += 1000 * MS;
+    world.now.set(world.start);
+    let handle = world.reactor.handle();
+    handle.after(MS, world.callback(1)).detach();
+    handle.after(2 * MS, world.callback(2)).detach();
+    let (arming, past) = (handle.clone(), world.start - 500 * MS);
+    handle.queue().set_observer(move |_: CallId, step: &Step| {
+        if matches!(step, Step::Scheduled { .. }) {
+            arming.at(past, arming.queue().callback(|_, ()| ())).detach();
+        }
+    });
+    world.expect_at(10 * MS, &[1, 2]);
+    assert_eq!(handle.timers(), 2, "those are for the next turn");
+    handle.queue().clear_observer();
+    world.expect_at(10 * MS, &[]);
+    // Later on, deadlines in the past count again.
+    handle.at(world.start, world.callback(4)).detach();
+    handle.at(past, world.callback(3)).detach();
+    world.expect_at(10 * MS, &[3, 4]);
+}
+
+#[test]
+fn m07_a_timer_that_is_over_drops_in_silence() {
+    let mut world = World::new();
+    let timer = world.reactor.after(Duration::ZERO, world.callback(1));
+    world.expect_at(Duration::ZERO, &[1]);
+    let steps = Rc::new(Cell::new(0));
+    let count = Rc::clone(&steps);
+    world.reactor.queue().set_observer(move |_: CallId, _: &Step| count.set(count.get() + 1));
+    drop(timer);
+    assert_eq!(steps.get(), 0);
+}

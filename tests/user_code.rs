@@ -434,3 +434,18 @@ fn the_laws_hold_whatever_code_of_users_does_and_wherever() {
         assert!(broken.is_empty(), "SEED={seed}: {:#?}", &broken[..broken.len().min(5)]);
     }
 }
+
+/// It was told of the end only.
+#[test]
+fn an_observer_that_the_condition_of_a_turn_sets_is_told_of_the_dial() {
+    let queue = CallQueue::new();
+    queue.call(|_| ()).unwrap();
+    let steps = Rc::new(RefCell::new(Vec::new()));
+    let condition = || {
+        let told = Rc::clone(&steps);
+        queue.set_observer(move |_: CallId, step: &Step| told.borrow_mut().push(*step));
+        false
+    };
+    let _ = queue.dial(Budget::calls(1).until(&condition));
+    assert_eq!(steps.take(), [Step::Dialed, Step::Finished]);
+}

@@ -366,7 +366,9 @@ impl Places {
         let index = (position & self.mask.get()) as usize;
         debug_assert!(index < places.len());
         // SAFETY: the mask is less than the number of places (I5), so `index` is.
-        unsafe { &raw mut (*places.as_mut_ptr().add(index).cast::<Place>()).0 }
+        let place = unsafe { &raw mut (*places.as_mut_ptr().add(index).cast::<Place>()).0 };
+        debug_assert!(place.is_aligned());
+        place
     }
 }
 

@@ -51,7 +51,7 @@ impl Callbacks {
     #[inline(always)]
     pub(crate) fn create(&self, body: impl Body, site: &'static Location<'static>) -> Key {
         let mut entries = self.entries.borrow_mut();
-        let (key, entry) = entries.occupy();
+        let (key, entry) = entries.occupy(0);
         entry.position = WAITING;
         entry.body.fill(body, site);
         key

@@ -2,6 +2,7 @@
 
 use alloc::format;
 use alloc::rc::{Rc, Weak};
+use core::any::Any;
 use core::ops::Range;
 use core::time::Duration;
 use std::time::Instant;
@@ -51,8 +52,8 @@ struct Run {
     // Fields drop in this order: the reactor first, as its end drops callbacks.
     reactor: Reactor,
     scene: Rc<Scene>,
-    /// Gone with the last that refers to the reactor, which holds its clock.
-    clock: Weak<()>,
+    /// Of what all handles of the reactor share.
+    handles: Weak<dyn Any>,
 }
 
 /// What is left in the reactor.
@@ -71,17 +72,12 @@ impl Run {
         let reactor = Reactor::new().map_err(|error| broken(format!("no reactor: {error}")))?;
         // The queue is dialed here, call by call.
         reactor.set_budget(0);
-        let witness = Rc::new(());
-        let clock = Rc::downgrade(&witness);
-        reactor.set_clock(move || {
-            let _held = &witness;
-            Instant::now()
-        });
+        let handles = reactor.downgrade();
         let log = Rc::new(Log::default());
         reactor.queue().set_observer(Rc::clone(&log));
         let subject = make(&reactor);
         let scene = Scene::new(setting.scenario, log, subject);
-        Ok(Self { setting, reactor, scene, clock })
+        Ok(Self { setting, reactor, scene, handles })
     }
 
     /// Starts what is to be refused.
@@ -147,15 +143,18 @@ impl Run {
         self.settle(Left::default())?;
         self.scene.log.check_drops();
         self.fail_if_broken()?;
-        let Self { setting, reactor, scene, clock } = self;
+        let Self { setting, reactor, scene, handles } = self;
         drop(reactor);
-        if clock.strong_count() > 0 {
+        if handles.strong_count() > 0 {
             scene.log.find(Rule::R11, || "something holds on to the reactor".into());
         }
         fail_if_broken(setting.scenario, &scene.log)
     }
 
     fn act(&mut self, numbers: Range<usize>) -> Result<(), Violation> {
+        // From the middle on, to see that no handle is that of the first, or the last, that runs.
+        let middle = numbers.start + numbers.len() / 2;
+        let numbers = (middle..numbers.end).chain(numbers.start..middle);
         numbers.for_each(|number| self.scene.act(number));
         self.look()
     }
@@ -205,18 +204,17 @@ impl Run {
     /// Turns until there is nothing `to_go`; false if that is not less than ever for too long.
     fn turn_until_none(&mut self, to_go: impl Fn(&Self) -> usize) -> Result<bool, Violation> {
         let mut least = usize::MAX;
-        let mut deadline = Instant::now();
+        let mut begin = Instant::now();
         let mut turns = 0;
         loop {
             match to_go(self) {
                 0 => return Ok(true),
                 less if less < least => {
-                    (least, turns) = (less, 0);
-                    deadline = Instant::now() + self.setting.patience;
+                    (least, turns, begin) = (less, 0, Instant::now());
                 }
                 _ => turns += 1,
             }
-            let patience = deadline.saturating_duration_since(Instant::now());
+            let patience = self.setting.patience.saturating_sub(begin.elapsed());
             if patience.is_zero() && turns >= TURNS {
                 return Ok(false);
             }

@@ -18,7 +18,8 @@ use crate::reactor::timers::DeclineAll;
 /// it does what dropping a [`Reactor`](crate::reactor::Reactor) does.
 ///
 /// The host's own tokens must be less than 2<sup>63</sup>; the others are the guest's. A poll has
-/// one [`Waker`] at most, which the host makes and shares.
+/// one [`Waker`] at most, which the host makes and shares. Guests can share a poll, too: each is given
+/// all events, and counts those of the others as stale.
 ///
 /// # Examples
 ///
@@ -75,9 +76,19 @@ impl Guest {
         registry: &Registry,
         waker: Arc<Waker>,
     ) -> Result<Self, ReactorError> {
+        Self::on(registry, true, queue, waker)
+    }
+
+    /// Makes a reactor for a poll that it shares, or that is its own.
+    pub(super) fn on(
+        registry: &Registry,
+        shares_poll: bool,
+        queue: CallQueue,
+        waker: Arc<Waker>,
+    ) -> Result<Self, ReactorError> {
         match registry.try_clone() {
             Ok(registry) => {
-                let shared = Shared::new(registry, waker, queue.handle());
+                let shared = Shared::new(registry, shares_poll, waker, queue.handle());
                 Ok(Self { queue, ends: EndsOnDrop { handle: ReactorHandle::new(shared) } })
             }
             Err(source) => Err(ReactorError { source, queue }),

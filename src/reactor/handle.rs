@@ -170,6 +170,14 @@ impl ReactorHandle {
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
+
+    /// What tells whether a handle is left.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn downgrade(&self) -> alloc::rc::Weak<dyn core::any::Any> {
+        // (Named so that this is no call of `downgrade` on what it is to become.)
+        let shared: alloc::rc::Weak<Shared> = Rc::downgrade(&self.shared);
+        shared
+    }
 }
 
 impl fmt::Debug for ReactorHandle {
@@ -184,6 +192,9 @@ impl fmt::Debug for ReactorHandle {
 
 pub(super) struct Shared {
     pub(super) registry: Registry,
+    /// Whether others may have registered with the poll what tells of itself as ours: another guest,
+    /// or one that is gone, and survived by its registrations.
+    shares_poll: bool,
     pub(super) queue: QueueHandle,
     pub(super) watches: RefCell<Slots<Option<Rc<dyn Watched>>>>,
     /// Registrations with something to tell whose call is not scheduled yet.
@@ -198,9 +209,15 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(registry: Registry, waker: Arc<Waker>, queue: QueueHandle) -> Self {
+    pub(super) fn new(
+        registry: Registry,
+        shares_poll: bool,
+        waker: Arc<Waker>,
+        queue: QueueHandle,
+    ) -> Self {
         Self {
             registry,
+            shares_poll,
             queue,
             watches: RefCell::new(Slots::new()),
             ready: RefCell::new(VecDeque::new()),
@@ -211,6 +228,11 @@ impl Shared {
             batch_was_full: Cell::new(false),
             counts: Counts::default(),
         }
+    }
+
+    /// In which generation, or a later one, the token of the next registration is to be (rule M2).
+    pub(super) fn least_generation(&self) -> u32 {
+        if self.shares_poll { registration::unused_generation() } else { 0 }
     }
 
     /// Notes a batch of events of a poll.

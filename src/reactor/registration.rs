@@ -10,6 +10,7 @@ use alloc::rc::Rc;
 use core::cell::Cell;
 use core::fmt;
 use core::panic::Location;
+use core::sync::atomic::{AtomicU32, Ordering};
 use std::io;
 
 use mio::event::Source;
@@ -57,7 +58,7 @@ impl<S: Source> Registration<S> {
         }
         let site = Location::caller();
         let mut watches = shared.watches.borrow_mut();
-        let (key, watch) = watches.occupy();
+        let (key, watch) = watches.occupy(shared.least_generation());
         *watch = Some(Rc::new(Watch {
             reactor: reactor.clone(),
             key,
@@ -116,7 +117,7 @@ impl<S: Source> Registration<S> {
         self.source.as_ref().unwrap_or_else(|| unreachable!("{HELD}"))
     }
 
-    /// The source, to read or write.
+    /// The source, to read or write. If another one is put in its place, the poll knows nothing of that.
     pub fn source_mut(&mut self) -> &mut S {
         self.source.as_mut().unwrap_or_else(|| unreachable!("{HELD}"))
     }
@@ -155,6 +156,13 @@ impl<S: Source + fmt::Debug> fmt::Debug for Registration<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Registration").field("source", &self.source).finish_non_exhaustive()
     }
+}
+
+/// A generation that no token had among the last 2<sup>32</sup> of reactors that share a poll.
+pub(super) fn unused_generation() -> u32 {
+    static USED: AtomicU32 = AtomicU32::new(0);
+    // The last is that of slots that are used up.
+    USED.fetch_add(1, Ordering::Relaxed) % u32::MAX
 }
 
 /// Set in the tokens of registrations; a slot has 31 bits.

@@ -166,9 +166,12 @@ impl Timers {
         let mut waiting = self.waiting.borrow_mut();
         let now = waiting.moment(now);
         waiting.expect(now);
-        // Not those that are armed meanwhile, by whoever is told or dials.
+        // Not those that are armed meanwhile, by whoever is told or dials; they come behind, also if
+        // they were due long ago, as they would hide these else.
         let armed = waiting.armed();
+        waiting.set_floor(Some(now));
         drop(waiting);
+        let _unset = UnsetFloor(self);
         let next = || self.waiting.borrow_mut().pop_due(now, armed);
         while let Some(Armed { callback, site }) = next() {
             // If the queue takes no more, neither does it dial.
@@ -199,5 +202,14 @@ impl Timers {
 
     pub(super) fn len(&self) -> usize {
         self.waiting.borrow().len()
+    }
+}
+
+/// Ends the firing, also behind an observer that panics.
+struct UnsetFloor<'a>(&'a Timers);
+
+impl Drop for UnsetFloor<'_> {
+    fn drop(&mut self) {
+        self.0.waiting.borrow_mut().set_floor(None);
     }
 }

@@ -9,7 +9,7 @@
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use alloc::vec::{self, Vec};
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::mem;
 
@@ -32,11 +32,12 @@ pub struct HlCancelAll<L> {
     tracker: Rc<Recipient<Tracker>>,
 }
 
-/// What has become of the operations of a module, told when the last one is over.
+/// What has become of the operations of a module that was closed, told when the last one is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
-    /// Operations that ran when the module was closed, and were canceled.
+    /// Operations that ran when the module was closed, and so were told to cancel. One whose result
+    /// was on its way by then answers that.
     pub canceled: usize,
 }
 
@@ -44,7 +45,18 @@ pub struct Closed {
 #[derive(Default)]
 struct List {
     running: RefCell<Slab<Running>>,
-    closed: RefCell<VecDeque<(Callback<Closed>, Closed)>>,
+    closings: RefCell<VecDeque<Closing>>,
+    /// How many closings are over.
+    drained: Cell<u64>,
+}
+
+/// Somebody waits for the end of all that ran when the module was closed. What is started when it is
+/// open again does not count.
+struct Closing {
+    callback: Callback<Closed>,
+    closed: Closed,
+    /// How many of them still run.
+    left: usize,
 }
 
 /// An operation that runs.
@@ -64,6 +76,8 @@ struct Tracker;
 struct Place {
     list: Rc<List>,
     number: usize,
+    /// How many closings came before.
+    closings: u64,
     /// Keeps the recipient for as long as the operation runs.
     _tracker: Rc<Recipient<Tracker>>,
 }
@@ -96,8 +110,9 @@ impl<L: Module> HlCancelAll<L> {
         // 2. Make the operation, with a place in the list. Its own handle is given to nobody, so
         //    it needs no cancel.
         let number = self.list.running.borrow_mut().insert(Running::Starting);
-        let (list, tracker) = (Rc::clone(&self.list), Rc::clone(&self.tracker));
-        let op = Operation::new(done, Place { list, number, _tracker: tracker }, |_| ());
+        let (list, closings) = (Rc::clone(&self.list), self.list.closings());
+        let place = Place { list, number, closings, _tracker: Rc::clone(&self.tracker) };
+        let op = Operation::new(done, place, |_| ());
         // 3. Start the lower one. If it does not start, the place goes with the operation.
         let upper = op.clone();
         let done = self.tracker.callback(move |_, _, result| Tracker::on_done(&upper, result));
@@ -121,7 +136,7 @@ impl<L: Module> HlCancelAll<L> {
     }
 
     /// Lets no more operations be started, and cancels those that run. `closed` is told when the
-    /// last one is over, never before this has returned. Closing again is a no-op, and declines
+    /// last of them is over, never before this has returned. Closing again is a no-op, and declines
     /// `closed`.
     ///
     /// # Panics
@@ -135,8 +150,9 @@ impl<L: Module> HlCancelAll<L> {
         self.gate.close();
         // 2. Take note of who waits, and of what runs: a cancel may run code of any layer below.
         let running = self.list.to_cancel();
-        let told = Closed { canceled: self.running() };
-        self.list.closed.borrow_mut().push_back((closed, told));
+        let left = self.running();
+        let closing = Closing { callback: closed, closed: Closed { canceled: left }, left };
+        self.list.closings.borrow_mut().push_back(closing);
         // 3. Cancel.
         CancelAll(running.into_iter()).run();
         // 4. If nothing ran, nobody else will tell.
@@ -166,6 +182,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let left = self.list.running.borrow_mut().try_remove(self.number);
         drop(left);
+        self.list.count_off(self.closings);
         self.list.tell_if_drained();
     }
 }
@@ -185,17 +202,33 @@ impl List {
         handles
     }
 
+    /// How many closings there were.
+    fn closings(&self) -> u64 {
+        self.drained.get() + self.closings.borrow().len() as u64
+    }
+
+    /// An operation is over, which counts for all closings but those `before` it. These wait for
+    /// others, if they are not over.
+    fn count_off(&self, before: u64) {
+        let others = before.saturating_sub(self.drained.get()) as usize;
+        self.closings.borrow_mut().iter_mut().skip(others).for_each(|closing| closing.left -= 1);
+    }
+
     fn tell_if_drained(&self) {
-        while self.running.borrow().is_empty()
-            && let Some((callback, closed)) = self.next_closed()
-        {
+        while let Some(Closing { callback, closed, .. }) = self.next_drained() {
             // If the queue is gone, there is nobody left to tell.
             let _ = callback.answer(closed);
         }
     }
 
-    fn next_closed(&self) -> Option<(Callback<Closed>, Closed)> {
-        self.closed.borrow_mut().pop_front()
+    /// Of two closings, the earlier one is over first, or both at once.
+    fn next_drained(&self) -> Option<Closing> {
+        let mut closings = self.closings.borrow_mut();
+        if closings.front()?.left > 0 {
+            return None;
+        }
+        self.drained.set(self.drained.get() + 1);
+        closings.pop_front()
     }
 }
 

@@ -135,12 +135,15 @@ impl Wire {
         is_registered: bool,
         registered: Option<(Token, Interest)>,
     ) -> io::Result<()> {
+        // (First, as a source is deregistered when it was refused: that uses up no scripted error.)
+        if is_registered && self.registered.is_none() {
+            return Err(ErrorKind::NotFound.into());
+        }
         if let Some(error) = self.registering.pop_front() {
             return Err(error.into());
         }
         if is_registered != self.registered.is_some() {
-            let was = if is_registered { ErrorKind::NotFound } else { ErrorKind::AlreadyExists };
-            return Err(was.into());
+            return Err(ErrorKind::AlreadyExists.into());
         }
         self.registered = registered;
         Ok(())

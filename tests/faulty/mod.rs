@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::error::Error;
 use std::mem;
-use std::rc::Rc;
-use std::time::Duration;
+use std::rc::{Rc, Weak};
+use std::time::{Duration, Instant};
 
 use mio::Interest;
 use mio::net::UnixStream;
@@ -41,6 +41,8 @@ pub(crate) enum Fault {
     IgnoresCancel,
     NeverCompletesOnceCanceled,
     CompletesWhenCanceled,
+    CancelsTheFirst,
+    CancelsTheLast,
     // Of its handles.
     GivesAnotherHandle,
     CancelsByItself,
@@ -60,6 +62,7 @@ pub(crate) enum Fault {
     LeavesATimerBehindItself,
     CallsWithoutEnd,
     OwnsItself,
+    KeepsTheReactor,
     Panics,
 }
 
@@ -81,6 +84,7 @@ pub(crate) struct Waiting {
     fault: Fault,
     reactor: ReactorHandle,
     wait: RefCell<Option<Wait>>,
+    waits: Weak<RefCell<VecDeque<Wait>>>,
 }
 
 impl Bell {
@@ -131,6 +135,10 @@ impl Bell {
             Fault::LeavesATimer => self.keep(self.reactor.after(hour, callback())),
             Fault::LeavesATimerBehindItself => self.reactor.after(hour, callback()).detach(),
             Fault::LeavesACallback => self.keep(callback()),
+            Fault::KeepsTheReactor => {
+                self.reactor.set_clock(Instant::now);
+                mem::forget(self.reactor.clone());
+            }
             Fault::CallsWithoutEnd => call_without_end(self.reactor.queue(), true),
             Fault::AbandonsACallbackOfItsOwn => drop(callback()),
             _ => {}
@@ -144,7 +152,8 @@ impl Bell {
     /// An operation that does nothing.
     fn idle(&self, done: Done) -> Wait {
         let (fault, reactor) = (self.fault, self.reactor.clone());
-        Wait::new(done, Waiting { fault, reactor, wait: RefCell::default() }, cancel)
+        let waits = Rc::downgrade(&self.waits);
+        Wait::new(done, Waiting { fault, reactor, wait: RefCell::default(), waits }, cancel)
     }
 
     /// The handle of an operation that nobody waits for.
@@ -193,12 +202,24 @@ fn cancel(wait: &Wait) {
         Fault::CompletesWhenCanceled => Ok(0),
         _ => Err(OpError::Canceled),
     };
-    drop(wait.complete(result));
+    drop(any_that_runs(wait).as_ref().unwrap_or(wait).complete(result));
     let reactor = &wait.context().reactor;
     match wait.context().fault {
         Fault::DialsInCancel => drop(reactor.queue().dial_all()),
         Fault::LeavesARegistrationWhenCanceled => mem::forget(registration(reactor)),
         _ => {}
+    }
+}
+
+/// The operation that a confused module cancels.
+fn any_that_runs(wait: &Wait) -> Option<Wait> {
+    let waits = wait.context().waits.upgrade()?;
+    let mut waits = waits.borrow_mut();
+    waits.retain(|wait| wait.state() != OpState::Completed);
+    match wait.context().fault {
+        Fault::CancelsTheFirst => waits.pop_front(),
+        Fault::CancelsTheLast => waits.pop_back(),
+        _ => None,
     }
 }
 
@@ -264,6 +285,9 @@ impl Subject for Bell {
             if self.fault == Fault::DialsInStart {
                 let _ = self.reactor.queue().dial_all();
             }
+        }
+        if matches!(self.fault, Fault::CancelsTheFirst | Fault::CancelsTheLast) {
+            self.waits.borrow_mut().push_back(wait.clone());
         }
         match self.fault {
             Fault::GivesNoTrigger => {

@@ -177,13 +177,14 @@ impl fmt::Debug for History {
 /// Attributes steps to a call that was live before the journal began, once it is known by its end:
 /// all until then that are nobody else's doing are its.
 fn attribute(entries: &mut [Entry]) {
-    let mut dialed: Map<CallId, ()> = Map::default();
+    let mut known: Map<CallId, ()> = Map::default();
     let mut attributed = 0;
     for place in 0..entries.len() {
         let Entry { call, what, .. } = entries[place];
         match what {
-            What::Call(Step::Dialed) => _ = dialed.insert(call, ()),
-            What::Call(Step::Finished | Step::Panicked) if !dialed.contains_key(&call) => {
+            // (A call whose check panics ends without a dial.)
+            What::Call(Step::Scheduled { .. } | Step::Dialed) => _ = known.insert(call, ()),
+            What::Call(Step::Finished | Step::Panicked) if !known.contains_key(&call) => {
                 for entry in &mut entries[attributed..place] {
                     entry.by = entry.by.or(Some(call));
                 }

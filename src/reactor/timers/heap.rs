@@ -39,6 +39,8 @@ pub(super) struct Heap<T> {
     len: usize,
     origin: Instant,
     armed: u64,
+    /// What is armed is due then at the earliest.
+    floor: Moment,
 }
 
 #[derive(Clone, Copy)]
@@ -108,7 +110,13 @@ impl<T> Heap<T> {
             len: 0,
             origin,
             armed: 0,
+            floor: Moment(0),
         }
+    }
+
+    /// Lets what is armed from now on be due `moment` at the earliest; or, without one, when it says.
+    pub(super) fn set_floor(&mut self, moment: Option<Moment>) {
+        self.floor = moment.unwrap_or(Moment(0));
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -130,7 +138,8 @@ impl<T> Heap<T> {
         self.values.put(slot, value);
         self.armed += 1;
         self.len += 1;
-        self.entries.push(Entry { deadline: self.moment(deadline), serial, slot });
+        let deadline = self.moment(deadline).max(self.floor);
+        self.entries.push(Entry { deadline, serial, slot });
         self.rise(self.entries.len() - 1);
         Handle { serial, slot }
     }
