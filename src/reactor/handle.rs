@@ -231,6 +231,8 @@ impl Shared {
     }
 
     /// In which generation, or a later one, the token of the next registration is to be (rule M2).
+    // (Inlined, it makes each readiness call 15 instructions dearer.)
+    #[inline(never)]
     pub(super) fn least_generation(&self) -> u32 {
         if self.shares_poll { registration::unused_generation() } else { 0 }
     }

@@ -124,14 +124,13 @@ fn a_start_that_fails_at_the_lowest_layer_is_refused_and_tells_nothing() {
 #[test]
 fn events_told_again_at_any_step_change_nothing() {
     for recipe in compositions() {
-        let mut again = 0;
         explore(recipe, None, |rig| {
             // Those of sources that are gone are stale, the others are for nothing.
             let old = TOLD.with_borrow(Clone::clone);
             rig.reactor.set_budget(0);
             let _ = rig.reactor.turn_with(old.iter().chain(&old).copied());
         });
-        again += TOLD.with_borrow(Vec::len);
+        let again = TOLD.with_borrow(Vec::len);
         assert!(again >= recipe.steps, "{recipe}: {again} events");
     }
 }

@@ -208,7 +208,11 @@ impl Script {
             let ended = !over || told == 1;
             let says = || format!("operation {number} is {state:?} and told {told} times");
             verdict.check("L3", holds && ended, says);
+            let holds = op.canceled.get() || !op.told_canceled.get();
+            verdict.check("L3", holds, || format!("operation {number} was canceled by nobody"));
         }
+        let told = stage.not_started.borrow().iter().map(|told| told.get()).sum();
+        verdict.equal("L3", "told of starts that failed", told, 0_u32);
 
         let links = stage.links.borrow();
         let live = sources(stage, &links).len();

@@ -9,7 +9,7 @@ use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Duration;
 
-use switchboard::op::{AsyncOp, OpState};
+use switchboard::op::{AsyncOp, OpError, OpState};
 use switchboard::reactor::{ReactorHandle, Remote, RemoteAddress, Timer};
 use switchboard::samples::{LlRealCancel, MlRetries, Module, Read, Retry, RetryPolicy};
 use switchboard::testing::{Clock, Peer, ScriptedReactor, ScriptedSource, Sources};
@@ -43,6 +43,8 @@ pub(crate) struct Stage {
     pub(crate) callbacks: RefCell<Vec<Callback<()>>>,
     pub(crate) module: RefCell<Option<Rc<Reads>>>,
     pub(crate) ops: RefCell<Vec<Op>>,
+    /// How often those that did not start have told.
+    pub(crate) not_started: RefCell<Vec<Rc<Cell<u32>>>>,
     pub(crate) readers: RefCell<Vec<Peer>>,
     pub(crate) remotes: RefCell<Vec<(Remote, Arc<Sent>)>>,
     pub(crate) addresses: RefCell<Vec<(RemoteAddress<Server>, Arc<Sent>)>>,
@@ -54,6 +56,10 @@ type Reads = MlRetries<LlRealCancel<ScriptedSource>>;
 pub(crate) struct Op {
     pub(crate) handle: AsyncOp,
     pub(crate) told: Rc<Cell<u32>>,
+    /// Whether a cancel was accepted.
+    pub(crate) canceled: Cell<bool>,
+    /// Whether it told that it was canceled.
+    pub(crate) told_canceled: Rc<Cell<bool>>,
 }
 
 thread_local! {
@@ -92,6 +98,7 @@ impl Stage {
             callbacks: RefCell::default(),
             module: RefCell::new(Some(Rc::new(module))),
             ops: RefCell::default(),
+            not_started: RefCell::default(),
             readers: RefCell::default(),
             remotes: RefCell::default(),
             addresses: RefCell::default(),
@@ -249,10 +256,12 @@ impl Stage {
     }
 
     fn start(self: &Rc<Self>) {
-        let told = Rc::new(Cell::new(0));
+        let (told, told_canceled) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
         let (captured, count) = (Capture::new(self), Rc::clone(&told));
-        let done = self.handle.queue().callback(move |queue: &QueueHandle, _| {
+        let was_canceled = Rc::clone(&told_canceled);
+        let done = self.handle.queue().callback(move |queue: &QueueHandle, result| {
             count.set(count.get() + 1);
+            was_canceled.set(matches!(result, Err(OpError::Canceled)));
             captured.handle(queue);
         });
         let Some(module) = self.module.borrow().clone() else { return };
@@ -261,8 +270,14 @@ impl Stage {
         let started = module.start(request, done);
         self.verdict().equal("O2", "told inside the start", told.get(), 0);
         match started {
-            Ok(handle) => self.ops.borrow_mut().push(Op { handle, told }),
-            Err(error) => drop(error),
+            Ok(handle) => {
+                let canceled = Cell::new(false);
+                self.ops.borrow_mut().push(Op { handle, told, canceled, told_canceled });
+            }
+            Err(error) => {
+                self.not_started.borrow_mut().push(told);
+                drop(error);
+            }
         }
     }
 
@@ -292,6 +307,9 @@ impl Stage {
         };
         let (before, state) = (told.get(), handle.state());
         let said = handle.cancel();
+        if said == Cancellation::Canceled {
+            self.ops.borrow()[op].canceled.set(true);
+        }
         self.verdict().equal("O2", "told inside the cancel", told.get(), before);
         let late = (said == Cancellation::Late) == (state == OpState::Completed);
         self.verdict().check("O3", late, || format!("{state:?}, but the cancel is {said:?}"));

@@ -19,7 +19,14 @@ impl Shared {
     }
 
     fn send(&self, sender: usize, number: usize) -> Result<(), Rejection> {
-        let sent = self.inbox.send((sender, number), |entry| entry, || Ok(self.event.wake()));
+        let sent = self.inbox.send(
+            (sender, number),
+            |entry| entry,
+            || {
+                self.event.wake();
+                Ok(())
+            },
+        );
         sent.map_err(|(_, rejection)| rejection)
     }
 
