@@ -174,9 +174,7 @@ impl ReactorHandle {
     /// What tells whether a handle is left.
     #[cfg(feature = "conformance")]
     pub(crate) fn downgrade(&self) -> alloc::rc::Weak<dyn core::any::Any> {
-        // (Named so that this is no call of `downgrade` on what it is to become.)
-        let shared: alloc::rc::Weak<Shared> = Rc::downgrade(&self.shared);
-        shared
+        Rc::<Shared>::downgrade(&self.shared)
     }
 }
 

@@ -181,8 +181,8 @@ impl Tracker {
 impl Drop for Place {
     fn drop(&mut self) {
         let left = self.list.running.borrow_mut().try_remove(self.number);
-        drop(left);
         self.list.count_off(self.closings);
+        drop(left);
         self.list.tell_if_drained();
     }
 }
@@ -207,8 +207,7 @@ impl List {
         self.drained.get() + self.closings.borrow().len() as u64
     }
 
-    /// An operation is over, which counts for all closings but those `before` it. These wait for
-    /// others, if they are not over.
+    /// An operation is over, for which all closings waited but those that came `before` it.
     fn count_off(&self, before: u64) {
         let others = before.saturating_sub(self.drained.get()) as usize;
         self.closings.borrow_mut().iter_mut().skip(others).for_each(|closing| closing.left -= 1);
