@@ -9,7 +9,9 @@ use std::time::Duration;
 
 #[cfg(feature = "mio")]
 use switchboard::reactor::Reactor;
-use switchboard::{CallId, CallQueue, Cancellation, QueueHandle, ScheduleError, Step};
+#[cfg(all(unix, feature = "mio"))]
+use switchboard::{CallId, Step};
+use switchboard::{CallQueue, Cancellation, QueueHandle, ScheduleError};
 use util::{Counts, Drops, NONE, Steps, Trace, assert_counts, figures};
 
 #[test]
