@@ -173,6 +173,16 @@ mod tests {
     }
 
     #[test]
+    fn a_generation_is_no_less_than_asked_for_and_more_than_all_before_it() {
+        let mut slots: Slots<Option<char>> = Slots::new();
+        for (least, generation) in [(5, 5), (5, 6), (0, 7), (9, 9), (8, 10)] {
+            let (key, _) = slots.occupy(least);
+            assert_eq!((key.slot, key.generation), (0, generation));
+            assert!(slots.vacate(key).is_some());
+        }
+    }
+
+    #[test]
     fn a_slot_whose_generations_are_used_up_is_retired() {
         let mut slots = Slots::new();
         let first = slots.insert('a');

@@ -94,6 +94,9 @@ impl ReactorHandle {
     }
 
     /// Answers `callback` at `deadline`, not earlier. Otherwise as [`after`](Self::after).
+    ///
+    /// A deadline may be in the past: the next turn answers then. If it is armed as other timers fire,
+    /// by an observer say, it comes behind those that are due.
     #[inline]
     #[track_caller]
     pub fn at(&self, deadline: Instant, callback: Callback<()>) -> Timer {
@@ -334,7 +337,7 @@ pub struct Traffic {
     pub told: u64,
     /// Those merged into what was still to be told of the same source.
     pub merged: u64,
-    /// Those dropped, as their source was gone.
+    /// Those dropped, as their source was gone, or is that of another guest of the poll.
     pub stale: u64,
     /// Those of no source of the reactor's: wake-ups by other threads, and in a host's loop the
     /// host's own.
