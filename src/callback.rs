@@ -1,21 +1,67 @@
 //! Callbacks: calls that are created by one party and scheduled by another (rules R5 to R7).
 //!
-//! The calls themselves wait in the queue's [`Callbacks`](store::Callbacks), and go to the ring when
-//! they are answered; a [`Callback`] in its caller's hands holds only the key.
+//! The calls themselves wait in the queue, and go to its order when they are answered; a [`Callback`]
+//! in its caller's hands holds only the key.
 
 use core::any::type_name;
 use core::fmt;
 use core::marker::PhantomData;
 use core::panic::Location;
 
-use crate::call::{Attempt, Body, Call, CallId, Refusal};
-use crate::error::ScheduleError;
-use crate::observe::RecipientInfo;
-use crate::queue::{FunctionCall, QueueHandle};
-use crate::recipient::{Address, Line, ToRecipient};
+use crate::erased::Payload;
+use crate::id::CallId;
+use crate::outcome::ScheduleError;
+use crate::queue::{Attempt, Dialing, FunctionCall, QueueHandle};
+use crate::recipient::{Address, Call, Line, ToRecipient};
 use crate::slots::Key;
+use crate::step::{RecipientInfo, Refusal};
 
-pub(crate) mod store;
+/// Making callbacks to functions.
+impl QueueHandle {
+    /// Creates a callback to a function: a function call that some caller will schedule later.
+    /// See [`Address::callback`].
+    #[track_caller]
+    pub fn callback<A, F>(&self, function: F) -> Callback<A>
+    where
+        A: 'static,
+        F: FnOnce(&Self, A) + 'static,
+    {
+        Callback::to_function(self.clone(), function)
+    }
+}
+
+/// Making callbacks to recipients.
+impl<T: 'static> Address<T> {
+    /// Creates a call that some caller will schedule later, with a value of type `A`.
+    ///
+    /// Keep its [`id`](Callback::id), to cancel it when it is no longer wanted (rule R6). If the
+    /// queue is gone, so is the call: it is Canceled from the start.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let total = queue.recipient(0);
+    /// let callback = total.callback(|total, line, read: usize| {
+    ///     *total += read;
+    ///     line.hang_up();
+    /// });
+    /// callback.answer(12)?;
+    /// queue.dial_all();
+    /// assert!(total.is_gone());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn callback<A, F>(&self, handler: F) -> Callback<A>
+    where
+        A: 'static,
+        F: FnOnce(&mut T, &Line<'_, T>, A) + 'static,
+    {
+        Callback::to_recipient(self.clone(), handler)
+    }
+}
 
 /// A call to be scheduled by its future caller, with a value of type `A`.
 ///
@@ -76,7 +122,7 @@ impl<A: 'static> Callback<A> {
     ) -> Self
     where
         J: FnOnce(A) -> B + 'static,
-        B: Body,
+        B: Payload<Dialing>,
     {
         let site = Location::caller();
         let key = queue.core().create_callback(Waiting::<J, A>(join, PhantomData), site);
@@ -101,7 +147,7 @@ impl<A: 'static> Callback<A> {
     ) -> Result<(), ScheduleError<A>>
     where
         J: FnOnce(A) -> B + 'static,
-        B: Body,
+        B: Payload<Dialing>,
     {
         let (queue, key) = (self.use_up(), self.key);
         let body = |value| Answered::<J, A> { key, value, join: PhantomData };
@@ -182,11 +228,11 @@ struct Answered<J, A> {
     join: PhantomData<J>,
 }
 
-impl<J, A, B> Body for Answered<J, A>
+impl<J, A, B> Payload<Dialing> for Answered<J, A>
 where
     J: FnOnce(A) -> B + 'static,
     A: 'static,
-    B: Body,
+    B: Payload<Dialing>,
 {
     #[inline(always)]
     fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
@@ -196,20 +242,10 @@ where
     }
 }
 
-/// What the ring holds instead once the callback is canceled.
-pub(crate) struct Canceled(pub(crate) Key);
-
-impl Body for Canceled {
-    #[cold]
-    fn dial(self, attempt: &mut Attempt<'_>, _: &'static Location<'static>) {
-        attempt.at_canceled(self.0);
-    }
-}
-
 /// A callback that waits for its value: what makes the call of it, given the value.
 struct Waiting<J, A>(J, PhantomData<fn(A)>);
 
-impl<J: 'static, A: 'static> Body for Waiting<J, A> {
+impl<J: 'static, A: 'static> Payload<Dialing> for Waiting<J, A> {
     /// Never comes to pass: only answered callbacks are in the ring.
     #[cold]
     fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {

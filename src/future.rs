@@ -49,8 +49,8 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
-use crate::call::CallId;
 use crate::callback::Callback;
+use crate::id::CallId;
 use crate::op::{AsyncOp, CancelOnDrop, OpError, OpResult};
 use crate::queue::QueueHandle;
 

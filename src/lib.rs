@@ -134,14 +134,18 @@ extern crate alloc;
 #[cfg(any(test, feature = "journal", feature = "mio"))]
 extern crate std;
 
-mod call;
 mod callback;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod error;
+mod erased;
 pub mod future;
+mod id;
+#[cfg(feature = "journal")]
+pub mod journal;
 mod observe;
 pub mod op;
+mod op_step;
+mod outcome;
 mod queue;
 #[cfg(feature = "mio")]
 pub mod reactor;
@@ -149,20 +153,25 @@ mod recipient;
 #[cfg(feature = "mio")]
 pub mod samples;
 mod slots;
+#[cfg(feature = "tracing")]
+mod spans;
+mod step;
+mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod unwind;
 
-pub use call::{Call, CallId, Refusal};
 pub use callback::Callback;
-pub use error::ScheduleError;
+pub use id::CallId;
+pub use observe::Observer;
+pub use op_step::{OpStep, Outcome};
+pub use outcome::{Cancellation, Report, ScheduleError};
+pub use queue::{Budget, CallQueue, QueueHandle};
+pub use recipient::{Address, Call, Line, Recipient};
 #[cfg(feature = "tracing")]
-pub use observe::DialSpans;
-#[cfg(feature = "journal")]
-pub use observe::journal;
-pub use observe::{Observer, OpStep, Outcome, RecipientInfo, Step, Tally};
-pub use queue::{Budget, CallQueue, Cancellation, QueueHandle, Report};
-pub use recipient::{Address, Line, Recipient};
+pub use spans::DialSpans;
+pub use step::{RecipientInfo, Refusal, Step};
+pub use tally::Tally;
 
 /// The code in the pages beside this crate, run as doctests.
 #[cfg(doctest)]

@@ -49,10 +49,11 @@ use core::error::Error;
 use core::fmt;
 use core::panic::Location;
 
-use crate::call::CallId;
 use crate::callback::Callback;
-use crate::observe::{OpStep, Outcome, Watch};
-use crate::queue::Cancellation;
+use crate::id::CallId;
+use crate::op_step::{OpStep, Outcome};
+use crate::outcome::Cancellation;
+use crate::queue::QueueHandle;
 
 mod state;
 
@@ -323,5 +324,41 @@ struct HookOnDrop<C: 'static, A: 'static, E: 'static>(Operation<C, A, E>);
 impl<C: 'static, A: 'static, E: 'static> Drop for HookOnDrop<C, A, E> {
     fn drop(&mut self) {
         (self.0.cell.on_cancel)(&self.0);
+    }
+}
+
+impl Outcome {
+    /// The kind of `result`.
+    pub const fn of<A, E>(result: &OpResult<A, E>) -> Self {
+        match result {
+            Ok(_) => Self::Answered,
+            Err(OpError::Canceled) => Self::Canceled,
+            Err(OpError::Dropped) => Self::Dropped,
+            Err(OpError::NotStarted(_)) => Self::NotStarted,
+            Err(OpError::Retryable(_)) => Self::Retryable,
+            Err(OpError::Failed(_)) => Self::Failed,
+        }
+    }
+}
+
+/// Whom to tell of an operation's step, if anybody: made before the step, as that may use up the
+/// callback that knows, and told after it.
+#[derive(Default)]
+#[must_use]
+struct Watch(Option<(QueueHandle, CallId)>);
+
+impl Watch {
+    /// The operation whose upper callback is `upper`.
+    #[inline]
+    fn of<A>(upper: &Callback<A>) -> Self {
+        let queue = upper.queue();
+        Self(queue.core().is_observed().then(|| (queue.clone(), upper.id())))
+    }
+
+    #[inline]
+    fn tell(self, step: impl FnOnce() -> OpStep) {
+        if let Some((queue, operation)) = self.0 {
+            queue.core().tell_operation(operation, &step());
+        }
     }
 }

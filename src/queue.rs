@@ -1,27 +1,29 @@
 //! The queue: its owner, the handles to it, and what can be asked of them.
 
 use alloc::rc::Rc;
-use core::convert::Infallible;
 use core::fmt;
 use core::num::NonZeroU64;
 use core::ops::Deref;
 use core::panic::Location;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::call::{Attempt, Body, CallId};
-use crate::callback::Callback;
-use crate::error::ScheduleError;
-use crate::observe::{Observer, Tally};
-use crate::recipient::{Address, Recipient};
+use crate::erased::Payload;
+use crate::id::CallId;
+use crate::observe::Observer;
+use crate::outcome::{Cancellation, Report, ScheduleError};
+use crate::tally::Tally;
 
-mod attend;
-mod closing;
-mod inside;
-mod ring;
+mod attempt;
+mod close;
+mod inner;
+mod listener;
+mod order;
 mod turn;
+pub(crate) mod waiting;
 
-pub(crate) use inside::{Claim, Core};
-pub use turn::{Budget, Report};
+pub(crate) use attempt::{Attempt, Dialing, Ended};
+pub(crate) use inner::{Claim, Core};
+pub use turn::Budget;
 
 /// Owns a queue of calls.
 ///
@@ -176,55 +178,6 @@ impl QueueHandle {
         self.core.schedule(Claim::Promised, function, site, FunctionCall, || None)
     }
 
-    /// Creates a callback to a function: a function call that some caller will schedule later.
-    /// See [`Address::callback`].
-    #[track_caller]
-    pub fn callback<A, F>(&self, function: F) -> Callback<A>
-    where
-        A: 'static,
-        F: FnOnce(&Self, A) + 'static,
-    {
-        Callback::to_function(self.clone(), function)
-    }
-
-    /// Makes a recipient of `value`, owned by the caller.
-    ///
-    /// Cost: one allocation.
-    pub fn recipient<T: 'static>(&self, value: T) -> Recipient<T> {
-        self.recipient_with(|_| value)
-    }
-
-    /// Makes a recipient of a value that is given its own address.
-    ///
-    /// ```
-    /// use switchboard::{Address, CallQueue};
-    ///
-    /// struct Node { own: Address<Node> }
-    ///
-    /// let queue = CallQueue::new();
-    /// let node = queue.recipient_with(|own| Node { own: own.clone() });
-    /// node.call(|node, line| assert_eq!(node.own, line.address()))?;
-    /// assert_eq!(queue.dial_all().dialed, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn recipient_with<T: 'static>(&self, value: impl FnOnce(&Address<T>) -> T) -> Recipient<T> {
-        let made = Recipient::new(self.clone(), |address| Ok::<_, Infallible>(value(address)));
-        made.unwrap_or_else(|never| match never {})
-    }
-
-    /// As [`recipient_with`](Self::recipient_with), for a value that may not come about: one that
-    /// registers a source, say.
-    ///
-    /// # Errors
-    ///
-    /// Passes on the error of `value`.
-    pub fn try_recipient_with<T: 'static, E>(
-        &self,
-        value: impl FnOnce(&Address<T>) -> Result<T, E>,
-    ) -> Result<Recipient<T>, E> {
-        Recipient::new(self.clone(), value)
-    }
-
     /// Cancels a call: after this returns, its handler never runs, and what it captured is
     /// dropped (rule R3).
     ///
@@ -340,25 +293,10 @@ impl fmt::Debug for QueueHandle {
     }
 }
 
-/// What came of an attempt to cancel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancellation {
-    /// Canceled, now.
-    Canceled,
-    /// Canceled before; the first reason stays. The queue knows this until the turn of the
-    /// canceled call would have come (for a callback that is not called: until its caller lets it
-    /// go), or until it needs the room. It says [`Late`](Self::Late) afterwards.
-    Already,
-    /// Too late: the call is live or over. Nothing happened.
-    Late,
-    /// The id belongs to another queue. Nothing happened.
-    Foreign,
-}
-
 /// A function call, as the queue stores it.
 pub(crate) struct FunctionCall<F>(pub(crate) F);
 
-impl<F: FnOnce(&QueueHandle) + 'static> Body for FunctionCall<F> {
+impl<F: FnOnce(&QueueHandle) + 'static> Payload<Dialing> for FunctionCall<F> {
     #[inline(always)]
     fn dial(self, attempt: &mut Attempt<'_>, _: &'static Location<'static>) {
         if attempt.is_observed() {

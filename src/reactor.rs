@@ -123,8 +123,9 @@ use std::sync::Arc;
 
 use mio::{Events, Poll, Token, Waker};
 
-pub use crate::error::{DeregisterError, ReactorError, RegisterError, RemoteError};
-use crate::queue::{CallQueue, Report};
+use crate::outcome::Report;
+use crate::queue::CallQueue;
+pub use error::{DeregisterError, ReactorError, RegisterError, RemoteError};
 
 // Where mio's poll has a descriptor: the same list as mio's.
 #[cfg(all(
@@ -145,6 +146,7 @@ use crate::queue::{CallQueue, Report};
     ))
 ))]
 mod descriptor;
+mod error;
 mod guest;
 mod handle;
 mod inbox;
@@ -163,7 +165,7 @@ pub use registration::Registration;
 pub use remote::{Remote, RemoteAddress};
 pub use timers::Timer;
 #[cfg(feature = "testing")]
-pub(crate) use {readiness::Flags, scripted::slot};
+pub(crate) use {readiness::Flags, registration::slot};
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the reactor packs slot and generation of a source into a token of 64 bits");

@@ -10,9 +10,12 @@ use core::iter;
 
 use crate::conformance::log::Log;
 use crate::conformance::record::{Captured, Outcome, Stage};
-use crate::conformance::{Ending, Moment, Ready, Rule, Scenario, Started, Subject};
+use crate::conformance::scenario::{Ending, Moment, Ready, Scenario};
+use crate::conformance::subject::{Started, Subject};
+use crate::conformance::violation::Rule;
 use crate::op::{AsyncOp, OpState};
-use crate::queue::{Cancellation, QueueHandle};
+use crate::outcome::Cancellation;
+use crate::queue::QueueHandle;
 
 /// A [`Subject`] whose types are of no interest.
 pub(super) trait AnySubject {

@@ -4,7 +4,7 @@ use alloc::rc::Rc;
 use core::cell::Cell;
 
 use super::*;
-use crate::observe::Step;
+use crate::step::Step;
 
 #[test]
 fn an_id_is_not_confused_with_one_that_is_two_to_the_32_calls_younger() {

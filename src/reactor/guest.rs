@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use mio::{Events, Registry, Waker};
 
-use crate::error::ReactorError;
-use crate::queue::{Budget, CallQueue, Report};
+use crate::outcome::Report;
+use crate::queue::{Budget, CallQueue};
+use crate::reactor::error::ReactorError;
 use crate::reactor::handle::{ReactorHandle, Shared};
 use crate::reactor::timers::DeclineAll;
 

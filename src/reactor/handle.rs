@@ -12,15 +12,15 @@ use mio::event::Source;
 use mio::{Events, Interest, Registry, Token, Waker};
 
 use crate::callback::Callback;
-use crate::error::RegisterError;
-use crate::observe::Count;
 use crate::queue::QueueHandle;
+use crate::reactor::error::RegisterError;
 use crate::reactor::readiness::{Flags, Readiness};
 use crate::reactor::registration::{self, Registration, Watched};
 use crate::reactor::remote::{Remote, RemoteAddress, Remotes};
 use crate::reactor::timers::{Timer, Timers};
 use crate::recipient::{Address, Line};
 use crate::slots::{Key, Slots};
+use crate::tally::Count;
 
 /// Calls dialed between two polls, unless [`ReactorHandle::set_budget`] says otherwise.
 const BUDGET: usize = 1024;

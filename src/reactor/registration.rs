@@ -16,9 +16,9 @@ use std::io;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 
-use crate::call::CallId;
-use crate::error::{DeregisterError, RegisterError};
+use crate::id::CallId;
 use crate::reactor::ReactorHandle;
+use crate::reactor::error::{DeregisterError, RegisterError};
 use crate::reactor::readiness::{Flags, Readiness};
 use crate::recipient::{Address, Line};
 use crate::slots::Key;
@@ -179,6 +179,12 @@ pub(super) const fn key(Token(token): Token) -> Option<Key> {
         return None;
     }
     Some(Key { slot: ((token & !OURS) >> 32) as u32, generation: token as u32 })
+}
+
+/// The slot and its generation that a token names, if it is that of a registration.
+#[cfg(feature = "testing")]
+pub(crate) fn slot(token: Token) -> Option<(u32, u32)> {
+    key(token).map(|key| (key.slot, key.generation))
 }
 
 /// A [`Watch`] whose types are of no interest.

@@ -24,9 +24,9 @@ use std::sync::Arc;
 
 use mio::Waker;
 
-use crate::call::CallId;
-use crate::error::RemoteError;
+use crate::id::CallId;
 use crate::reactor::ReactorHandle;
+use crate::reactor::error::RemoteError;
 use crate::reactor::inbox::{Inbox, Quota, Rejection};
 use crate::recipient::{Address, Line};
 use crate::slots::{Key, Slots};

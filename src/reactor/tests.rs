@@ -13,12 +13,12 @@ use mio::net::UnixStream;
 use mio::{Interest, Registry};
 
 use super::*;
-use crate::call::CallId;
-use crate::error::RegisterError;
-use crate::observe::Step;
+use crate::id::CallId;
+use crate::reactor::error::RegisterError;
 use crate::reactor::inbox::{Inbox, Rejection};
 use crate::recipient::Address;
 use crate::slots::Key;
+use crate::step::Step;
 
 type Told = Rc<RefCell<Vec<&'static str>>>;
 

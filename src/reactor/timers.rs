@@ -10,8 +10,8 @@ use core::panic::Location;
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::call::CallId;
 use crate::callback::Callback;
+use crate::id::CallId;
 use crate::queue::QueueHandle;
 use crate::reactor::ReactorHandle;
 use crate::unwind::to_the_end;

@@ -7,8 +7,9 @@ use core::ops::Deref;
 use core::time::Duration;
 use std::io;
 
-use crate::error::ReactorError;
-use crate::queue::{Budget, CallQueue, Report};
+use crate::outcome::Report;
+use crate::queue::{Budget, CallQueue};
+use crate::reactor::ReactorError;
 use crate::reactor::{Reactor, ReactorHandle};
 use crate::testing::clock::Clock;
 use crate::testing::event::{Event, Ready};

@@ -47,8 +47,10 @@ use core::cell::RefCell;
 use core::fmt;
 use std::time::Instant;
 
-use crate::call::CallId;
-use crate::observe::{Observer, OpStep, Step};
+use crate::id::CallId;
+use crate::observe::Observer;
+use crate::op_step::OpStep;
+use crate::step::Step;
 
 mod explain;
 mod history;

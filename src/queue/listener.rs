@@ -3,10 +3,13 @@
 
 use alloc::rc::Rc;
 
-use crate::call::CallId;
-use crate::observe::{Counters, Observer, OpStep, Step, Tally};
-use crate::queue::Report;
-use crate::queue::inside::Core;
+use crate::id::CallId;
+use crate::observe::Observer;
+use crate::op_step::OpStep;
+use crate::outcome::Report;
+use crate::queue::inner::Core;
+use crate::step::Step;
+use crate::tally::{Counters, Tally};
 
 pub(super) mod flag {
     /// The owner has dropped the queue.

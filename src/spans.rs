@@ -8,18 +8,9 @@ use core::panic::Location;
 
 use tracing::span::{EnteredSpan, Span};
 
-use crate::call::{CallId, Refusal};
-use crate::observe::{Observer, RecipientInfo, Step};
-
-/// Logs an end other than Finished: bugs as warnings, the rest for debugging.
-pub(crate) fn log(call: CallId, step: &Step) {
-    match step {
-        Step::Abandoned { .. } | Step::Refused { refusal: Refusal::Live { .. }, .. } => {
-            tracing::warn!("call {call} {step}");
-        }
-        _ => tracing::debug!("call {call} {step}"),
-    }
-}
+use crate::id::CallId;
+use crate::observe::Observer;
+use crate::step::{RecipientInfo, Step};
 
 /// How many spans may stand one within the other, unless [`DialSpans::with_depth`] says otherwise.
 const DEPTH: usize = 16;

@@ -10,16 +10,20 @@ use core::mem;
 use core::num::NonZeroU64;
 use core::panic::Location;
 
-use crate::call::inline::Packed;
-use crate::call::{Body, CallId, Named};
-use crate::callback::Canceled;
-use crate::callback::store::{Callbacks, Stage};
-use crate::error::ScheduleError;
-use crate::observe::{Counters, Observer, RecipientInfo, Step};
-use crate::queue::Cancellation;
-use crate::queue::attend::{WakeOnDrop, flag};
-use crate::queue::ring::Ring;
+use crate::erased::Erased;
+use crate::erased::Payload;
+use crate::id::{CallId, Named};
+use crate::observe::Observer;
+use crate::outcome::Cancellation;
+use crate::outcome::ScheduleError;
+use crate::queue::Dialing;
+use crate::queue::listener::{WakeOnDrop, flag};
+use crate::queue::order::Ring;
+use crate::queue::waiting::Canceled;
+use crate::queue::waiting::{Callbacks, Stage};
 use crate::slots::Key;
+use crate::step::{RecipientInfo, Step};
+use crate::tally::Counters;
 
 /// The reason of calls that end because their queue does.
 pub(super) const QUEUE_DROPPED: &str = "queue dropped";
@@ -86,7 +90,7 @@ impl Core {
 
     /// Schedules `call`, as the body that `pack` makes of it.
     #[inline(always)]
-    pub(crate) fn schedule<C, B: Body>(
+    pub(crate) fn schedule<C, B: Payload<Dialing>>(
         &self,
         claim: Claim,
         call: C,
@@ -107,7 +111,7 @@ impl Core {
     #[inline(never)]
     fn schedule_attentively(
         &self,
-        body: impl Body,
+        body: impl Payload<Dialing>,
         site: &'static Location<'static>,
         recipient: Option<RecipientInfo>,
     ) -> CallId {
@@ -190,7 +194,7 @@ impl Core {
     #[inline(always)]
     pub(crate) fn create_callback(
         &self,
-        waiting: impl Body,
+        waiting: impl Payload<Dialing>,
         site: &'static Location<'static>,
     ) -> Key {
         let key = self.callbacks.create(waiting, site);
@@ -225,7 +229,7 @@ impl Core {
     /// Schedules the callback `key`, whose caller gives it up, as the body that `pack` makes of the
     /// value. If it was canceled, drops the value.
     #[inline(always)]
-    pub(crate) fn answer<A, B: Body>(
+    pub(crate) fn answer<A, B: Payload<Dialing>>(
         &self,
         key: Key,
         value: A,
@@ -249,7 +253,12 @@ impl Core {
 
     #[cold]
     #[inline(never)]
-    fn answer_attentively(&self, key: Key, body: impl Body, site: &'static Location<'static>) {
+    fn answer_attentively(
+        &self,
+        key: Key,
+        body: impl Payload<Dialing>,
+        site: &'static Location<'static>,
+    ) {
         self.make_room();
         if self.callbacks.answer(key, self.ring.tail()) {
             self.tally.answered.add();
@@ -263,7 +272,7 @@ impl Core {
 
     /// Takes out the body of the callback `key`, whose turn has come.
     #[inline(always)]
-    pub(crate) fn take_callback<B: Body>(&self, key: Key) -> Option<B> {
+    pub(crate) fn take_callback<B: Payload<Dialing>>(&self, key: Key) -> Option<B> {
         self.callbacks.take(key)
     }
 
@@ -356,7 +365,7 @@ impl Core {
 
     /// Forgets the callback `key`, which is not answered. If it was waiting, returns what is to be
     /// dropped.
-    fn withdraw(&self, key: Key) -> Option<Option<Packed>> {
+    fn withdraw(&self, key: Key) -> Option<Option<Erased<Dialing>>> {
         let (stage, body) = self.callbacks.remove(key)?;
         (stage == Stage::Waiting).then(|| {
             self.tally.withdrawn.add();
@@ -375,7 +384,7 @@ impl Core {
 
     /// Apart, so that the usual case needs no room for the call.
     #[inline(never)]
-    fn end_and_drop(&self, key: u64, reason: &'static str, call: Packed) {
+    fn end_and_drop(&self, key: u64, reason: &'static str, call: Erased<Dialing>) {
         self.end_canceled(key, reason);
         if cfg!(seeded = "capture_lost") {
             mem::forget(call);
