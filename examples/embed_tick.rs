@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use switchboard::{Budget, CallQueue, Callback, Line, QueueHandle, Report};
+use switchboard::{Budget, CallQueue, Callback, Context, QueueHandle, Report};
 
 /// Dials for as long as the tick has time, and `most` calls at most. What remains is the next
 /// tick's.
@@ -40,10 +40,10 @@ struct Unit {
 }
 
 impl Unit {
-    fn walk(&mut self, line: &Line<'_, Self>) {
+    fn walk(&mut self, cx: &Context<'_, Self>) {
         self.steps += 1;
         if self.steps < 10_000 {
-            line.call(Self::walk).expect("the game goes on");
+            cx.call(Self::walk).expect("the game goes on");
         }
     }
 }

@@ -12,7 +12,7 @@ use crate::erased::Payload;
 use crate::id::CallId;
 use crate::outcome::ScheduleError;
 use crate::queue::{Attempt, Dialing, FunctionCall, QueueHandle};
-use crate::recipient::{Address, Call, Line, ToRecipient};
+use crate::recipient::{Address, Call, Context, ToRecipient};
 use crate::slots::Key;
 use crate::step::{RecipientInfo, Refusal};
 
@@ -44,9 +44,9 @@ impl<T: 'static> Address<T> {
     ///
     /// let queue = CallQueue::new();
     /// let total = queue.recipient(0);
-    /// let callback = total.callback(|total, line, read: usize| {
+    /// let callback = total.callback(|total, cx, read: usize| {
     ///     *total += read;
-    ///     line.hang_up();
+    ///     cx.hang_up();
     /// });
     /// callback.answer(12)?;
     /// queue.dial_all();
@@ -57,7 +57,7 @@ impl<T: 'static> Address<T> {
     pub fn callback<A, F>(&self, handler: F) -> Callback<A>
     where
         A: 'static,
-        F: FnOnce(&mut T, &Line<'_, T>, A) + 'static,
+        F: FnOnce(&mut T, &Context<'_, T>, A) + 'static,
     {
         Callback::to_recipient(self.clone(), handler)
     }
@@ -90,13 +90,13 @@ impl<A: 'static> Callback<A> {
     #[track_caller]
     pub(crate) fn to_recipient<T, F>(address: Address<T>, handler: F) -> Self
     where
-        F: FnOnce(&mut T, &Line<'_, T>, A) + 'static,
+        F: FnOnce(&mut T, &Context<'_, T>, A) + 'static,
     {
         let queue = address.queue().clone();
         let number = address.number();
         let recipient = move || Some(RecipientInfo { number, type_name: type_name::<T>() });
         Self::create(queue, recipient, move |value| {
-            let call = Answer { handler, value, recipient: PhantomData };
+            let call = AnsweredCall { handler, value, recipient: PhantomData };
             ToRecipient { address, call }
         })
     }
@@ -128,13 +128,17 @@ impl<A: 'static> Callback<A> {
         let key = queue.core().create_callback(Waiting::<J, A>(join, PhantomData), site);
         let attended = queue.core().is_attended();
         let callback = Self { queue: Some(queue), key, answer: Self::answer_waiting::<J, B> };
-        if attended { callback.told(recipient(), site) } else { callback }
+        if attended { callback.notify_created(recipient(), site) } else { callback }
     }
 
     /// Tells that the callback exists, now that it has a holder, which ends it if that panics.
     #[cold]
     #[inline(never)]
-    fn told(self, recipient: Option<RecipientInfo>, site: &'static Location<'static>) -> Self {
+    fn notify_created(
+        self,
+        recipient: Option<RecipientInfo>,
+        site: &'static Location<'static>,
+    ) -> Self {
         self.queue().core().callback_created(self.key, recipient, site);
         self
     }
@@ -254,22 +258,22 @@ impl<J: 'static, A: 'static> Payload<Dialing> for Waiting<J, A> {
 }
 
 /// The call type of an answered callback to a recipient.
-struct Answer<T, F, A> {
+struct AnsweredCall<T, F, A> {
     handler: F,
     value: A,
     recipient: PhantomData<fn(&mut T)>,
 }
 
-impl<T, F, A> Call for Answer<T, F, A>
+impl<T, F, A> Call for AnsweredCall<T, F, A>
 where
     T: 'static,
-    F: FnOnce(&mut T, &Line<'_, T>, A) + 'static,
+    F: FnOnce(&mut T, &Context<'_, T>, A) + 'static,
     A: 'static,
 {
     type Recipient = T;
 
     #[inline(always)]
-    fn dial(self, recipient: &mut T, line: &Line<'_, T>) {
-        (self.handler)(recipient, line, self.value);
+    fn dial(self, recipient: &mut T, cx: &Context<'_, T>) {
+        (self.handler)(recipient, cx, self.value);
     }
 }

@@ -90,8 +90,8 @@
 //!     }
 //! }
 //!
-//! let report = Conformance::new().check(|_| Bell::default())?;
-//! assert_eq!(report.scenarios, 60);
+//! let summary = Conformance::new().check(|_| Bell::default())?;
+//! assert_eq!(summary.scenarios, 60);
 //! # Ok::<(), Box<dyn Error>>(())
 //! ```
 
@@ -155,14 +155,14 @@ impl Conformance {
     /// # Panics
     ///
     /// Passes on a panic of the subject.
-    pub fn check<S: Subject>(&self, make: impl Fn(&Reactor) -> S) -> Result<Report, Violation> {
-        let mut report = Report::default();
+    pub fn check<S: Subject>(&self, make: impl Fn(&Reactor) -> S) -> Result<Summary, Violation> {
+        let mut summary = Summary::default();
         for scenario in scenario::all(&self.sizes, S::GATED) {
             let one = self.check_one(scenario, &make)?;
-            report.scenarios += one.scenarios;
-            report.operations += one.operations;
+            summary.scenarios += one.scenarios;
+            summary.operations += one.operations;
         }
-        Ok(report)
+        Ok(summary)
     }
 
     /// Runs one scenario only: that of a [`Violation`] again, say.
@@ -178,13 +178,13 @@ impl Conformance {
         &self,
         scenario: Scenario,
         make: impl Fn(&Reactor) -> S,
-    ) -> Result<Report, Violation> {
+    ) -> Result<Summary, Violation> {
         let make = |reactor: &Reactor| {
             let typed = Typed::new(make(reactor), reactor.queue().clone());
             Rc::new(typed) as Rc<dyn AnySubject>
         };
         let setting = Setting { scenario, gated: S::GATED, patience: self.patience };
-        Ok(Report { scenarios: 1, operations: run::run(setting, &make)? })
+        Ok(Summary { scenarios: 1, operations: run::run(setting, &make)? })
     }
 }
 
@@ -197,7 +197,7 @@ impl Default for Conformance {
 /// What has been checked, and found right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Report {
+pub struct Summary {
     /// Scenarios run.
     pub scenarios: usize,
     /// Operations started in them; those refused are not counted.

@@ -15,9 +15,9 @@
 //! server.call(|server, _| server.lines.push("first".into()))?;
 //!
 //! // Create a callback to the server, and let somebody else schedule it, with a value.
-//! let read = server.callback(|server, line, text: String| {
+//! let read = server.callback(|server, cx, text: String| {
 //!     server.lines.push(text);
-//!     line.call(|server, _| assert_eq!(server.lines, ["first", "second"])).unwrap();
+//!     cx.call(|server, _| assert_eq!(server.lines, ["first", "second"])).unwrap();
 //! });
 //! read.answer("second".into())?;
 //!
@@ -33,7 +33,7 @@
 //! # Where to look
 //!
 //! - [`CallQueue`] owns a queue, [`QueueHandle`] is what can be asked of it.
-//! - [`Recipient`] owns a value that receives calls, [`Address`] is where to call it, [`Line`] is
+//! - [`Recipient`] owns a value that receives calls, [`Address`] is where to call it, [`Context`] is
 //!   what its handlers get beside the value.
 //! - [`Callback`] is a call to be scheduled by somebody else. [`Call`] is for call types with a
 //!   check of their own.
@@ -167,7 +167,7 @@ pub use observe::Observer;
 pub use op_step::{OpStep, Outcome};
 pub use outcome::{Cancellation, Report, ScheduleError};
 pub use queue::{Budget, CallQueue, QueueHandle};
-pub use recipient::{Address, Call, Line, Recipient};
+pub use recipient::{Address, Call, Context, Recipient};
 #[cfg(feature = "tracing")]
 pub use spans::DialSpans;
 pub use step::{RecipientInfo, Refusal, Step};

@@ -42,9 +42,9 @@ pub use turn::Budget;
 ///
 /// let queue = CallQueue::new();
 /// let log = queue.recipient(Vec::new());
-/// log.call(|log, line| {
+/// log.call(|log, cx| {
 ///     log.push("first");
-///     line.call(|log, _| log.push("third")).unwrap();
+///     cx.call(|log, _| log.push("third")).unwrap();
 /// })?;
 /// log.call(|log, _| log.push("second"))?;
 /// let unwanted = log.call(|log, _| log.push("never"))?;

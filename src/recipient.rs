@@ -18,7 +18,7 @@ mod cell;
 
 use call::Handler;
 pub(crate) use call::ToRecipient;
-pub use call::{Call, Line};
+pub use call::{Call, Context};
 use cell::RecipientCell;
 
 /// Making recipients.
@@ -39,7 +39,7 @@ impl QueueHandle {
     ///
     /// let queue = CallQueue::new();
     /// let node = queue.recipient_with(|own| Node { own: own.clone() });
-    /// node.call(|node, line| assert_eq!(node.own, line.address()))?;
+    /// node.call(|node, cx| assert_eq!(node.own, cx.address()))?;
     /// assert_eq!(queue.dial_all().dialed, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -141,7 +141,7 @@ impl<T: 'static> Address<T> {
     #[track_caller]
     pub fn call<F>(&self, handler: F) -> Result<CallId, ScheduleError<F>>
     where
-        F: FnOnce(&mut T, &Line<'_, T>) + 'static,
+        F: FnOnce(&mut T, &Context<'_, T>) + 'static,
     {
         self.schedule_as(Claim::New, handler, Location::caller(), Handler::new)
     }
@@ -154,7 +154,7 @@ impl<T: 'static> Address<T> {
         handler: F,
     ) -> Result<CallId, ScheduleError<F>>
     where
-        F: FnOnce(&mut T, &Line<'_, T>) + 'static,
+        F: FnOnce(&mut T, &Context<'_, T>) + 'static,
     {
         self.schedule_as(Claim::Promised, handler, site, Handler::new)
     }
@@ -191,7 +191,7 @@ impl<T: 'static> Address<T> {
         &self.cell.queue
     }
 
-    /// A copy of this address. (So that [`Recipient`] and [`Line`] need no `Clone`.)
+    /// A copy of this address. (So that [`Recipient`] and [`Context`] need no `Clone`.)
     #[inline]
     pub fn address(&self) -> Self {
         self.clone()

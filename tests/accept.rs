@@ -58,7 +58,7 @@ struct Server {
 }
 
 impl Server {
-    fn accept(&mut self, line: &Line<'_, Self>) {
+    fn accept(&mut self, cx: &Context<'_, Self>) {
         loop {
             match self.listener.source().accept() {
                 Ok((client, _)) => {
@@ -66,17 +66,17 @@ impl Server {
                     self.accepted += 1;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => return self.try_later(line, &error),
+                Err(error) => return self.try_later(cx, &error),
             }
         }
     }
 
-    fn try_later(&mut self, line: &Line<'_, Self>, error: &io::Error) {
+    fn try_later(&mut self, cx: &Context<'_, Self>, error: &io::Error) {
         assert_eq!(error.raw_os_error(), Some(24), "EMFILE: {error}");
         self.exhausted += 1;
-        let retry = line.callback(|server: &mut Self, line, ()| {
+        let retry = cx.callback(|server: &mut Self, cx, ()| {
             server.clients.drain(..10); // these leave meanwhile
-            server.accept(line);
+            server.accept(cx);
         });
         self.retry = Some(self.reactor.after(Duration::from_millis(20), retry));
     }
@@ -90,8 +90,8 @@ fn serve() {
         let accepts = Interest::READABLE;
         let handle = reactor.handle();
         let listener =
-            handle.register(listener, accepts, server, |server: &mut Server, line, _| {
-                server.accept(line);
+            handle.register(listener, accepts, server, |server: &mut Server, cx, _| {
+                server.accept(cx);
             })?;
         Ok::<_, Box<dyn std::error::Error>>(Server {
             reactor: handle,
@@ -112,7 +112,7 @@ fn serve() {
         server.call(move |server, _| seen.set(server.accepted == CLIENTS)).unwrap();
         reactor.queue().dial_all();
     }
-    let check = move |server: &mut Server, _: &Line<'_, Server>| {
+    let check = move |server: &mut Server, _: &Context<'_, Server>| {
         assert!(server.exhausted >= 3, "{} times without a descriptor", server.exhausted);
         let most = CLIENTS + 2 * server.exhausted;
         assert!(turns <= most, "{turns} turns, so it spins: {most} would do");

@@ -2,7 +2,7 @@
 
 mod counting;
 
-use switchboard::{CallQueue, Line, QueueHandle, future};
+use switchboard::{CallQueue, Context, QueueHandle, future};
 
 use counting::allocations;
 
@@ -69,7 +69,7 @@ fn callbacks<const N: usize, const M: usize>() -> u64 {
     steady_allocations(|queue| {
         let server = server.get_or_insert_with(|| queue.recipient(()));
         let held = Held::<N>::new();
-        let callback = server.callback(move |(), _: &Line<'_, ()>, value| drop((held, value)));
+        let callback = server.callback(move |(), _: &Context<'_, ()>, value| drop((held, value)));
         callback.answer(Held::<M>::new()).unwrap();
     })
 }
@@ -105,10 +105,10 @@ fn callbacks_do_not_allocate_up_to_40_bytes_and_a_value_of_40() {
 
 #[test]
 fn calls_that_schedule_the_next_do_not_allocate() {
-    fn again(count: &mut u64, line: &Line<'_, u64>) {
+    fn again(count: &mut u64, cx: &Context<'_, u64>) {
         *count += 1;
         if *count < CALLS {
-            line.call(again).unwrap();
+            cx.call(again).unwrap();
         }
     }
     let queue = CallQueue::new();

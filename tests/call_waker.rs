@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Duration;
 
 use switchboard::reactor::Reactor;
-use switchboard::{CallId, Line, Recipient, Step, future};
+use switchboard::{CallId, Context, Recipient, Step, future};
 
 /// Counts the calls of a waker.
 struct Woken {
@@ -79,7 +79,7 @@ fn a_wake_up_within_the_call_leads_to_another() {
 fn a_wake_up_that_is_refused_comes_again() {
     let (mut reactor, recipient, times, waker) = world();
     // A handler of the same recipient dials the queue when the wake-up is pending.
-    recipient.call(|_, line| assert_eq!(line.queue().dial_all().refused, 1)).unwrap();
+    recipient.call(|_, cx| assert_eq!(cx.queue().dial_all().refused, 1)).unwrap();
     waker.wake_by_ref();
     assert_eq!((turn(&mut reactor), times.get()), (1, 0));
     assert_eq!((turn(&mut reactor), times.get()), (1, 1));
@@ -150,10 +150,10 @@ struct Session {
 }
 
 impl Session {
-    fn poll(&mut self, line: &Line<'_, Self>) {
+    fn poll(&mut self, cx: &Context<'_, Self>) {
         self.polls.set(self.polls.get() + 1);
         if self.body.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready() {
-            line.hang_up();
+            cx.hang_up();
         }
     }
 }

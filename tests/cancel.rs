@@ -6,7 +6,7 @@ use std::any::Any;
 use std::cell::Cell;
 use std::rc::Rc;
 
-use switchboard::{Budget, Call, CallId, CallQueue, Cancellation, Line, QueueHandle, Step};
+use switchboard::{Budget, Call, CallId, CallQueue, Cancellation, Context, QueueHandle, Step};
 use util::{Counts, Drops, NONE, Steps, Trace, assert_counts, figures, never, on_drop};
 
 /// An id that is known later than it is captured.
@@ -20,7 +20,7 @@ fn kinds<C: 'static>() -> [Kind<C>; 4] {
         ("a pending function call", |queue, captured| queue.call(never(captured)).unwrap()),
         ("a pending call to a recipient", |queue, captured| {
             let server = queue.recipient(());
-            server.call(move |(), line| never(captured)(line.queue())).unwrap()
+            server.call(move |(), cx| never(captured)(cx.queue())).unwrap()
         }),
         ("an answered callback", |queue, captured| {
             let callback = queue.callback(move |queue, ()| never(captured)(queue));
@@ -42,16 +42,16 @@ fn a_handler_cancels_its_own_call() {
     let queue = CallQueue::new();
     let trace = Trace::default();
     let server = queue.recipient(trace.clone());
-    let cancels_itself = |trace: &mut Trace, line: &Line<'_, Trace>| {
-        assert_counts(line.queue(), Counts { pending: 1, live: 1, ..NONE });
-        assert_eq!(line.queue().cancel(line.id(), "own"), Cancellation::Late);
-        assert_counts(line.queue(), Counts { pending: 1, live: 1, ..NONE });
+    let cancels_itself = |trace: &mut Trace, cx: &Context<'_, Trace>| {
+        assert_counts(cx.queue(), Counts { pending: 1, live: 1, ..NONE });
+        assert_eq!(cx.queue().cancel(cx.id(), "own"), Cancellation::Late);
+        assert_counts(cx.queue(), Counts { pending: 1, live: 1, ..NONE });
         trace.add("goes on");
     };
     server.call(cancels_itself).unwrap();
-    let callback = server.callback(|trace: &mut Trace, line, id: CallId| {
-        assert_eq!(line.id(), id);
-        assert_eq!(line.queue().cancel(id, "own"), Cancellation::Late);
+    let callback = server.callback(|trace: &mut Trace, cx, id: CallId| {
+        assert_eq!(cx.id(), id);
+        assert_eq!(cx.queue().cancel(id, "own"), Cancellation::Late);
         trace.add("goes on, too");
     });
     let id = callback.id();
@@ -285,7 +285,7 @@ impl Call for Cancels {
         Ok(())
     }
 
-    fn dial(self, queue: &mut QueueHandle, _: &Line<'_, QueueHandle>) {
+    fn dial(self, queue: &mut QueueHandle, _: &Context<'_, QueueHandle>) {
         assert_eq!(queue.cancel(self.next.get().unwrap(), "again"), Cancellation::Already);
     }
 }

@@ -4,7 +4,7 @@ mod util;
 
 use std::cell::Cell;
 
-use switchboard::{Call, CallId, CallQueue, Cancellation, Line, QueueHandle, Recipient};
+use switchboard::{Call, CallId, CallQueue, Cancellation, Context, QueueHandle, Recipient};
 use util::{Counts, NONE, assert_counts, figures};
 
 thread_local! {
@@ -49,7 +49,7 @@ impl<const N: usize, A> Drop for Bytes<N, A> {
 impl<const N: usize, A: 'static> Call for Bytes<N, A> {
     type Recipient = ();
 
-    fn dial(self, (): &mut (), _: &Line<'_, ()>) {
+    fn dial(self, (): &mut (), _: &Context<'_, ()>) {
         self.dialed();
     }
 }

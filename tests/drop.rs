@@ -7,7 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
 use switchboard::{
-    Address, Budget, CallId, CallQueue, Callback, Cancellation, Line, QueueHandle, Recipient,
+    Address, Budget, CallId, CallQueue, Callback, Cancellation, Context, QueueHandle, Recipient,
     ScheduleError, Step,
 };
 use util::{Counted, Counts, Drops, NONE, Steps, Trace, assert_counts, figures, never, on_drop};
@@ -37,7 +37,7 @@ fn a_thousand_calls_in_a_cycle_are_dropped_with_the_queue() {
         if n % 3 == 0 {
             queue.call(never(captured)).unwrap();
         } else if n % 3 == 1 {
-            server.call(move |_, line| never(captured)(line.queue())).unwrap();
+            server.call(move |_, cx| never(captured)(cx.queue())).unwrap();
         } else {
             server.callback(|_, _, captured| drop(captured)).answer(captured).unwrap();
         }
@@ -59,7 +59,7 @@ fn every_call_ends_first_to_last() {
     let server = queue.recipient(());
     let callback = |event: &'static str| {
         let captured = trace.on_drop(event);
-        server.callback(move |(), line, ()| never(captured)(line.queue()))
+        server.callback(move |(), cx, ()| never(captured)(cx.queue()))
     };
     // Those that nobody answered come last.
     let (first, second, third) =
@@ -86,13 +86,13 @@ fn a_handler_drops_the_queue() {
     let handle = queue.handle();
     let server = handle.recipient(Some(queue));
     let (inner, captured) = (drops.clone(), drops.value());
-    let drops_it = move |queue: &mut Option<CallQueue>, line: &Line<'_, Option<CallQueue>>| {
+    let drops_it = move |queue: &mut Option<CallQueue>, cx: &Context<'_, Option<CallQueue>>| {
         drop(queue.take());
         assert_eq!(inner.count(), 100);
-        assert!(line.queue().is_closed() && line.is_live());
-        assert_counts(line.queue(), Counts { live: 1, canceled: 100, ..NONE });
-        assert!(line.call(|_, _| ()).is_err());
-        assert_eq!(figures(line.queue().dial_all()), [0, 0, 0, 0]);
+        assert!(cx.queue().is_closed() && cx.is_live());
+        assert_counts(cx.queue(), Counts { live: 1, canceled: 100, ..NONE });
+        assert!(cx.call(|_, _| ()).is_err());
+        assert_eq!(figures(cx.queue().dial_all()), [0, 0, 0, 0]);
         drop(captured);
     };
     server.call(drops_it).unwrap();
@@ -351,8 +351,8 @@ fn the_value_of_a_recipient_that_hung_up_drops_when_its_call_is_over() {
                 told.borrow_mut().push(handle.tally());
             });
             let server = queue.recipient(value);
-            let call = server.call(move |_, line| {
-                line.hang_up();
+            let call = server.call(move |_, cx| {
+                cx.hang_up();
                 assert!(!panics, "on purpose");
             });
             let outcome = catch_unwind(AssertUnwindSafe(|| queue.dial_all()));
@@ -376,7 +376,7 @@ fn the_value_of_a_recipient_that_hung_up_drops_although_the_observer_panics_firs
     let queue = CallQueue::new();
     let drops = Drops::default();
     let server = queue.recipient(drops.value());
-    server.call(|_, line| line.hang_up()).unwrap();
+    server.call(|_, cx| cx.hang_up()).unwrap();
     queue.set_observer(|_: CallId, step: &Step| assert_ne!(*step, Step::Finished, "on purpose"));
     assert!(catch_unwind(AssertUnwindSafe(|| queue.dial_all())).is_err());
     assert_eq!((drops.count(), drops.alive()), (1, 0));

@@ -9,7 +9,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::thread;
 
-use switchboard::{CallId, CallQueue, Line, Observer, QueueHandle, Step};
+use switchboard::{CallId, CallQueue, Context, Observer, QueueHandle, Step};
 
 use util::{Counts, Drops, NONE, assert_counts, never};
 
@@ -209,12 +209,12 @@ fn a_queue_dropped_while_live_from_inside_a_handler_ends_a_million_pending_calls
         let dropped = Rc::new(Cell::new(0));
         let server = handle.recipient(());
         let after = Rc::clone(&dropped);
-        let drops_it = move |(): &mut (), line: &Line<'_, ()>| {
+        let drops_it = move |(): &mut (), cx: &Context<'_, ()>| {
             drop(queue);
             // They are over when the drop returns, with this call still live.
             assert_eq!(after.get(), PENDING);
-            assert_counts(line.queue(), Counts { live: 1, canceled: PENDING, ..NONE });
-            assert!(line.call(|(), _| ()).is_err(), "a queue that is gone takes nothing");
+            assert_counts(cx.queue(), Counts { live: 1, canceled: PENDING, ..NONE });
+            assert!(cx.call(|(), _| ()).is_err(), "a queue that is gone takes nothing");
         };
         server.call(drops_it).unwrap();
         for number in 0..PENDING {

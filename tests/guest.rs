@@ -13,7 +13,7 @@ use std::time::Duration;
 use mio::net::UnixStream;
 use mio::{Events, Interest, Poll, Token, Waker};
 use switchboard::reactor::{Guest, Readiness, Registration};
-use switchboard::{CallQueue, Line, Recipient};
+use switchboard::{CallQueue, Context, Recipient};
 
 use net::{Log, PATIENCE, drain, unix_pair, unwind, unwinding};
 
@@ -78,8 +78,8 @@ fn m09_host_and_guest_each_get_their_own_events() {
         assert_eq!(std::mem::take(&mut host.told), [HOST]);
         assert_eq!((drain(&mut hosts), drain(source.source_mut())), (vec![b'x'], vec![b'x']));
     }
-    let traffic = guest.traffic();
-    assert_eq!((traffic.events, traffic.told, traffic.other, traffic.stale), (6, 3, 3, 0));
+    let traffic = guest.event_stats();
+    assert_eq!((traffic.events, traffic.delivered, traffic.foreign, traffic.stale), (6, 3, 3, 0));
     // Each goes on without the other.
     drop(guest);
     hosts_peer.write_all(b"x").unwrap();
@@ -96,13 +96,13 @@ fn m09_the_waker_of_the_host_wakes_for_remote_calls() {
     let remote = guest.remote();
     let thread = thread::spawn(move || remote.call(|_| ()).unwrap());
     while host.turn(&mut guest) == 0 {
-        assert!(guest.goes_on() && host.polls < 10, "woken for nothing");
+        assert!(guest.should_run() && host.polls < 10, "woken for nothing");
     }
     thread.join().unwrap();
     // The host's own use of the waker is none of the guest's business.
     host.waker.wake().unwrap();
     assert_eq!(host.turn(&mut guest), 0);
-    assert!(!guest.goes_on());
+    assert!(!guest.should_run());
 }
 
 #[test]
@@ -129,7 +129,7 @@ fn m09_the_guest_says_how_long_the_host_may_sleep() {
     let before = host.polls;
     while host.turn(&mut guest) == 0 {}
     assert!(host.polls - before <= 3, "the host slept until the timer was due");
-    assert!(!guest.goes_on());
+    assert!(!guest.should_run());
 }
 
 #[test]
@@ -174,7 +174,7 @@ fn m09_a_batch_without_room_for_events_is_not_a_full_one() {
     let mut guest = host.guest();
     let _ = guest.turn(&Events::with_capacity(0));
     assert_eq!(guest.poll_timeout(), None);
-    assert!(!guest.goes_on());
+    assert!(!guest.should_run());
 }
 
 #[test]
@@ -223,12 +223,12 @@ fn m09_a_guest_takes_a_queue_along() {
     queue.call(|_| ()).unwrap();
     let mut guest =
         Guest::with_queue(queue, host.poll.registry(), Arc::clone(&host.waker)).unwrap();
-    assert!(guest.goes_on());
+    assert!(guest.should_run());
     assert_eq!(host.turn(&mut guest), 1);
     guest.stop();
     guest.queue().call(|_| ()).unwrap();
-    assert!(!guest.goes_on(), "a stop counts once");
-    assert!(guest.goes_on());
+    assert!(!guest.should_run(), "a stop counts once");
+    assert!(guest.should_run());
     assert!(format!("{guest:?}").starts_with("Guest(ReactorHandle"));
 }
 
@@ -240,7 +240,7 @@ fn told_as(
 ) -> (Recipient<()>, Registration<UnixStream>, unix::net::UnixStream) {
     let (source, peer) = unix_pair();
     let (recipient, log) = (guest.queue().recipient(()), told.clone());
-    let handler = move |(): &mut (), _: &Line<'_, ()>, _: &Readiness<'_>| log.push(name);
+    let handler = move |(): &mut (), _: &Context<'_, ()>, _: &Readiness<'_>| log.push(name);
     let held = guest.register(source, Interest::READABLE, &recipient, handler).unwrap();
     (recipient, held, peer)
 }
@@ -261,7 +261,7 @@ fn m02_an_event_of_a_guest_that_is_gone_is_not_told_to_the_next_guest() {
     let mut next_but_one = host.guest();
     let (_recipient, _newer, _peer) = told_as(&next_but_one, "newer", &told);
     assert_eq!(next_but_one.turn(&host.events).dialed, 0);
-    assert_eq!((next.traffic().stale, next_but_one.traffic().stale), (1, 1));
+    assert_eq!((next.event_stats().stale, next_but_one.event_stats().stale), (1, 1));
     assert_eq!(told.take(), [""; 0]);
 }
 

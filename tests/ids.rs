@@ -62,15 +62,15 @@ fn a_slot_that_is_used_again_gives_another_id() {
 fn the_id_of_a_callback_stays_when_it_is_answered() {
     let queue = CallQueue::new();
     let server = queue.recipient(None);
-    let callback = server.callback(|received: &mut Option<CallId>, line, ()| {
-        *received = Some(line.id());
+    let callback = server.callback(|received: &mut Option<CallId>, cx, ()| {
+        *received = Some(cx.id());
     });
     let id = callback.id();
     callback.answer(()).unwrap();
     queue.dial_all();
-    let scheduled = server.call(move |received, line| {
+    let scheduled = server.call(move |received, cx| {
         assert_eq!(*received, Some(id));
-        *received = Some(line.id());
+        *received = Some(cx.id());
     });
     queue.dial_all();
     let expected = scheduled.unwrap();

@@ -23,7 +23,7 @@ mod echo {
     use mio::Interest;
     use mio::net::{TcpListener, TcpStream};
     use switchboard::reactor::{Reactor, ReactorHandle, RegisterError, Registration, Timer};
-    use switchboard::{CallQueue, Line, Recipient};
+    use switchboard::{CallQueue, Context, Recipient};
 
     const CLIENTS: usize = 4;
     /// Connections of each client, one after the other.
@@ -44,14 +44,13 @@ mod echo {
     }
 
     impl Server {
-        fn accept(&mut self, line: &Line<'_, Self>) {
+        fn accept(&mut self, cx: &Context<'_, Self>) {
             while let Some(listener) = &self.listener {
                 match listener.source().accept() {
-                    Ok((socket, _)) => self.serve(socket, line),
+                    Ok((socket, _)) => self.serve(socket, cx),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                     Err(_) => {
-                        let retry =
-                            line.callback(|server: &mut Self, line, ()| server.accept(line));
+                        let retry = cx.callback(|server: &mut Self, cx, ()| server.accept(cx));
                         self.retry = Some(self.reactor.after(LATER, retry));
                         return;
                     }
@@ -60,15 +59,15 @@ mod echo {
         }
 
         /// A connection that cannot be registered is closed; its client comes again.
-        fn serve(&mut self, socket: TcpStream, line: &Line<'_, Self>) {
-            let (number, server) = (self.accepted, line.address());
+        fn serve(&mut self, socket: TcpStream, cx: &Context<'_, Self>) {
+            let (number, server) = (self.accepted, cx.address());
             self.accepted += 1;
-            let connection = line.queue().try_recipient_with(|connection| {
+            let connection = cx.queue().try_recipient_with(|connection| {
                 let both = Interest::READABLE | Interest::WRITABLE;
                 let socket = self.reactor.register(socket, both, connection, {
-                    move |connection: &mut Connection, line, _| {
-                        if connection.is_over(line) {
-                            let end = move |server: &mut Self, _: &Line<'_, Self>| {
+                    move |connection: &mut Connection, cx, _| {
+                        if connection.is_over(cx) {
+                            let end = move |server: &mut Self, _: &Context<'_, Self>| {
                                 server.connections.remove(&number);
                             };
                             server.call(end).expect("the queue is there");
@@ -102,24 +101,24 @@ mod echo {
     }
 
     impl Connection {
-        fn is_over(&mut self, line: &Line<'_, Self>) -> bool {
+        fn is_over(&mut self, cx: &Context<'_, Self>) -> bool {
             let result = self.echo();
             if let Err(error) = &result
                 && matches!(error.raw_os_error(), Some(ENOBUFS))
             {
-                self.try_later(line);
+                self.try_later(cx);
                 return false;
             }
             if !self.buffer.is_empty() {
                 // (An error that was made up is followed by no event.)
-                self.try_later(line);
+                self.try_later(cx);
             }
             result.unwrap_or(true)
         }
 
-        fn try_later(&mut self, line: &Line<'_, Self>) {
-            let retry = line.callback(|connection: &mut Self, line, ()| {
-                if connection.is_over(line) {
+        fn try_later(&mut self, cx: &Context<'_, Self>) {
+            let retry = cx.callback(|connection: &mut Self, cx, ()| {
+                if connection.is_over(cx) {
                     let _ = connection.socket.source().shutdown(Shutdown::Both);
                 }
             });
@@ -201,8 +200,8 @@ mod echo {
             let listener = loop {
                 let reads = Interest::READABLE;
                 let accepts =
-                    handle.register(listener, reads, server, |server: &mut Server, line, _| {
-                        server.accept(line);
+                    handle.register(listener, reads, server, |server: &mut Server, cx, _| {
+                        server.accept(cx);
                     });
                 match accepts {
                     Ok(listener) => break Some(listener),
@@ -240,7 +239,8 @@ mod echo {
         }
         let tally = reactor.queue().tally();
         assert!(kept.get() && tally.balances(), "{tally}");
-        let left = (tally.unscheduled, tally.pending, reactor.registrations(), reactor.timers());
+        let left =
+            (tally.unscheduled, tally.pending, reactor.registration_count(), reactor.timer_count());
         assert_eq!(left, (0, 0, 0, 0), "unscheduled, pending, registered, timers");
         let _ = writeln!(io::stdout(), "injected: ok");
     }

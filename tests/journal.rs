@@ -70,7 +70,7 @@ fn a_call_that_finished_tells_who_scheduled_it_and_what_it_waited_behind() {
     let (told, address, takes) = (Rc::clone(&call), server.address(), scene.takes(3));
     let first = scene.queue.call(move |queue| {
         let time = takes;
-        told.set(Some(address.call(move |_, line| time(line.queue())).unwrap()));
+        told.set(Some(address.call(move |_, cx| time(cx.queue())).unwrap()));
         let _ = queue;
     });
     let first = first.unwrap();
@@ -111,7 +111,7 @@ fn a_callback_tells_its_creator_and_its_caller_apart() {
     let server = scene.queue.recipient(Server);
     let handed = Rc::new(RefCell::new(None::<Callback<()>>));
     let hands = Rc::clone(&handed);
-    server.call(move |_, line| _ = hands.replace(Some(line.callback(|_, _, ()| ())))).unwrap();
+    server.call(move |_, cx| _ = hands.replace(Some(cx.callback(|_, _, ()| ())))).unwrap();
     scene.queue.dial_all();
     let call = handed.borrow().as_ref().unwrap().id();
     scene.expect(
@@ -183,7 +183,7 @@ fn a_canceled_call_tells_by_whom_and_why_and_that_a_second_cancel_was_late() {
 fn nested_and_refused_calls_tell_the_live_call() {
     let scene = Scene::new();
     let (a, b) = (scene.queue.recipient(Server), scene.queue.recipient(0));
-    a.call(|_, line| _ = line.queue().dial_all()).unwrap();
+    a.call(|_, cx| _ = cx.queue().dial_all()).unwrap();
     let nested = b.call(|_, _| ()).unwrap();
     let refused = a.call(|_, _| ()).unwrap();
     scene.queue.dial_all();
@@ -301,7 +301,7 @@ fn recipients_tell_their_calls_and_how_long_they_took() {
     for millis in 1..=10 {
         for server in &servers[..] {
             let takes = scene.takes(millis);
-            server.call(move |_, line| takes(line.queue())).unwrap();
+            server.call(move |_, cx| takes(cx.queue())).unwrap();
         }
     }
     scene.queue.call(|_| ()).unwrap();

@@ -12,7 +12,8 @@ use random::Random;
 use switchboard::journal::{Journal, OpEnd};
 use switchboard::op::{OpError, OpResult, OpState, Operation};
 use switchboard::{
-    CallId, CallQueue, Callback, Cancellation, Line, Observer, OpStep, Outcome, QueueHandle, Step,
+    CallId, CallQueue, Callback, Cancellation, Context, Observer, OpStep, Outcome, QueueHandle,
+    Step,
 };
 use util::{PanicsInCheck, panic_of, panics};
 
@@ -362,7 +363,7 @@ fn act((truth, other): Site<'_>, live: Option<CallId>) {
         let to = other.clone();
         let call = match truth.roll(4) {
             0 => {
-                let callback = other.callback(move |truth, line, ()| handle(truth, &to, line));
+                let callback = other.callback(move |truth, cx, ()| handle(truth, &to, cx));
                 truth.callbacks.borrow_mut().push(callback);
                 continue;
             }
@@ -373,7 +374,7 @@ fn act((truth, other): Site<'_>, live: Option<CallId>) {
                 callback.answer(()).unwrap();
                 id
             }
-            _ => other.call(move |truth, line| handle(truth, &to, line)).unwrap(),
+            _ => other.call(move |truth, cx| handle(truth, &to, cx)).unwrap(),
         };
         truth.scheduled.borrow_mut().push((call, live));
         if truth.roll(12) == 0 {
@@ -382,12 +383,12 @@ fn act((truth, other): Site<'_>, live: Option<CallId>) {
     }
 }
 
-fn handle(truth: &Rc<Truth>, other: &switchboard::Address<Rc<Truth>>, line: &Line<'_, Rc<Truth>>) {
-    act((truth, other), Some(line.id()));
+fn handle(truth: &Rc<Truth>, other: &switchboard::Address<Rc<Truth>>, cx: &Context<'_, Rc<Truth>>) {
+    act((truth, other), Some(cx.id()));
     if truth.roll(6) == 0 {
-        let turn = || line.queue().dial_pending();
+        let turn = || cx.queue().dial_pending();
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(turn));
-        act((truth, line), Some(line.id()));
+        act((truth, cx), Some(cx.id()));
     }
     if truth.roll(9) == 0 {
         std::panic::resume_unwind(Box::new("at random"));

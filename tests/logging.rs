@@ -7,7 +7,7 @@ mod util;
 use std::cell::RefCell;
 use std::fmt::{self, Write};
 
-use switchboard::{Call, CallQueue, Line};
+use switchboard::{Call, CallQueue, Context};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -73,7 +73,7 @@ impl Call for Objects {
         Err("not today")
     }
 
-    fn dial(self, (): &mut (), _: &Line<'_, ()>) {}
+    fn dial(self, (): &mut (), _: &Context<'_, ()>) {}
 }
 
 #[test]
@@ -98,7 +98,7 @@ fn bad_ends_are_logged_and_good_ones_are_not() {
     let text = "abandoned: the callback created at";
     expect(&[&format!("WARN call #c0.2 {text} here:{line} was dropped without a call")]);
 
-    let dials = |(): &mut (), line: &Line<'_, ()>| _ = line.queue().dial_all();
+    let dials = |(): &mut (), cx: &Context<'_, ()>| _ = cx.queue().dial_all();
     let (_, first) = (server.call(dials).unwrap(), line!());
     let (_, second) = (server.call(|(), _| ()).unwrap(), line!());
     queue.dial_all();

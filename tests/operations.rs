@@ -104,8 +104,8 @@ fn o02_the_callback_runs_neither_inside_start_nor_inside_cancel() {
     let owner = bench.queue.recipient::<Owner>(Owner::default());
     let inner = Rc::clone(&bench);
     owner
-        .call(move |owner, line| {
-            let done = line.callback(|owner: &mut Owner, _, result: Result| {
+        .call(move |owner, cx| {
+            let done = cx.callback(|owner: &mut Owner, _, result: Result| {
                 assert_eq!(result, Ok(7));
                 assert_eq!(owner.1.take().unwrap().state(), OpState::Completed);
                 owner.0.push("first called");
@@ -115,7 +115,7 @@ fn o02_the_callback_runs_neither_inside_start_nor_inside_cancel() {
             owner.1 = Some(handle);
             owner.0.push("first started");
 
-            let done = line.callback(|owner: &mut Owner, _, result: Result| {
+            let done = cx.callback(|owner: &mut Owner, _, result: Result| {
                 assert_eq!(result, Err(OpError::Canceled));
                 owner.0.push("second called");
             });

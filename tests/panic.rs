@@ -7,7 +7,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use switchboard::{
-    Address, Budget, Call, CallId, CallQueue, Cancellation, Line, Observer, QueueHandle, Step,
+    Address, Budget, Call, CallId, CallQueue, Cancellation, Context, Observer, QueueHandle, Step,
 };
 use util::{
     Counted, Counts, Drops, NONE, Trace, assert_counts, figures, never, on_drop, panic_of, panics,
@@ -30,8 +30,8 @@ fn assert_goes_on(queue: &QueueHandle, pending: u64) {
 }
 
 /// A handler that dials the queue.
-fn dials_within((): &mut (), line: &Line<'_, ()>) {
-    line.queue().dial_all();
+fn dials_within((): &mut (), cx: &Context<'_, ()>) {
+    cx.queue().dial_all();
 }
 
 #[test]
@@ -40,9 +40,9 @@ fn every_kind_of_handler_panics() {
     let drops = Drops::default();
     let server = queue.recipient(());
     let captured = drops.value();
-    server.call(move |(), line| panics(captured)(line.queue())).unwrap();
+    server.call(move |(), cx| panics(captured)(cx.queue())).unwrap();
     let captured = drops.value();
-    let callback = server.callback(move |(), line, value| panics((captured, value))(line.queue()));
+    let callback = server.callback(move |(), cx, value| panics((captured, value))(cx.queue()));
     callback.answer(drops.value()).unwrap();
     queue.call(panics(drops.value())).unwrap();
     queue.callback(|queue, value| panics(value)(queue)).answer(drops.value()).unwrap();
@@ -156,7 +156,7 @@ fn the_value_of_a_recipient_panics_as_it_is_dropped() {
     assert_eq!(figures(queue.dial_all()), [0, 0, 1, 0]);
 
     let live = queue.recipient(bomb());
-    live.call(|_, line| line.hang_up()).unwrap();
+    live.call(|_, cx| cx.hang_up()).unwrap();
     live.call(|_, _| unreachable!("gone")).unwrap();
     assert_eq!(panic_of(|| queue.dial_all()), "in a drop");
     assert!(live.is_gone() && !live.is_live());
@@ -171,8 +171,8 @@ fn a_handler_panics_after_it_hung_up() {
     let queue = CallQueue::new();
     let drops = Drops::default();
     let server = queue.recipient(drops.value());
-    let hangs_up = |_: &mut Counted, line: &Line<'_, Counted>| {
-        line.hang_up();
+    let hangs_up = |_: &mut Counted, cx: &Context<'_, Counted>| {
+        cx.hang_up();
         panic!("on purpose");
     };
     server.call(hangs_up).unwrap();
@@ -192,7 +192,7 @@ impl Call for PanicsInCheck {
         panic!("in a check");
     }
 
-    fn dial(self, (): &mut (), _: &Line<'_, ()>) {
+    fn dial(self, (): &mut (), _: &Context<'_, ()>) {
         drop(self.0);
     }
 }
@@ -319,7 +319,7 @@ fn abandons(queue: &QueueHandle, captured: Counted) {
 
 fn refuses(queue: &QueueHandle, captured: Counted) {
     let server = queue.recipient(());
-    server.call(move |(), line| never(captured)(line.queue())).unwrap();
+    server.call(move |(), cx| never(captured)(cx.queue())).unwrap();
     server.hang_up();
     queue.dial_all();
 }
@@ -327,7 +327,7 @@ fn refuses(queue: &QueueHandle, captured: Counted) {
 fn refuses_in_a_nested_turn(queue: &QueueHandle, captured: Counted) {
     let server = queue.recipient(());
     server.call(dials_within).unwrap();
-    server.call(move |(), line| never(captured)(line.queue())).unwrap();
+    server.call(move |(), cx| never(captured)(cx.queue())).unwrap();
     queue.dial_all();
 }
 

@@ -60,7 +60,7 @@ const _: () = assert!(Has::<ScheduleError<u8>>::SEND && Has::<ScheduleError<u8>>
 mod reactor {
     use std::rc::Rc;
 
-    use switchboard::reactor::RemoteError;
+    use switchboard::reactor::SendError;
     use switchboard::reactor::{Guest, Reactor, ReactorHandle, Remote, RemoteAddress, Timer};
 
     use super::{Has, HasNot};
@@ -72,7 +72,7 @@ mod reactor {
 
     const _: () = assert!(Has::<Remote>::SEND && Has::<Remote>::SYNC);
     const _: () = assert!(Has::<RemoteAddress<Rc<u8>>>::SEND && Has::<RemoteAddress<Rc<u8>>>::SYNC);
-    const _: () = assert!(Has::<RemoteError<u8>>::SEND && Has::<RemoteError<u8>>::SYNC);
+    const _: () = assert!(Has::<SendError<u8>>::SEND && Has::<SendError<u8>>::SYNC);
 
     #[test]
     fn handles_for_other_threads_print_what_they_are() {
@@ -124,7 +124,7 @@ fn what_people_print_says_what_it_is() {
     assert_eq!(format!("{:?}", server.address()), "Address(Vec(0))");
     assert!(format!("{queue:?}").starts_with("CallQueue(Tally {"));
     assert!(format!("{:?}", queue.handle()).starts_with("QueueHandle(Tally {"));
-    server.call(|_, line| assert_eq!(format!("{line:?}"), "Line(#0 to Vec(0))")).unwrap();
+    server.call(|_, cx| assert_eq!(format!("{line:?}"), "Context(#0 to Vec(0))")).unwrap();
     assert_eq!(queue.dial_all().dialed, 1);
     let zeros = "0 unscheduled + 0 pending + 0 live + 1 finished + 0 canceled + 0 refused";
     let tally = format!("1 created = {zeros} + 0 abandoned + 0 panicked");

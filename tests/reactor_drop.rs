@@ -56,7 +56,7 @@ fn the_reactor_may_go_before_its_registrations() {
     let tally = queue.tally();
     assert!(queue.is_closed() && tally.balances(), "{tally}");
     assert_eq!((tally.pending, tally.canceled), (0, 2));
-    assert_eq!(handle.registrations(), 0);
+    assert_eq!(handle.registration_count(), 0);
     drop(held);
     assert_eq!(Rc::strong_count(&captured), 1);
     for peer in &mut peers {
@@ -94,9 +94,9 @@ fn readiness_in_line_goes_with_the_reactor() {
         peers.push(peer);
         let told = Rc::clone(&captured);
         let handle = reactor.handle();
-        let source = handle.register(source, Interest::READABLE, &recipient, move |(), line, _| {
+        let source = handle.register(source, Interest::READABLE, &recipient, move |(), cx, _| {
             told.set(told.get() + 1);
-            assert_eq!(line.queue().dial_all().refused, 1);
+            assert_eq!(cx.queue().dial_all().refused, 1);
         });
         held.push(source.unwrap());
     }
@@ -117,10 +117,10 @@ fn what_a_call_captured_may_use_the_reactor_that_goes() {
 
     impl Drop for Last {
         fn drop(&mut self) {
-            assert_eq!(self.reactor.registrations(), 1);
+            assert_eq!(self.reactor.registration_count(), 1);
             self.reactor.stop();
             let source = self.held.take().unwrap().into_source().unwrap();
-            assert_eq!(self.reactor.registrations(), 0);
+            assert_eq!(self.reactor.registration_count(), 0);
             let recipient = self.reactor.queue().recipient(());
             let refused =
                 self.reactor.register(source, Interest::READABLE, &recipient, |(), _, _| ());
@@ -162,7 +162,7 @@ fn a_recipient_that_owns_its_registration_goes_in_either_order() {
             drop(holder);
         } else {
             drop(holder);
-            assert_eq!(handle.registrations(), 0);
+            assert_eq!(handle.registration_count(), 0);
             reactor.run().unwrap();
             drop(reactor);
         }
@@ -192,9 +192,9 @@ fn two_reactors_go_without_each_other() {
     peer.write_all(b"x").unwrap();
     turn_until(&mut second, || log.len() == 1);
     drop(outer);
-    assert_eq!(second.handle().registrations(), 1);
+    assert_eq!(second.handle().registration_count(), 1);
     drop(captured);
-    assert_eq!(second.handle().registrations(), 0);
+    assert_eq!(second.handle().registration_count(), 0);
     second.run().unwrap();
 }
 
@@ -288,7 +288,7 @@ fn handlers_that_own_timers_go_with_the_reactor() {
                 });
             held.push(registration.unwrap());
         }
-        assert_eq!(reactor.timers(), handlers);
+        assert_eq!(reactor.timer_count(), handlers);
         drop(reactor);
         assert_eq!(Rc::strong_count(&captured), 1);
         let tally = queue.tally();
@@ -331,7 +331,7 @@ fn a_timer_of_another_queue_that_owns_the_next_one_goes_with_the_reactor() {
         let owned = handle.after(2 * HOUR, other.callback(move |_, ()| drop(inner)));
         let first = handle.after(first_due, other.callback(move |_, ()| drop(owned)));
         drop(reactor);
-        assert_eq!((handle.timers(), Rc::strong_count(&captured)), (0, 1));
+        assert_eq!((handle.timer_count(), Rc::strong_count(&captured)), (0, 1));
         drop(first);
         let tally = other.tally();
         assert_eq!((tally.canceled, tally.abandoned, tally.unscheduled), (2, 0, 0), "{tally}");
@@ -346,10 +346,9 @@ fn m05_a_reactor_that_is_gone_has_nothing_to_do() {
     for _ in 0..2 {
         let (source, mut peer) = unix_pair();
         peer.write_all(b"x").unwrap();
-        let registration =
-            reactor.register(source, Interest::READABLE, &recipient, |(), line, _| {
-                let _ = line.queue().dial_all();
-            });
+        let registration = reactor.register(source, Interest::READABLE, &recipient, |(), cx, _| {
+            let _ = cx.queue().dial_all();
+        });
         held.push((registration.unwrap(), peer));
     }
     assert_eq!(turn_now(&mut reactor).refused, 1);
@@ -378,7 +377,7 @@ fn a_handler_may_drop_its_reactor() {
         waker.wake_by_ref();
         handle.after(HOUR, queue.callback(|_, ()| unreachable!())).detach();
         drop((own, foreign));
-        assert_eq!((handle.timers(), handle.registrations()), (0, 0));
+        assert_eq!((handle.timer_count(), handle.registration_count()), (0, 0));
     });
     last.unwrap();
     let _ = queue.dial_all();

@@ -237,9 +237,9 @@ impl Stage {
         };
         let callback = match self.random.take(&self.recipients) {
             Some(recipient) if self.pick(2) == 0 => {
-                let callback = recipient.callback(|count, line, ()| {
+                let callback = recipient.callback(|count, cx, ()| {
                     *count += 1;
-                    told(line.queue());
+                    told(cx.queue());
                 });
                 self.recipients.borrow_mut().push(recipient);
                 callback
@@ -275,7 +275,7 @@ impl Stage {
             _ => {
                 let captured = SentProp;
                 self.random.lend(&self.addresses, |address| {
-                    drop(address.call(|_, line| captured.handle(line.queue())));
+                    drop(address.call(|_, cx| captured.handle(cx.queue())));
                 });
             }
         }
@@ -284,11 +284,11 @@ impl Stage {
     fn act_on_futures(self: &Rc<Self>, action: usize) {
         match action {
             0 => {
-                let woken = |wakes: &mut u32, line: &switchboard::Line<'_, u32>| {
+                let woken = |wakes: &mut u32, cx: &switchboard::Context<'_, u32>| {
                     *wakes += 1;
                     act(2);
                     if wakes.is_multiple_of(8) {
-                        line.hang_up();
+                        cx.hang_up();
                     }
                 };
                 let waker = self.random.lend(&self.addresses, |address| address.waker(woken));
@@ -352,13 +352,13 @@ impl Stage {
         self.attempt(|| drop((self.callbacks.take(), self.promises.take(), self.answers.take())));
         self.attempt(|| drop(self.wakers.take()));
         for _ in 0..5000 {
-            if !reactor.goes_on() && self.queues[1].is_idle() {
+            if !reactor.should_run() && self.queues[1].is_idle() {
                 break;
             }
             self.attempt(|| _ = reactor.turn(Some(Duration::ZERO)).unwrap());
             self.attempt(|| _ = self.queues[1].dial_all());
         }
-        let left = (reactor.goes_on(), reactor.poll_timeout(), reactor.timers());
+        let left = (reactor.should_run(), reactor.poll_timeout(), reactor.timer_count());
         self.rule(left == (false, None, 0), || format!("goes on for ever: {left:?}"));
         self.reactor.replace(Some(reactor));
     }
@@ -472,7 +472,10 @@ fn tell(story: u64, panics: bool) -> [u64; 5] {
     STAGE.set(None);
     assert_eq!(stage.broken.take(), None);
     let Stage { handle, queues, .. } = &*stage;
-    assert_eq!((handle.timers(), handle.registrations(), handle.poll_timeout()), (0, 0, None));
+    assert_eq!(
+        (handle.timer_count(), handle.registration_count(), handle.poll_timeout()),
+        (0, 0, None)
+    );
     let tallies = queues.each_ref().map(QueueHandle::tally);
     for tally in tallies {
         let open = tally.unscheduled + tally.pending + tally.live;

@@ -8,7 +8,8 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use switchboard::{
-    Address, Budget, Call, CallId, CallQueue, Line, Observer, QueueHandle, Recipient, Refusal, Step,
+    Address, Budget, Call, CallId, CallQueue, Context, Observer, QueueHandle, Recipient, Refusal,
+    Step,
 };
 use util::{Counted, Counts, Drops, NONE, OnDrop, Steps, Trace, assert_counts, figures, on_drop};
 
@@ -31,25 +32,25 @@ fn turns_nest() {
 #[test]
 fn a_modal_loop_dials_everyone_else() {
     /// Counts up in calls to itself.
-    fn tick(count: &mut u64, line: &Line<'_, u64>) {
+    fn tick(count: &mut u64, cx: &Context<'_, u64>) {
         *count += 1;
         if *count < 10 {
-            line.call(tick).unwrap();
+            cx.call(tick).unwrap();
         }
     }
     let queue = CallQueue::new();
     let (modal, clocks) = (queue.recipient(()), [(); 3].map(|()| queue.recipient(0)));
     let addresses = clocks.each_ref().map(|clock| clock.address());
-    let loops = move |(): &mut (), line: &Line<'_, ()>| {
+    let loops = move |(): &mut (), cx: &Context<'_, ()>| {
         for clock in &addresses {
             clock.call(tick).unwrap();
         }
         for turn in 1..=10 {
             assert_eq!(
-                figures(line.queue().dial_pending()),
+                figures(cx.queue().dial_pending()),
                 [3, 0, 0, if turn < 10 { 3 } else { 0 }]
             );
-            assert!(line.is_live() && addresses.iter().all(|clock| !clock.is_live()));
+            assert!(cx.is_live() && addresses.iter().all(|clock| !clock.is_live()));
         }
     };
     modal.call(loops).unwrap();
@@ -66,12 +67,12 @@ fn a_handler_hangs_up_on_its_own_recipient() {
     let (drops, steps) = (Drops::default(), Steps::watch(&queue));
     let server = queue.recipient(drops.value());
     let inner = drops.clone();
-    let hangs_up = move |_: &mut Counted, line: &Line<'_, Counted>| {
-        line.hang_up();
-        assert_eq!((inner.count(), line.is_gone(), line.is_live()), (0, true, true));
-        line.call(|_, _| unreachable!("gone")).unwrap();
+    let hangs_up = move |_: &mut Counted, cx: &Context<'_, Counted>| {
+        cx.hang_up();
+        assert_eq!((inner.count(), cx.is_gone(), cx.is_live()), (0, true, true));
+        cx.call(|_, _| unreachable!("gone")).unwrap();
         // It is gone before it is live, also for a call in a nested turn.
-        assert_eq!(figures(line.queue().dial_all()), [0, 0, 1, 0]);
+        assert_eq!(figures(cx.queue().dial_all()), [0, 0, 1, 0]);
         assert_eq!(inner.count(), 0);
     };
     server.call(hangs_up).unwrap();
@@ -96,9 +97,9 @@ fn a_handler_owns_its_own_recipient_and_drops_it() {
     }
     let own: Rc<Own> = Rc::new((Cell::new(None), trace.clone()));
     let recipient = queue.recipient(Counting(Rc::clone(&own)));
-    let lets_itself_go = |value: &mut Counting, line: &Line<'_, Counting>| {
+    let lets_itself_go = |value: &mut Counting, cx: &Context<'_, Counting>| {
         drop(value.0.0.take());
-        value.0.1.add(format!("gone: {}", line.is_gone()));
+        value.0.1.add(format!("gone: {}", cx.is_gone()));
     };
     recipient.call(lets_itself_go).unwrap();
     own.0.set(Some(recipient));
@@ -116,9 +117,9 @@ fn a_recipient_is_dropped_by_another_while_it_is_live() {
     let other = queue.recipient(Some(victim));
 
     let inner = drops.clone();
-    let dials = move |_: &mut Counted, line: &Line<'_, Counted>| {
-        assert_eq!(figures(line.queue().dial_all()), [1, 0, 1, 0]);
-        assert_eq!((inner.count(), line.is_gone()), (0, true));
+    let dials = move |_: &mut Counted, cx: &Context<'_, Counted>| {
+        assert_eq!(figures(cx.queue().dial_all()), [1, 0, 1, 0]);
+        assert_eq!((inner.count(), cx.is_gone()), (0, true));
     };
     address.call(dials).unwrap();
     other.call(|victim, _| drop(victim.take())).unwrap();
@@ -150,7 +151,7 @@ fn the_value_of_a_recipient_drops_while_it_uses_the_queue() {
         let server = queue.recipient(on_drop(boxed));
         own.replace(Some(server.address()));
         if live {
-            server.call(|_, line| line.hang_up()).unwrap();
+            server.call(|_, cx| cx.hang_up()).unwrap();
             assert_eq!(figures(queue.dial_all()), [2, 0, 1, 0]);
         }
         drop(server);
@@ -327,7 +328,7 @@ impl Call for Closing {
         Err("closed")
     }
 
-    fn dial(self, (): &mut (), _: &Line<'_, ()>) {
+    fn dial(self, (): &mut (), _: &Context<'_, ()>) {
         unreachable!("its check objects");
     }
 }
@@ -338,11 +339,11 @@ fn r09_an_observer_that_dials_reaches_no_recipient_that_was_let_go() {
     type Owner = Rc<RefCell<Option<Recipient<()>>>>;
     type Way = (fn(&Address<()>, &Owner), fn(&Step) -> bool, Counts);
     let hangs_up = |server: &Address<()>, _: &Owner| {
-        server.call(|(), line| line.hang_up()).unwrap();
+        server.call(|(), cx| cx.hang_up()).unwrap();
     };
     let panics = |server: &Address<()>, _: &Owner| {
-        let handler = |(): &mut (), line: &Line<'_, ()>| {
-            line.hang_up();
+        let handler = |(): &mut (), cx: &Context<'_, ()>| {
+            cx.hang_up();
             panic::resume_unwind(Box::new("on purpose"));
         };
         server.call(handler).unwrap();

@@ -13,7 +13,7 @@ use std::thread::{self};
 use std::time::{Duration, Instant};
 
 use mio::Interest;
-use switchboard::reactor::{Reactor, RemoteAddress, RemoteError};
+use switchboard::reactor::{Reactor, RemoteAddress, SendError};
 use switchboard::{CallId, CallQueue, QueueHandle, Step};
 
 use net::{Log, PATIENCE, turn_now, turn_until_idle};
@@ -32,7 +32,7 @@ fn m08_a_bounded_remote_hands_back_what_is_too_much() {
         call(&clone).unwrap();
         call(&remote).unwrap();
         let error = call(&clone).unwrap_err();
-        assert!(matches!(error, RemoteError::Full(_)), "{error:?}");
+        assert!(matches!(error, SendError::Full(_)), "{error:?}");
         let text = "remote call not scheduled: as many are underway as may be; send it again later";
         assert_eq!(error.to_string(), text);
         // Another one has its own limit.
@@ -46,7 +46,7 @@ fn m08_a_bounded_remote_hands_back_what_is_too_much() {
         turn_until_idle(&mut reactor);
         assert_eq!(count.get(), 4 * round);
     }
-    assert!(matches!(reactor.remote().bounded(0).call(|_| ()), Err(RemoteError::Full(_))));
+    assert!(matches!(reactor.remote().bounded(0).call(|_| ()), Err(SendError::Full(_))));
 }
 
 #[test]
@@ -281,13 +281,13 @@ fn m08_eight_threads_flood_one_loop_and_nothing_is_lost() {
                     for number in 0..FLOOD {
                         let underway = Arc::clone(&underway);
                         let mut call =
-                            move |next: &mut Vec<usize>, _: &switchboard::Line<'_, Vec<usize>>| {
+                            move |next: &mut Vec<usize>, _: &switchboard::Context<'_, Vec<usize>>| {
                                 assert_eq!(next[sender], number, "order");
                                 next[sender] += 1;
                                 drop(underway);
                             };
                         while let Err(error) = address.call(call) {
-                            assert!(matches!(error, RemoteError::Full(_)), "{error:?}");
+                            assert!(matches!(error, SendError::Full(_)), "{error:?}");
                             call = error.into_inner();
                             full += 1;
                             thread::yield_now();

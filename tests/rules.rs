@@ -7,7 +7,7 @@ use std::collections::HashSet;
 use std::rc::Rc;
 
 use switchboard::{
-    Budget, Call, CallId, CallQueue, Callback, Cancellation, Line, Observer, QueueHandle,
+    Budget, Call, CallId, CallQueue, Callback, Cancellation, Context, Observer, QueueHandle,
     Recipient, Refusal, ScheduleError, Step, Tally,
 };
 use util::{
@@ -20,9 +20,9 @@ fn r01_calls_are_dialed_in_the_order_they_were_scheduled() {
     let trace = Trace::default();
     let server = queue.recipient(trace.clone());
 
-    let created_first = server.callback(|trace: &mut Trace, line, event: &'static str| {
+    let created_first = server.callback(|trace: &mut Trace, cx, event: &'static str| {
         trace.add(event);
-        line.call(|trace, _| trace.add("7")).unwrap();
+        cx.call(|trace, _| trace.add("7")).unwrap();
     });
     let log = trace.clone();
     let first = move |queue: &QueueHandle| {
@@ -51,17 +51,17 @@ fn r02_a_recipient_has_one_live_call() {
     let server = queue.recipient(trace.clone());
     let other = queue.recipient(trace.clone());
 
-    let dials = |trace: &mut Trace, line: &Line<'_, Trace>| {
+    let dials = |trace: &mut Trace, cx: &Context<'_, Trace>| {
         trace.add("a begins");
-        assert_eq!(figures(line.queue().dial_all()), [3, 0, 2, 0]);
-        assert_counts(line.queue(), Counts { live: 1, finished: 3, refused: 2, ..NONE });
-        assert!(line.is_live());
-        line.call(|trace, _| trace.add("g")).unwrap();
+        assert_eq!(figures(cx.queue().dial_all()), [3, 0, 2, 0]);
+        assert_counts(cx.queue(), Counts { live: 1, finished: 3, refused: 2, ..NONE });
+        assert!(cx.is_live());
+        cx.call(|trace, _| trace.add("g")).unwrap();
         trace.add("a ends");
     };
-    let dials_too = |trace: &mut Trace, line: &Line<'_, Trace>| {
+    let dials_too = |trace: &mut Trace, cx: &Context<'_, Trace>| {
         trace.add("c begins");
-        assert_eq!(figures(line.queue().dial_all()), [2, 0, 2, 0]);
+        assert_eq!(figures(cx.queue().dial_all()), [2, 0, 2, 0]);
         trace.add("c ends");
     };
     let log = trace.clone();
@@ -71,7 +71,7 @@ fn r02_a_recipient_has_one_live_call() {
         log.add("d ends");
     };
     let captured = drops.value();
-    let unlucky = move |_: &mut Trace, _: &Line<'_, Trace>| drop(captured);
+    let unlucky = move |_: &mut Trace, _: &Context<'_, Trace>| drop(captured);
     let (a, a_line) = (server.call(dials).unwrap(), line!());
     other.call(dials_too).unwrap();
     let (b, b_line) = (server.call(unlucky).unwrap(), line!());
@@ -87,14 +87,14 @@ fn r02_a_recipient_has_one_live_call() {
     assert_counts(&queue, Counts { finished: 5, refused: 2, ..NONE });
     assert_eq!((drops.count(), drops.alive()), (1, 0));
     assert!(!server.is_live());
-    for (refused, line) in [(b, b_line), (e, e_line)] {
+    for (refused, cx) in [(b, b_line), (e, e_line)] {
         let Step::Refused { refusal: Refusal::Live { live, site: live_site }, site } =
             steps.last_of(refused)
         else {
             panic!("not refused because of a live call: {}", steps.last_of(refused));
         };
         assert_eq!((live, live_site.file(), live_site.line()), (a, file!(), a_line));
-        assert_eq!((site.file(), site.line()), (file!(), line));
+        assert_eq!((site.file(), site.line()), (file!(), cx));
         assert_eq!(steps.of(refused).iter().filter(|step| **step == Step::Dialed).count(), 0);
     }
 }
@@ -131,11 +131,11 @@ fn r03_cancel_is_immediate() {
     let (inner, captured) = (drops.clone(), drops.value());
     let later = Rc::new(Cell::new(None));
     let to_cancel = Rc::clone(&later);
-    let cancels = move |(): &mut (), line: &Line<'_, ()>| {
+    let cancels = move |(): &mut (), cx: &Context<'_, ()>| {
         let id = to_cancel.get().unwrap();
-        assert_eq!(line.queue().cancel(id, "from a handler"), Cancellation::Canceled);
+        assert_eq!(cx.queue().cancel(id, "from a handler"), Cancellation::Canceled);
         assert_eq!(inner.count(), 6);
-        assert_eq!(line.queue().cancel(line.id(), "from its own"), Cancellation::Late);
+        assert_eq!(cx.queue().cancel(cx.id(), "from its own"), Cancellation::Late);
         assert_eq!(inner.count(), 6);
         drop(captured);
     };
@@ -210,10 +210,10 @@ fn r04_late_cancel_is_a_no_op() {
     callback.decline("third");
 
     let captured = log.on_drop("captured dropped");
-    let live = move |log: &mut Trace, line: &Line<'_, Trace>| {
-        let before = line.queue().tally();
-        assert_eq!(line.queue().cancel(line.id(), "while live"), Cancellation::Late);
-        assert_eq!(line.queue().tally(), before);
+    let live = move |log: &mut Trace, cx: &Context<'_, Trace>| {
+        let before = cx.queue().tally();
+        assert_eq!(cx.queue().cancel(cx.id(), "while live"), Cancellation::Late);
+        assert_eq!(cx.queue().tally(), before);
         log.add("handler goes on");
         drop(captured);
     };
@@ -247,7 +247,7 @@ fn r05_a_callback_must_be_called() {
     let total = queue.recipient(0);
     let make = || {
         let captured = drops.value();
-        let add = move |total: &mut u64, _: &Line<'_, u64>, value: u64| {
+        let add = move |total: &mut u64, _: &Context<'_, u64>, value: u64| {
             *total += value;
             drop(captured);
         };
@@ -266,13 +266,13 @@ fn r05_a_callback_must_be_called() {
     assert_eq!(figures(queue.dial_all()), [1, 0, 0, 0]);
     assert_eq!((steps.last_of(answered_id), drops.count()), (Step::Finished, 2));
 
-    let (abandoned, line) = (total.callback(|_, _, ()| ()), line!());
+    let (abandoned, cx) = (total.callback(|_, _, ()| ()), line!());
     let abandoned_id = abandoned.id();
     drop(abandoned);
     let Step::Abandoned { site } = steps.last_of(abandoned_id) else {
         panic!("not abandoned: {}", steps.last_of(abandoned_id));
     };
-    assert_eq!((site.file(), site.line()), (file!(), line));
+    assert_eq!((site.file(), site.line()), (file!(), cx));
     drop(make());
     assert_eq!(drops.count(), 3);
     assert_counts(&queue, Counts { finished: 1, canceled: 1, abandoned: 2, ..NONE });
@@ -301,9 +301,9 @@ struct Client {
 }
 
 impl Client {
-    fn expect_one(&mut self, line: &Line<'_, Self>) -> Callback<u32> {
-        let callback = line.callback(|client, line, value| {
-            client.waiting.retain(|id| *id != line.id());
+    fn expect_one(&mut self, cx: &Context<'_, Self>) -> Callback<u32> {
+        let callback = cx.callback(|client, cx, value| {
+            client.waiting.retain(|id| *id != cx.id());
             client.got.push(value);
         });
         self.waiting.push(callback.id());
@@ -331,8 +331,8 @@ fn r06_a_recipient_cancels_the_callbacks_that_it_gave_away() {
     });
     let given = Rc::new(RefCell::new(Vec::new()));
     let taken = Rc::clone(&given);
-    let give_away = move |client: &mut Client, line: &Line<'_, Client>| {
-        taken.borrow_mut().extend([(); 4].map(|()| client.expect_one(line)));
+    let give_away = move |client: &mut Client, cx: &Context<'_, Client>| {
+        taken.borrow_mut().extend([(); 4].map(|()| client.expect_one(cx)));
     };
     client.call(give_away).unwrap();
     queue.dial_all();
@@ -440,11 +440,11 @@ impl Call for Checked {
         self.verdict
     }
 
-    fn dial(self, trace: &mut Trace, line: &Line<'_, Trace>) {
+    fn dial(self, trace: &mut Trace, cx: &Context<'_, Trace>) {
         trace.add(format!("{}: dialed", self.name));
         match self.name {
-            "dials" => drop(line.queue().dial_all()),
-            "hangs up and dials" => drop((line.hang_up(), line.queue().dial_all())),
+            "dials" => drop(cx.queue().dial_all()),
+            "hangs up and dials" => drop((cx.hang_up(), cx.queue().dial_all())),
             _ => {}
         }
     }
@@ -522,10 +522,10 @@ fn r09_a_recipient_that_is_let_go_gets_no_more_calls() {
     let server = queue.recipient(values.value());
     let address = server.address();
     let (owner, inner) = (Cell::new(Some(server)), values.clone());
-    let lets_go = move |_: &mut util::Counted, line: &Line<'_, util::Counted>| {
+    let lets_go = move |_: &mut util::Counted, cx: &Context<'_, util::Counted>| {
         drop(owner.take());
-        line.hang_up();
-        assert!(line.is_gone() && line.is_live());
+        cx.hang_up();
+        assert!(cx.is_gone() && cx.is_live());
         assert_eq!(inner.alive(), 1);
     };
     let (next, later) = (values.clone(), address.clone());
@@ -543,7 +543,7 @@ fn r10_a_live_call_ends_when_its_handler_unwinds() {
     let (trace, steps) = (Trace::default(), Steps::watch(&queue));
     let server = queue.recipient(trace.clone());
     let captured = trace.on_drop("captured dropped");
-    let panics = move |trace: &mut Trace, _: &Line<'_, Trace>| {
+    let panics = move |trace: &mut Trace, _: &Context<'_, Trace>| {
         trace.add("panics");
         let _captured = captured;
         panic!("on purpose");
@@ -563,14 +563,11 @@ fn r10_a_live_call_ends_when_its_handler_unwinds() {
     assert_counts(&queue, Counts { finished: 3, panicked: 1, ..NONE });
 
     // Out of a nested turn into the handler that dials, which may catch it and go on.
-    let catches = |trace: &mut Trace, line: &Line<'_, Trace>| {
-        let payload = panic_of(|| line.queue().dial_all());
+    let catches = |trace: &mut Trace, cx: &Context<'_, Trace>| {
+        let payload = panic_of(|| cx.queue().dial_all());
         trace.add(format!("caught: {payload}"));
-        assert!(line.is_live());
-        assert_counts(
-            line.queue(),
-            Counts { pending: 1, live: 1, finished: 3, panicked: 2, ..NONE },
-        );
+        assert!(cx.is_live());
+        assert_counts(cx.queue(), Counts { pending: 1, live: 1, finished: 3, panicked: 2, ..NONE });
     };
     server.call(catches).unwrap();
     queue.call(|_| panic!("within")).unwrap();
@@ -685,7 +682,7 @@ impl Call for Scale {
         Err("weighed")
     }
 
-    fn dial(self, _: &mut Self, _: &Line<'_, Self>) {}
+    fn dial(self, _: &mut Self, _: &Context<'_, Self>) {}
 }
 
 #[test]
@@ -741,12 +738,12 @@ fn r13_misuse_is_the_same_in_debug_and_release() {
     let server = queue.recipient(());
 
     // A handler dials the calls to its own recipient; it cancels itself; it hangs up twice.
-    let misbehaves = |(): &mut (), line: &Line<'_, ()>| {
-        line.call(|(), _| unreachable!("live twice")).unwrap();
-        assert_eq!(figures(line.queue().dial_all()), [0, 0, 1, 0]);
-        assert_eq!(line.queue().cancel(line.id(), "live"), Cancellation::Late);
-        line.hang_up();
-        line.hang_up();
+    let misbehaves = |(): &mut (), cx: &Context<'_, ()>| {
+        cx.call(|(), _| unreachable!("live twice")).unwrap();
+        assert_eq!(figures(cx.queue().dial_all()), [0, 0, 1, 0]);
+        assert_eq!(cx.queue().cancel(cx.id(), "live"), Cancellation::Late);
+        cx.hang_up();
+        cx.hang_up();
     };
     let id = server.call(misbehaves).unwrap();
     assert_eq!(figures(queue.dial_all()), [1, 0, 1, 0]);

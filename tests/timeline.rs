@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use switchboard::journal::{History, Journal};
 use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
-use switchboard::{Address, CallQueue, Callback, Line, QueueHandle, Recipient};
+use switchboard::{Address, CallQueue, Callback, Context, QueueHandle, Recipient};
 use util::panic_of;
 
 /// A clock that only work advances.
@@ -91,14 +91,14 @@ impl Shop {
         let shop = Rc::clone(self);
         let call = match self.dice.roll(5) {
             0 => queue.call(move |queue| shop.handle(queue)).unwrap(),
-            _ => self.worker().call(move |_, line| shop.handle(line.queue())).unwrap(),
+            _ => self.worker().call(move |_, cx| shop.handle(cx.queue())).unwrap(),
         };
         match self.dice.roll(200) {
             0..=8 => _ = queue.cancel(call, "nobody wants it any more"),
             9 => {
-                let nested = |_: &mut Worker, line: &Line<'_, Worker>| {
-                    line.call(|_, _| ()).unwrap();
-                    let _ = line.queue().dial_pending();
+                let nested = |_: &mut Worker, cx: &Context<'_, Worker>| {
+                    cx.call(|_, _| ()).unwrap();
+                    let _ = cx.queue().dial_pending();
                 };
                 self.worker().call(nested).unwrap();
             }

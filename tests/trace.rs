@@ -30,10 +30,10 @@ fn events() -> Vec<Value> {
     let nests = other.handle();
     other.call(|_| ()).unwrap();
     server
-        .call(move |_, line| {
-            line.call(|_, _| ()).unwrap();
-            line.queue().call(|queue| _ = queue.call(|_| ()).unwrap()).unwrap();
-            let _ = line.queue().dial_all();
+        .call(move |_, cx| {
+            cx.call(|_, _| ()).unwrap();
+            cx.queue().call(|queue| _ = queue.call(|_| ()).unwrap()).unwrap();
+            let _ = cx.queue().dial_all();
             let _ = nests.dial_all();
         })
         .unwrap();

@@ -12,7 +12,7 @@ use std::rc::{Rc, Weak};
 use std::{env, thread};
 
 use switchboard::{
-    Address, Budget, Call, CallId, CallQueue, Callback, Line, Observer, QueueHandle, Recipient,
+    Address, Budget, Call, CallId, CallQueue, Callback, Context, Observer, QueueHandle, Recipient,
     ScheduleError, Step,
 };
 
@@ -144,10 +144,10 @@ impl World {
             }
             (2, Some(address)) => {
                 let hangs_up = self.random.one_in(2);
-                let handler = move |_: &mut Prop, line: &Line<'_, Prop>| {
-                    prop.enter(line);
+                let handler = move |_: &mut Prop, cx: &Context<'_, Prop>| {
+                    prop.enter(cx);
                     if hangs_up {
-                        line.hang_up();
+                        cx.hang_up();
                     }
                     prop.run();
                 };
@@ -173,9 +173,9 @@ impl World {
     fn callback(self: &Rc<Self>) {
         let prop = Prop::new(self);
         let callback = match self.address() {
-            Some(address) if self.pick(2) == 0 => address.callback(move |_, line, value| {
+            Some(address) if self.pick(2) == 0 => address.callback(move |_, cx, value| {
                 let _value: Prop = value;
-                prop.enter(line);
+                prop.enter(cx);
                 prop.run();
             }),
             _ => self.queue.callback(move |_, value| {
@@ -289,9 +289,9 @@ impl Prop {
     }
 
     /// A handler is entered, on `line`.
-    fn enter(&self, line: &Line<'_, Self>) {
+    fn enter(&self, cx: &Context<'_, Self>) {
         if let Some(world) = self.world.upgrade() {
-            let holds = !line.is_gone() || world.acts_at_dialed;
+            let holds = !cx.is_gone() || world.acts_at_dialed;
             world.law(holds, || "R9: a recipient that is gone is called".into());
         }
     }
@@ -343,7 +343,7 @@ impl Call for Checked {
         if world.pick(3) == 0 { Err("not now") } else { Ok(()) }
     }
 
-    fn dial(self, _: &mut Prop, _: &Line<'_, Prop>) {
+    fn dial(self, _: &mut Prop, _: &Context<'_, Prop>) {
         self.0.run();
     }
 }

@@ -146,7 +146,7 @@ pub fn registrations(_: u64) -> Run {
                 handle.register(source, reads, &recipient, move |sum, _, _| take_in(sum, words))
             });
             let registration = registration.and_then(Result::ok);
-            add([handle.registrations() as u64, n, n]);
+            add([handle.registration_count() as u64, n, n]);
             source = registration.and_then(|registration| registration.into_source().ok());
         }
         added()

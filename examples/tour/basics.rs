@@ -138,9 +138,9 @@ fn in_order(reactor: &mut Reactor) -> Outcome {
     let clerks = ["Ann", "Bob", "Cid"].map(clerk);
     let ended = ended(reactor, |reactor| {
         for clerk in &clerks {
-            clerk.call(|clerk, line| {
+            clerk.call(|clerk, cx| {
                 clerk.1.borrow_mut().push(clerk.0);
-                let next = line.call(|clerk, _| clerk.1.borrow_mut().push(clerk.0));
+                let next = cx.call(|clerk, _| clerk.1.borrow_mut().push(clerk.0));
                 next.expect("the reactor owns the queue");
             })?;
         }
@@ -159,8 +159,8 @@ fn nested_dial(reactor: &mut Reactor) -> Outcome {
     let queue = reactor.queue();
     let (server, other) = (queue.recipient(Server), queue.recipient(Other));
     let ended = ended(reactor, |reactor| {
-        let a = server.call(|_, line| {
-            let _ = line.queue().dial_all();
+        let a = server.call(|_, cx| {
+            let _ = cx.queue().dial_all();
         })?;
         other.call(|_, _| ())?;
         let b = server.call(|_, _| ())?;
@@ -239,7 +239,7 @@ impl Reading {
         while self.client.result.borrow().is_none() {
             let _ = reactor.turn(None)?;
         }
-        ensure(reactor.handle().registrations() == 0, "no source is registered any more")
+        ensure(reactor.handle().registration_count() == 0, "no source is registered any more")
     }
 
     fn text(&self) -> Result<String, Box<dyn Error>> {

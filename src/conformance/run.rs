@@ -195,8 +195,8 @@ impl Run {
         let reactor = self.reactor.handle();
         let tally = reactor.queue().tally();
         Left {
-            registrations: reactor.registrations(),
-            timers: reactor.timers(),
+            registrations: reactor.registration_count(),
+            timers: reactor.timer_count(),
             unscheduled: tally.unscheduled,
             scheduled: tally.pending + tally.live,
         }

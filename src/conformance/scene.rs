@@ -22,7 +22,7 @@ pub(super) trait AnySubject {
     fn open(&self);
     fn close(&self);
     fn cancel_all(&self);
-    fn start(&self, ready: Ready, watch: Watch) -> Result<Started, Box<dyn Error>>;
+    fn start(&self, ready: Ready, watch: Sighting) -> Result<Started, Box<dyn Error>>;
 }
 
 /// A subject, with its queue.
@@ -50,7 +50,7 @@ impl<S: Subject> AnySubject for Typed<S> {
         self.subject.cancel_all();
     }
 
-    fn start(&self, ready: Ready, watch: Watch) -> Result<Started, Box<dyn Error>> {
+    fn start(&self, ready: Ready, watch: Sighting) -> Result<Started, Box<dyn Error>> {
         let (scene, number) = (Weak::clone(&watch.scene), watch.number);
         let done = self.queue.callback(move |_, result| watch.arrive(Outcome::of(&result)));
         if let Some(scene) = scene.upgrade() {
@@ -61,13 +61,13 @@ impl<S: Subject> AnySubject for Typed<S> {
 }
 
 /// What the callback of an operation captures.
-pub(super) struct Watch {
+pub(super) struct Sighting {
     scene: Weak<Scene>,
     number: usize,
     _captured: Captured,
 }
 
-impl Watch {
+impl Sighting {
     /// The handler.
     fn arrive(&self, outcome: Outcome) {
         if let Some(scene) = self.scene.upgrade() {
@@ -142,7 +142,7 @@ impl Scene {
     fn try_start(self: &Rc<Self>) -> (usize, Result<Started, Box<dyn Error>>) {
         let ready = self.scenario.ready;
         let (number, _captured) = self.log.add(ready == Ready::AtOnce);
-        let watch = Watch { scene: Rc::downgrade(self), number, _captured };
+        let watch = Sighting { scene: Rc::downgrade(self), number, _captured };
         (number, self.with_subject("start", |subject| subject.start(ready, watch)))
     }
 

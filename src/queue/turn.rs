@@ -85,9 +85,9 @@ impl Turn<'_> {
             }
             calls -= 1;
             spent.is_none_or(|spent| {
-                let goes_on = !spent();
+                let should_run = !spent();
                 attempt.look();
-                goes_on
+                should_run
             })
         })
     }

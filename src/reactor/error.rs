@@ -9,7 +9,7 @@ use crate::queue::CallQueue;
 /// A call from another thread was not scheduled. The closure is inside.
 #[derive(Error)]
 #[non_exhaustive]
-pub enum RemoteError<F> {
+pub enum SendError<F> {
     /// The reactor has been dropped.
     #[error("remote call not scheduled: the reactor has been dropped")]
     ReactorDropped(F),
@@ -27,7 +27,7 @@ pub enum RemoteError<F> {
     },
 }
 
-impl<F> RemoteError<F> {
+impl<F> SendError<F> {
     /// The closure that was not scheduled.
     pub fn into_inner(self) -> F {
         match self {
@@ -38,18 +38,18 @@ impl<F> RemoteError<F> {
     }
 }
 
-impl RemoteError<()> {
+impl SendError<()> {
     /// The same error, with the closure that was not scheduled.
-    pub(crate) fn rejecting<F>(self, rejected: F) -> RemoteError<F> {
+    pub(crate) fn rejecting<F>(self, rejected: F) -> SendError<F> {
         match self {
-            Self::ReactorDropped(()) => RemoteError::ReactorDropped(rejected),
-            Self::Full(()) => RemoteError::Full(rejected),
-            Self::NotWoken { source, rejected: () } => RemoteError::NotWoken { source, rejected },
+            Self::ReactorDropped(()) => SendError::ReactorDropped(rejected),
+            Self::Full(()) => SendError::Full(rejected),
+            Self::NotWoken { source, rejected: () } => SendError::NotWoken { source, rejected },
         }
     }
 }
 
-impl<F> fmt::Debug for RemoteError<F> {
+impl<F> fmt::Debug for SendError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ReactorDropped(_) => f.write_str("ReactorDropped(..)"),
@@ -132,7 +132,7 @@ impl<S> fmt::Debug for DeregisterError<S> {
 #[derive(Debug, Error)]
 #[error("no reactor for the queue: the system gives no poll")]
 #[non_exhaustive]
-pub struct ReactorError {
+pub struct CreateError {
     /// The error of the system.
     pub source: std::io::Error,
     /// The queue that the reactor was for.

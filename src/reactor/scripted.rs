@@ -6,8 +6,8 @@ use std::io;
 use mio::Token;
 
 use crate::outcome::Report;
-use crate::reactor::readiness::Flags;
 use crate::reactor::Reactor;
+use crate::reactor::readiness::Flags;
 
 impl Reactor {
     /// Polls, sleeping `timeout` at most, and hands out what would be told.

@@ -25,7 +25,7 @@ use crate::step::Refusal;
 /// # Examples
 ///
 /// ```
-/// use switchboard::{Call, CallQueue, Line};
+/// use switchboard::{Call, CallQueue, Context};
 ///
 /// struct Door { open: bool, visitors: u32 }
 ///
@@ -38,7 +38,7 @@ use crate::step::Refusal;
 ///         if door.open { Ok(()) } else { Err("the door is closed") }
 ///     }
 ///
-///     fn dial(self, door: &mut Door, _: &Line<'_, Door>) {
+///     fn dial(self, door: &mut Door, _: &Context<'_, Door>) {
 ///         door.visitors += 1;
 ///     }
 /// }
@@ -70,20 +70,20 @@ pub trait Call: Sized + 'static {
     }
 
     /// Delivers the call.
-    fn dial(self, recipient: &mut Self::Recipient, line: &Line<'_, Self::Recipient>);
+    fn dial(self, recipient: &mut Self::Recipient, cx: &Context<'_, Self::Recipient>);
 }
 
 /// What a handler gets beside its recipient's value: the line that it was called on.
 ///
 /// Derefs to the recipient's own [`Address`], so a handler schedules calls and makes callbacks to
-/// itself with `line.call(..)` and `line.callback(..)`, and reaches the queue with
-/// `line.queue()`.
-pub struct Line<'a, T: 'static> {
+/// itself with `cx.call(..)` and `cx.callback(..)`, and reaches the queue with
+/// `cx.queue()`.
+pub struct Context<'a, T: 'static> {
     address: &'a Address<T>,
     id: CallId,
 }
 
-impl<T: 'static> Line<'_, T> {
+impl<T: 'static> Context<'_, T> {
     /// The id of the live call.
     pub const fn id(&self) -> CallId {
         self.id
@@ -95,7 +95,7 @@ impl<T: 'static> Line<'_, T> {
     }
 }
 
-impl<T: 'static> Deref for Line<'_, T> {
+impl<T: 'static> Deref for Context<'_, T> {
     type Target = Address<T>;
 
     #[inline]
@@ -104,9 +104,9 @@ impl<T: 'static> Deref for Line<'_, T> {
     }
 }
 
-impl<T: 'static> fmt::Debug for Line<'_, T> {
+impl<T: 'static> fmt::Debug for Context<'_, T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Line({} to {})", self.id, self.address.info())
+        write!(f, "Context({} to {})", self.id, self.address.info())
     }
 }
 
@@ -155,7 +155,7 @@ impl<C: Call> ToRecipient<C> {
         if observed {
             attempt.dialed();
         }
-        call.dial(value, &Line { address: &address, id: attempt.id() });
+        call.dial(value, &Context { address: &address, id: attempt.id() });
         delivery.ended = Some(Ended::Returned);
     }
 
@@ -180,11 +180,11 @@ impl<T, F> Handler<T, F> {
     }
 }
 
-impl<T: 'static, F: FnOnce(&mut T, &Line<'_, T>) + 'static> Call for Handler<T, F> {
+impl<T: 'static, F: FnOnce(&mut T, &Context<'_, T>) + 'static> Call for Handler<T, F> {
     type Recipient = T;
 
     #[inline(always)]
-    fn dial(self, recipient: &mut T, line: &Line<'_, T>) {
-        (self.handler)(recipient, line);
+    fn dial(self, recipient: &mut T, cx: &Context<'_, T>) {
+        (self.handler)(recipient, cx);
     }
 }

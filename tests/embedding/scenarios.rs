@@ -300,7 +300,7 @@ pub(crate) fn more_sources_than_a_batch_holds_are_all_told<H: Host>() {
         source.unwrap()
     });
     host.run();
-    assert_eq!(scene.reactor.traffic().told, sources.len() as u64);
+    assert_eq!(scene.reactor.event_stats().delivered, sources.len() as u64);
 }
 
 pub(crate) fn it_goes_on_after_a_panic<H: Host>() {

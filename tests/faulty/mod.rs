@@ -232,9 +232,9 @@ fn ring(wait: &Wait) {
         Fault::CallsARecipientThatIsLive => {
             let bell = Rc::new(queue.recipient(()));
             let same = Rc::clone(&bell);
-            let handler = move |(): &mut (), line: &switchboard::Line<'_, ()>| {
-                drop(line.call(|(), _| ()));
-                let _ = line.queue().dial_all();
+            let handler = move |(): &mut (), cx: &switchboard::Context<'_, ()>| {
+                drop(cx.call(|(), _| ()));
+                let _ = cx.queue().dial_all();
                 drop(same);
             };
             drop(bell.call(handler));

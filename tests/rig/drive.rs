@@ -350,7 +350,7 @@ impl<R: Drive> RigOn<R> {
         let Tally { unscheduled, pending, live, .. } = self.tally();
         let handle = &*self.reactor;
         (unscheduled, pending, live) == (0, 0, 0)
-            && (handle.registrations(), handle.timers(), self.leftovers()) == (0, 0, 0)
+            && (handle.registration_count(), handle.timer_count(), self.leftovers()) == (0, 0, 0)
     }
 
     /// Does something during which nothing may be told.
@@ -377,9 +377,9 @@ impl<R: Drive> RigOn<R> {
     fn turn_once(&mut self) -> bool {
         let handle = &*self.reactor;
         let idle = self.reactor.queue().is_idle();
-        let hopeless = idle && (handle.registrations(), handle.timers()) == (0, 0);
+        let hopeless = idle && (handle.registration_count(), handle.timer_count()) == (0, 0);
         assert!(!hopeless, "{}: nothing will happen: {}", self.label, self.tally());
-        let before = (self.reactor.traffic(), self.tally());
+        let before = (self.reactor.event_stats(), self.tally());
         // A canceled call whose turn comes changes no count.
         let passed_over = match panic::catch_unwind(AssertUnwindSafe(|| self.reactor.go_on())) {
             Ok(report) => report.canceled > 0,
@@ -389,6 +389,6 @@ impl<R: Drive> RigOn<R> {
             }
         };
         assert!(self.tally().balances(), "{}", self.label);
-        passed_over || before != (self.reactor.traffic(), self.tally())
+        passed_over || before != (self.reactor.event_stats(), self.tally())
     }
 }

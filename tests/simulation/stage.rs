@@ -198,9 +198,7 @@ impl Stage {
             // One that keeps the queue busy for as long as there are faults.
             0 => self.handle.queue().call(move |queue| storm(captured, queue)).ok(),
             1 | 2 => self.random.lend(&self.servers, |server| {
-                server
-                    .call(move |_, line| captured.handle(line.queue()))
-                    .expect("the queue is there")
+                server.call(move |_, cx| captured.handle(cx.queue())).expect("the queue is there")
             }),
             _ => self.handle.queue().call(move |queue| captured.handle(queue)).ok(),
         };
@@ -216,7 +214,7 @@ impl Stage {
         };
         let servers = self.servers.borrow();
         let callback = match servers.first().filter(|_| self.one_in(2)) {
-            Some(server) => server.callback(move |_, line, ()| entered(line.queue())),
+            Some(server) => server.callback(move |_, cx, ()| entered(cx.queue())),
             None => self.handle.queue().callback(move |queue, ()| entered(queue)),
         };
         self.ids.borrow_mut().push(callback.id());
@@ -325,12 +323,12 @@ impl Stage {
     fn connect(self: &Rc<Self>) {
         let (captured, swaps) = (Capture::new(self), self.one_in(3));
         self.random.lend(&self.servers, |server| {
-            let called = server.call(move |server, line| {
+            let called = server.call(move |server, cx| {
                 // The slot of the old source goes to the new one.
                 let old = if swaps { server.take(&captured.stage) } else { None };
                 drop(old);
-                server.connect(&captured.stage, line);
-                captured.handle(line.queue());
+                server.connect(&captured.stage, cx);
+                captured.handle(cx.queue());
             });
             assert!(called.is_ok(), "the queue is there");
         });
@@ -358,7 +356,7 @@ impl Stage {
         } else {
             self.random.lend(&self.addresses, |(address, sent)| {
                 let parcel = Parcel::new(sent);
-                let result = address.call(move |_, line| parcel.receive(line.queue()));
+                let result = address.call(move |_, cx| parcel.receive(cx.queue()));
                 count(sent, result.is_ok());
             });
         }
