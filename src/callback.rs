@@ -10,7 +10,6 @@ use core::panic::Location;
 
 use crate::erased::Payload;
 use crate::id::CallId;
-use crate::outcome::ScheduleError;
 use crate::queue::{Attempt, Dialing, FunctionCall, QueueHandle};
 use crate::recipient::{Address, Call, Context, ToRecipient};
 use crate::slots::Key;
@@ -48,7 +47,7 @@ impl<T: 'static> Address<T> {
     ///     *total += read;
     ///     cx.hang_up();
     /// });
-    /// callback.answer(12)?;
+    /// callback.answer(12);
     /// queue.dial_all();
     /// assert!(total.is_gone());
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -82,7 +81,7 @@ pub struct Callback<A: 'static> {
 }
 
 /// What answers a callback on behalf of code at a site.
-type Answering<A> = fn(Callback<A>, A, &'static Location<'static>) -> Result<(), ScheduleError<A>>;
+type Answering<A> = fn(Callback<A>, A, &'static Location<'static>);
 
 const USED_UP: &str = "a callback that is used up is in nobody's hands";
 
@@ -144,18 +143,14 @@ impl<A: 'static> Callback<A> {
     }
 
     /// Answers the callback, for which a `J` waits.
-    fn answer_waiting<J, B>(
-        mut self,
-        value: A,
-        site: &'static Location<'static>,
-    ) -> Result<(), ScheduleError<A>>
+    fn answer_waiting<J, B>(mut self, value: A, site: &'static Location<'static>)
     where
         J: FnOnce(A) -> B + 'static,
         B: Payload<Dialing>,
     {
         let (queue, key) = (self.use_up(), self.key);
         let body = |value| Answered::<J, A> { key, value, join: PhantomData };
-        queue.core().answer(key, value, site, body)
+        queue.core().answer(key, value, site, body);
     }
 
     /// The id of the call, before and after it is scheduled.
@@ -181,28 +176,19 @@ impl<A: 'static> Callback<A> {
 
     /// Schedules the call, to be dialed with `value`.
     ///
-    /// If the call was canceled, `value` is dropped, and that is no error.
+    /// Cannot fail. If the call was canceled, `value` is dropped; if the queue is gone, so was the call.
     ///
     /// Cost: no allocation if the handler's captures and `value` take at most 40 bytes each.
-    ///
-    /// # Errors
-    ///
-    /// Hands `value` back if the queue takes no more calls; whether the call was canceled does not
-    /// matter then.
     #[inline]
     #[track_caller]
-    pub fn answer(self, value: A) -> Result<(), ScheduleError<A>> {
-        self.answer_from(Location::caller(), value)
+    pub fn answer(self, value: A) {
+        self.answer_from(Location::caller(), value);
     }
 
     /// As [`answer`](Self::answer), on behalf of code at `site`.
     #[inline]
-    pub(crate) fn answer_from(
-        self,
-        site: &'static Location<'static>,
-        value: A,
-    ) -> Result<(), ScheduleError<A>> {
-        (self.answer)(self, value, site)
+    pub(crate) fn answer_from(self, site: &'static Location<'static>, value: A) {
+        (self.answer)(self, value, site);
     }
 
     /// Says that the call will never be scheduled, and why: it ends Canceled.

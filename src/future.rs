@@ -36,8 +36,8 @@
 //!     body: Box::pin(async { assert_eq!(answer.await, Ok(42)) }),
 //!     waker: reactor.remote_to(own).waker(Session::poll),
 //! });
-//! session.call(Session::poll)?; // from here on, wake-ups do it
-//! question.answer(42)?;
+//! session.call(Session::poll); // from here on, wake-ups do it
+//! question.answer(42);
 //! reactor.run()?;
 //! assert!(session.is_gone());
 //! # Ok::<(), Box<dyn std::error::Error>>(())

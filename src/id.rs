@@ -11,7 +11,8 @@ use crate::slots::Key;
 /// process, and means nothing to another queue. Having it is no proof of any right: whoever has
 /// the id can cancel the call.
 ///
-/// Prints as `#17` for the queue's 18th call scheduled, and as `#c3.1` for a callback. Ordered, so
+/// Prints as `#17` for the queue's 18th call scheduled, as `#c3.1` for a callback, and as `#x2` for a
+/// call that the queue did not admit. Ordered, so
 /// that it can be a key; the order of callbacks means nothing.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct CallId {
@@ -24,8 +25,11 @@ impl CallId {
     /// Set in the key of a call that began as a callback.
     const CALLBACK: u64 = 1 << 63;
 
+    /// Set in the key of a call that its queue did not admit.
+    const TURNED_AWAY: u64 = 1 << 62;
+
     /// Positions end here.
-    pub(crate) const END: u64 = Self::CALLBACK;
+    pub(crate) const END: u64 = Self::TURNED_AWAY;
 
     pub(crate) const fn new(queue: NonZeroU64, key: u64) -> Self {
         Self { queue, key }
@@ -35,13 +39,24 @@ impl CallId {
         Self::CALLBACK | (key.slot as u64) << 32 | key.generation as u64
     }
 
+    pub(crate) const fn turned_away_key(serial: u64) -> u64 {
+        Self::TURNED_AWAY | serial
+    }
+
     pub(crate) const fn queue(self) -> NonZeroU64 {
         self.queue
     }
 
+    pub(crate) const fn key(self) -> u64 {
+        self.key
+    }
+
     pub(crate) const fn named(self) -> Named {
-        if self.key & Self::CALLBACK == 0 {
+        if self.key < Self::END {
             return Named::Position(self.key);
+        }
+        if self.key & Self::CALLBACK == 0 {
+            return Named::TurnedAway(self.key & !Self::TURNED_AWAY);
         }
         let slot = ((self.key & !Self::CALLBACK) >> 32) as u32;
         Named::Callback(Key { slot, generation: self.key as u32 })
@@ -52,12 +67,15 @@ impl CallId {
 pub(crate) enum Named {
     Position(u64),
     Callback(Key),
+    /// A call that ended as it was created.
+    TurnedAway(u64),
 }
 
 impl fmt::Display for CallId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.named() {
             Named::Position(position) => write!(f, "#{position}"),
+            Named::TurnedAway(serial) => write!(f, "#x{serial}"),
             Named::Callback(Key { slot, generation }) => write!(f, "#c{slot}.{generation}"),
         }
     }

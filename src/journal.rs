@@ -17,7 +17,7 @@
 //! let server = queue.recipient(String::from("server"));
 //! let callback = server.callback(|_, _, ()| ());
 //! let call = callback.id();
-//! queue.call(move |_| callback.answer(()).unwrap())?;
+//! queue.call(move |_| callback.answer(()));
 //! queue.dial_all();
 //!
 //! let story = journal.explain(call);

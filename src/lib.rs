@@ -12,17 +12,17 @@
 //! let server = queue.recipient(Server { lines: Vec::new() });
 //!
 //! // Create and schedule a call in one go.
-//! server.call(|server, _| server.lines.push("first".into()))?;
+//! server.call(|server, _| server.lines.push("first".into()));
 //!
 //! // Create a callback to the server, and let somebody else schedule it, with a value.
 //! let read = server.callback(|server, cx, text: String| {
 //!     server.lines.push(text);
-//!     cx.call(|server, _| assert_eq!(server.lines, ["first", "second"])).unwrap();
+//!     cx.call(|server, _| assert_eq!(server.lines, ["first", "second"]));
 //! });
-//! read.answer("second".into())?;
+//! read.answer("second".into());
 //!
 //! // Cancel a call: it never runs, and what it captured is dropped at once.
-//! let unwanted = server.call(|server, _| server.lines.clear())?;
+//! let unwanted = server.call(|server, _| server.lines.clear());
 //! assert_eq!(queue.cancel(unwanted, "changed our mind"), Cancellation::Canceled);
 //!
 //! let report = queue.dial_all();
@@ -165,7 +165,7 @@ pub use callback::Callback;
 pub use id::CallId;
 pub use observe::Observer;
 pub use op_step::{OpStep, Outcome};
-pub use outcome::{Cancellation, Report, ScheduleError};
+pub use outcome::{Cancellation, Report, ScheduleError, ScheduleErrorKind};
 pub use queue::{Budget, CallQueue, QueueHandle};
 pub use recipient::{Address, Call, Context, Recipient};
 #[cfg(feature = "tracing")]

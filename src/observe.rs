@@ -20,7 +20,7 @@ use crate::step::Step;
 ///
 /// let queue = CallQueue::new();
 /// queue.set_observer(|call: CallId, step: &Step| println!("call {call}: {step}"));
-/// queue.call(|_| ())?; // prints that call #0 is created and scheduled, and where
+/// queue.call(|_| ()); // prints that call #0 is created and scheduled, and where
 /// queue.dial_all(); // prints that it is dialed and finished
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

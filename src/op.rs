@@ -273,7 +273,7 @@ impl<C: 'static, A: 'static, E: 'static> OpCell<C, A, E> {
                 let reporter = StepReporter::of(&upper);
                 let outcome = Outcome::of(&result);
                 // If the queue is gone, there is nobody left to tell.
-                let _ = upper.answer(result);
+                upper.answer(result);
                 reporter.report(|| OpStep::Completed { outcome });
                 Ok(())
             }

@@ -4,49 +4,80 @@ use core::fmt;
 
 use thiserror::Error;
 
-/// A call was not scheduled. The value that would have been scheduled is inside.
-#[derive(Error)]
+/// A call was not scheduled: why, and the value that would have been.
+///
+/// Only the kind implements [`Error`](core::error::Error) whatever the rejected value is, so that is
+/// what goes through `?`:
+///
+/// ```
+/// use std::rc::Rc;
+/// use switchboard::{CallQueue, ScheduleError};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let queue = CallQueue::bounded(1);
+/// let shared = Rc::new(5);
+/// queue.try_call(move |_| assert_eq!(*shared, 5)).map_err(ScheduleError::into_kind)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
+#[error("{kind}")]
+pub struct ScheduleError<C> {
+    kind: ScheduleErrorKind,
+    rejected: C,
+}
+
+/// Why a call was not scheduled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
 #[non_exhaustive]
-pub enum ScheduleError<C> {
+pub enum ScheduleErrorKind {
     /// The owner of the queue has dropped it (rule R11).
     #[error("call not scheduled: the owner of the queue has dropped it")]
-    QueueDropped(C),
-    /// As many calls are pending as the queue was made for
+    QueueDropped,
+    /// The queue's limit of pending calls is reached
     /// ([`CallQueue::bounded`](crate::CallQueue::bounded)).
     #[error("call not scheduled: the queue is full; dial it, then schedule the call again")]
-    Full(C),
-    /// The queue has given out all of its 2^63 positions.
-    #[error("call not scheduled: all 2^63 call ids of the queue are used up; make a new queue")]
-    IdsExhausted(C),
+    Full,
+    /// The queue has given out all of its 2^62 positions.
+    #[error("call not scheduled: all 2^62 call ids of the queue are used up; make a new queue")]
+    IdsExhausted,
 }
 
 impl<C> ScheduleError<C> {
+    pub(crate) const fn new(kind: ScheduleErrorKind, rejected: C) -> Self {
+        Self { kind, rejected }
+    }
+
+    /// Why the call was not scheduled.
+    pub const fn kind(&self) -> ScheduleErrorKind {
+        self.kind
+    }
+
     /// The value that was not scheduled.
     pub fn into_inner(self) -> C {
-        match self {
-            Self::QueueDropped(call) | Self::Full(call) | Self::IdsExhausted(call) => call,
-        }
+        self.rejected
+    }
+
+    /// Why the call was not scheduled; drops the rejected value.
+    pub fn into_kind(self) -> ScheduleErrorKind {
+        self.kind
+    }
+
+    /// Splits the error.
+    pub fn into_parts(self) -> (ScheduleErrorKind, C) {
+        (self.kind, self.rejected)
     }
 }
 
-impl ScheduleError<()> {
-    /// The same error, with the value that was not scheduled.
-    pub(crate) fn rejecting<C>(self, call: C) -> ScheduleError<C> {
-        match self {
-            Self::QueueDropped(()) => ScheduleError::QueueDropped(call),
-            Self::Full(()) => ScheduleError::Full(call),
-            Self::IdsExhausted(()) => ScheduleError::IdsExhausted(call),
-        }
+impl<C> From<ScheduleError<C>> for ScheduleErrorKind {
+    fn from(error: ScheduleError<C>) -> Self {
+        error.kind
     }
 }
 
 impl<C> fmt::Debug for ScheduleError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::QueueDropped(_) => "QueueDropped(..)",
-            Self::Full(_) => "Full(..)",
-            Self::IdsExhausted(_) => "IdsExhausted(..)",
-        })
+        write!(f, "ScheduleError({:?}, ..)", self.kind)
     }
 }
 
@@ -73,7 +104,7 @@ pub struct Report {
     pub dialed: u64,
     /// Calls found canceled when their turn came.
     pub canceled: u64,
-    /// Calls refused.
+    /// Calls refused when their turn came.
     pub refused: u64,
     /// Calls still pending at the end.
     pub remaining: u64,

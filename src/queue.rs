@@ -44,16 +44,16 @@ pub use turn::Budget;
 /// let log = queue.recipient(Vec::new());
 /// log.call(|log, cx| {
 ///     log.push("first");
-///     cx.call(|log, _| log.push("third")).unwrap();
-/// })?;
-/// log.call(|log, _| log.push("second"))?;
-/// let unwanted = log.call(|log, _| log.push("never"))?;
+///     cx.call(|log, _| log.push("third"));
+/// });
+/// log.call(|log, _| log.push("second"));
+/// let unwanted = log.call(|log, _| log.push("never"));
 /// queue.cancel(unwanted, "not needed after all");
 ///
 /// let report = queue.dial_all();
 /// assert_eq!((report.dialed, report.canceled), (3, 1));
 ///
-/// log.call(|log, _| assert_eq!(*log, ["first", "second", "third"]))?;
+/// log.call(|log, _| assert_eq!(*log, ["first", "second", "third"]));
 /// queue.dial_all();
 /// assert!(queue.tally().balances());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -72,8 +72,9 @@ impl CallQueue {
 
     /// Makes an empty queue in which at most `capacity` calls may be pending.
     ///
-    /// Calls scheduled beyond that come back in [`ScheduleError::Full`]. Callbacks are promises, so
-    /// they are always taken when they are answered: bound them by how many you give away. So are
+    /// Calls scheduled beyond that end Refused, or come back from
+    /// [`try_call`](QueueHandle::try_call). Callbacks are promises, so
+    /// they are always admitted when they are answered: bound them by how many you give away. So are
     /// timers, and the readiness calls of a reactor, of which a source has at most one. Calls of
     /// other threads wait until there is room, but for one a turn. A queue of capacity 0 takes nothing
     /// else.
@@ -82,15 +83,14 @@ impl CallQueue {
     /// scheduled before it are over.
     ///
     /// ```
-    /// use switchboard::{CallQueue, ScheduleError};
+    /// use switchboard::CallQueue;
     ///
     /// let queue = CallQueue::bounded(2);
-    /// queue.call(|_| ())?;
-    /// queue.call(|_| ())?;
-    /// let Err(ScheduleError::Full(third)) = queue.call(|_| println!("third")) else { panic!() };
+    /// queue.call(|_| ());
+    /// queue.call(|_| ());
+    /// let third = queue.try_call(|_| println!("third")).expect_err("the queue is full").into_inner();
     /// queue.dial_all();
-    /// queue.call(third)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// queue.call(third);
     /// ```
     ///
     /// Cost: as [`new`](Self::new). A call costs as much as in a queue without bounds, but for a second
@@ -150,28 +150,36 @@ pub struct QueueHandle {
 impl QueueHandle {
     /// Schedules a function call: one without a recipient.
     ///
+    /// Cannot fail. If the queue is gone, the call ends Canceled at once; if it is full
+    /// ([`CallQueue::bounded`]), Refused. [`try_call`](Self::try_call) hands the closure back instead.
+    ///
     /// Cost: no allocation for a closure of at most 48 bytes, aligned to at most 8.
-    ///
-    /// # Errors
-    ///
-    /// Hands the closure back if the queue takes no more calls.
     #[inline]
     #[track_caller]
-    pub fn call<F>(&self, function: F) -> Result<CallId, ScheduleError<F>>
+    pub fn call<F>(&self, function: F) -> CallId
     where
         F: FnOnce(&Self) + 'static,
     {
-        let site = Location::caller();
-        self.core.schedule(Claim::New, function, site, FunctionCall, || None)
+        self.core.schedule(Claim::Plain, function, Location::caller(), FunctionCall, || None)
     }
 
-    /// As [`call`](Self::call) on behalf of code at `site`, also if the queue is full.
+    /// Schedules a function call, as [`call`](Self::call), if the queue admits it.
+    ///
+    /// # Errors
+    ///
+    /// Hands the closure back if the queue is gone, full, or out of ids. Nothing is counted then.
+    #[inline]
+    #[track_caller]
+    pub fn try_call<F>(&self, function: F) -> Result<CallId, ScheduleError<F>>
+    where
+        F: FnOnce(&Self) + 'static,
+    {
+        self.core.try_schedule(function, Location::caller(), FunctionCall, || None)
+    }
+
+    /// As [`call`](Self::call) on behalf of code at `site`, even if the queue is full.
     #[cfg(feature = "mio")]
-    pub(crate) fn promised_call<F>(
-        &self,
-        site: &'static Location<'static>,
-        function: F,
-    ) -> Result<CallId, ScheduleError<F>>
+    pub(crate) fn promised_call<F>(&self, site: &'static Location<'static>, function: F) -> CallId
     where
         F: FnOnce(&Self) + 'static,
     {

@@ -39,7 +39,7 @@ impl QueueHandle {
     ///
     /// let queue = CallQueue::new();
     /// let node = queue.recipient_with(|own| Node { own: own.clone() });
-    /// node.call(|node, cx| assert_eq!(node.own, cx.address()))?;
+    /// node.call(|node, cx| assert_eq!(node.own, cx.address()));
     /// assert_eq!(queue.dial_all().dialed, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -131,58 +131,87 @@ pub struct Address<T: 'static> {
 impl<T: 'static> Address<T> {
     /// Creates and schedules a call to the recipient, in one go.
     ///
+    /// Cannot fail. If the recipient is gone, the call ends Refused when its turn comes. If the queue is
+    /// gone, it ends Canceled at once; if the queue is full ([`CallQueue::bounded`]), Refused at once.
+    ///
+    /// [`CallQueue::bounded`]: crate::CallQueue::bounded
+    ///
     /// Cost: no allocation for a closure of at most 40 bytes, aligned to at most 8.
-    ///
-    /// # Errors
-    ///
-    /// Hands the closure back if the queue takes no more calls. A recipient that is gone is no
-    /// error here: the call then ends Refused when its turn comes.
     #[inline]
     #[track_caller]
-    pub fn call<F>(&self, handler: F) -> Result<CallId, ScheduleError<F>>
+    pub fn call<F>(&self, handler: F) -> CallId
     where
         F: FnOnce(&mut T, &Context<'_, T>) + 'static,
     {
-        self.schedule_as(Claim::New, handler, Location::caller(), Handler::new)
+        self.schedule_as(Claim::Plain, Handler::new(handler), Location::caller())
     }
 
-    /// As [`call`](Self::call) on behalf of code at `site`, also if the queue is full.
+    /// Creates and schedules a call, as [`call`](Self::call), if the queue admits it.
+    ///
+    /// # Errors
+    ///
+    /// Hands the closure back if the queue is gone, full, or out of ids. Nothing is counted then. A
+    /// recipient that is gone is no error here: the call then ends Refused when its turn comes.
+    #[inline]
+    #[track_caller]
+    pub fn try_call<F>(&self, handler: F) -> Result<CallId, ScheduleError<F>>
+    where
+        F: FnOnce(&mut T, &Context<'_, T>) + 'static,
+    {
+        self.try_schedule_as(handler, Location::caller(), Handler::new)
+    }
+
+    /// As [`call`](Self::call) on behalf of code at `site`, even if the queue is full.
     #[cfg(feature = "mio")]
-    pub(crate) fn promised_call<F>(
-        &self,
-        site: &'static Location<'static>,
-        handler: F,
-    ) -> Result<CallId, ScheduleError<F>>
+    pub(crate) fn promised_call<F>(&self, site: &'static Location<'static>, handler: F) -> CallId
     where
         F: FnOnce(&mut T, &Context<'_, T>) + 'static,
     {
-        self.schedule_as(Claim::Promised, handler, site, Handler::new)
+        self.schedule_as(Claim::Promised, Handler::new(handler), site)
     }
 
-    /// Schedules a call of a type of its own.
-    ///
-    /// # Errors
-    ///
-    /// Hands the call back if the queue takes no more calls.
+    /// Schedules a call of a type of its own, as [`call`](Self::call).
     #[inline]
     #[track_caller]
-    pub fn schedule<C>(&self, call: C) -> Result<CallId, ScheduleError<C>>
+    pub fn schedule<C>(&self, call: C) -> CallId
     where
         C: Call<Recipient = T>,
     {
-        self.schedule_as(Claim::New, call, Location::caller(), |call| call)
+        self.schedule_as(Claim::Plain, call, Location::caller())
+    }
+
+    /// Schedules a call of a type of its own, if the queue admits it.
+    ///
+    /// # Errors
+    ///
+    /// Hands the call back if the queue is gone, full, or out of ids. Nothing is counted then.
+    #[inline]
+    #[track_caller]
+    pub fn try_schedule<C>(&self, call: C) -> Result<CallId, ScheduleError<C>>
+    where
+        C: Call<Recipient = T>,
+    {
+        self.try_schedule_as(call, Location::caller(), |call| call)
     }
 
     #[inline(always)]
-    fn schedule_as<C, D: Call<Recipient = T>>(
+    fn schedule_as<C>(&self, claim: Claim, call: C, site: &'static Location<'static>) -> CallId
+    where
+        C: Call<Recipient = T>,
+    {
+        let pack = |call| ToRecipient { address: self.clone(), call };
+        self.cell.queue.core().schedule(claim, call, site, pack, || Some(self.info()))
+    }
+
+    #[inline(always)]
+    fn try_schedule_as<C, D: Call<Recipient = T>>(
         &self,
-        claim: Claim,
         call: C,
         site: &'static Location<'static>,
         convert: impl FnOnce(C) -> D,
     ) -> Result<CallId, ScheduleError<C>> {
         let pack = |call| ToRecipient { address: self.clone(), call: convert(call) };
-        self.cell.queue.core().schedule(claim, call, site, pack, || Some(self.info()))
+        self.cell.queue.core().try_schedule(call, site, pack, || Some(self.info()))
     }
 
     /// The queue that dials this recipient's calls.

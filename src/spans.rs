@@ -42,8 +42,8 @@ const DEPTH: usize = 16;
 /// queue.set_observer(DialSpans::new());
 /// queue.call(|queue| {
 ///     tracing::info!("first"); // in the span call{id=#0}
-///     queue.call(|_| tracing::info!("second")).unwrap(); // in call{id=#0}:call{id=#1}
-/// })?;
+///     queue.call(|_| tracing::info!("second")); // in call{id=#0}:call{id=#1}
+/// });
 /// queue.dial_all();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

@@ -4,6 +4,7 @@ use core::fmt;
 use core::panic::Location;
 
 use crate::id::CallId;
+use crate::outcome::ScheduleErrorKind;
 
 /// One step in the life of a call.
 ///
@@ -117,6 +118,8 @@ pub enum Refusal {
     },
     /// The call type's own check said so (rule R8).
     Check(&'static str),
+    /// The queue was full, or out of ids, when the call was scheduled.
+    NotAdmitted(ScheduleErrorKind),
 }
 
 impl fmt::Display for Refusal {
@@ -127,6 +130,7 @@ impl fmt::Display for Refusal {
                 write!(f, "the recipient is live with call {live} scheduled at {site}")
             }
             Self::Check(reason) => f.write_str(reason),
+            Self::NotAdmitted(kind) => kind.fmt(f),
         }
     }
 }

@@ -65,6 +65,10 @@ pub(crate) struct Counters {
     pub(crate) refused: Count,
     pub(crate) abandoned: Count,
     pub(crate) panicked: Count,
+    /// Calls that the queue did not admit.
+    pub(crate) turned_away: Count,
+    /// Those that ended Refused before their turn came.
+    pub(crate) refused_at_once: Count,
 }
 
 /// One running count.

@@ -52,7 +52,7 @@ fn m03_again_lets_another_socket_have_its_turn_and_takes_no_poll() {
             move |polite, _, ready| polite.on_ready(name, ready)
         });
         let source = source.unwrap();
-        polite.call(|polite, _| polite.sockets.push(Some(source))).unwrap();
+        polite.call(|polite, _| polite.sockets.push(Some(source)));
     }
     reactor.queue().dial_all();
     peers[0].write_all(b"abc").unwrap();
@@ -126,7 +126,7 @@ fn m03_again_is_kept_when_the_handler_panics_and_void_when_it_drops_the_registra
         ready.again();
     });
     let source = source.unwrap();
-    holder.call(|held, _| *held = Some(source)).unwrap();
+    holder.call(|held, _| *held = Some(source));
     peer.write_all(b"x").unwrap();
 
     reactor.set_budget(2);
@@ -153,7 +153,7 @@ fn m03_a_spurious_readiness_call_finds_that_it_would_block() {
     reactor.set_budget(0);
     assert_eq!(turn_now(&mut reactor).remaining, 1);
     assert_eq!(drain(source.source_mut()), b"x"); // behind the handler's back
-    polite.call(|polite, _| polite.sockets.push(Some(source))).unwrap();
+    polite.call(|polite, _| polite.sockets.push(Some(source)));
     // The handler runs before it has its socket, and that is harmless as well.
     assert_eq!(reactor.queue().dial_all().dialed, 2);
     peer.write_all(b"y").unwrap();

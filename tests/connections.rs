@@ -70,7 +70,7 @@ impl Server {
                                 server.connections.remove(&number);
                                 server.count();
                             };
-                            server.call(end).unwrap();
+                            server.call(end);
                         }
                     }
                 });

@@ -52,7 +52,7 @@ impl Server {
                         let over = move |server: &mut Self, _: &Context<'_, Self>| {
                             server.connections.remove(&number);
                         };
-                        server.call(over).unwrap();
+                        server.call(over);
                     }
                 }
             });
@@ -108,7 +108,7 @@ fn listen(reactor: &Reactor, left: u32) -> (Recipient<Server>, SocketAddr) {
         .handle()
         .register(listener, Interest::READABLE, to, |server, cx, _| server.on_ready(cx))
         .unwrap();
-    server.call(|server, _| server.listener = Some(listener)).unwrap();
+    server.call(|server, _| server.listener = Some(listener));
     (server, address)
 }
 
@@ -150,7 +150,7 @@ fn m01_a_hundred_clients_get_everything_back() {
     let tally = reactor.queue().tally();
     assert_eq!((tally.pending, tally.unscheduled, tally.refused), (0, 0, 0));
     assert!(tally.finished > u64::from(CLIENTS) * 50, "a chunk at a time: {tally}");
-    server.call(|server, _| assert!(server.connections.is_empty())).unwrap();
+    server.call(|server, _| assert!(server.connections.is_empty()));
     reactor.run().unwrap();
 }
 

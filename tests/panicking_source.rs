@@ -13,7 +13,7 @@ use mio::event::Source;
 use mio::net::UnixStream;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use switchboard::Line;
+use switchboard::Context;
 use switchboard::reactor::{Reactor, Readiness};
 
 use net::{Log, turn_now, unix_pair, unwind, unwinding, watch};

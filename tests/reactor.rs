@@ -161,7 +161,7 @@ fn is_not_told_to_the_new_owner(in_line: bool) {
             pair.successor = Some(new);
         });
         let source = source.unwrap();
-        pair.call(move |pair, _| pair.held[name] = Some(source)).unwrap();
+        pair.call(move |pair, _| pair.held[name] = Some(source));
     }
     reactor.queue().dial_all();
     for peer in &mut peers {
@@ -270,7 +270,7 @@ fn m05_the_sleep_depends_on_what_is_pending() {
     let mut reactor = Reactor::new().unwrap();
     assert_eq!(reactor.poll_timeout(), None, "idle");
     for _ in 0..3 {
-        reactor.queue().call(|_| ()).unwrap();
+        reactor.queue().call(|_| ());
     }
     assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO), "three calls are pending");
 
@@ -284,7 +284,7 @@ fn m05_the_sleep_depends_on_what_is_pending() {
     assert_eq!(reactor.poll_timeout(), None, "idle again");
 
     // A canceled call is not pending.
-    let unwanted = reactor.queue().call(|_| ()).unwrap();
+    let unwanted = reactor.queue().call(|_| ());
     reactor.queue().cancel(unwanted, "not needed");
     assert_eq!(reactor.poll_timeout(), None, "canceled");
 
@@ -299,7 +299,7 @@ fn m06_calls_that_keep_scheduling_calls_do_not_starve_sockets() {
         calls.set(calls.get() + 1);
         assert!(calls.get() < 1_000_000, "sockets starve");
         let calls = Rc::clone(calls);
-        queue.call(move |queue| forever(queue, &calls)).unwrap();
+        queue.call(move |queue| forever(queue, &calls));
     }
 
     let mut reactor = Reactor::new().unwrap();
@@ -321,7 +321,7 @@ fn m06_calls_that_keep_scheduling_calls_do_not_starve_sockets() {
 
     // Nor do they keep `run` from being stopped.
     let handle = reactor.handle();
-    reactor.queue().call(move |_| handle.stop()).unwrap();
+    reactor.queue().call(move |_| handle.stop());
     reactor.run().unwrap();
     check(&reactor);
 }

@@ -23,7 +23,7 @@ use std::time::{Duration, Instant};
 
 use mio::Interest;
 use mio::net::UnixStream;
-use switchboard::future::{self, Answer};
+use switchboard::future::{self, CallbackFuture};
 use switchboard::reactor::{Reactor, ReactorHandle, Registration, Remote, RemoteAddress, Timer};
 use switchboard::{CallId, CallQueue, Callback, QueueHandle, Recipient, Step};
 
@@ -60,7 +60,7 @@ struct Stage {
     remotes: RefCell<Vec<Remote>>,
     addresses: RefCell<Vec<RemoteAddress<u32>>>,
     wakers: RefCell<Vec<Waker>>,
-    answers: RefCell<Vec<Answer<Prop>>>,
+    answers: RefCell<Vec<CallbackFuture<Prop>>>,
     promises: RefCell<Vec<Callback<Prop>>>,
     sources: RefCell<Vec<(Registration<UnixStream>, unix::net::UnixStream)>>,
 }
@@ -201,7 +201,7 @@ impl Stage {
         match action {
             0 | 1 => {
                 let captured = Prop::new(self);
-                let id = self.queue().call(|queue| captured.handle(queue)).ok();
+                let id = Some(self.queue().call(|queue| captured.handle(queue)));
                 self.ids.borrow_mut().extend(id);
             }
             2 => {

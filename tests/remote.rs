@@ -99,7 +99,10 @@ fn m08_one_sender_keeps_its_order_over_both_kinds_of_senders() {
             remote.call(|_| ()).unwrap();
             bounded.call(|log, _| log.push(2)).unwrap();
             address
-                .call(|log, cx| cx.call(|log, _| log.push(4)).map_or((), |_| log.push(3)))
+                .call(|log, cx| {
+                    cx.call(|log, _| log.push(4));
+                    log.push(3);
+                })
                 .unwrap();
         });
     });

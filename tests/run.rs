@@ -74,7 +74,7 @@ fn m06_run_ends_when_nothing_can_happen_any_more() {
     // Calls only, more than a turn's budget.
     reactor.set_budget(2);
     for _ in 0..5 {
-        reactor.queue().call(|_| ()).unwrap();
+        reactor.queue().call(|_| ());
     }
     reactor.run().unwrap();
     assert_eq!(reactor.queue().tally().finished, 5);
@@ -89,7 +89,7 @@ fn m06_run_ends_when_nothing_can_happen_any_more() {
         told.push("told");
         holder.clear();
         let told = told.clone();
-        cx.call(move |_, _| told.push("afterwards")).unwrap();
+        cx.call(move |_, _| told.push("afterwards"));
     });
     let source = source.unwrap();
     let first = log.clone();
@@ -98,7 +98,7 @@ fn m06_run_ends_when_nothing_can_happen_any_more() {
         holder.push(source);
         peer.write_all(b"x").unwrap();
     };
-    holder.call(call).unwrap();
+    holder.call(call);
     reactor.run().unwrap();
     check(&reactor);
     assert_eq!(log.take(), ["first", "told", "afterwards"]);
@@ -117,7 +117,7 @@ fn m06_run_ends_on_stop_and_can_be_run_again() {
             handle.stop();
             told.push("told");
             let told = told.clone();
-            cx.call(move |(), _| told.push("same turn")).unwrap();
+            cx.call(move |(), _| told.push("same turn"));
         }
     });
     let mut held = held.unwrap();
@@ -159,7 +159,7 @@ fn m06_run_goes_on_after_a_panic() {
             }
         });
         let source = source.unwrap();
-        holder.call(|holder, _| holder.push(source)).unwrap();
+        holder.call(|holder, _| holder.push(source));
     }
     for panicked in 1..=2 {
         assert_eq!(unwinding(|| reactor.run()), "told");
@@ -234,7 +234,7 @@ fn m06_a_handler_reaches_the_reactor_through_a_handle() {
     let mut reactor = Reactor::new().unwrap();
     let relay = Relay { runner: None, left: 100, handle: reactor.handle() };
     let relay = reactor.queue().recipient(relay);
-    relay.call(Relay::hand_over).unwrap();
+    relay.call(Relay::hand_over);
     let handle = reactor.handle();
     turn_until(&mut reactor, || handle.queue().is_idle() && handle.registration_count() == 0);
     assert_eq!(reactor.event_stats().delivered, 100);

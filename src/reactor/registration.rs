@@ -231,7 +231,7 @@ where
         let delivery = Delivery { watch: Rc::clone(&self), dialed: false };
         let call = move |recipient: &mut T, cx: &Context<'_, T>| delivery.dial(recipient, cx);
         // The call comes back if the queue takes no more; dropping it does what is to be done.
-        drop(self.recipient.promised_call(self.site, call));
+        self.recipient.promised_call(self.site, call);
     }
 
     fn end(&self) {

@@ -57,7 +57,7 @@ const KEPT: usize = 1024;
 ///     }
 /// });
 /// reactor.run()?; // until the sender is gone
-/// total.call(|total, _| assert_eq!(*total, 55))?;
+/// total.call(|total, _| assert_eq!(*total, 55));
 /// reactor.run()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -254,11 +254,11 @@ impl<F: FnOnce(&ReactorHandle) + Send + 'static> Deliver for RemoteFunction<F> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let (site, handle) = (self.site, reactor.clone());
         // The call comes back if the queue takes no more; it is dropped here then (I1).
-        drop(reactor.queue().promised_call(site, move |_| {
+        reactor.queue().promised_call(site, move |_| {
             let Self { function, permit, .. } = *self;
             drop(permit);
             function(&handle);
-        }));
+        });
     }
 }
 
@@ -277,11 +277,11 @@ where
 {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let address = reactor.shared().remotes.address::<T>(&self.mark);
-        drop(address.promised_call(self.site, move |recipient: &mut T, cx: &Context<'_, T>| {
+        address.promised_call(self.site, move |recipient: &mut T, cx: &Context<'_, T>| {
             let Self { handler, permit, .. } = *self;
             drop(permit);
             handler(recipient, cx);
-        }));
+        });
     }
 }
 

@@ -45,9 +45,9 @@ use crate::step::Refusal;
 ///
 /// let queue = CallQueue::new();
 /// let door = queue.recipient(Door { open: false, visitors: 0 });
-/// door.schedule(Enter)?;
-/// door.call(|door, _| door.open = true)?;
-/// door.schedule(Enter)?;
+/// door.schedule(Enter);
+/// door.call(|door, _| door.open = true);
+/// door.schedule(Enter);
 /// let report = queue.dial_all();
 /// assert_eq!((report.refused, report.dialed), (1, 2));
 /// # Ok::<(), Box<dyn std::error::Error>>(())

@@ -157,7 +157,7 @@ impl World {
                 unwind();
             }
         };
-        if self.reactor.queue().call(call).is_ok() {
+        if self.reactor.queue().try_call(call).is_ok() {
             self.scheduled.set(number + 1);
             self.in_order.borrow_mut().push_back(number);
         }

@@ -159,13 +159,13 @@ impl Script {
         for event in &events {
             expected.events += 1;
             match live.get(&event.token()) {
-                Some(Some(link)) if link.flow.told.replace(true) => expected.merged += 1,
+                Some(Some(link)) if link.flow.told.replace(true) => expected.coalesced += 1,
                 Some(Some(link)) => {
-                    expected.told += 1;
+                    expected.delivered += 1;
                     link.flow.due.set(Some(attempts + ahead as u64 + 1));
                 }
                 Some(None) => unknown += 1,
-                None if event.token() == Token(0) => expected.other += 1,
+                None if event.token() == Token(0) => expected.foreign += 1,
                 None => expected.stale += 1,
             }
         }
@@ -178,10 +178,10 @@ impl Script {
         let come = |count: fn(&EventStats) -> u64| count(&after) - count(&before);
         verdict.equal("L4", "events", come(|all| all.events), expected.events);
         verdict.equal("L4", "stale", come(|all| all.stale), expected.stale);
-        verdict.equal("L4", "other", come(|all| all.other), expected.other);
+        verdict.equal("L4", "other", come(|all| all.foreign), expected.foreign);
         for (what, is, least) in [
-            ("told", come(|all| all.told), expected.told),
-            ("merged", come(|all| all.merged), expected.merged),
+            ("told", come(|all| all.delivered), expected.delivered),
+            ("merged", come(|all| all.coalesced), expected.coalesced),
         ] {
             let holds = (least..=least + unknown).contains(&is);
             verdict.check("L4", holds, || format!("{what}: {is}, but should be {least}"));

@@ -6,7 +6,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::rc::Rc;
 
 use mio::Interest;
-use switchboard::Line;
+use switchboard::Context;
 use switchboard::reactor::{Readiness, Registration};
 use switchboard::testing::{Peer, ScriptedSource};
 

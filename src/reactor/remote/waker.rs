@@ -75,9 +75,9 @@ where
         let site = waker.site;
         let call = PendingWakeup { waker: Some(waker), address: Rc::clone(&address) };
         // The call comes back if the queue takes no more; dropping it does what is to be done.
-        drop(address.promised_call(site, |recipient: &mut T, cx: &Context<'_, T>| {
+        address.promised_call(site, |recipient: &mut T, cx: &Context<'_, T>| {
             call.dial(recipient, cx);
-        }));
+        });
     }
 }
 
