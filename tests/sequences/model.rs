@@ -189,6 +189,7 @@ impl Model {
             self.state.turned_away += usize::from(life == Life::Refused);
             let call = self.make(to, script, life, false);
             self.tell("R12", Event::Created(call as u16));
+            self.calls[call].named = self.state.setup.observed;
             let event = if life == Life::Canceled { Event::Canceled } else { Event::RefusedAsFull };
             self.tell("R11", event(call as u16));
             self.release(call);
