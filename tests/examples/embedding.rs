@@ -1,32 +1,29 @@
 //! Hazard: a loop of somebody else's that sleeps although there is something to do, spins although
 //! there is nothing, or loses what a panic leaves. What is tested is the code of the examples.
-#![cfg(all(unix, feature = "mio", not(mio_unsupported_force_poll_poll)))]
+
 #![expect(clippy::duplicate_mod, reason = "the examples share what they embed")]
 
 #[expect(unreachable_pub, reason = "an example is a program of its own")]
-#[path = "../examples/embed_calloop.rs"]
+#[path = "../../examples/embed_calloop.rs"]
 mod embed_calloop;
 #[expect(unreachable_pub, reason = "an example is a program of its own")]
-#[path = "../examples/embed_mio.rs"]
+#[path = "../../examples/embed_mio.rs"]
 mod embed_mio;
 #[expect(unreachable_pub, reason = "an example is a program of its own")]
-#[path = "../examples/embed_poll.rs"]
+#[path = "../../examples/embed_poll.rs"]
 mod embed_poll;
 #[expect(unreachable_pub, reason = "an example is a program of its own")]
-#[path = "../examples/embed_tokio.rs"]
+#[path = "../../examples/embed_tokio.rs"]
 mod embed_tokio;
-#[path = "embedding/hosts.rs"]
 mod hosts;
-#[path = "embedding/scenarios.rs"]
 mod scenarios;
-#[path = "embedding/scene.rs"]
 mod scene;
 
 /// Runs every scenario in a loop, and the example's program.
 macro_rules! in_the_loop_of {
     ($loop:ident, $host:ty, $example:ident) => {
         mod $loop {
-            use crate::{hosts, scenarios, $example};
+            use super::{hosts, scenarios, $example};
 
             #[test]
             fn calls_scheduled_outside_a_turn_are_dialed() {

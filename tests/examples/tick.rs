@@ -2,7 +2,7 @@
 //! code of the example.
 
 #[expect(unreachable_pub, reason = "an example is a program of its own")]
-#[path = "../examples/embed_tick.rs"]
+#[path = "../../examples/embed_tick.rs"]
 mod embed_tick;
 
 use std::cell::{Cell, RefCell};

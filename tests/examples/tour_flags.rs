@@ -1,6 +1,6 @@
 //! The command line of the tour.
 
-#[path = "../examples/tour/main.rs"]
+#[path = "../../examples/tour/main.rs"]
 #[allow(dead_code, reason = "of the example, all but its main function is used")]
 mod tour;
 

@@ -2,15 +2,12 @@
 //! random ones, so that the laws are checked without a fuzzer, too.
 #![cfg(all(unix, feature = "mio"))]
 
-mod fuzz;
-mod random;
-
 use std::fs;
 use std::panic;
 use std::path::Path;
 
-use fuzz::{TARGETS, Tell};
-use random::Random;
+use support::fuzz::{TARGETS, Tell};
+use support::random::Random;
 
 /// Random stories of each kind.
 const STORIES: u64 = 300;

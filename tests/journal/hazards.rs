@@ -1,20 +1,17 @@
 //! Where a journal could take one call's doing for another's: panics, nested turns, two queues, an
 //! observer that comes late, and observers in pairs.
 
-mod random;
-mod util;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
-use random::Random;
+use support::random::Random;
+use support::util::{PanicsInCheck, panic_of, panics};
 use switchboard::journal::{Journal, OpEnd};
 use switchboard::op::{OpError, OpResult, OpState, Operation};
 use switchboard::{
     CallId, CallQueue, Callback, Cancellation, Line, Observer, OpStep, Outcome, QueueHandle, Step,
 };
-use util::{PanicsInCheck, panic_of, panics};
 
 fn journaled(queue: &CallQueue) -> Rc<Journal> {
     let journal = Rc::new(Journal::new());

@@ -1,15 +1,13 @@
 //! The stories that a journal tells, in its own words.
 
-mod util;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
+use support::util::{never, panic_of, panics};
 use switchboard::journal::{End, Journal, OpEnd};
 use switchboard::op::{OpError, OpResult, Operation};
 use switchboard::{CallId, CallQueue, Callback, Outcome, QueueHandle};
-use util::{never, panic_of, panics};
 
 /// A queue, and its journal in a time that only tests advance.
 struct Scene {

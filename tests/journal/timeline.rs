@@ -1,8 +1,6 @@
 //! The page that shows a history. What it does in a browser is tried by `.ci/page`, on the pages
 //! that these tests leave in the target directory.
 
-mod util;
-
 use std::cell::{Cell, RefCell};
 use std::fs;
 use std::path::Path;
@@ -10,10 +8,10 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::util::panic_of;
 use switchboard::journal::{History, Journal};
 use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
 use switchboard::{Address, CallQueue, Callback, Line, QueueHandle, Recipient};
-use util::panic_of;
 
 /// A clock that only work advances.
 #[derive(Clone)]

@@ -1,17 +1,15 @@
 //! The trace that a history is exported as, in Chrome's JSON format: read back and checked.
 
-mod util;
-
 use std::cell::Cell;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use support::util::{panic_of, panics};
 use switchboard::journal::Journal;
 use switchboard::op::{OpError, OpResult, Operation};
 use switchboard::{CallQueue, Callback};
-use util::{panic_of, panics};
 
 /// The events of a history with calls and operations of all kinds.
 fn events() -> Vec<Value> {

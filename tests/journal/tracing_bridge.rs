@@ -1,12 +1,11 @@
 //! The spans that carry a call to what its handler logs, seen by a real subscriber.
 
-mod util;
-
 use std::cell::{Cell, RefCell};
 use std::fmt::{self, Write};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 
+use support::util::{PanicsInCheck, panic_of, panics};
 use switchboard::{CallId, CallQueue, Callback, DialSpans, Observer, QueueHandle, Step};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id};
@@ -14,7 +13,6 @@ use tracing::{Event, Subscriber, info};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 use tracing_subscriber::registry::{LookupSpan, Registry, Scope};
 use tracing_subscriber::util::SubscriberInitExt;
-use util::{PanicsInCheck, panic_of, panics};
 
 /// What users log, each line with the spans that it is in, outermost first; and how many spans are
 /// open.
@@ -46,7 +44,7 @@ impl<S: Subscriber + for<'a> LookupSpan<'a>> Layer<S> for Log {
     }
 
     fn on_event(&self, event: &Event<'_>, context: Context<'_, S>) {
-        if !event.metadata().target().starts_with("tracing_bridge") {
+        if !event.metadata().target().starts_with(module_path!()) {
             return;
         }
         let mut fields = Fields(String::new());

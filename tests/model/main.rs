@@ -2,11 +2,11 @@
 //! random ones (`OPERATIONS=1000000000`; `SEED=7` for one). What fails prints the shortest sequence
 //! that does, as a test for `regressions.rs`.
 
-mod sequences;
+mod regressions;
 
 use std::env;
 
-use sequences::{BARE, Setup, WATCHED, every, random, random_from};
+use support::sequences::{BARE, Setup, WATCHED, every, random, random_from};
 
 /// A number of the environment, or a default.
 fn number(name: &str, default: u64) -> u64 {

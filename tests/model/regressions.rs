@@ -1,9 +1,7 @@
-//! Sequences that broke a rule once, or might: each told on the queue and on the model. `model.rs`
+//! Sequences that broke a rule once, or might: each told on the queue and on the model. `main.rs`
 //! prints what goes here.
 
-mod sequences;
-
-use sequences::*;
+use support::sequences::*;
 
 #[test]
 fn calls_that_drop_as_the_queue_is_closed_may_use_it() {

@@ -1,8 +1,6 @@
 //! Hazard: an operation whose module, queue or context goes, or whose cancel hook or observer
 //! panics, is not completed, or leaks.
 
-mod ops;
-
 use std::cell::RefCell;
 use std::error::Error;
 use std::panic::{self, AssertUnwindSafe};
@@ -11,7 +9,7 @@ use std::rc::Rc;
 use switchboard::op::{AsyncOp, OpError, OpState, Operation};
 use switchboard::{CallId, Cancellation, QueueHandle, Step};
 
-use ops::{Bench, complete, wait};
+use crate::ops::{Bench, complete, wait};
 
 #[test]
 fn o03_a_hook_may_lose_the_operation_or_cancel_another() {

@@ -2,8 +2,6 @@
 //! too late to be true. Tests for each rule of operations; see `operation_ends.rs` for what ends
 //! around them.
 
-mod ops;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -11,7 +9,7 @@ use std::sync::Arc;
 use switchboard::Cancellation;
 use switchboard::op::{AsyncOp, CancelOnDrop, OpError, OpState};
 
-use ops::{Bench, Result, complete, wait};
+use crate::ops::{Bench, Result, complete, wait};
 
 #[test]
 fn o01_the_callback_is_called_exactly_once() {

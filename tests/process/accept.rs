@@ -1,7 +1,6 @@
 //! Hazard: the process has no descriptor left for a connection (EMFILE). mio is edge-triggered, so
 //! nobody tells again of a connection that waits: the server must come back by itself, without
 //! spinning.
-#![cfg(all(unix, feature = "mio"))]
 
 use std::env;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read};
@@ -25,7 +24,7 @@ fn a_server_without_descriptors_accepts_again_when_there_are_some() {
     // The server is this test in a process that may have 40 descriptors.
     let this = env::current_exe().unwrap();
     let limited = "ulimit -n 40 && exec \"$0\" --nocapture --exact \"$1\"";
-    let name = "a_server_without_descriptors_accepts_again_when_there_are_some";
+    let name = "accept::a_server_without_descriptors_accepts_again_when_there_are_some";
     let mut server = Command::new("sh")
         .args(["-c", limited, this.to_str().unwrap(), name])
         .env(CHILD, "")

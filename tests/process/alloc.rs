@@ -1,10 +1,8 @@
 //! Allocations that the docs deny: how many there are for each call in steady state.
 
-mod counting;
-
 use switchboard::{CallQueue, Line, QueueHandle, future};
 
-use counting::allocations;
+use crate::counting::allocations;
 
 /// Calls in one turn; and turns after the first, which may allocate.
 const CALLS: u64 = 1000;

@@ -1,8 +1,5 @@
-//! Hazard: a descriptor is closed behind the back of the loop. One test only, so that no other one of
-//! this process gets its number.
-#![cfg(all(target_os = "linux", feature = "mio"))]
-
-mod net;
+//! Hazard: a descriptor is closed behind the back of the loop. In a process of its own, no other test
+//! gets its number.
 
 use std::fs::File;
 use std::io::Write;
@@ -12,12 +9,14 @@ use mio::Interest;
 use mio::unix::SourceFd;
 use switchboard::reactor::Reactor;
 
-use net::{Log, turn_now, turn_until, unix_pair, watch};
+use crate::alone::alone;
+use support::net::{Log, turn_now, turn_until, unix_pair, watch};
 
 /// mio's `poll` looks at a descriptor when it polls, and then says only that it is none.
 #[cfg(mio_unsupported_force_poll_poll)]
 #[test]
 fn a_source_whose_descriptor_is_closed_has_an_error() {
+    alone!();
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let closed: &'static _ = Box::leak(Box::new(File::open("/dev/null").unwrap().as_raw_fd()));
@@ -46,6 +45,7 @@ fn a_source_whose_descriptor_is_closed_has_an_error() {
 #[cfg(not(mio_unsupported_force_poll_poll))]
 #[test]
 fn a_source_whose_descriptor_is_closed_is_refused_and_one_closed_later_does_no_harm() {
+    alone!();
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let closed: &'static _ = Box::leak(Box::new(File::open("/dev/null").unwrap().as_raw_fd()));

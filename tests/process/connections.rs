@@ -1,10 +1,5 @@
 //! Hazard: many connections, held and in a row: descriptors that leak, memory that grows. The peer
-//! is this test in a process of its own, as both ends need a descriptor each. One test only, so that
-//! no other one of this process opens any.
-#![cfg(all(target_os = "linux", feature = "mio"))]
-
-mod counting;
-mod net;
+//! is this test in a process of its own, as both ends need a descriptor each.
 
 use std::cell::Cell;
 use std::collections::HashMap;
@@ -20,8 +15,9 @@ use mio::net::{TcpListener, TcpStream};
 use switchboard::reactor::{Reactor, ReactorHandle, Registration};
 use switchboard::{Line, Recipient};
 
-use counting::held;
-use net::PATIENCE;
+use crate::alone::alone;
+use crate::counting::held;
+use support::net::{self, PATIENCE};
 
 /// Fewer where the poll looks at all of them each time.
 const HELD: usize = if cfg!(mio_unsupported_force_poll_poll) { 300 } else { 10_000 };
@@ -138,7 +134,7 @@ struct Peer {
 
 impl Peer {
     fn start(addresses: &[SocketAddr]) -> Self {
-        let name = "ten_thousand_connections_held_and_a_hundred_thousand_churned_leave_nothing";
+        let name = "connections::ten_thousand_connections_held_and_a_hundred_thousand_churned_leave_nothing";
         let addresses: Vec<_> = addresses.iter().map(SocketAddr::to_string).collect();
         let mut process = Command::new(env::current_exe().unwrap())
             .args(["--nocapture", "--exact", name])
@@ -211,6 +207,7 @@ fn descriptors() -> usize {
 
 #[test]
 fn ten_thousand_connections_held_and_a_hundred_thousand_churned_leave_nothing() {
+    alone!();
     if let Ok(addresses) = env::var(CHILD) {
         return connect(&addresses);
     }

@@ -1,6 +1,6 @@
 //! The allocator of tests that measure memory: it counts, for each thread by itself.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+#![allow(dead_code, reason = "used by what needs the feature `mio`")]
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
 use std::alloc::{GlobalAlloc, Layout, System};

@@ -1,7 +1,4 @@
-//! Hazard: a descriptor leaks. One test only, so that no other one of this process opens any.
-#![cfg(all(target_os = "linux", feature = "mio"))]
-
-mod net;
+//! Hazard: a descriptor leaks.
 
 use std::fs;
 use std::io::Write;
@@ -11,7 +8,8 @@ use switchboard::op::{OpError, OpResult};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{LlRealCancel, Module, Read};
 
-use net::{Log, turn_now, turn_until, unix_pair, watch};
+use crate::alone::alone;
+use support::net::{Log, turn_now, turn_until, unix_pair, watch};
 
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
@@ -19,6 +17,7 @@ fn descriptors() -> usize {
 
 #[test]
 fn m04_every_descriptor_is_closed_in_the_end() {
+    alone!();
     let before = descriptors();
     for round in 0..100 {
         let mut reactor = Reactor::with_queue(CallQueue::new()).unwrap();

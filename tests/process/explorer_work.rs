@@ -1,12 +1,8 @@
-//! Hazard: readiness for nothing, at any step of work on threads. (For sockets, see `samples/explorer.rs`.)
+//! Hazard: readiness for nothing, at any step of work on threads. (For sockets, see `samples/scenarios/explorer.rs`.)
 //!
 //! The thread of a fake cancel holds the peer of the registered socket, and nobody else does. So
-//! this file finds it among the descriptors of the process, and writes to it. That is why it has
-//! only one test, and is for epoll only: the kernel tells what is registered with that.
-
-#![cfg(all(feature = "mio", target_os = "linux", not(mio_unsupported_force_poll_poll)))]
-
-mod rig;
+//! this file finds it among the descriptors of the process, and writes to it. That is why it
+//! has a process of its own, and is for epoll only: the kernel tells what is registered with that.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -14,10 +10,12 @@ use std::io::Write as _;
 use std::os::fd::{BorrowedFd, RawFd};
 use std::os::unix::net::UnixStream;
 
-use rig::{Recipe, Rig, compositions_of_work};
+use crate::alone::alone;
+use support::rig::{Recipe, Rig, compositions_of_work};
 
 #[test]
 fn readiness_for_nothing_at_any_step_changes_nothing() {
+    alone!();
     for recipe in compositions_of_work() {
         let mut at = 0;
         let mut spurious = 0;

@@ -1,17 +1,14 @@
 //! Ends that go unnoticed: what is logged of them with feature `tracing`.
 
-#![cfg(feature = "tracing")]
-
-mod util;
-
 use std::cell::RefCell;
 use std::fmt::{self, Write};
 
+use crate::alone::alone;
+use support::util::{never, panic_of, panics};
 use switchboard::{Call, CallQueue, Line};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
-use util::{never, panic_of, panics};
 
 thread_local! {
     static LOG: RefCell<Vec<String>> = const { RefCell::new(Vec::new()) };
@@ -78,6 +75,7 @@ impl Call for Objects {
 
 #[test]
 fn bad_ends_are_logged_and_good_ones_are_not() {
+    alone!();
     // Fails if another test of this file has set it; there is none.
     tracing::subscriber::set_global_default(Keeps).expect("no other subscriber");
     let queue = CallQueue::new();

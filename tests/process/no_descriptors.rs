@@ -1,8 +1,5 @@
 //! Hazard: the system has no descriptor left, and a queue is lost with its calls (as was found
-//! once), or a connection. One test only: it takes all descriptors of this process.
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
+//! once), or a connection. The test takes all descriptors of its process.
 
 use std::error::Error;
 use std::fs::File;
@@ -12,13 +9,15 @@ use mio::net::TcpListener;
 use switchboard::CallQueue;
 use switchboard::reactor::Reactor;
 
-use net::{Log, turn_until, watch};
+use crate::alone::alone;
+use support::net::{Log, turn_until, watch};
 
 /// More descriptors than a test should take from the system.
 const MANY: usize = 100_000;
 
 #[test]
 fn nothing_is_lost_while_there_is_no_descriptor() {
+    alone!();
     let queue = CallQueue::new();
     let handle = queue.handle();
     queue.call(|_| ()).unwrap();

@@ -1,14 +1,11 @@
 //! Hazard: memory that goes with calls of other threads, and is kept or taken more often than told.
-#![cfg(feature = "mio")]
-
-mod counting;
 
 use std::thread;
 use std::time::Duration;
 
 use switchboard::reactor::{Reactor, ReactorHandle};
 
-use counting::{allocations, held};
+use crate::counting::{allocations, held};
 
 /// Turns for as long as there is something to do at once.
 fn turn_until_idle(reactor: &mut Reactor) {

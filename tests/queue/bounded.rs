@@ -1,18 +1,16 @@
 //! Hazard: a queue that grows without bound, and a call or callback lost at the bound.
 
-mod util;
-
 use std::cell::Cell;
 use std::rc::Rc;
 #[cfg(feature = "mio")]
 use std::time::Duration;
 
+use support::util::{Counts, Drops, NONE, Steps, Trace, assert_counts, figures};
 #[cfg(feature = "mio")]
 use switchboard::reactor::Reactor;
 #[cfg(all(unix, feature = "mio"))]
 use switchboard::{CallId, Step};
 use switchboard::{CallQueue, Cancellation, QueueHandle, ScheduleError};
-use util::{Counts, Drops, NONE, Steps, Trace, assert_counts, figures};
 
 #[test]
 fn a_full_queue_hands_the_call_back_and_takes_it_when_there_is_room() {

@@ -1,13 +1,13 @@
 //! Cancellation at the worst of times: by the call itself, by what it captured, by who watches.
 
-mod util;
-
 use std::any::Any;
 use std::cell::Cell;
 use std::rc::Rc;
 
+use support::util::{
+    self, Counts, Drops, NONE, Steps, Trace, assert_counts, figures, never, on_drop,
+};
 use switchboard::{Budget, Call, CallId, CallQueue, Cancellation, Line, QueueHandle, Step};
-use util::{Counts, Drops, NONE, Steps, Trace, assert_counts, figures, never, on_drop};
 
 /// An id that is known later than it is captured.
 type Later = Rc<Cell<Option<CallId>>>;

@@ -1,11 +1,9 @@
 //! What calls capture: of any size and alignment, dropped exactly once, whatever ends the call.
 
-mod util;
-
 use std::cell::Cell;
 
+use support::util::{Counts, NONE, assert_counts, figures};
 use switchboard::{Call, CallId, CallQueue, Cancellation, Line, QueueHandle, Recipient};
-use util::{Counts, NONE, assert_counts, figures};
 
 thread_local! {
     static ALIVE: Cell<i64> = const { Cell::new(0) };

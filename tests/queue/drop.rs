@@ -1,16 +1,16 @@
 //! The end of the queue and of those that it knows: no leak, no call left over, in any order.
 
-mod util;
-
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 
+use support::util::{
+    Counted, Counts, Drops, NONE, Steps, Trace, assert_counts, figures, never, on_drop,
+};
 use switchboard::{
     Address, Budget, CallId, CallQueue, Callback, Cancellation, Line, QueueHandle, Recipient,
     ScheduleError, Step,
 };
-use util::{Counted, Counts, Drops, NONE, Steps, Trace, assert_counts, figures, never, on_drop};
 
 /// A recipient that holds the queue, whose calls hold the recipient.
 struct Held {

@@ -1,8 +1,6 @@
 //! Hazard: faults in the code around a queue, by the hundred thousand; and queues that end full, or
 //! while they dial. The other faults have files of their own: docs/reliability.md lists them.
 
-mod util;
-
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::panic::{self, AssertUnwindSafe};
@@ -11,7 +9,7 @@ use std::thread;
 
 use switchboard::{CallId, CallQueue, Line, Observer, QueueHandle, Step};
 
-use util::{Counts, Drops, NONE, assert_counts, never};
+use support::util::{Counts, Drops, NONE, assert_counts, never};
 
 /// In debug a tenth of them.
 const CALLS: u64 = if cfg!(debug_assertions) { 20_000 } else { 200_000 };

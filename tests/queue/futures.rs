@@ -1,7 +1,5 @@
 //! Hazard: a future that is never woken, woken for nothing, or whose call outlives it.
 
-mod util;
-
 use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -10,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
+use support::util::{Counts, Drops, NONE, assert_counts, panic_of};
 use switchboard::future::{self, Answer, OpFuture, Unanswered};
 use switchboard::op::{AsyncOp, OpError, OpResult, OpState, Operation};
 use switchboard::{CallQueue, Callback};
-use util::{Counts, Drops, NONE, assert_counts, panic_of};
 
 /// Counts wake-ups.
 #[derive(Default)]

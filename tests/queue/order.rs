@@ -1,12 +1,10 @@
 //! Calls that overtake each other: order over turns, budgets and the growth of the queue.
 
-mod util;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use support::util::{Counts, NONE, Trace, assert_counts, figures, never, on_drop};
 use switchboard::{Budget, CallQueue, Cancellation, QueueHandle};
-use util::{Counts, NONE, Trace, assert_counts, figures, never, on_drop};
 
 #[test]
 fn the_queue_grows_while_a_handler_is_live() {

@@ -1,16 +1,15 @@
 //! Panics in the code of users, wherever the queue runs it: state and counts stay right, and the
 //! calls behind are dialed by the next turn.
 
-mod util;
-
 use std::cell::Cell;
 use std::rc::Rc;
 
+use support::util::{
+    self, Counted, Counts, Drops, NONE, Trace, assert_counts, figures, never, on_drop, panic_of,
+    panics,
+};
 use switchboard::{
     Address, Budget, Call, CallId, CallQueue, Cancellation, Line, Observer, QueueHandle, Step,
-};
-use util::{
-    Counted, Counts, Drops, NONE, Trace, assert_counts, figures, never, on_drop, panic_of, panics,
 };
 
 /// Captured values that panic when they are dropped.

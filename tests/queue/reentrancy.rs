@@ -1,16 +1,16 @@
 //! Code that uses the queue while the queue is at work: nested turns, and recipients, values and
 //! observers that go or come meanwhile.
 
-mod util;
-
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
+use support::util::{
+    Counted, Counts, Drops, NONE, OnDrop, Steps, Trace, assert_counts, figures, on_drop,
+};
 use switchboard::{
     Address, Budget, Call, CallId, CallQueue, Line, Observer, QueueHandle, Recipient, Refusal, Step,
 };
-use util::{Counted, Counts, Drops, NONE, OnDrop, Steps, Trace, assert_counts, figures, on_drop};
 
 #[test]
 fn turns_nest() {

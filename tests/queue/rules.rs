@@ -1,17 +1,16 @@
 //! The rules of the queue, R1 to R13: tests named after each. Other files look at the hazards.
 
-mod util;
-
 use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::rc::Rc;
 
+use support::util::{
+    self, Counts, Drops, NONE, Steps, Trace, assert_counts, figures, never, on_drop, panic_of,
+    panics,
+};
 use switchboard::{
     Budget, Call, CallId, CallQueue, Callback, Cancellation, Line, Observer, QueueHandle,
     Recipient, Refusal, ScheduleError, Step, Tally,
-};
-use util::{
-    Counts, Drops, NONE, Steps, Trace, assert_counts, figures, never, on_drop, panic_of, panics,
 };
 
 #[test]

@@ -3,8 +3,6 @@
 //!
 //! Random stories, checked against the laws: `STORIES=1000000` for many, `SEED=7` for one.
 
-mod random;
-
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::panic::{self, AssertUnwindSafe};
@@ -16,7 +14,7 @@ use switchboard::{
     ScheduleError, Step,
 };
 
-use random::Random;
+use support::random::Random;
 
 /// How deep code of users runs within code of users.
 const DEPTH: usize = 5;

@@ -1,12 +1,10 @@
 //! The embedder that sleeps too long or wakes for nothing: when the wake hook is called.
 
-mod util;
-
 use std::cell::Cell;
 use std::rc::Rc;
 
+use support::util::{self, Counts, NONE, Steps, Trace, assert_counts, figures, never, on_drop};
 use switchboard::{Budget, CallId, CallQueue, QueueHandle, Step};
-use util::{Counts, NONE, Steps, Trace, assert_counts, figures, never, on_drop};
 
 /// A queue whose wake hook adds to the trace.
 fn hooked() -> (CallQueue, Trace) {

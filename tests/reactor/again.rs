@@ -1,8 +1,5 @@
 //! Hazard: a handler that stops before its source would block is not called again, is called twice,
 //! or leaves no turn to others (rule M3, `again`).
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::cell::Cell;
 use std::io::{ErrorKind, Read, Write};
@@ -14,7 +11,7 @@ use mio::Interest;
 use mio::net::UnixStream;
 use switchboard::reactor::{Reactor, Readiness, Registration};
 
-use net::{Log, check, drain, turn_now, turn_until, unix_pair, unwind, unwinding};
+use support::net::{Log, check, drain, turn_now, turn_until, unix_pair, unwind, unwinding};
 
 /// Readers that read one byte at a time and then let others have their turn.
 struct Polite {

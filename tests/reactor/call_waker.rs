@@ -1,5 +1,4 @@
 //! Hazard: a future polled by calls that is not polled again, or polled without end.
-#![cfg(feature = "mio")]
 
 use std::cell::Cell;
 use std::pin::Pin;

@@ -1,8 +1,5 @@
 //! Hazard: the reactor goes while there are registrations, or they go first, and something leaks
 //! or runs afterwards.
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
@@ -19,7 +16,7 @@ use switchboard::reactor::RegisterError;
 use switchboard::reactor::{Reactor, ReactorHandle, Registration, Timer};
 use switchboard::samples::{LlRealCancel, Module, Read as Request, Received};
 
-use net::{Log, turn_now, turn_until, unix_pair, watch};
+use support::net::{Log, turn_now, turn_until, unix_pair, watch};
 
 /// Registrations whose handlers capture `captured`: one with nothing to tell, and two with a
 /// readiness call pending.

@@ -1,8 +1,5 @@
 //! Hazard: a server under load loses a connection, a byte, or the end of a stream. Handlers
 //! register what they accept, and the loop ends by itself.
-#![cfg(feature = "mio")]
-
-mod net;
 
 use std::collections::HashMap;
 use std::io::{self, ErrorKind, Read, Write};
@@ -14,7 +11,7 @@ use mio::net::{TcpListener, TcpStream};
 use switchboard::reactor::{Reactor, ReactorHandle, Readiness, Registration};
 use switchboard::{Address, Line, Recipient};
 
-use net::check;
+use support::net::check;
 
 /// Bytes that a connection reads before it lets others have their turn.
 const CHUNK: usize = 100;

@@ -1,9 +1,6 @@
 //! Hazard: peers that reset, refuse, close one half, never read, or send and take a byte at a time.
 //! What was read is written, still buffered, or given up with an error; and no peer's fault is
 //! another's.
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::cell::RefCell;
 use std::io::{self, ErrorKind, Read, Write};
@@ -18,7 +15,7 @@ use mio::net::{TcpStream, UnixStream};
 use switchboard::Recipient;
 use switchboard::reactor::{Reactor, Readiness, Registration};
 
-use net::{
+use support::net::{
     Log, PATIENCE, closed_port, reset, tcp_pair, turn_now, turn_until, turn_until_idle, unix_pair,
 };
 

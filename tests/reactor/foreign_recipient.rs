@@ -1,9 +1,6 @@
 //! Hazard: a recipient of another queue than the reactor's. Its readiness calls would go to that
 //! queue, where nobody cancels them, and which may be gone while the loop still has readiness to
 //! tell. So it is refused.
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::rc::Rc;
 
@@ -12,7 +9,7 @@ use switchboard::CallQueue;
 use switchboard::reactor::Reactor;
 use switchboard::reactor::RegisterError;
 
-use net::unix_pair;
+use support::net::unix_pair;
 
 #[test]
 fn a_recipient_of_another_queue_is_refused_and_the_source_handed_back() {

@@ -1,8 +1,5 @@
 //! Hazard: a reactor in a mio loop of somebody else's takes the host's events, misses its own, or
 //! keeps the host from sleeping (rule M9).
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::io::Write;
 use std::os::unix;
@@ -15,7 +12,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use switchboard::reactor::{Guest, Readiness, Registration};
 use switchboard::{CallQueue, Line, Recipient};
 
-use net::{Log, PATIENCE, drain, unix_pair, unwind, unwinding};
+use support::net::{Log, PATIENCE, drain, unix_pair, unwind, unwinding};
 
 const WAKE: Token = Token(0);
 const HOST: Token = Token(usize::MAX >> 1);

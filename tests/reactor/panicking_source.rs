@@ -1,9 +1,6 @@
 //! Hazard: a source whose `register` or `deregister` panics, or whose handler does as it drops, leaves
 //! its registration behind, which is then told although it was dropped, and keeps `run` from ending
 //! (as was found once).
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::io::{self, Write};
 use std::os::fd::AsRawFd;
@@ -16,7 +13,7 @@ use mio::{Interest, Registry, Token};
 use switchboard::Line;
 use switchboard::reactor::{Reactor, Readiness};
 
-use net::{Log, turn_now, unix_pair, unwind, unwinding, watch};
+use support::net::{Log, turn_now, unix_pair, unwind, unwinding, watch};
 
 struct Panicking {
     stream: UnixStream,

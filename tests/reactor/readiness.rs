@@ -1,7 +1,4 @@
 //! Hazard: readiness that is lost, or told to one side only (rule M3).
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
@@ -15,7 +12,7 @@ use mio::net::{TcpStream, UdpSocket};
 use switchboard::reactor::{Reactor, Registration};
 use switchboard::{Address, CallId, Step};
 
-use net::{
+use support::net::{
     Log, closed_port, drain, reset, tcp_pair, turn_now, turn_until, unix_pair, unwind, unwinding,
     watch,
 };

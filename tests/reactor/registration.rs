@@ -1,8 +1,5 @@
 //! Hazard: a source that stays registered, stays open, or is not handed back (rule M4, and what
 //! `register` refuses).
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::cell::{Cell, RefCell};
 use std::error::Error;
@@ -15,7 +12,7 @@ use mio::{Interest, Registry, Token};
 use switchboard::reactor::{Reactor, RegisterError, Registration};
 use switchboard::{CallId, Step};
 
-use net::{Log, check, turn_now, turn_until, unix_pair, watch};
+use support::net::{Log, check, turn_now, turn_until, unix_pair, watch};
 
 #[test]
 fn m04_a_source_that_is_taken_back_can_be_registered_again() {

@@ -1,8 +1,5 @@
 //! Hazard: a call of another thread that is lost, out of order, run on the wrong thread or never
 //! noticed (rule M8).
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
@@ -16,7 +13,7 @@ use std::time::Duration;
 use switchboard::reactor::{Reactor, ReactorHandle, Remote, RemoteError};
 use switchboard::{CallId, Step, Tally};
 
-use net::{Log, check, turn_now, turn_until, turn_until_idle, unwind, unwinding};
+use support::net::{Log, check, turn_now, turn_until, turn_until_idle, unwind, unwinding};
 
 /// Tells on which thread it is dropped.
 struct Dropped(Arc<std::sync::Mutex<Vec<ThreadId>>>);

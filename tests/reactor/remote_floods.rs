@@ -1,8 +1,5 @@
 //! Hazard: other threads send more than the loop can take: memory without bound, calls lost at the
 //! bound, or all else kept waiting (rules M6 and M8).
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::cell::Cell;
 use std::io::Write;
@@ -16,7 +13,7 @@ use mio::Interest;
 use switchboard::reactor::{Reactor, RemoteAddress, RemoteError};
 use switchboard::{CallId, CallQueue, QueueHandle, Step};
 
-use net::{Log, PATIENCE, turn_now, turn_until_idle};
+use support::net::{self, Log, PATIENCE, turn_now, turn_until_idle};
 
 #[test]
 fn m08_a_bounded_remote_hands_back_what_is_too_much() {

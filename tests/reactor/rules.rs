@@ -1,9 +1,6 @@
 //! Hazard: an event lost, told to the wrong one, or never polled for. One test for each rule of the
 //! reactor; more of M3 is in `readiness.rs` and `again.rs`, of M4 in `registration.rs`, of M5 and M6
 //! in `run.rs`.
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::cell::Cell;
 use std::io::{Read, Write};
@@ -16,7 +13,9 @@ use mio::net::UnixStream;
 use switchboard::reactor::{Reactor, Registration};
 use switchboard::{CallId, QueueHandle, Step};
 
-use net::{Log, PATIENCE, check, drain, turn_now, turn_until, unix_pair, unwind, unwinding, watch};
+use support::net::{
+    Log, PATIENCE, check, drain, turn_now, turn_until, unix_pair, unwind, unwinding, watch,
+};
 
 #[test]
 fn m01_a_whole_batch_is_scheduled_before_any_of_it_is_dialed() {

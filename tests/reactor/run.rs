@@ -1,8 +1,5 @@
 //! Hazard: a loop that sleeps although there is something to do, spins although there is nothing,
 //! or does not end (rules M5 and M6).
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::cell::Cell;
 use std::io::Write;
@@ -13,7 +10,7 @@ use mio::Interest;
 use mio::net::UnixStream;
 use switchboard::reactor::{Reactor, Registration};
 
-use net::{Log, check, drain, turn_now, turn_until, unix_pair, unwind, unwinding, watch};
+use support::net::{Log, check, drain, turn_now, turn_until, unix_pair, unwind, unwinding, watch};
 
 /// A recipient that holds registrations until it is told to let them go.
 type Holder = Vec<Registration<UnixStream>>;

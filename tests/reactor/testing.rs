@@ -1,7 +1,5 @@
 //! Hazard: a scripted reactor that does something by itself, or other than a real one would.
 
-#![cfg(feature = "mio")]
-
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;

@@ -1,7 +1,5 @@
 //! Timers (rule M7), on virtual time; one test goes by the real clock.
 
-#![cfg(feature = "mio")]
-
 use std::cell::{Cell, RefCell};
 use std::panic;
 use std::rc::Rc;

@@ -3,27 +3,16 @@
 //! other hazards have files of their own, all in one program, as building the compositions is what
 //! takes the time.
 //!
-//! What is checked after each scenario is in [`rig::Rig::finish`].
+//! What is checked after each scenario is in [`RigOn::finish`](support::rig::RigOn::finish).
 
-#![cfg(all(feature = "mio", unix))]
-
-#[path = "samples/cancel.rs"]
-mod cancel;
-#[path = "samples/close.rs"]
-mod close;
-#[path = "samples/explorer.rs"]
-mod explorer;
-#[path = "samples/retries.rs"]
-mod retries;
-mod rig;
-
-use rig::{
+use support::rig::{
     End, Outcome, Recipe, Rig, Script, When, compositions, compositions_over_tcp, with_handles,
 };
+use switchboard::reactor::Reactor;
 
 #[test]
 fn an_operation_completes_later() {
-    for recipe in compositions() {
+    for recipe in compositions::<Reactor>() {
         let mut rig = Rig::open(recipe, "");
         rig.start(&recipe.success(|_| When::Later));
         rig.finish(&[recipe.answer()]);
@@ -32,7 +21,7 @@ fn an_operation_completes_later() {
 
 #[test]
 fn an_operation_completes_at_once() {
-    for recipe in compositions() {
+    for recipe in compositions::<Reactor>() {
         let mut rig = Rig::open(recipe, "");
         let script = recipe.success(|_| When::AtOnce);
         rig.start(&script);
@@ -55,7 +44,7 @@ fn an_operation_completes_over_tcp() {
 
 #[test]
 fn an_operation_completes_with_one_call_dialed_a_turn() {
-    for recipe in compositions() {
+    for recipe in compositions::<Reactor>() {
         for when in [When::AtOnce, When::Later] {
             let mut rig = Rig::stepwise(recipe, when);
             rig.start(&recipe.success(|_| when));
@@ -75,7 +64,7 @@ fn an_operation_that_completes_later_is_followed_by_one_that_completes_at_once()
 }
 
 fn one_after_the_other(first: When, second: When) {
-    for recipe in compositions() {
+    for recipe in compositions::<Reactor>() {
         let mut rig = Rig::open(recipe, (first, second));
         rig.start(&recipe.success(|_| first));
         while rig.step() {}
@@ -87,7 +76,7 @@ fn one_after_the_other(first: When, second: When) {
 
 #[test]
 fn the_steps_of_an_operation_complete_at_once_and_later_in_every_order() {
-    for recipe in compositions() {
+    for recipe in compositions::<Reactor>() {
         for order in When::orders(recipe.steps) {
             let mut rig = Rig::open(recipe, &order);
             rig.start(&recipe.success(|step| order[step]));
@@ -98,7 +87,7 @@ fn the_steps_of_an_operation_complete_at_once_and_later_in_every_order() {
 
 #[test]
 fn an_operation_that_fails_for_good_tells_so_and_starts_no_further_step() {
-    for recipe in compositions() {
+    for recipe in compositions::<Reactor>() {
         for failing in 0..recipe.steps {
             for when in [When::AtOnce, When::Later] {
                 let mut rig = Rig::open(recipe, (failing, when));
@@ -114,7 +103,7 @@ fn an_operation_that_fails_for_good_tells_so_and_starts_no_further_step() {
 
 #[test]
 fn a_retryable_failure_is_told_where_nothing_repeats_it() {
-    for recipe in compositions().into_iter().filter(|recipe| !recipe.retries) {
+    for recipe in compositions::<Reactor>().into_iter().filter(|recipe| !recipe.retries) {
         for failing in 0..recipe.steps {
             for when in [When::AtOnce, When::Later] {
                 let mut rig = Rig::open(recipe, (failing, when));
@@ -137,7 +126,7 @@ fn failing_at(recipe: Recipe, failing: usize, end: End, when: When) -> Script {
 
 #[test]
 fn a_start_before_open_is_refused_and_its_request_is_as_good_as_new() {
-    for recipe in compositions() {
+    for recipe in compositions::<Reactor>() {
         for when in [When::AtOnce, When::Later] {
             let mut rig = Rig::unopened(recipe, when);
             let script = recipe.success(|_| when);
@@ -151,7 +140,7 @@ fn a_start_before_open_is_refused_and_its_request_is_as_good_as_new() {
 
 #[test]
 fn a_start_after_close_is_refused_and_its_request_is_as_good_as_new() {
-    for recipe in compositions() {
+    for recipe in compositions::<Reactor>() {
         let mut rig = Rig::open(recipe, "");
         rig.close();
         let script = recipe.success(|_| When::Later);
@@ -165,7 +154,7 @@ fn a_start_after_close_is_refused_and_its_request_is_as_good_as_new() {
 
 #[test]
 fn a_refused_request_that_is_not_wanted_leaves_nothing() {
-    for recipe in compositions() {
+    for recipe in compositions::<Reactor>() {
         let mut rig = Rig::unopened(recipe, "");
         let script = recipe.success(|_| When::Later);
         rig.start_refused(&script);
@@ -177,7 +166,7 @@ fn a_refused_request_that_is_not_wanted_leaves_nothing() {
 
 #[test]
 fn operations_that_run_go_on_when_a_module_with_handles_is_closed() {
-    for recipe in with_handles() {
+    for recipe in with_handles::<Reactor>() {
         let mut rig = Rig::open(recipe, "");
         rig.start(&recipe.success(|_| When::Later));
         rig.close();
@@ -188,7 +177,7 @@ fn operations_that_run_go_on_when_a_module_with_handles_is_closed() {
 
 #[test]
 fn of_two_operations_at_a_time_either_may_finish_first() {
-    for recipe in compositions() {
+    for recipe in compositions::<Reactor>() {
         for first in [0, 1] {
             let mut rig = Rig::open(recipe, first);
             let scripts = two(&mut rig);
@@ -207,7 +196,7 @@ fn of_two_operations_at_a_time_either_may_finish_first() {
 
 #[test]
 fn two_operations_at_a_time_take_their_steps_in_turns() {
-    for recipe in compositions() {
+    for recipe in compositions::<Reactor>() {
         for first in [0, 1] {
             let mut rig = Rig::open(recipe, first);
             let scripts = two(&mut rig);
@@ -223,7 +212,7 @@ fn two_operations_at_a_time_take_their_steps_in_turns() {
 
 #[test]
 fn of_two_operations_one_completes_at_once_and_one_later() {
-    for recipe in compositions() {
+    for recipe in compositions::<Reactor>() {
         for whens in [[When::AtOnce, When::Later], [When::Later, When::AtOnce]] {
             let mut rig = Rig::open(recipe, whens);
             rig.start(&recipe.success(|_| whens[0]));

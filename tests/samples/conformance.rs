@@ -1,10 +1,7 @@
 //! The conformance kit: it passes the samples in all 26 compositions and a module as users write
 //! theirs, and names the rule and the scenario for each way to be wrong.
 
-#![cfg(unix)]
-
 mod faulty;
-mod rig;
 mod timed_read;
 
 use std::convert::Infallible;
@@ -15,7 +12,7 @@ use std::time::Duration;
 
 use faulty::{Bell, Fault};
 use mio::net::{TcpStream, UnixStream};
-use rig::{
+use support::rig::{
     Bottom, Chained, End, Fake, Low, Passed, Real, Retried, STEPS, Script, Shape, Topped, When,
 };
 use switchboard::conformance::Ending::{Cancel, Complete};

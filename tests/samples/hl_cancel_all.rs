@@ -1,15 +1,11 @@
 //! Hazard: an end that is never told. `HlCancelAll` over a layer below that behaves badly, and used
 //! from within its own functions; for the rest, see `samples/close.rs`. All regressions.
 
-#![cfg(feature = "mio")]
-
-mod manual;
-
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
-use manual::{Manual, Told, check_over};
+use support::manual::{self, Manual, Told, check_over};
 use switchboard::op::{AsyncOp, OpError, Operation};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{

@@ -1,8 +1,6 @@
 //! Hazard: work that nobody waits for any more. `LlFakeCancel` in detail: work that panics, that
 //! outlives its cancel, and the resolution of names.
 
-#![cfg(all(feature = "mio", unix))]
-
 use std::cell::RefCell;
 use std::io;
 use std::net::SocketAddr;

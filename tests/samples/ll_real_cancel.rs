@@ -1,8 +1,5 @@
 //! Hazard: a read that completes twice or never, that reports what did not happen, or that leaves
 //! its source registered.
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::io::{self, ErrorKind, Read as _, Write};
 use std::net::Shutdown;
@@ -16,7 +13,7 @@ use switchboard::reactor::Reactor;
 use switchboard::samples::{LlRealCancel, Module, Read, Received, StartError};
 use switchboard::{Callback, Cancellation};
 
-use net::{Log, reset, tcp_pair, turn_now, turn_until, unix_pair};
+use support::net::{Log, reset, tcp_pair, turn_now, turn_until, unix_pair};
 
 type Outcome<S> = OpResult<Received<S>, io::Error>;
 

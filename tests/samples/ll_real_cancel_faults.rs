@@ -1,9 +1,5 @@
 //! Hazard: a source that behaves badly, or is held for too long. `LlRealCancel` in detail.
 
-#![cfg(all(feature = "mio", unix))]
-
-mod net;
-
 use std::cell::RefCell;
 use std::fmt;
 use std::io::{self, Read as _, Write as _};
@@ -13,7 +9,7 @@ use std::rc::Rc;
 use mio::event::Source;
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
-use net::{reset, tcp_pair, turn_until, unix_pair};
+use support::net::{reset, tcp_pair, turn_until, unix_pair};
 use switchboard::op::{AsyncOp, OpError, OpResult};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{LlRealCancel, Module, Read, Received, StartError};

@@ -1,8 +1,5 @@
 //! Hazard: an operation on a source that behaves in unusual ways (interrupts, false alarms,
 //! panics), or a crowd of them, leaves something behind.
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
 
 use std::io::{self, ErrorKind, Write};
 use std::os::unix;
@@ -16,7 +13,7 @@ use switchboard::op::{OpError, OpResult, OpState};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{LlRealCancel, Module, Read, Received};
 
-use net::{Log, check, turn_now, turn_until, unix_pair, unwind, unwinding};
+use support::net::{Log, check, turn_now, turn_until, unix_pair, unwind, unwinding};
 
 /// A socket whose reads first do what the script says.
 #[derive(Debug)]

@@ -2,8 +2,6 @@
 //! of retries. 100,000 of either complete at once, one from within the other, on a small stack, and
 //! an allocator that counts.
 
-#![cfg(feature = "mio")]
-
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::{Cell, RefCell};
 use std::panic;

@@ -1,15 +1,11 @@
 //! Hazard: a step too many, or after the end. `MlChain` in detail: what its closure may do, and
 //! what becomes of a chain when the layer below lets it down.
 
-#![cfg(feature = "mio")]
-
-mod manual;
-
 use std::cell::RefCell;
 use std::panic;
 use std::rc::Rc;
 
-use manual::{Manual, Told, check_over};
+use support::manual::{self, Manual, Told, check_over};
 use switchboard::op::{AsyncOp, OpError, OpState};
 use switchboard::samples::{Chain, MlChain, Module, Next, StartError};
 use switchboard::{CallQueue, Cancellation};

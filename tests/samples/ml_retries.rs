@@ -2,16 +2,12 @@
 //! which failures, and what becomes of the operation if one cannot start. For its timer, see
 //! `ml_retries_backoff.rs`.
 
-#![cfg(feature = "mio")]
-
-mod manual;
-
 use std::cell::RefCell;
 use std::panic;
 use std::rc::Rc;
 use std::time::Duration;
 
-use manual::retrying::{AGAIN, Bench};
+use support::manual::retrying::{AGAIN, Bench};
 use switchboard::Cancellation;
 use switchboard::op::{AsyncOp, OpError};
 use switchboard::samples::{Module, Retry, RetryPolicy, StartError};

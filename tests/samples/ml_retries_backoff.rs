@@ -1,14 +1,10 @@
 //! Hazard: an attempt too early, or after the end. The timer of `MlRetries`, by a virtual clock.
 
-#![cfg(feature = "mio")]
-
-mod manual;
-
 use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use manual::retrying::{AGAIN, Bench};
+use support::manual::retrying::{AGAIN, Bench};
 use switchboard::Cancellation;
 use switchboard::op::{OpError, OpState};
 use switchboard::samples::RetryPolicy;

@@ -1,20 +1,16 @@
 //! Hazard: a cancel that comes while a module is busy with the operation, from code that it calls.
 //! All regressions: the cancel was taken note of, but did not reach what the module started then.
 
-#![cfg(all(feature = "mio", unix))]
-
-mod manual;
-
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use manual::retrying::{self, Bench};
-use manual::{Manual, Told, check_over};
 use mio::event::Source;
 use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
+use support::manual::retrying::{self, Bench};
+use support::manual::{self, Manual, Told, check_over};
 use switchboard::op::{AsyncOp, OpError};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{

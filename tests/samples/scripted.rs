@@ -1,4 +1,4 @@
-//! All that `samples.rs` has for the samples in their 26 compositions, on a scripted reactor: the
+//! All scenarios of the samples in their 26 compositions, on a scripted reactor: the
 //! reads are of scripted sources, retries wait, and time stands still until nothing else is to be
 //! done. The threads of fake cancels are real, and their events held back until they are told.
 //!
@@ -6,19 +6,9 @@
 //! real reactor, which polls, fires and dials in one turn. So the explorer meets each operation in
 //! states that it is not in otherwise, and cancels, fails and panics there.
 
-#![cfg(unix)]
-
-#[path = "samples/cancel.rs"]
-mod cancel;
-#[path = "samples/close.rs"]
-mod close;
-#[path = "samples/explorer.rs"]
-mod explorer;
-#[path = "scripted_samples/faults.rs"]
 mod faults;
-#[path = "samples/retries.rs"]
-mod retries;
-#[path = "scripted_samples/rig.rs"]
-mod rig;
-#[path = "rig/mod.rs"]
-mod wired;
+
+/// What the samples go through on sockets, too.
+mod on_a_script {
+    crate::scenarios::tests_on!(switchboard::testing::ScriptedReactor);
+}

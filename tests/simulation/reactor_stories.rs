@@ -3,10 +3,6 @@
 //! panic.
 //!
 //! `STORIES=n` tells `n` of them, `SEED=n` only the one that was reported as broken.
-#![cfg(all(unix, feature = "mio"))]
-
-mod net;
-mod random;
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -27,8 +23,8 @@ use switchboard::future::{self, Answer};
 use switchboard::reactor::{Reactor, ReactorHandle, Registration, Remote, RemoteAddress, Timer};
 use switchboard::{CallId, CallQueue, Callback, QueueHandle, Recipient, Step};
 
-use net::check;
-use random::Random;
+use support::net::{self, check};
+use support::random::Random;
 
 const STORIES: u64 = 600;
 const ACTIONS: u32 = 600;

@@ -6,21 +6,11 @@
 //!
 //! `SEEDS=n` simulates `n` times, `SEED=n` only the one that was reported as broken.
 
-#[path = "simulation/laws.rs"]
-mod laws;
-mod random;
-#[path = "simulation/script.rs"]
-mod script;
-#[path = "simulation/server.rs"]
-mod server;
-#[path = "simulation/stage.rs"]
-mod stage;
-
 use std::env;
 use std::ops::Range;
 use std::panic;
 
-use script::{Counts, simulate};
+use crate::script::{Counts, simulate};
 
 const SEEDS: u64 = 10_000;
 

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use mio::{Events, Interest, Token, Waker};
 use switchboard::reactor::{Guest, Reactor};
 
-use crate::scene::{Host, Scene};
-use crate::{embed_calloop, embed_mio, embed_poll, embed_tokio};
+use super::scene::{Host, Scene};
+use super::{embed_calloop, embed_mio, embed_poll, embed_tokio};
 
 pub(crate) struct Mio {
     poll: mio::Poll,

@@ -14,7 +14,7 @@ use mio::net::UnixStream;
 use switchboard::reactor::{ReactorHandle, Registration};
 use switchboard::{QueueHandle, Recipient};
 
-use crate::scene::{HOUR, Host, LoopThread, Scene};
+use super::scene::{HOUR, Host, LoopThread, Scene};
 
 /// How often each thing is done.
 const ROUNDS: usize = 10;

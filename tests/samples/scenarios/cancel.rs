@@ -2,17 +2,16 @@
 //! samples in all 26 compositions, with operations that are canceled.
 //!
 //! Where a composition has no handles, closing it cancels. What is checked after each scenario is
-//! in [`Rig::finish`].
+//! in [`RigOn::finish`].
 
-use crate::rig::{Outcome, Rig, When, compositions, with_handles};
+use support::rig::{Drive, Outcome, RigOn, When, compositions, with_handles};
 use switchboard::Cancellation;
 use switchboard::op::OpState;
 
-#[test]
-fn a_cancel_right_after_the_start_is_in_time_even_if_the_data_is_there() {
-    for recipe in compositions() {
+pub(crate) fn a_cancel_right_after_the_start_is_in_time_even_if_the_data_is_there<R: Drive>() {
+    for recipe in compositions::<R>() {
         for when in [When::AtOnce, When::Later] {
-            let mut rig = Rig::open(recipe, when);
+            let mut rig = RigOn::<R>::open(recipe, when);
             let script = recipe.success(|_| when);
             rig.start(&script);
             rig.cancel_all();
@@ -23,11 +22,10 @@ fn a_cancel_right_after_the_start_is_in_time_even_if_the_data_is_there() {
     }
 }
 
-#[test]
-fn a_cancel_at_any_step_ends_the_operation_and_starts_no_further_step() {
-    for recipe in compositions() {
+pub(crate) fn a_cancel_at_any_step_ends_the_operation_and_starts_no_further_step<R: Drive>() {
+    for recipe in compositions::<R>() {
         for canceled in 0..recipe.steps {
-            let mut rig = Rig::open(recipe, canceled);
+            let mut rig = RigOn::<R>::open(recipe, canceled);
             let script = recipe.success(|_| When::Later);
             rig.start(&script);
             for _ in 0..canceled {
@@ -47,14 +45,13 @@ fn a_cancel_at_any_step_ends_the_operation_and_starts_no_further_step() {
     }
 }
 
-#[test]
-fn a_cancel_between_two_steps_starts_no_further_step() {
-    for recipe in compositions().into_iter().filter(|recipe| recipe.steps > 1) {
-        let mut rig = Rig::stepwise(recipe, "");
+pub(crate) fn a_cancel_between_two_steps_starts_no_further_step<R: Drive>() {
+    for recipe in compositions::<R>().into_iter().filter(|recipe| recipe.steps > 1) {
+        let mut rig = RigOn::<R>::stepwise(recipe, "");
         let script = recipe.success(|_| When::AtOnce);
         rig.start(&script);
         // The first read or work is over, and nobody above has been told.
-        rig.until(|rig| rig.reactor.handle().registrations() == 0);
+        rig.until(|rig| rig.reactor.registrations() == 0);
         rig.cancel_all();
         rig.drain();
         assert_eq!(script.left(), recipe.steps - 1, "{recipe}");
@@ -62,11 +59,12 @@ fn a_cancel_between_two_steps_starts_no_further_step() {
     }
 }
 
-#[test]
-fn a_cancel_between_completion_and_its_dial_is_late_and_the_real_result_arrives() {
-    for recipe in with_handles() {
+pub(crate) fn a_cancel_between_completion_and_its_dial_is_late_and_the_real_result_arrives<
+    R: Drive,
+>() {
+    for recipe in with_handles::<R>() {
         for when in [When::AtOnce, When::Later] {
-            let mut rig = Rig::stepwise(recipe, when);
+            let mut rig = RigOn::<R>::stepwise(recipe, when);
             rig.start(&recipe.success(|_| when));
             while rig.op(0).state() != OpState::Completed {
                 assert!(rig.step(), "{recipe}: it completes");
@@ -79,11 +77,10 @@ fn a_cancel_between_completion_and_its_dial_is_late_and_the_real_result_arrives(
     }
 }
 
-#[test]
-fn a_cancel_after_all_is_over_is_late_and_changes_nothing() {
-    for recipe in with_handles() {
+pub(crate) fn a_cancel_after_all_is_over_is_late_and_changes_nothing<R: Drive>() {
+    for recipe in with_handles::<R>() {
         for when in [When::AtOnce, When::Later] {
-            let mut rig = Rig::open(recipe, when);
+            let mut rig = RigOn::<R>::open(recipe, when);
             rig.start(&recipe.success(|_| when));
             rig.drain();
             let tally = rig.tally();
@@ -95,10 +92,9 @@ fn a_cancel_after_all_is_over_is_late_and_changes_nothing() {
     }
 }
 
-#[test]
-fn a_second_cancel_is_a_no_op() {
-    for recipe in with_handles() {
-        let mut rig = Rig::open(recipe, "");
+pub(crate) fn a_second_cancel_is_a_no_op<R: Drive>() {
+    for recipe in with_handles::<R>() {
+        let mut rig = RigOn::<R>::open(recipe, "");
         rig.start(&recipe.success(|_| When::Later));
         assert_eq!(rig.op(0).state(), OpState::Running, "{recipe}");
         assert_eq!(rig.cancel(0), Cancellation::Canceled, "{recipe}");
@@ -117,10 +113,9 @@ fn a_second_cancel_is_a_no_op() {
     }
 }
 
-#[test]
-fn a_cancel_between_cancel_and_its_outcome_is_a_no_op_at_any_time() {
-    for recipe in with_handles() {
-        let mut rig = Rig::stepwise(recipe, "");
+pub(crate) fn a_cancel_between_cancel_and_its_outcome_is_a_no_op_at_any_time<R: Drive>() {
+    for recipe in with_handles::<R>() {
+        let mut rig = RigOn::<R>::stepwise(recipe, "");
         rig.start(&recipe.success(|_| When::Later));
         assert_eq!(rig.cancel(0), Cancellation::Canceled, "{recipe}");
         while rig.step() {
@@ -131,11 +126,10 @@ fn a_cancel_between_cancel_and_its_outcome_is_a_no_op_at_any_time() {
     }
 }
 
-#[test]
-fn an_operation_whose_handle_is_dropped_goes_on() {
-    for recipe in with_handles() {
+pub(crate) fn an_operation_whose_handle_is_dropped_goes_on<R: Drive>() {
+    for recipe in with_handles::<R>() {
         for when in [When::AtOnce, When::Later] {
-            let mut rig = Rig::open(recipe, when);
+            let mut rig = RigOn::<R>::open(recipe, when);
             rig.start(&recipe.success(|_| when));
             rig.drop_handles();
             rig.finish(&[recipe.answer()]);
@@ -143,12 +137,11 @@ fn an_operation_whose_handle_is_dropped_goes_on() {
     }
 }
 
-#[test]
-fn of_two_operations_one_is_canceled_while_the_other_completes() {
-    for recipe in with_handles() {
+pub(crate) fn of_two_operations_one_is_canceled_while_the_other_completes<R: Drive>() {
+    for recipe in with_handles::<R>() {
         for canceled in [0, 1] {
             for step in 0..recipe.steps {
-                let mut rig = Rig::open(recipe, (canceled, step));
+                let mut rig = RigOn::<R>::open(recipe, (canceled, step));
                 let scripts = [0, 9].map(|first| recipe.success_from(first, |_| When::Later));
                 for script in &scripts {
                     rig.start(script);
@@ -170,11 +163,10 @@ fn of_two_operations_one_is_canceled_while_the_other_completes() {
     }
 }
 
-#[test]
-fn leftovers_of_fake_cancels_rise_by_one_each_and_return_to_zero() {
+pub(crate) fn leftovers_of_fake_cancels_rise_by_one_each_and_return_to_zero<R: Drive>() {
     const MANY: usize = 10;
-    for recipe in with_handles() {
-        let mut rig = Rig::open(recipe, "");
+    for recipe in with_handles::<R>() {
+        let mut rig = RigOn::<R>::open(recipe, "");
         let scripts: Vec<_> = (0..MANY).map(|_| recipe.success(|_| When::Later)).collect();
         for script in &scripts {
             rig.start(script);
@@ -186,7 +178,7 @@ fn leftovers_of_fake_cancels_rise_by_one_each_and_return_to_zero() {
             assert_eq!(rig.leftovers(), leftovers(number + 1), "{recipe}");
         }
         rig.until(|rig| rig.told().len() == MANY);
-        assert_eq!(rig.reactor.handle().registrations(), leftovers(MANY), "{recipe}");
+        assert_eq!(rig.reactor.registrations(), leftovers(MANY), "{recipe}");
         for (number, script) in scripts.iter().enumerate() {
             assert_eq!(rig.leftovers(), leftovers(MANY - number), "{recipe}");
             assert!(script.trigger());
@@ -196,10 +188,11 @@ fn leftovers_of_fake_cancels_rise_by_one_each_and_return_to_zero() {
     }
 }
 
-#[test]
-fn a_canceled_read_closes_its_socket_at_once_and_canceled_work_keeps_what_it_holds() {
-    for recipe in with_handles() {
-        let mut rig = Rig::open(recipe, "");
+pub(crate) fn a_canceled_read_closes_its_socket_at_once_and_canceled_work_keeps_what_it_holds<
+    R: Drive,
+>() {
+    for recipe in with_handles::<R>() {
+        let mut rig = RigOn::<R>::open(recipe, "");
         let script = recipe.success(|_| When::Later);
         rig.start(&script);
         assert_eq!(rig.cancel(0), Cancellation::Canceled);

@@ -1,16 +1,15 @@
 //! Hazard: an operation that stays in the list, or is missing in it; an end that is told too early,
 //! twice or never. `HlCancelAll` in its 8 compositions.
 //!
-//! What is checked after each scenario is in [`Rig::finish`]: among others, that the list is
+//! What is checked after each scenario is in [`RigOn::finish`]: among others, that the list is
 //! empty and that every close was told of once.
 
-use crate::rig::{Outcome, Rig, When, canceled_by_closing};
+use support::rig::{Drive, Outcome, RigOn, When, canceled_by_closing};
 
-#[test]
-fn closing_cancels_all_that_run() {
-    for recipe in canceled_by_closing() {
+pub(crate) fn closing_cancels_all_that_run<R: Drive>() {
+    for recipe in canceled_by_closing::<R>() {
         for count in [1, 2, 100] {
-            let mut rig = Rig::open(recipe, count);
+            let mut rig = RigOn::<R>::open(recipe, count);
             for _ in 0..count {
                 rig.start(&recipe.success(|_| When::Later));
             }
@@ -27,11 +26,10 @@ fn closing_cancels_all_that_run() {
     }
 }
 
-#[test]
-fn an_operation_that_completes_leaves_the_list_whether_at_once_or_later() {
-    for recipe in canceled_by_closing() {
+pub(crate) fn an_operation_that_completes_leaves_the_list_whether_at_once_or_later<R: Drive>() {
+    for recipe in canceled_by_closing::<R>() {
         for when in [When::AtOnce, When::Later] {
-            let mut rig = Rig::open(recipe, when);
+            let mut rig = RigOn::<R>::open(recipe, when);
             for number in 0..3 {
                 rig.start(&recipe.success(|_| when));
                 assert_eq!(rig.running(), Some(1), "{}", rig.label());
@@ -45,29 +43,26 @@ fn an_operation_that_completes_leaves_the_list_whether_at_once_or_later() {
     }
 }
 
-#[test]
-fn closing_with_nothing_started_tells_of_the_end() {
-    for recipe in canceled_by_closing() {
-        let mut rig = Rig::open(recipe, "");
+pub(crate) fn closing_with_nothing_started_tells_of_the_end<R: Drive>() {
+    for recipe in canceled_by_closing::<R>() {
+        let mut rig = RigOn::<R>::open(recipe, "");
         rig.close();
         rig.until(|rig| rig.canceled_by_closing() == [0]);
         rig.finish(&[]);
     }
 }
 
-#[test]
-fn closing_what_is_not_open_is_a_no_op() {
-    for recipe in canceled_by_closing() {
-        let mut rig = Rig::unopened(recipe, "");
+pub(crate) fn closing_what_is_not_open_is_a_no_op<R: Drive>() {
+    for recipe in canceled_by_closing::<R>() {
+        let mut rig = RigOn::<R>::unopened(recipe, "");
         rig.close_in_vain();
         rig.finish(&[]);
     }
 }
 
-#[test]
-fn a_second_close_is_a_no_op_before_and_after_the_end() {
-    for recipe in canceled_by_closing() {
-        let mut rig = Rig::open(recipe, "");
+pub(crate) fn a_second_close_is_a_no_op_before_and_after_the_end<R: Drive>() {
+    for recipe in canceled_by_closing::<R>() {
+        let mut rig = RigOn::<R>::open(recipe, "");
         rig.start(&recipe.success(|_| When::Later));
         rig.close();
         rig.close_in_vain();
@@ -79,10 +74,9 @@ fn a_second_close_is_a_no_op_before_and_after_the_end() {
     }
 }
 
-#[test]
-fn a_second_close_at_any_step_of_the_first_is_a_no_op() {
-    for recipe in canceled_by_closing() {
-        let mut rig = Rig::stepwise(recipe, "");
+pub(crate) fn a_second_close_at_any_step_of_the_first_is_a_no_op<R: Drive>() {
+    for recipe in canceled_by_closing::<R>() {
+        let mut rig = RigOn::<R>::stepwise(recipe, "");
         rig.start(&recipe.success(|_| When::Later));
         rig.close();
         while rig.step() {
@@ -92,11 +86,10 @@ fn a_second_close_at_any_step_of_the_first_is_a_no_op() {
     }
 }
 
-#[test]
-fn a_start_during_close_is_refused() {
-    for recipe in canceled_by_closing() {
+pub(crate) fn a_start_during_close_is_refused<R: Drive>() {
+    for recipe in canceled_by_closing::<R>() {
         for when in [When::AtOnce, When::Later] {
-            let mut rig = Rig::stepwise(recipe, when);
+            let mut rig = RigOn::<R>::stepwise(recipe, when);
             rig.start(&recipe.success(|_| When::Later));
             rig.close();
             while rig.step() {
@@ -109,10 +102,11 @@ fn a_start_during_close_is_refused() {
     }
 }
 
-#[test]
-fn an_operation_whose_completion_is_on_its_way_is_not_in_the_list_and_tells_its_result() {
-    for recipe in canceled_by_closing() {
-        let mut rig = Rig::stepwise(recipe, "");
+pub(crate) fn an_operation_whose_completion_is_on_its_way_is_not_in_the_list_and_tells_its_result<
+    R: Drive,
+>() {
+    for recipe in canceled_by_closing::<R>() {
+        let mut rig = RigOn::<R>::stepwise(recipe, "");
         rig.start(&recipe.success(|_| When::Later));
         while rig.running() == Some(1) {
             assert!(rig.step(), "{recipe}: it completes");
@@ -125,10 +119,9 @@ fn an_operation_whose_completion_is_on_its_way_is_not_in_the_list_and_tells_its_
     }
 }
 
-#[test]
-fn closing_cancels_one_while_another_has_completed_and_a_third_is_about_to() {
-    for recipe in canceled_by_closing() {
-        let mut rig = Rig::open(recipe, "");
+pub(crate) fn closing_cancels_one_while_another_has_completed_and_a_third_is_about_to<R: Drive>() {
+    for recipe in canceled_by_closing::<R>() {
+        let mut rig = RigOn::<R>::open(recipe, "");
         rig.start(&recipe.success(|_| When::AtOnce));
         rig.until(|rig| rig.outcome(0).is_some());
         rig.start(&recipe.success(|_| When::Later));
@@ -140,10 +133,9 @@ fn closing_cancels_one_while_another_has_completed_and_a_third_is_about_to() {
     }
 }
 
-#[test]
-fn a_module_that_was_closed_can_be_opened_and_closed_again() {
-    for recipe in canceled_by_closing() {
-        let mut rig = Rig::open(recipe, "");
+pub(crate) fn a_module_that_was_closed_can_be_opened_and_closed_again<R: Drive>() {
+    for recipe in canceled_by_closing::<R>() {
+        let mut rig = RigOn::<R>::open(recipe, "");
         for number in 0..3 {
             rig.start(&recipe.success(|_| When::Later));
             rig.close();
@@ -158,10 +150,9 @@ fn a_module_that_was_closed_can_be_opened_and_closed_again() {
     }
 }
 
-#[test]
-fn dropping_the_module_while_it_is_closed_still_tells_of_the_end() {
-    for recipe in canceled_by_closing() {
-        let mut rig = Rig::open(recipe, "");
+pub(crate) fn dropping_the_module_while_it_is_closed_still_tells_of_the_end<R: Drive>() {
+    for recipe in canceled_by_closing::<R>() {
+        let mut rig = RigOn::<R>::open(recipe, "");
         rig.start(&recipe.success(|_| When::Later));
         rig.start(&recipe.success(|_| When::AtOnce));
         rig.close();
@@ -171,20 +162,18 @@ fn dropping_the_module_while_it_is_closed_still_tells_of_the_end() {
     }
 }
 
-#[test]
-fn dropping_the_module_without_closing_it_lets_operations_go_on() {
-    for recipe in canceled_by_closing() {
-        let mut rig = Rig::open(recipe, "");
+pub(crate) fn dropping_the_module_without_closing_it_lets_operations_go_on<R: Drive>() {
+    for recipe in canceled_by_closing::<R>() {
+        let mut rig = RigOn::<R>::open(recipe, "");
         rig.start(&recipe.success(|_| When::Later));
         rig.drop_composition();
         rig.finish(&[recipe.answer()]);
     }
 }
 
-#[test]
-fn an_upper_callback_that_panics_keeps_nothing_from_the_end() {
-    for recipe in canceled_by_closing() {
-        let mut rig = Rig::open(recipe, "");
+pub(crate) fn an_upper_callback_that_panics_keeps_nothing_from_the_end<R: Drive>() {
+    for recipe in canceled_by_closing::<R>() {
+        let mut rig = RigOn::<R>::open(recipe, "");
         for when in [When::Later, When::AtOnce, When::Later] {
             rig.start(&recipe.success(|_| when));
         }

@@ -2,16 +2,16 @@
 //! steps, and then again for each step, with something unexpected just before it.
 //!
 //! A step is a call that is dialed, or an operation that is made ready while nothing is pending.
-//! What is checked after each run is in [`Rig::finish`].
+//! What is checked after each run is in [`RigOn::finish`].
 
-use crate::rig::{Outcome, Recipe, Rig, compositions, explore_observer, with_handles};
+use support::rig::{Drive, Outcome, Recipe, RigOn, compositions, explore_observer, with_handles};
 use switchboard::Cancellation;
 
 /// Runs the representative script of `recipe`, with `act` just before step `at`. Returns how many
 /// steps there were.
 #[track_caller]
-fn run(recipe: Recipe, at: usize, act: impl FnOnce(&mut Rig)) -> (Rig, usize) {
-    let mut rig = Rig::stepwise(recipe, at);
+fn run<R: Drive>(recipe: Recipe, at: usize, act: impl FnOnce(&mut RigOn<R>)) -> (RigOn<R>, usize) {
+    let mut rig = RigOn::<R>::stepwise(recipe, at);
     rig.start(&recipe.representative());
     let mut steps = 0;
     let mut act = Some(act);
@@ -30,20 +30,21 @@ fn run(recipe: Recipe, at: usize, act: impl FnOnce(&mut Rig)) -> (Rig, usize) {
 }
 
 /// The moments before each step of `recipe`, and the one after the last.
-fn moments(recipe: Recipe) -> impl Iterator<Item = usize> {
-    let (rig, steps) = run(recipe, 0, |_| ());
+fn moments<R: Drive>(recipe: Recipe) -> impl Iterator<Item = usize> {
+    let (rig, steps) = run::<R>(recipe, 0, |_| ());
     rig.finish(&[recipe.answer()]);
     // Each lowest operation completes, and tells at least the callback.
     assert!(steps >= 2 * recipe.steps, "{recipe}: {steps} steps");
     0..=steps
 }
 
-#[test]
-fn a_cancel_at_any_step_brings_one_outcome_which_is_the_answer_once_it_is_too_late() {
-    for recipe in compositions() {
+pub(crate) fn a_cancel_at_any_step_brings_one_outcome_which_is_the_answer_once_it_is_too_late<
+    R: Drive,
+>() {
+    for recipe in compositions::<R>() {
         let mut late = None;
-        for at in moments(recipe) {
-            let (rig, _) = run(recipe, at, Rig::cancel_all);
+        for at in moments::<R>(recipe) {
+            let (rig, _) = run::<R>(recipe, at, RigOn::<R>::cancel_all);
             if late.is_none() && rig.outcome(0) == Some(recipe.answer()) {
                 late = Some(at);
             }
@@ -53,12 +54,11 @@ fn a_cancel_at_any_step_brings_one_outcome_which_is_the_answer_once_it_is_too_la
     }
 }
 
-#[test]
-fn a_cancel_says_that_it_is_late_only_if_the_answer_comes() {
-    for recipe in with_handles() {
-        for at in moments(recipe) {
+pub(crate) fn a_cancel_says_that_it_is_late_only_if_the_answer_comes<R: Drive>() {
+    for recipe in with_handles::<R>() {
+        for at in moments::<R>(recipe) {
             let mut said = None;
-            let (rig, _) = run(recipe, at, |rig| said = Some(rig.cancel(0)));
+            let (rig, _) = run::<R>(recipe, at, |rig| said = Some(rig.cancel(0)));
             let outcome = match said {
                 Some(Cancellation::Canceled) => rig.outcome(0).expect("an outcome"),
                 Some(Cancellation::Late) => recipe.answer(),
@@ -69,11 +69,12 @@ fn a_cancel_says_that_it_is_late_only_if_the_answer_comes() {
     }
 }
 
-#[test]
-fn a_cancel_at_any_step_with_handle_and_composition_dropped_brings_one_outcome() {
-    for recipe in compositions() {
-        for at in moments(recipe) {
-            let (rig, _) = run(recipe, at, |rig| {
+pub(crate) fn a_cancel_at_any_step_with_handle_and_composition_dropped_brings_one_outcome<
+    R: Drive,
+>() {
+    for recipe in compositions::<R>() {
+        for at in moments::<R>(recipe) {
+            let (rig, _) = run::<R>(recipe, at, |rig| {
                 rig.cancel_all();
                 rig.drop_handles();
                 rig.drop_composition();
@@ -85,32 +86,29 @@ fn a_cancel_at_any_step_with_handle_and_composition_dropped_brings_one_outcome()
     }
 }
 
-#[test]
-fn a_panic_at_any_step_changes_nothing() {
-    for recipe in compositions() {
-        for at in moments(recipe) {
-            let (rig, _) = run(recipe, at, |rig| rig.schedule_panic());
+pub(crate) fn a_panic_at_any_step_changes_nothing<R: Drive>() {
+    for recipe in compositions::<R>() {
+        for at in moments::<R>(recipe) {
+            let (rig, _) = run::<R>(recipe, at, |rig| rig.schedule_panic());
             assert_eq!(rig.panics(), 1, "{}", rig.label());
             rig.finish(&[recipe.answer()]);
         }
     }
 }
 
-#[test]
-fn a_panic_in_the_upper_callback_leaves_nothing() {
-    for recipe in compositions() {
-        let (rig, _) = run(recipe, 0, |rig| rig.unwind_when_told());
+pub(crate) fn a_panic_in_the_upper_callback_leaves_nothing<R: Drive>() {
+    for recipe in compositions::<R>() {
+        let (rig, _) = run::<R>(recipe, 0, |rig| rig.unwind_when_told());
         assert_eq!(rig.panics(), 1, "{recipe}");
         rig.finish(&[recipe.answer()]);
     }
 }
 
-#[test]
-fn a_panic_in_the_upper_callback_after_a_cancel_at_any_step_leaves_nothing() {
-    for recipe in compositions() {
-        for at in moments(recipe) {
+pub(crate) fn a_panic_in_the_upper_callback_after_a_cancel_at_any_step_leaves_nothing<R: Drive>() {
+    for recipe in compositions::<R>() {
+        for at in moments::<R>(recipe) {
             let mut told = 0;
-            let (rig, _) = run(recipe, at, |rig| {
+            let (rig, _) = run::<R>(recipe, at, |rig| {
                 told = rig.told().len() as u64;
                 rig.unwind_when_told();
                 rig.cancel_all();
@@ -124,32 +122,29 @@ fn a_panic_in_the_upper_callback_after_a_cancel_at_any_step_leaves_nothing() {
     }
 }
 
-#[test]
-fn a_handle_dropped_at_any_step_changes_nothing() {
-    for recipe in with_handles() {
-        for at in moments(recipe) {
-            let (rig, _) = run(recipe, at, Rig::drop_handles);
+pub(crate) fn a_handle_dropped_at_any_step_changes_nothing<R: Drive>() {
+    for recipe in with_handles::<R>() {
+        for at in moments::<R>(recipe) {
+            let (rig, _) = run::<R>(recipe, at, RigOn::<R>::drop_handles);
             rig.finish(&[recipe.answer()]);
         }
     }
 }
 
-#[test]
-fn a_composition_dropped_at_any_step_changes_nothing() {
-    for recipe in compositions() {
-        for at in moments(recipe) {
-            let (rig, _) = run(recipe, at, Rig::drop_composition);
+pub(crate) fn a_composition_dropped_at_any_step_changes_nothing<R: Drive>() {
+    for recipe in compositions::<R>() {
+        for at in moments::<R>(recipe) {
+            let (rig, _) = run::<R>(recipe, at, RigOn::<R>::drop_composition);
             rig.finish(&[recipe.answer()]);
         }
     }
 }
 
-#[test]
-fn a_reactor_dropped_at_any_step_leaves_nothing() {
-    for recipe in compositions() {
+pub(crate) fn a_reactor_dropped_at_any_step_leaves_nothing<R: Drive>() {
+    for recipe in compositions::<R>() {
         for canceled in [false, true] {
             let mut at = 0;
-            while abandoned(recipe, at, canceled) {
+            while abandoned::<R>(recipe, at, canceled) {
                 at += 1;
             }
             assert!(at >= 2 * recipe.steps, "{recipe}: {at} steps");
@@ -158,8 +153,8 @@ fn a_reactor_dropped_at_any_step_leaves_nothing() {
 }
 
 /// Drops the reactor just before step `at`; false if there are fewer steps.
-fn abandoned(recipe: Recipe, at: usize, canceled: bool) -> bool {
-    let mut rig = Rig::stepwise(recipe, (at, canceled));
+fn abandoned<R: Drive>(recipe: Recipe, at: usize, canceled: bool) -> bool {
+    let mut rig = RigOn::<R>::stepwise(recipe, (at, canceled));
     rig.start(&recipe.representative());
     for _ in 0..at {
         if !rig.step() {
@@ -173,23 +168,21 @@ fn abandoned(recipe: Recipe, at: usize, canceled: bool) -> bool {
     true
 }
 
-#[test]
-fn a_module_with_handles_closed_at_any_step_changes_nothing() {
-    for recipe in with_handles() {
-        for at in moments(recipe) {
-            let (rig, _) = run(recipe, at, Rig::close);
+pub(crate) fn a_module_with_handles_closed_at_any_step_changes_nothing<R: Drive>() {
+    for recipe in with_handles::<R>() {
+        for at in moments::<R>(recipe) {
+            let (rig, _) = run::<R>(recipe, at, RigOn::<R>::close);
             rig.finish(&[recipe.answer()]);
         }
     }
 }
 
-#[test]
-fn readiness_for_nothing_at_any_step_changes_nothing() {
-    // Of work on threads, see `tests/explorer_work.rs`.
-    for recipe in compositions().into_iter().filter(|recipe| !recipe.fake) {
+pub(crate) fn readiness_for_nothing_at_any_step_changes_nothing<R: Drive>() {
+    // Of work on threads, see `tests/process/explorer_work.rs`.
+    for recipe in compositions::<R>().into_iter().filter(|recipe| !recipe.fake) {
         let mut spurious = 0;
-        for at in moments(recipe) {
-            let (rig, _) = run(recipe, at, |rig| spurious += nudge(rig));
+        for at in moments::<R>(recipe) {
+            let (rig, _) = run::<R>(recipe, at, |rig| spurious += nudge(rig));
             rig.finish(&[recipe.answer()]);
         }
         // At least at each operation that is ready later.
@@ -198,7 +191,7 @@ fn readiness_for_nothing_at_any_step_changes_nothing() {
 }
 
 /// Makes what runs ready for nothing. If it waits, it is told, and goes on to wait: one then.
-fn nudge(rig: &mut Rig) -> usize {
+fn nudge<R: Drive>(rig: &mut RigOn<R>) -> usize {
     let script = rig.script(0).clone();
     script.nudge();
     if !rig.reactor.queue().is_idle() || script.waiting() == 0 {
@@ -212,12 +205,11 @@ fn nudge(rig: &mut Rig) -> usize {
     1
 }
 
-#[test]
-fn a_cancel_after_readiness_for_nothing_is_in_time() {
-    for recipe in compositions().into_iter().filter(|recipe| !recipe.fake) {
-        for at in moments(recipe) {
+pub(crate) fn a_cancel_after_readiness_for_nothing_is_in_time<R: Drive>() {
+    for recipe in compositions::<R>().into_iter().filter(|recipe| !recipe.fake) {
+        for at in moments::<R>(recipe) {
             let mut in_time = false;
-            let (rig, _) = run(recipe, at, |rig| {
+            let (rig, _) = run::<R>(recipe, at, |rig| {
                 in_time = nudge(rig) == 1;
                 rig.cancel_all();
             });
@@ -228,12 +220,11 @@ fn a_cancel_after_readiness_for_nothing_is_in_time() {
     }
 }
 
-#[test]
-fn of_two_operations_one_is_canceled_at_any_step_and_the_other_answers() {
-    for recipe in with_handles() {
+pub(crate) fn of_two_operations_one_is_canceled_at_any_step_and_the_other_answers<R: Drive>() {
+    for recipe in with_handles::<R>() {
         for canceled in [0, 1] {
             let mut at = 0;
-            while one_of_two(recipe, canceled, at) {
+            while one_of_two::<R>(recipe, canceled, at) {
                 at += 1;
             }
             assert!(at >= 4 * recipe.steps, "{recipe}: {at} steps");
@@ -243,8 +234,8 @@ fn of_two_operations_one_is_canceled_at_any_step_and_the_other_answers() {
 
 /// Runs two operations, with one of them canceled just before step `at`; false if there are fewer
 /// steps.
-fn one_of_two(recipe: Recipe, canceled: usize, at: usize) -> bool {
-    let mut rig = Rig::stepwise(recipe, (canceled, at));
+fn one_of_two<R: Drive>(recipe: Recipe, canceled: usize, at: usize) -> bool {
+    let mut rig = RigOn::<R>::stepwise(recipe, (canceled, at));
     rig.start(&recipe.representative());
     rig.start(&recipe.representative());
     for _ in 0..at {
@@ -264,18 +255,16 @@ fn one_of_two(recipe: Recipe, canceled: usize, at: usize) -> bool {
     true
 }
 
-#[test]
-fn an_observer_that_panics_at_any_step_of_any_call_leaves_nothing() {
-    for recipe in compositions() {
-        explore_observer(recipe, false);
+pub(crate) fn an_observer_that_panics_at_any_step_of_any_call_leaves_nothing<R: Drive>() {
+    for recipe in compositions::<R>() {
+        explore_observer::<R>(recipe, false);
     }
 }
 
 /// A regression: a fake cancel was not counted, but subtracted; an operation stayed in the list of
 /// `HlCancelAll`, and others were not canceled, as its close could not be repeated.
-#[test]
-fn an_observer_that_panics_at_any_step_of_a_cancel_leaves_nothing() {
-    for recipe in compositions() {
-        explore_observer(recipe, true);
+pub(crate) fn an_observer_that_panics_at_any_step_of_a_cancel_leaves_nothing<R: Drive>() {
+    for recipe in compositions::<R>() {
+        explore_observer::<R>(recipe, true);
     }
 }

@@ -2,9 +2,9 @@
 //! compositions that retry.
 //!
 //! Where a composition has no handles, closing it cancels. What is checked after each scenario is
-//! in [`Rig::finish`].
+//! in [`RigOn::finish`].
 
-use crate::rig::{End, Outcome, Recipe, Rig, Script, When, with_retries};
+use support::rig::{Drive, End, Outcome, Recipe, RigOn, Script, When, with_retries};
 
 /// Retryable failures before the success, in most scenarios.
 const FAILURES: usize = 3;
@@ -12,12 +12,13 @@ const FAILURES: usize = 3;
 /// Attempts before a late cancel.
 const MANY: usize = 50;
 
-#[test]
-fn three_retryable_failures_and_a_success_are_a_success_in_every_order_at_any_step() {
-    for recipe in with_retries() {
+pub(crate) fn three_retryable_failures_and_a_success_are_a_success_in_every_order_at_any_step<
+    R: Drive,
+>() {
+    for recipe in with_retries::<R>() {
         for failing in 0..recipe.steps {
             for order in When::orders(FAILURES + 1) {
-                let mut rig = Rig::open(recipe, (failing, &order));
+                let mut rig = RigOn::<R>::open(recipe, (failing, &order));
                 let script = retrying_at(recipe, failing, &order);
                 rig.start(&script);
                 rig.drain();
@@ -28,11 +29,10 @@ fn three_retryable_failures_and_a_success_are_a_success_in_every_order_at_any_st
     }
 }
 
-#[test]
-fn three_retryable_failures_at_every_step_are_a_success() {
-    for recipe in with_retries() {
+pub(crate) fn three_retryable_failures_at_every_step_are_a_success<R: Drive>() {
+    for recipe in with_retries::<R>() {
         for order in When::orders(FAILURES + 1) {
-            let mut rig = Rig::open(recipe, &order);
+            let mut rig = RigOn::<R>::open(recipe, &order);
             let steps = (0..recipe.steps).flat_map(|step| attempts(step, &order));
             rig.start(&Script::new(steps));
             rig.finish(&[recipe.answer()]);
@@ -40,12 +40,11 @@ fn three_retryable_failures_at_every_step_are_a_success() {
     }
 }
 
-#[test]
-fn an_operation_is_canceled_after_many_retries() {
-    for recipe in with_retries() {
+pub(crate) fn an_operation_is_canceled_after_many_retries<R: Drive>() {
+    for recipe in with_retries::<R>() {
         for failing in 0..recipe.steps {
             for when in [When::AtOnce, When::Later] {
-                let mut rig = Rig::open(recipe, (failing, when));
+                let mut rig = RigOn::<R>::open(recipe, (failing, when));
                 let mut order = vec![when; MANY];
                 order.push(When::Later);
                 let script = retrying_at(recipe, failing, &order);
@@ -63,12 +62,11 @@ fn an_operation_is_canceled_after_many_retries() {
     }
 }
 
-#[test]
-fn a_cancel_during_any_attempt_is_followed_by_no_other() {
-    for recipe in with_retries() {
+pub(crate) fn a_cancel_during_any_attempt_is_followed_by_no_other<R: Drive>() {
+    for recipe in with_retries::<R>() {
         for failing in 0..recipe.steps {
             for attempt in 0..=FAILURES {
-                let mut rig = Rig::open(recipe, (failing, attempt));
+                let mut rig = RigOn::<R>::open(recipe, (failing, attempt));
                 let script = retrying_at(recipe, failing, &[When::Later; FAILURES + 1]);
                 rig.start(&script);
                 let left = script.left() - failing - attempt;
@@ -85,11 +83,10 @@ fn a_cancel_during_any_attempt_is_followed_by_no_other() {
     }
 }
 
-#[test]
-fn a_cancel_between_an_attempt_and_the_next_is_followed_by_no_other() {
-    for recipe in with_retries() {
+pub(crate) fn a_cancel_between_an_attempt_and_the_next_is_followed_by_no_other<R: Drive>() {
+    for recipe in with_retries::<R>() {
         for attempt in 0..FAILURES {
-            let mut rig = Rig::stepwise(recipe, attempt);
+            let mut rig = RigOn::<R>::stepwise(recipe, attempt);
             let script = retrying_at(recipe, 0, &[When::Later; FAILURES + 1]);
             rig.start(&script);
             for _ in 0..attempt {
@@ -99,7 +96,7 @@ fn a_cancel_between_an_attempt_and_the_next_is_followed_by_no_other() {
             rig.until(|_| script.waiting() == 1);
             script.trigger();
             // The attempt is over, and the next one has not been started.
-            rig.until(|rig| rig.reactor.handle().registrations() == 0);
+            rig.until(|rig| rig.reactor.registrations() == 0);
             let left = script.left();
             rig.cancel_all();
             rig.drain();
@@ -109,12 +106,11 @@ fn a_cancel_between_an_attempt_and_the_next_is_followed_by_no_other() {
     }
 }
 
-#[test]
-fn failing_for_good_ends_the_retries_and_the_chain() {
-    for recipe in with_retries() {
+pub(crate) fn failing_for_good_ends_the_retries_and_the_chain<R: Drive>() {
+    for recipe in with_retries::<R>() {
         for failing in 0..recipe.steps {
             for order in When::orders(FAILURES + 1) {
-                let mut rig = Rig::open(recipe, (failing, &order));
+                let mut rig = RigOn::<R>::open(recipe, (failing, &order));
                 let script = Script::new(lines(recipe, failing, &order, End::Failed));
                 rig.start(&script);
                 rig.drain();
@@ -125,11 +121,10 @@ fn failing_for_good_ends_the_retries_and_the_chain() {
     }
 }
 
-#[test]
-fn of_two_operations_that_retry_one_is_canceled_and_one_succeeds() {
-    for recipe in with_retries().filter(|recipe| recipe.handles) {
+pub(crate) fn of_two_operations_that_retry_one_is_canceled_and_one_succeeds<R: Drive>() {
+    for recipe in with_retries::<R>().filter(|recipe| recipe.handles) {
         for canceled in [0, 1] {
-            let mut rig = Rig::open(recipe, canceled);
+            let mut rig = RigOn::<R>::open(recipe, canceled);
             let scripts = [0, 1].map(|_| retrying_at(recipe, 0, &[When::Later; FAILURES + 1]));
             for script in &scripts {
                 rig.start(script);

@@ -1,11 +1,14 @@
-//! Hazard: the one moment at which something fails. As in `samples/explorer.rs`, with what only a
+//! Hazard: the one moment at which something fails. As in `scenarios/explorer.rs`, with what only a
 //! script can do.
 
 use std::process::Command;
 use std::time::Duration;
 use std::{env, fs};
 
-use crate::rig::{Outcome, REFUSES, Recipe, Rig, TOLD, When, compositions};
+use support::rig::{Outcome, Recipe, When, compositions};
+use switchboard::testing::ScriptedReactor;
+
+use support::rig::scripted::{REFUSES, Rig, TOLD};
 
 /// Runs the representative script of `recipe`, with `act` just before step `at`; nothing if there
 /// are fewer steps.
@@ -46,7 +49,7 @@ fn explore(recipe: Recipe, instead: Option<&Outcome>, act: impl Fn(&mut Rig)) ->
 
 #[test]
 fn a_cancel_at_any_step_starts_nothing_more() {
-    for recipe in compositions() {
+    for recipe in compositions::<ScriptedReactor>() {
         let mut at = 0;
         loop {
             let mut left = 0;
@@ -64,7 +67,7 @@ fn a_cancel_at_any_step_starts_nothing_more() {
 
 #[test]
 fn a_failure_at_any_step_brings_one_outcome() {
-    for recipe in compositions() {
+    for recipe in compositions::<ScriptedReactor>() {
         // What is to be ready at once is so before it can be spoiled.
         let later = |rig: &mut Rig| rig.script(0).spoil();
         let fails = recipe.steps > 1 || recipe.retries;
@@ -74,7 +77,7 @@ fn a_failure_at_any_step_brings_one_outcome() {
 
 #[test]
 fn a_failure_of_an_operation_that_waits_is_told_once() {
-    for recipe in compositions() {
+    for recipe in compositions::<ScriptedReactor>() {
         for failing in 0..recipe.steps {
             let mut rig = Rig::stepwise(recipe, failing);
             let script = recipe.success(|_| When::Later);
@@ -94,7 +97,7 @@ fn a_failure_of_an_operation_that_waits_is_told_once() {
 
 #[test]
 fn a_start_that_fails_at_any_step_brings_one_outcome() {
-    for recipe in compositions().into_iter().filter(|recipe| !recipe.fake) {
+    for recipe in compositions::<ScriptedReactor>().into_iter().filter(|recipe| !recipe.fake) {
         let goes_on = recipe.steps > 1 || recipe.retries;
         explore(recipe, goes_on.then_some(&Outcome::NotStarted), |_| REFUSES.set(true));
     }
@@ -102,7 +105,7 @@ fn a_start_that_fails_at_any_step_brings_one_outcome() {
 
 #[test]
 fn a_start_that_fails_at_the_lowest_layer_is_refused_and_tells_nothing() {
-    for recipe in compositions().into_iter().filter(|recipe| !recipe.fake) {
+    for recipe in compositions::<ScriptedReactor>().into_iter().filter(|recipe| !recipe.fake) {
         let mut rig = Rig::stepwise(recipe, "");
         REFUSES.set(true);
         let before = rig.tally();
@@ -123,7 +126,7 @@ fn a_start_that_fails_at_the_lowest_layer_is_refused_and_tells_nothing() {
 
 #[test]
 fn events_told_again_at_any_step_change_nothing() {
-    for recipe in compositions() {
+    for recipe in compositions::<ScriptedReactor>() {
         explore(recipe, None, |rig| {
             // Those of sources that are gone are stale, the others are for nothing.
             let old = TOLD.with_borrow(Clone::clone);
@@ -137,7 +140,7 @@ fn events_told_again_at_any_step_change_nothing() {
 
 #[test]
 fn time_that_passes_at_any_step_changes_nothing() {
-    for recipe in compositions() {
+    for recipe in compositions::<ScriptedReactor>() {
         explore(recipe, None, |rig| rig.reactor.advance(Duration::from_secs(3600)));
     }
 }
@@ -148,7 +151,7 @@ fn time_that_passes_at_any_step_changes_nothing() {
 #[test]
 fn descriptors_are_back_whatever_happens_at_any_step() {
     let this = env::current_exe().expect("this program");
-    let name = "faults::descriptors_are_back";
+    let name = "scripted::faults::descriptors_are_back";
     let child = Command::new(this).args(["--exact", name, "--ignored", "--nocapture"]).output();
     let child = child.expect("a process");
     let output = String::from_utf8_lossy(&child.stdout);
@@ -162,7 +165,7 @@ fn descriptors_are_back() {
     let open = || fs::read_dir("/proc/self/fd").expect("the descriptors").count();
     let acts: [fn(&mut Rig); 3] =
         [Rig::cancel_all, |rig| rig.script(0).spoil(), |rig| rig.schedule_panic()];
-    for recipe in compositions() {
+    for recipe in compositions::<ScriptedReactor>() {
         for act in acts {
             let before = open();
             let mut at = 0;

@@ -1,21 +1,21 @@
 //! Stories that bytes tell, for fuzzers: each byte decides what happens next, and every law is checked
-//! as it does. `fuzz/` has a target for each of them, `tests/fuzz_corpora.rs` tells again what those
+//! as it does. `fuzz/` has a target for each of them, `tests/fuzz/main.rs` tells again what those
 //! have found.
 
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 
-pub(crate) mod ids;
-pub(crate) mod operations;
-pub(crate) mod queue;
-pub(crate) mod timers;
-pub(crate) mod whole_loop;
+pub mod ids;
+pub mod operations;
+pub mod queue;
+pub mod timers;
+pub mod whole_loop;
 
 /// Tells a story.
-pub(crate) type Tell = fn(&[u8]);
+pub type Tell = fn(&[u8]);
 
 /// The stories by name.
-pub(crate) const TARGETS: [(&str, Tell); 5] = [
+pub const TARGETS: [(&str, Tell); 5] = [
     ("ids", ids::run),
     ("operations", operations::run),
     ("queue", queue::run),
@@ -24,34 +24,34 @@ pub(crate) const TARGETS: [(&str, Tell); 5] = [
 ];
 
 /// The bytes that decide. When they are over, all decisions are 0.
-pub(crate) struct Script {
+pub struct Script {
     bytes: Vec<u8>,
     at: Cell<usize>,
 }
 
 impl Script {
     /// Of a long script only the beginning counts.
-    pub(crate) fn new(bytes: &[u8]) -> Self {
+    pub fn new(bytes: &[u8]) -> Self {
         Self { bytes: bytes[..bytes.len().min(4096)].to_vec(), at: Cell::new(0) }
     }
 
-    pub(crate) fn is_over(&self) -> bool {
+    pub fn is_over(&self) -> bool {
         self.at.get() >= self.bytes.len()
     }
 
-    pub(crate) fn byte(&self) -> u8 {
+    pub fn byte(&self) -> u8 {
         let at = self.at.get();
         self.at.set(at + 1);
         self.bytes.get(at).copied().unwrap_or(0)
     }
 
     /// A number below `end`, which is not 0.
-    pub(crate) fn pick(&self, end: usize) -> usize {
+    pub fn pick(&self, end: usize) -> usize {
         usize::from(self.byte()) % end
     }
 
     /// One of `of`, or none if there is none.
-    pub(crate) fn one<T: Clone>(&self, of: &[T]) -> Option<T> {
+    pub fn one<T: Clone>(&self, of: &[T]) -> Option<T> {
         let at = self.pick(of.len().max(1));
         of.get(at).cloned()
     }
@@ -61,12 +61,12 @@ impl Script {
 struct OnPurpose;
 
 /// Unwinds without the panic hook: fuzzers take each panic that it sees for a find.
-pub(crate) fn unwind() {
+pub fn unwind() {
     panic::resume_unwind(Box::new(OnPurpose));
 }
 
 /// Runs code that may [`unwind`]. `None` if it did.
-pub(crate) fn attempt<R>(run: impl FnOnce() -> R) -> Option<R> {
+pub fn attempt<R>(run: impl FnOnce() -> R) -> Option<R> {
     match panic::catch_unwind(AssertUnwindSafe(run)) {
         Ok(result) => Some(result),
         Err(panic) if panic.is::<OnPurpose>() => None,

@@ -1,7 +1,5 @@
 //! A lowest layer that the test completes by hand, and the record of what is told.
 
-#![allow(dead_code, reason = "each test file uses a part")]
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -9,14 +7,14 @@ use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
 use switchboard::samples::{Module, StartError};
 use switchboard::{Address, Callback, QueueHandle, Recipient, Tally};
 
-pub(crate) mod retrying;
+pub mod retrying;
 
 /// How an operation ends.
-pub(crate) type Result = OpResult<u32, &'static str>;
+pub type Result = OpResult<u32, &'static str>;
 
 /// The module. Clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct Manual(Rc<Shared>);
+pub struct Manual(Rc<Shared>);
 
 #[derive(Default)]
 struct Shared {
@@ -30,51 +28,51 @@ struct Shared {
 
 impl Manual {
     /// Makes all starts fail from now on, or succeed again.
-    pub(crate) fn refuse(&self, reason: Option<&'static str>) {
+    pub fn refuse(&self, reason: Option<&'static str>) {
         self.0.refuses.set(reason);
     }
 
     /// Closes the module behind the back of whoever stands on it.
-    pub(crate) fn close_down(&self) {
+    pub fn close_down(&self) {
         self.0.open.set(false);
     }
 
     /// Makes the next cancel hook panic.
-    pub(crate) fn panic_in_cancel(&self) {
+    pub fn panic_in_cancel(&self) {
         self.0.panics.set(true);
     }
 
     /// Completes the operation that has run longest.
     #[track_caller]
-    pub(crate) fn complete(&self, result: Result) {
+    pub fn complete(&self, result: Result) {
         let op = self.0.running.borrow_mut().remove(0);
         op.complete(result).expect("it runs");
     }
 
     /// Loses the operation that has run longest.
     #[track_caller]
-    pub(crate) fn lose(&self) {
+    pub fn lose(&self) {
         let op = self.0.running.borrow_mut().remove(0);
         drop(op);
     }
 
     /// Operations that run.
-    pub(crate) fn running(&self) -> usize {
+    pub fn running(&self) -> usize {
         self.0.running.borrow().len()
     }
 
     /// Requests so far.
-    pub(crate) fn requests(&self) -> Vec<u32> {
+    pub fn requests(&self) -> Vec<u32> {
         self.0.requests.borrow().clone()
     }
 
     /// Cancel hooks that ran.
-    pub(crate) fn cancels(&self) -> u32 {
+    pub fn cancels(&self) -> u32 {
         self.0.cancels.get()
     }
 
     /// References to the module: this one, and those of what stands on it or runs.
-    pub(crate) fn references(&self) -> usize {
+    pub fn references(&self) -> usize {
         Rc::strong_count(&self.0)
     }
 }
@@ -131,36 +129,36 @@ fn cancel(op: &Operation<Rc<Shared>, u32, &'static str>) {
 }
 
 /// Who is told of outcomes, in order.
-pub(crate) struct Told<A: 'static> {
+pub struct Told<A: 'static> {
     recorder: Recipient<()>,
     outcomes: Rc<RefCell<Vec<OpResult<A, &'static str>>>>,
 }
 
 impl<A: 'static> Told<A> {
-    pub(crate) fn new(queue: &QueueHandle) -> Self {
+    pub fn new(queue: &QueueHandle) -> Self {
         Self { recorder: queue.recipient(()), outcomes: Rc::default() }
     }
 
     /// The callback of one operation.
     #[track_caller]
-    pub(crate) fn done(&self) -> Callback<OpResult<A, &'static str>> {
+    pub fn done(&self) -> Callback<OpResult<A, &'static str>> {
         let outcomes = Rc::clone(&self.outcomes);
         self.address().callback(move |(), _, result| outcomes.borrow_mut().push(result))
     }
 
     /// How many have been told.
-    pub(crate) fn count(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.outcomes.borrow().len()
     }
 
     /// What was told since this was asked last.
-    pub(crate) fn take(&self) -> Vec<OpResult<A, &'static str>> {
+    pub fn take(&self) -> Vec<OpResult<A, &'static str>> {
         self.outcomes.take()
     }
 
     /// The only outcome that was told since this was asked last.
     #[track_caller]
-    pub(crate) fn only(&self) -> OpResult<A, &'static str> {
+    pub fn only(&self) -> OpResult<A, &'static str> {
         let mut outcomes = self.take();
         assert_eq!(outcomes.len(), 1, "outcomes");
         outcomes.remove(0)
@@ -173,7 +171,7 @@ impl<A: 'static> Told<A> {
 
 /// Asserts that the tally balances, and that nothing is unscheduled, pending, refused or abandoned.
 #[track_caller]
-pub(crate) fn check_over(queue: &QueueHandle) {
+pub fn check_over(queue: &QueueHandle) {
     let tally = queue.tally();
     assert!(tally.balances(), "{tally}");
     let Tally { unscheduled, pending, live, refused, abandoned, .. } = tally;

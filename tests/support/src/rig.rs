@@ -1,16 +1,13 @@
 //! The 26 compositions of the samples, each driven by a script: how its lowest operations end, one
 //! after the other, and whether each is ready at once or later.
 
-#![allow(dead_code, reason = "each test file uses a part")]
-#![allow(unused_imports, reason = "each test file uses a part")]
-
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::marker::PhantomData;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mio::net::{TcpStream, UnixStream};
+use mio::net::TcpStream;
 use switchboard::op::{AsyncOp, OpError, OpResult};
 use switchboard::reactor::ReactorHandle;
 use switchboard::samples::{
@@ -23,15 +20,17 @@ mod drive;
 mod low;
 mod observe;
 mod script;
+#[cfg(feature = "testing")]
+pub mod scripted;
 
-pub(crate) use drive::{Drive, PATIENCE, Rig, RigOn};
-pub(crate) use low::{Cue, Fake, Held, Low, Real, Socket};
-pub(crate) use observe::{explore_observer, explore_observer_on};
-pub(crate) use script::{End, Script, Trigger, When};
+pub use drive::{Drive, PATIENCE, Rig, RigOn};
+pub use low::{Cue, Fake, Held, Low, Real, Socket};
+pub use observe::explore_observer;
+pub use script::{End, Script, Trigger, When};
 
 /// How an operation of a whole composition ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Outcome {
+pub enum Outcome {
     /// The answers of its lowest operations that succeeded.
     Answer(Vec<u8>),
     Canceled,
@@ -42,26 +41,26 @@ pub(crate) enum Outcome {
 }
 
 /// The steps of every chain.
-pub(crate) const STEPS: usize = 3;
+pub const STEPS: usize = 3;
 
 thread_local! {
     /// How long retries wait; not at all where time is real.
-    pub(crate) static BACKOFF: Cell<Duration> = const { Cell::new(Duration::ZERO) };
+    pub static BACKOFF: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
 /// A stack of modules below the top, known by its type.
-pub(crate) trait Shape: 'static {
+pub trait Shape: 'static {
     type Module: Module + 'static;
     fn module(reactor: &ReactorHandle) -> Self::Module;
     fn request(script: &Script) -> <Self::Module as Module>::Request;
     fn values(answer: <Self::Module as Module>::Answer) -> Vec<u8>;
 }
 
-pub(crate) struct Bottom<L>(PhantomData<L>);
-pub(crate) struct Passed<S>(PhantomData<S>);
-pub(crate) struct Chained<S>(PhantomData<S>);
-pub(crate) struct Retried<S>(PhantomData<S>);
-pub(crate) struct Topped<S>(PhantomData<S>);
+pub struct Bottom<L>(PhantomData<L>);
+pub struct Passed<S>(PhantomData<S>);
+pub struct Chained<S>(PhantomData<S>);
+pub struct Retried<S>(PhantomData<S>);
+pub struct Topped<S>(PhantomData<S>);
 
 impl<L: Low> Shape for Bottom<L> {
     type Module = L::Module;
@@ -157,11 +156,11 @@ impl<S: Shape> Shape for Topped<S> {
 
 /// Who is told of outcomes: which operation, and how it ended, in order.
 #[derive(Default)]
-pub(crate) struct Recorder {
-    pub(crate) outcomes: Rc<RefCell<Vec<(usize, Outcome)>>>,
-    pub(crate) closed: Rc<RefCell<Vec<Closed>>>,
+pub struct Recorder {
+    pub outcomes: Rc<RefCell<Vec<(usize, Outcome)>>>,
+    pub closed: Rc<RefCell<Vec<Closed>>>,
     /// Whether handlers unwind, after they have recorded what they are told.
-    pub(crate) unwinds: Rc<Cell<bool>>,
+    pub unwinds: Rc<Cell<bool>>,
 }
 
 impl Recorder {
@@ -173,7 +172,7 @@ impl Recorder {
 }
 
 /// A composition, whatever its types.
-pub(crate) trait Composition {
+pub trait Composition {
     fn open(&self);
 
     /// Closes it. Where that cancels, `recorder` is told once all is over.
@@ -336,43 +335,43 @@ impl<S: Shape> Composition for All<S> {
 
 /// How to make a composition, and what to expect of it.
 #[derive(Clone, Copy)]
-pub(crate) struct Recipe {
-    pub(crate) name: &'static str,
-    pub(crate) make: fn(&ReactorHandle) -> Box<dyn Composition>,
+pub struct Recipe {
+    pub name: &'static str,
+    pub make: fn(&ReactorHandle) -> Box<dyn Composition>,
     /// Lowest operations that must succeed for the whole to succeed.
-    pub(crate) steps: usize,
+    pub steps: usize,
     /// Whether retryable failures are repeated.
-    pub(crate) retries: bool,
+    pub retries: bool,
     /// Whether operations have handles; else closing cancels.
-    pub(crate) handles: bool,
+    pub handles: bool,
     /// Whether canceled operations leave something over.
-    pub(crate) fake: bool,
+    pub fake: bool,
 }
 
 impl Recipe {
     /// A script in which everything succeeds, as `when` says of each lowest operation in turn.
-    pub(crate) fn success(&self, when: impl Fn(usize) -> When) -> Script {
+    pub fn success(&self, when: impl Fn(usize) -> When) -> Script {
         self.success_from(0, when)
     }
 
     /// The same with other answers, from `first` up.
-    pub(crate) fn success_from(&self, first: u8, when: impl Fn(usize) -> When) -> Script {
+    pub fn success_from(&self, first: u8, when: impl Fn(usize) -> When) -> Script {
         Script::new((0..self.steps).map(|step| (End::Answer(first + step as u8), when(step))))
     }
 
     /// What such a script comes to.
-    pub(crate) fn answer(&self) -> Outcome {
+    pub fn answer(&self) -> Outcome {
         self.answer_from(0)
     }
 
-    pub(crate) fn answer_from(&self, first: u8) -> Outcome {
+    pub fn answer_from(&self, first: u8) -> Outcome {
         Outcome::Answer((first..first + self.steps as u8).collect())
     }
 
     /// A script that succeeds and has something of everything: at once and later, both first and
     /// after one another, and retryable failures of both kinds at each step, where they are
     /// repeated.
-    pub(crate) fn representative(&self) -> Script {
+    pub fn representative(&self) -> Script {
         let mut lines = Vec::new();
         for step in 0..self.steps {
             let (first, second) = match step % 2 {
@@ -405,7 +404,7 @@ fn all<S: Shape>(reactor: &ReactorHandle) -> Box<dyn Composition> {
 }
 
 /// The 13 compositions over one lowest layer.
-pub(crate) fn over<L: Low>(fake: bool) -> Vec<Recipe> {
+pub fn over<L: Low>(fake: bool) -> Vec<Recipe> {
     type B<L> = Bottom<L>;
     let recipe =
         |name, make, steps, retries, handles| Recipe { name, make, steps, retries, handles, fake };
@@ -439,33 +438,33 @@ pub(crate) fn over<L: Low>(fake: bool) -> Vec<Recipe> {
 }
 
 /// All 26 compositions.
-pub(crate) fn compositions() -> Vec<Recipe> {
-    let mut all = over::<Real<UnixStream>>(false);
+pub fn compositions<R: Drive>() -> Vec<Recipe> {
+    let mut all = over::<Real<R::Socket>>(false);
     all.extend(compositions_of_work());
     all
 }
 
 /// The 13 compositions that work on threads.
-pub(crate) fn compositions_of_work() -> Vec<Recipe> {
+pub fn compositions_of_work() -> Vec<Recipe> {
     over::<Fake>(true)
 }
 
 /// The 13 compositions that read from sockets, over TCP.
-pub(crate) fn compositions_over_tcp() -> Vec<Recipe> {
+pub fn compositions_over_tcp() -> Vec<Recipe> {
     over::<Real<TcpStream>>(false)
 }
 
 /// The compositions whose operations have handles.
-pub(crate) fn with_handles() -> impl Iterator<Item = Recipe> {
-    compositions().into_iter().filter(|recipe| recipe.handles)
+pub fn with_handles<R: Drive>() -> impl Iterator<Item = Recipe> {
+    compositions::<R>().into_iter().filter(|recipe| recipe.handles)
 }
 
 /// The compositions that are canceled by closing them.
-pub(crate) fn canceled_by_closing() -> impl Iterator<Item = Recipe> {
-    compositions().into_iter().filter(|recipe| !recipe.handles)
+pub fn canceled_by_closing<R: Drive>() -> impl Iterator<Item = Recipe> {
+    compositions::<R>().into_iter().filter(|recipe| !recipe.handles)
 }
 
 /// The compositions that repeat retryable failures.
-pub(crate) fn with_retries() -> impl Iterator<Item = Recipe> {
-    compositions().into_iter().filter(|recipe| recipe.retries)
+pub fn with_retries<R: Drive>() -> impl Iterator<Item = Recipe> {
+    compositions::<R>().into_iter().filter(|recipe| recipe.retries)
 }

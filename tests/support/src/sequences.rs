@@ -1,47 +1,43 @@
 //! Sequences of acts, told on the queue and on a model of its rules, and compared.
 
-#![allow(dead_code, unused_imports, reason = "each test file uses a part of it")]
-
 mod act;
 mod check;
 mod model;
 mod play;
-#[path = "../random/mod.rs"]
-mod random;
 mod shrink;
 mod walk;
 
-pub(crate) use act::*;
-pub(crate) use check::holds;
-pub(crate) use walk::{every, random, random_from};
+pub use act::*;
+pub use check::holds;
+pub use walk::{every, random, random_from};
 
 /// What a sequence is told on.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Setup {
-    pub(crate) observed: bool,
+pub struct Setup {
+    pub observed: bool,
     /// Whether there is a wake hook.
-    pub(crate) hooked: bool,
+    pub hooked: bool,
     /// What the wake hook does.
-    pub(crate) hook: Option<&'static Act>,
+    pub hook: Option<&'static Act>,
     /// How many calls may be pending.
-    pub(crate) capacity: usize,
+    pub capacity: usize,
     /// What the values of recipients do as they drop.
-    pub(crate) value: Option<&'static Act>,
+    pub value: Option<&'static Act>,
 }
 
 /// Nothing looks on, as usual.
-pub(crate) const BARE: Setup =
+pub const BARE: Setup =
     Setup { observed: false, hooked: false, hook: None, capacity: usize::MAX, value: None };
 
 /// Everything is told.
-pub(crate) const WATCHED: Setup = Setup { observed: true, hooked: true, ..BARE };
+pub const WATCHED: Setup = Setup { observed: true, hooked: true, ..BARE };
 
 /// The end of every sequence, after which all callbacks and recipients are dropped.
 const END: [Act; 2] = [Dial(All), Close];
 
 /// What happens, in the queue or in the model; calls by their number in the order of creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
+pub enum Event {
     // Steps that the observer is told.
     Created(u16),
     Scheduled(u16),

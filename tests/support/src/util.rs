@@ -1,7 +1,5 @@
 //! The one fixture of the tests: records of what happened, and assertions on the counts.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
-
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
@@ -11,41 +9,35 @@ use switchboard::{Call, CallId, Line, Observer, QueueHandle, Report, Step};
 
 /// What happened, in order.
 #[derive(Clone, Default)]
-pub(crate) struct Trace(Rc<RefCell<Vec<String>>>);
+pub struct Trace(Rc<RefCell<Vec<String>>>);
 
 impl Trace {
-    pub(crate) fn add(&self, event: impl Into<String>) {
+    pub fn add(&self, event: impl Into<String>) {
         self.0.borrow_mut().push(event.into());
     }
 
     /// A function to call that adds `event`.
-    pub(crate) fn note<E: Into<String>>(
-        &self,
-        event: E,
-    ) -> impl FnOnce(&QueueHandle) + 'static + use<E> {
+    pub fn note<E: Into<String>>(&self, event: E) -> impl FnOnce(&QueueHandle) + 'static + use<E> {
         let (trace, event) = (self.clone(), event.into());
         move |_| trace.add(event)
     }
 
     /// A value to capture that adds `event` when it is dropped.
-    pub(crate) fn on_drop<E: Into<String>>(
-        &self,
-        event: E,
-    ) -> OnDrop<impl FnOnce() + 'static + use<E>> {
+    pub fn on_drop<E: Into<String>>(&self, event: E) -> OnDrop<impl FnOnce() + 'static + use<E>> {
         let (trace, event) = (self.clone(), event.into());
         on_drop(move || trace.add(event))
     }
 
     /// What happened since this was asked last.
-    pub(crate) fn take(&self) -> Vec<String> {
+    pub fn take(&self) -> Vec<String> {
         self.0.take()
     }
 }
 
 /// Runs a function when it is dropped.
-pub(crate) struct OnDrop<F: FnOnce()>(Option<F>);
+pub struct OnDrop<F: FnOnce()>(Option<F>);
 
-pub(crate) const fn on_drop<F: FnOnce()>(function: F) -> OnDrop<F> {
+pub const fn on_drop<F: FnOnce()>(function: F) -> OnDrop<F> {
     OnDrop(Some(function))
 }
 
@@ -62,7 +54,7 @@ impl<F: FnOnce()> Drop for OnDrop<F> {
 }
 
 /// A call whose check panics.
-pub(crate) struct PanicsInCheck;
+pub struct PanicsInCheck;
 
 impl Call for PanicsInCheck {
     type Recipient = ();
@@ -76,29 +68,29 @@ impl Call for PanicsInCheck {
 
 /// Counts the values that were made of it, and their drops.
 #[derive(Clone, Default)]
-pub(crate) struct Drops {
+pub struct Drops {
     made: Rc<Cell<u64>>,
     dropped: Rc<Cell<u64>>,
 }
 
 impl Drops {
     /// A value to capture, whose drop is counted.
-    pub(crate) fn value(&self) -> Counted {
+    pub fn value(&self) -> Counted {
         self.made.set(self.made.get() + 1);
         Counted(self.clone())
     }
 
-    pub(crate) fn count(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         self.dropped.get()
     }
 
     /// How many values are not dropped yet. (It wraps if one is dropped twice.)
-    pub(crate) fn alive(&self) -> u64 {
+    pub fn alive(&self) -> u64 {
         self.made.get().wrapping_sub(self.dropped.get())
     }
 }
 
-pub(crate) struct Counted(Drops);
+pub struct Counted(Drops);
 
 impl Drop for Counted {
     fn drop(&mut self) {
@@ -108,30 +100,30 @@ impl Drop for Counted {
 
 /// An observer that records every step.
 #[derive(Clone, Default)]
-pub(crate) struct Steps(Rc<RefCell<Vec<(CallId, Step)>>>);
+pub struct Steps(Rc<RefCell<Vec<(CallId, Step)>>>);
 
 impl Steps {
     /// Observes `queue` from now on.
-    pub(crate) fn watch(queue: &QueueHandle) -> Self {
+    pub fn watch(queue: &QueueHandle) -> Self {
         let steps = Self::default();
         queue.set_observer(steps.clone());
         steps
     }
 
     /// The steps of one call so far.
-    pub(crate) fn of(&self, id: CallId) -> Vec<Step> {
+    pub fn of(&self, id: CallId) -> Vec<Step> {
         let steps = self.0.borrow();
         steps.iter().filter(|(call, _)| *call == id).map(|(_, step)| *step).collect()
     }
 
     /// The last step of one call.
     #[track_caller]
-    pub(crate) fn last_of(&self, id: CallId) -> Step {
+    pub fn last_of(&self, id: CallId) -> Step {
         *self.of(id).last().expect("the call took no step")
     }
 
     /// The calls in the order in which they took a step like those that `is` is true for.
-    pub(crate) fn calls(&self, is: impl Fn(&Step) -> bool) -> Vec<CallId> {
+    pub fn calls(&self, is: impl Fn(&Step) -> bool) -> Vec<CallId> {
         self.0.borrow().iter().filter(|(_, step)| is(step)).map(|(call, _)| *call).collect()
     }
 }
@@ -144,18 +136,18 @@ impl Observer for Steps {
 
 /// What a tally should say; calls created are the sum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Counts {
-    pub(crate) unscheduled: u64,
-    pub(crate) pending: u64,
-    pub(crate) live: u64,
-    pub(crate) finished: u64,
-    pub(crate) canceled: u64,
-    pub(crate) refused: u64,
-    pub(crate) abandoned: u64,
-    pub(crate) panicked: u64,
+pub struct Counts {
+    pub unscheduled: u64,
+    pub pending: u64,
+    pub live: u64,
+    pub finished: u64,
+    pub canceled: u64,
+    pub refused: u64,
+    pub abandoned: u64,
+    pub panicked: u64,
 }
 
-pub(crate) const NONE: Counts = Counts {
+pub const NONE: Counts = Counts {
     unscheduled: 0,
     pending: 0,
     live: 0,
@@ -168,7 +160,7 @@ pub(crate) const NONE: Counts = Counts {
 
 /// Asserts every count of the tally, that it balances, and that `is_idle` agrees with it.
 #[track_caller]
-pub(crate) fn assert_counts(queue: &QueueHandle, expected: Counts) {
+pub fn assert_counts(queue: &QueueHandle, expected: Counts) {
     let tally = queue.tally();
     let counts = Counts {
         unscheduled: tally.unscheduled,
@@ -186,12 +178,12 @@ pub(crate) fn assert_counts(queue: &QueueHandle, expected: Counts) {
 }
 
 /// Dialed, canceled, refused, remaining.
-pub(crate) const fn figures(report: Report) -> [u64; 4] {
+pub const fn figures(report: Report) -> [u64; 4] {
     [report.dialed, report.canceled, report.refused, report.remaining]
 }
 
 /// A function to call that must not be called; `captured` goes with it.
-pub(crate) fn never<C: 'static>(captured: C) -> impl FnOnce(&QueueHandle) + 'static {
+pub fn never<C: 'static>(captured: C) -> impl FnOnce(&QueueHandle) + 'static {
     move |_| {
         drop(captured);
         panic!("a call was dialed that should not be");
@@ -199,7 +191,7 @@ pub(crate) fn never<C: 'static>(captured: C) -> impl FnOnce(&QueueHandle) + 'sta
 }
 
 /// A function to call that panics; `captured` goes with it.
-pub(crate) fn panics<C: 'static>(captured: C) -> impl FnOnce(&QueueHandle) + 'static {
+pub fn panics<C: 'static>(captured: C) -> impl FnOnce(&QueueHandle) + 'static {
     move |_| {
         let _captured = captured;
         panic!("on purpose");
@@ -208,7 +200,7 @@ pub(crate) fn panics<C: 'static>(captured: C) -> impl FnOnce(&QueueHandle) + 'st
 
 /// What `function` panics with.
 #[track_caller]
-pub(crate) fn panic_of<R>(function: impl FnOnce() -> R) -> String {
+pub fn panic_of<R>(function: impl FnOnce() -> R) -> String {
     let Err(payload) = panic::catch_unwind(AssertUnwindSafe(function)) else {
         panic!("no panic came through");
     };

@@ -75,7 +75,7 @@ impl World {
     }
 }
 
-pub(crate) fn run(data: &[u8]) {
+pub fn run(data: &[u8]) {
     let script = Script::new(data);
     let mut world = World {
         queues: Vec::new(),

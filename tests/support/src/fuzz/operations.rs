@@ -2,9 +2,6 @@
 //! loses and refuses; and bare ones, whose states a model follows: their hooks take their time, and they
 //! are held after they are complete. Each that was started is told exactly once (O1 to O4).
 
-#[path = "../manual/mod.rs"]
-mod manual;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
@@ -15,7 +12,7 @@ use switchboard::samples::{
 };
 use switchboard::{Budget, CallId, Callback, Cancellation, QueueHandle};
 
-use manual::Manual;
+use crate::manual::Manual;
 
 use super::Script;
 
@@ -238,7 +235,7 @@ impl World {
     }
 }
 
-pub(crate) fn run(data: &[u8]) {
+pub fn run(data: &[u8]) {
     let reactor = Reactor::new().expect("a reactor");
     let queue = reactor.queue().clone();
     let manual = Manual::default();

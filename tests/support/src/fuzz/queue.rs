@@ -409,7 +409,7 @@ impl Stage {
     }
 }
 
-pub(crate) fn run(data: &[u8]) {
+pub fn run(data: &[u8]) {
     let script = Script::new(data);
     let manner = script.byte();
     let capacity = if manner & 1 == 0 { usize::MAX } else { 5 };

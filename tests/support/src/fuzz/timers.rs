@@ -122,7 +122,7 @@ impl Model {
     }
 }
 
-pub(crate) fn run(data: &[u8]) {
+pub fn run(data: &[u8]) {
     let mut reactor = Reactor::new().expect("a reactor");
     let model = Rc::new(Model {
         script: Script::new(data),

@@ -221,7 +221,7 @@ fn turn(reactor: &mut Reactor) {
     let _ = attempt(|| reactor.turn(Some(Duration::ZERO)).expect("a turn"));
 }
 
-pub(crate) fn run(data: &[u8]) {
+pub fn run(data: &[u8]) {
     let script = Script::new(data);
     let capacity = if script.pick(2) == 0 { usize::MAX } else { 3 };
     let reactor = Reactor::with_queue(CallQueue::bounded(capacity)).expect("a reactor");

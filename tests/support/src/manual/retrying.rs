@@ -12,19 +12,19 @@ use switchboard::samples::{MlRetries, Module, Retry, RetryPolicy};
 use super::{Manual, Result, Told, check_over};
 
 /// An attempt that may be repeated.
-pub(crate) const AGAIN: Result = Err(OpError::Retryable("again"));
+pub const AGAIN: Result = Err(OpError::Retryable("again"));
 
 /// `MlRetries` over operations completed by hand, on a reactor whose time does not pass by itself.
-pub(crate) struct Bench {
-    pub(crate) reactor: Reactor,
-    pub(crate) lower: Manual,
-    pub(crate) module: Option<MlRetries<Manual>>,
-    pub(crate) told: Told<u32>,
-    pub(crate) now: Rc<Cell<Instant>>,
+pub struct Bench {
+    pub reactor: Reactor,
+    pub lower: Manual,
+    pub module: Option<MlRetries<Manual>>,
+    pub told: Told<u32>,
+    pub now: Rc<Cell<Instant>>,
 }
 
 impl Bench {
-    pub(crate) fn new(policy: RetryPolicy<&'static str>) -> Self {
+    pub fn new(policy: RetryPolicy<&'static str>) -> Self {
         let reactor = Reactor::new().expect("a reactor");
         let now = Rc::new(Cell::new(Instant::now()));
         let clock = Rc::clone(&now);
@@ -38,13 +38,13 @@ impl Bench {
 
     /// Starts an operation whose requests count up from 0.
     #[track_caller]
-    pub(crate) fn start(&self) -> AsyncOp {
+    pub fn start(&self) -> AsyncOp {
         self.start_with(|_| ())
     }
 
     /// The same; `also` is called with the number of each request.
     #[track_caller]
-    pub(crate) fn start_with(&self, also: impl Fn(u32) + 'static) -> AsyncOp {
+    pub fn start_with(&self, also: impl Fn(u32) + 'static) -> AsyncOp {
         let mut next = 0..;
         let retry = Retry::new(move || {
             let number = next.next().expect("a number");
@@ -57,7 +57,7 @@ impl Bench {
 
     /// Lets time pass, and turns until nothing is pending.
     #[track_caller]
-    pub(crate) fn pass(&mut self, time: Duration) {
+    pub fn pass(&mut self, time: Duration) {
         self.now.set(self.now.get() + time);
         loop {
             let Report { remaining, .. } = self.reactor.turn(Some(Duration::ZERO)).expect("a turn");
@@ -69,18 +69,18 @@ impl Bench {
 
     /// Ends the attempt that runs.
     #[track_caller]
-    pub(crate) fn end_attempt(&mut self, result: Result) {
+    pub fn end_attempt(&mut self, result: Result) {
         self.lower.complete(result);
         self.pass(Duration::ZERO);
     }
 
-    pub(crate) fn timers(&self) -> usize {
+    pub fn timers(&self) -> usize {
         self.reactor.handle().timers()
     }
 
     /// Checks that all is over.
     #[track_caller]
-    pub(crate) fn finish(mut self) {
+    pub fn finish(mut self) {
         self.pass(Duration::ZERO);
         assert_eq!((self.told.count(), self.timers(), self.lower.running()), (0, 0, 0));
         check_over(self.reactor.queue());

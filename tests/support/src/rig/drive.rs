@@ -8,18 +8,22 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
+use mio::net::UnixStream;
 use switchboard::op::{AsyncOp, OpState};
 use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::samples::Closed;
 use switchboard::{Cancellation, Recipient, Report, Tally};
 
-use super::{Composition, Outcome, Recipe, Recorder, Script};
+use super::{Composition, Outcome, Recipe, Recorder, Script, Socket};
 
 /// How long a poll may sleep before the test has failed.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// A reactor, and how it goes on.
-pub(crate) trait Drive: Deref<Target = ReactorHandle> + Sized {
+pub trait Drive: Deref<Target = ReactorHandle> + Sized {
+    /// What the compositions read from.
+    type Socket: Socket;
+
     fn make() -> Self;
 
     /// Goes on, waiting for readiness if nothing is to be done.
@@ -30,6 +34,8 @@ pub(crate) trait Drive: Deref<Target = ReactorHandle> + Sized {
 }
 
 impl Drive for Reactor {
+    type Socket = UnixStream;
+
     fn make() -> Self {
         Self::new().expect("a reactor")
     }
@@ -44,12 +50,12 @@ impl Drive for Reactor {
 }
 
 /// On a real reactor.
-pub(crate) type Rig = RigOn<Reactor>;
+pub type Rig = RigOn<Reactor>;
 
 /// A composition on a reactor of its own, and what it has told.
-pub(crate) struct RigOn<R> {
-    pub(crate) recipe: Recipe,
-    pub(crate) reactor: R,
+pub struct RigOn<R> {
+    pub recipe: Recipe,
+    pub reactor: R,
     /// What the test is at, for the text of assertions.
     label: String,
     composition: Option<Box<dyn Composition>>,
@@ -67,14 +73,14 @@ pub(crate) struct RigOn<R> {
 
 impl<R: Drive> RigOn<R> {
     /// Makes a composition and opens it.
-    pub(crate) fn open(recipe: Recipe, label: impl fmt::Debug) -> Self {
+    pub fn open(recipe: Recipe, label: impl fmt::Debug) -> Self {
         let rig = Self::unopened(recipe, label);
         rig.composition().open();
         rig
     }
 
     /// Makes a composition.
-    pub(crate) fn unopened(recipe: Recipe, label: impl fmt::Debug) -> Self {
+    pub fn unopened(recipe: Recipe, label: impl fmt::Debug) -> Self {
         let reactor = R::make();
         let recorder = Recorder::default();
         let (outcomes, closed) = (Rc::clone(&recorder.outcomes), Rc::clone(&recorder.closed));
@@ -95,7 +101,7 @@ impl<R: Drive> RigOn<R> {
     }
 
     /// The same, with one call dialed a turn.
-    pub(crate) fn stepwise(recipe: Recipe, label: impl fmt::Debug) -> Self {
+    pub fn stepwise(recipe: Recipe, label: impl fmt::Debug) -> Self {
         let rig = Self::open(recipe, label);
         rig.reactor.set_budget(1);
         rig
@@ -103,7 +109,7 @@ impl<R: Drive> RigOn<R> {
 
     /// Starts an operation; its outcome does not come meanwhile. Returns its number.
     #[track_caller]
-    pub(crate) fn start(&mut self, script: &Script) -> usize {
+    pub fn start(&mut self, script: &Script) -> usize {
         let number = self.operations.len();
         let op = self.quietly(|rig| rig.composition().start(script, &rig.recorder, number));
         self.keep(script, op)
@@ -111,7 +117,7 @@ impl<R: Drive> RigOn<R> {
 
     /// Starts an operation with the request that was handed back last. Returns its number.
     #[track_caller]
-    pub(crate) fn start_again(&mut self, script: &Script) -> usize {
+    pub fn start_again(&mut self, script: &Script) -> usize {
         let number = self.operations.len();
         let op = self.quietly(|rig| rig.composition().start_again(&rig.recorder, number));
         self.keep(script, op)
@@ -127,7 +133,7 @@ impl<R: Drive> RigOn<R> {
 
     /// Starts an operation in vain. Its callback is declined, which is the only call there is.
     #[track_caller]
-    pub(crate) fn start_refused(&mut self, script: &Script) {
+    pub fn start_refused(&mut self, script: &Script) {
         let expected = self.after_declining(1);
         let op = self.quietly(|rig| rig.composition().start(script, &rig.recorder, usize::MAX));
         assert!(op.is_err(), "{}: the start is not refused", self.label);
@@ -136,27 +142,27 @@ impl<R: Drive> RigOn<R> {
 
     /// Starts an operation in vain, as its lowest one cannot be started.
     #[track_caller]
-    pub(crate) fn start_in_vain(&mut self, script: &Script) {
+    pub fn start_in_vain(&mut self, script: &Script) {
         let op = self.quietly(|rig| rig.composition().start(script, &rig.recorder, usize::MAX));
         assert!(op.is_err(), "{}: the start does not fail", self.label);
     }
 
     /// Cancels an operation by its handle; its outcome does not come meanwhile.
     #[track_caller]
-    pub(crate) fn cancel(&mut self, number: usize) -> Cancellation {
+    pub fn cancel(&mut self, number: usize) -> Cancellation {
         self.quietly(|rig| rig.op(number).cancel())
     }
 
     /// Closes the composition; no outcome comes meanwhile.
     #[track_caller]
-    pub(crate) fn close(&mut self) {
+    pub fn close(&mut self) {
         self.closes += usize::from(!self.recipe.handles);
         self.quietly(|rig| rig.composition().close(&rig.recorder));
     }
 
     /// Closes a composition that is closed: it declines to tell of it.
     #[track_caller]
-    pub(crate) fn close_in_vain(&mut self) {
+    pub fn close_in_vain(&mut self) {
         let expected = self.after_declining(u64::from(!self.recipe.handles));
         self.quietly(|rig| rig.composition().close(&rig.recorder));
         assert_eq!(self.tally(), expected, "{}: closed twice", self.label);
@@ -164,7 +170,7 @@ impl<R: Drive> RigOn<R> {
 
     /// Cancels all operations: by their handles, or by closing.
     #[track_caller]
-    pub(crate) fn cancel_all(&mut self) {
+    pub fn cancel_all(&mut self) {
         if self.recipe.handles {
             for number in 0..self.operations.len() {
                 let _ = self.cancel(number);
@@ -177,36 +183,36 @@ impl<R: Drive> RigOn<R> {
     }
 
     /// Opens the composition again.
-    pub(crate) fn reopen(&self) {
+    pub fn reopen(&self) {
         self.composition().open();
     }
 
     /// Lets the handles of all operations go.
-    pub(crate) fn drop_handles(&mut self) {
+    pub fn drop_handles(&mut self) {
         for (_, op) in &mut self.operations {
             *op = None;
         }
     }
 
     /// Lets the composition go.
-    pub(crate) fn drop_composition(&mut self) {
+    pub fn drop_composition(&mut self) {
         self.composition = None;
     }
 
     /// Lets what the recorder is told unwind from now on.
-    pub(crate) fn unwind_when_told(&self) {
+    pub fn unwind_when_told(&self) {
         self.unwinds.set(true);
     }
 
     /// Schedules a function call that unwinds.
-    pub(crate) fn schedule_panic(&self) {
+    pub fn schedule_panic(&self) {
         let call = self.reactor.queue().call(|_| panic::resume_unwind(Box::new("a call")));
         assert!(call.is_ok(), "the queue is there");
     }
 
     /// Turns until `over`. To wait long for readiness is a failure.
     #[track_caller]
-    pub(crate) fn until(&mut self, mut over: impl FnMut(&Self) -> bool) {
+    pub fn until(&mut self, mut over: impl FnMut(&Self) -> bool) {
         while !over(self) {
             self.turn();
         }
@@ -215,7 +221,7 @@ impl<R: Drive> RigOn<R> {
     /// Goes on by one step: dials a call if the budget is one, else as many as are pending; or if
     /// none is, makes the operation ready that has waited longest. False once all is over.
     #[track_caller]
-    pub(crate) fn step(&mut self) -> bool {
+    pub fn step(&mut self) -> bool {
         if self.is_drained() {
             return false;
         }
@@ -228,7 +234,7 @@ impl<R: Drive> RigOn<R> {
 
     /// Goes on until an operation has told its outcome.
     #[track_caller]
-    pub(crate) fn until_told(&mut self, number: usize) {
+    pub fn until_told(&mut self, number: usize) {
         while self.outcome(number).is_none() {
             assert!(self.step(), "{}: over, but operation {number} never told", self.label);
         }
@@ -237,7 +243,7 @@ impl<R: Drive> RigOn<R> {
     /// Goes on until all is over, and checks that every operation has told its outcome, once, and
     /// that nothing is left.
     #[track_caller]
-    pub(crate) fn finish(mut self, expected: &[Outcome]) {
+    pub fn finish(mut self, expected: &[Outcome]) {
         self.drain();
         let mut outcomes = self.outcomes.take();
         outcomes.sort_by_key(|(number, _)| *number);
@@ -248,7 +254,7 @@ impl<R: Drive> RigOn<R> {
 
     /// Goes on until all is over, and checks that nothing is left.
     #[track_caller]
-    pub(crate) fn drain(&mut self) {
+    pub fn drain(&mut self) {
         while self.step() {}
         let Tally { abandoned, refused, panicked, .. } = self.tally();
         assert_eq!((abandoned, refused, panicked), (0, 0, self.panics), "{}", self.label);
@@ -259,7 +265,7 @@ impl<R: Drive> RigOn<R> {
     /// Lets the reactor go in the middle of it all, and checks that nothing is left, but threads
     /// that work.
     #[track_caller]
-    pub(crate) fn abandon(self) {
+    pub fn abandon(self) {
         let Self { recipe, reactor, label, composition, recorder, operations, .. } = self;
         drop(reactor);
         drop((composition, recorder));
@@ -273,7 +279,7 @@ impl<R: Drive> RigOn<R> {
 
     /// Checks, once all is over, that nothing is left of it.
     #[track_caller]
-    pub(crate) fn check_nothing_left(&self) {
+    pub fn check_nothing_left(&self) {
         assert!(self.is_drained(), "{}", self.label);
         assert_eq!(self.running().unwrap_or(0), 0, "{}: in the list", self.label);
         for (number, (script, _)) in self.operations.iter().enumerate() {
@@ -283,18 +289,18 @@ impl<R: Drive> RigOn<R> {
 
     /// The handle of an operation.
     #[track_caller]
-    pub(crate) fn op(&self, number: usize) -> &AsyncOp {
+    pub fn op(&self, number: usize) -> &AsyncOp {
         self.operations[number].1.as_ref().expect("its handle")
     }
 
     /// The script of an operation.
-    pub(crate) fn script(&self, number: usize) -> &Script {
+    pub fn script(&self, number: usize) -> &Script {
         &self.operations[number].0
     }
 
     /// How an operation ended; none if it has not told.
     #[track_caller]
-    pub(crate) fn outcome(&self, number: usize) -> Option<Outcome> {
+    pub fn outcome(&self, number: usize) -> Option<Outcome> {
         let outcomes = self.outcomes.borrow();
         let mut of_this = outcomes.iter().filter(|(told, _)| *told == number);
         let outcome = of_this.next().map(|(_, outcome)| outcome.clone());
@@ -303,32 +309,32 @@ impl<R: Drive> RigOn<R> {
     }
 
     /// Operations that have told their outcome, in order.
-    pub(crate) fn told(&self) -> Vec<usize> {
+    pub fn told(&self) -> Vec<usize> {
         self.outcomes.borrow().iter().map(|(number, _)| *number).collect()
     }
 
     /// How many operations each close has canceled.
-    pub(crate) fn canceled_by_closing(&self) -> Vec<usize> {
+    pub fn canceled_by_closing(&self) -> Vec<usize> {
         self.closed.borrow().iter().map(|closed| closed.canceled).collect()
     }
 
-    pub(crate) fn running(&self) -> Option<usize> {
+    pub fn running(&self) -> Option<usize> {
         self.composition.as_ref()?.running()
     }
 
-    pub(crate) fn leftovers(&self) -> usize {
+    pub fn leftovers(&self) -> usize {
         self.composition.as_ref().map_or(0, |composition| composition.leftovers())
     }
 
-    pub(crate) fn tally(&self) -> Tally {
+    pub fn tally(&self) -> Tally {
         self.reactor.queue().tally()
     }
 
-    pub(crate) fn panics(&self) -> u64 {
+    pub fn panics(&self) -> u64 {
         self.panics
     }
 
-    pub(crate) fn label(&self) -> &str {
+    pub fn label(&self) -> &str {
         &self.label
     }
 
@@ -367,7 +373,7 @@ impl<R: Drive> RigOn<R> {
     /// One turn, in which something happens (on mio's `poll`, which may come back once for nothing,
     /// in the second one at the latest). A panic in it is counted.
     #[track_caller]
-    pub(crate) fn turn(&mut self) {
+    pub fn turn(&mut self) {
         let something =
             self.turn_once() || cfg!(mio_unsupported_force_poll_poll) && self.turn_once();
         assert!(something, "{}: waited {PATIENCE:?} for nothing", self.label);

@@ -17,24 +17,24 @@ use switchboard::samples::{LlFakeCancel, LlRealCancel, Module, Read, Received, W
 use super::script::{End, Trigger};
 
 /// Counts requests that are not dropped yet.
-pub(crate) type Held = Arc<()>;
+pub type Held = Arc<()>;
 
 /// How to make a lowest operation ready.
-pub(crate) struct Cue {
-    pub(crate) trigger: Trigger,
-    pub(crate) nudge: Nudge,
-    pub(crate) spoil: Spoil,
+pub struct Cue {
+    pub trigger: Trigger,
+    pub nudge: Nudge,
+    pub spoil: Spoil,
 }
 
 /// Makes a lowest operation ready for nothing: it is told, looks, and there is nothing. Does
 /// nothing to one that is ready or over, and nothing at all where it is not possible.
-pub(crate) type Nudge = Box<dyn Fn()>;
+pub type Nudge = Box<dyn Fn()>;
 
 /// Lets a lowest operation fail for good, if it is not ready yet. Then it is ready, or will be.
-pub(crate) type Spoil = Box<dyn Fn()>;
+pub type Spoil = Box<dyn Fn()>;
 
 /// A lowest layer.
-pub(crate) trait Low: 'static {
+pub trait Low: 'static {
     type Module: Module + 'static;
     fn module(reactor: &ReactorHandle) -> Self::Module;
     fn request(end: End, held: Held) -> (<Self::Module as Module>::Request, Cue);
@@ -42,10 +42,10 @@ pub(crate) trait Low: 'static {
 }
 
 /// Reads from sockets.
-pub(crate) struct Real<S>(S);
+pub struct Real<S>(S);
 
 /// A kind of socket.
-pub(crate) trait Socket: Source + io::Read + Sized + 'static {
+pub trait Socket: Source + io::Read + Sized + 'static {
     type Peer: io::Write + 'static;
     fn pair() -> io::Result<(Self, Self::Peer)>;
 }
@@ -75,7 +75,7 @@ impl Socket for TcpStream {
 
 /// A socket whose peer can make it fail, or ready for nothing, with bytes of a meaning.
 #[derive(Debug)]
-pub(crate) struct Wire<S> {
+pub struct Wire<S> {
     socket: S,
     _held: Held,
 }
@@ -157,7 +157,7 @@ impl<S: Socket> Low for Real<S> {
 }
 
 /// Works on threads.
-pub(crate) struct Fake;
+pub struct Fake;
 
 impl Low for Fake {
     type Module = LlFakeCancel<u8, io::Error>;

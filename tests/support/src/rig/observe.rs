@@ -4,7 +4,6 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
-use switchboard::reactor::Reactor;
 use switchboard::{CallId, Step};
 
 use super::{Drive, Recipe, RigOn};
@@ -12,13 +11,7 @@ use super::{Drive, Recipe, RigOn};
 /// Runs two operations, with an observer that panics once, at whatever it is told, and checks that
 /// nothing is left; canceled on the way if `canceled`.
 #[track_caller]
-pub(crate) fn explore_observer(recipe: Recipe, canceled: bool) {
-    explore_observer_on::<Reactor>(recipe, canceled);
-}
-
-/// The same on another reactor.
-#[track_caller]
-pub(crate) fn explore_observer_on<R: Drive>(recipe: Recipe, canceled: bool) {
+pub fn explore_observer<R: Drive>(recipe: Recipe, canceled: bool) {
     let mut panics_at = 0;
     while observed::<R>(recipe, canceled, panics_at) {
         panics_at += 1;

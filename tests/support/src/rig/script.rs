@@ -11,7 +11,7 @@ use super::low::{Cue, Held, Low, Nudge, Spoil};
 
 /// How a lowest operation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum End {
+pub enum End {
     Answer(u8),
     Retryable,
     Failed,
@@ -19,25 +19,25 @@ pub(crate) enum End {
 
 /// When a lowest operation is ready.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum When {
+pub enum When {
     AtOnce,
     Later,
 }
 
 impl When {
     /// All orders of as many.
-    pub(crate) fn orders(count: usize) -> impl Iterator<Item = Vec<Self>> {
+    pub fn orders(count: usize) -> impl Iterator<Item = Vec<Self>> {
         let when = |bit| if bit == 0 { Self::AtOnce } else { Self::Later };
         (0..1 << count).map(move |bits: usize| (0..count).map(|n| when(bits >> n & 1)).collect())
     }
 }
 
 /// Makes a lowest operation ready.
-pub(crate) type Trigger = Box<dyn FnOnce()>;
+pub type Trigger = Box<dyn FnOnce()>;
 
 /// What is still to be played, and how to make those lowest operations ready that were started.
 #[derive(Clone, Default)]
-pub(crate) struct Script {
+pub struct Script {
     lines: Rc<RefCell<VecDeque<(End, When)>>>,
     triggers: Rc<RefCell<VecDeque<Trigger>>>,
     nudges: Rc<RefCell<Vec<Nudge>>>,
@@ -46,48 +46,48 @@ pub(crate) struct Script {
 }
 
 impl Script {
-    pub(crate) fn new(lines: impl IntoIterator<Item = (End, When)>) -> Self {
+    pub fn new(lines: impl IntoIterator<Item = (End, When)>) -> Self {
         let lines = Rc::new(RefCell::new(lines.into_iter().collect()));
         Self { lines, ..Self::default() }
     }
 
     /// Makes the lowest operation ready that has waited longest; false if none waits.
-    pub(crate) fn trigger(&self) -> bool {
+    pub fn trigger(&self) -> bool {
         let trigger = self.triggers.borrow_mut().pop_front();
         trigger.map(|trigger| trigger()).is_some()
     }
 
     /// Makes all lowest operations that run ready for nothing, where that is possible.
-    pub(crate) fn nudge(&self) {
+    pub fn nudge(&self) {
         for nudge in &*self.nudges.borrow() {
             nudge();
         }
     }
 
     /// Lets all lowest operations that run fail, if they are not ready.
-    pub(crate) fn spoil(&self) {
+    pub fn spoil(&self) {
         for spoil in &*self.spoils.borrow() {
             spoil();
         }
     }
 
     /// Lowest operations not started yet.
-    pub(crate) fn left(&self) -> usize {
+    pub fn left(&self) -> usize {
         self.lines.borrow().len()
     }
 
     /// Lowest operations that wait for their trigger.
-    pub(crate) fn waiting(&self) -> usize {
+    pub fn waiting(&self) -> usize {
         self.triggers.borrow().len()
     }
 
     /// Requests that are not dropped yet, with their sockets or closures.
-    pub(crate) fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         Arc::strong_count(&*self.held) - 1
     }
 
     /// How many hold this script, to make requests with it.
-    pub(crate) fn users(&self) -> usize {
+    pub fn users(&self) -> usize {
         Rc::strong_count(&self.lines)
     }
 

@@ -7,11 +7,9 @@ use std::time::Duration;
 use switchboard::Report;
 use switchboard::testing::{Event, Peer, ScriptedReactor, ScriptedSource, Sources};
 
-use crate::wired::{BACKOFF, Drive, Fake, RigOn, Socket, explore_observer_on, over};
+use super::{BACKOFF, Drive, PATIENCE, RigOn, Socket};
 
-pub(crate) use crate::wired::*;
-
-pub(crate) type Rig = RigOn<ScriptedReactor>;
+pub type Rig = RigOn<ScriptedReactor>;
 
 /// How long retries wait.
 const WAIT: Duration = Duration::from_millis(7);
@@ -20,12 +18,14 @@ thread_local! {
     /// Of the reactor that was made last.
     static SOURCES: RefCell<Sources> = RefCell::default();
     /// Whether sources cannot be registered.
-    pub(crate) static REFUSES: Cell<bool> = const { Cell::new(false) };
+    pub static REFUSES: Cell<bool> = const { Cell::new(false) };
     /// All that was told to the reactor that was made last.
-    pub(crate) static TOLD: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+    pub static TOLD: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Drive for ScriptedReactor {
+    type Socket = ScriptedSource;
+
     fn make() -> Self {
         let reactor = Self::new().expect("a reactor");
         SOURCES.set(reactor.sources());
@@ -59,7 +59,7 @@ impl Drive for ScriptedReactor {
 }
 
 /// The peer of a source, to write to.
-pub(crate) struct Pen(Peer);
+pub struct Pen(Peer);
 
 impl io::Write for Pen {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -88,27 +88,4 @@ impl Socket for ScriptedSource {
         }
         Ok((source, Pen(peer)))
     }
-}
-
-/// All 26 compositions.
-pub(crate) fn compositions() -> Vec<Recipe> {
-    let mut all = over::<Real<ScriptedSource>>(false);
-    all.extend(over::<Fake>(true));
-    all
-}
-
-pub(crate) fn with_handles() -> impl Iterator<Item = Recipe> {
-    compositions().into_iter().filter(|recipe| recipe.handles)
-}
-
-pub(crate) fn canceled_by_closing() -> impl Iterator<Item = Recipe> {
-    compositions().into_iter().filter(|recipe| !recipe.handles)
-}
-
-pub(crate) fn with_retries() -> impl Iterator<Item = Recipe> {
-    compositions().into_iter().filter(|recipe| recipe.retries)
-}
-
-pub(crate) fn explore_observer(recipe: Recipe, canceled: bool) {
-    explore_observer_on::<ScriptedReactor>(recipe, canceled);
 }

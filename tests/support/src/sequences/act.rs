@@ -11,25 +11,25 @@ use std::fmt;
 
 /// Whom a call is for: a function or one of three recipients.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum To {
+pub enum To {
     F,
     A,
     B,
     C,
 }
 
-pub(crate) use To::{A, B, C, F};
+pub use To::{A, B, C, F};
 
 impl To {
     /// The number of the desk.
-    pub(crate) fn desk(self) -> Option<usize> {
+    pub fn desk(self) -> Option<usize> {
         (self as usize).checked_sub(1)
     }
 }
 
 /// What a call does.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Script {
+pub enum Script {
     Nothing,
     /// Its handler acts.
     Enter(&'static Act),
@@ -40,17 +40,17 @@ pub(crate) enum Script {
     Check,
 }
 
-pub(crate) use Script::{Both, Check, Drop as Dropping, Enter, Nothing};
+pub use Script::{Both, Check, Drop as Dropping, Enter, Nothing};
 
 impl Script {
-    pub(crate) fn entered(self) -> Option<&'static Act> {
+    pub fn entered(self) -> Option<&'static Act> {
         match self {
             Enter(act) | Both(act, _) => Some(act),
             _ => None,
         }
     }
 
-    pub(crate) fn dropped(self) -> Option<&'static Act> {
+    pub fn dropped(self) -> Option<&'static Act> {
         match self {
             Dropping(act) | Both(_, act) => Some(act),
             _ => None,
@@ -73,7 +73,7 @@ impl fmt::Debug for Script {
 
 /// One symbol of a sequence, or of what a call does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Act {
+pub enum Act {
     Call(To, Script),
     Callback(To, Script),
     /// The callback at that place among those not used up, oldest first.
@@ -90,12 +90,12 @@ pub(crate) enum Act {
     Panic,
 }
 
-pub(crate) use Act::{
+pub use Act::{
     Abandon, Answer, Call, Callback, Cancel, Close, Decline, Dial, HangUp, Panic, Renew,
 };
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Which {
+pub enum Which {
     /// That many before the latest call.
     Latest(usize),
     /// The oldest call that is neither dialed nor over.
@@ -106,20 +106,20 @@ pub(crate) enum Which {
     Foreign,
 }
 
-pub(crate) use Which::{Foreign, Latest, Oldest, Own};
+pub use Which::{Foreign, Latest, Oldest, Own};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum How {
+pub enum How {
     Calls(usize),
     Pending,
     All,
 }
 
-pub(crate) use How::{All, Calls, Pending};
+pub use How::{All, Calls, Pending};
 
 impl Act {
     /// The desks that are named, in order.
-    pub(crate) fn desks(&self, desks: &mut Vec<usize>) {
+    pub fn desks(&self, desks: &mut Vec<usize>) {
         if let Call(to, script) | Callback(to, script) = *self {
             desks.extend(to.desk());
             for act in [script.entered(), script.dropped()].into_iter().flatten() {
@@ -132,7 +132,7 @@ impl Act {
 }
 
 /// The symbols of which every sequence is told.
-pub(crate) const ALPHABET: [Act; 44] = [
+pub const ALPHABET: [Act; 44] = [
     Call(F, Enter(&Cancel(Oldest))),
     Call(F, Enter(&Cancel(Own))),
     Call(F, Enter(&Close)),
@@ -180,7 +180,7 @@ pub(crate) const ALPHABET: [Act; 44] = [
 ];
 
 /// What the calls of random sequences do.
-pub(crate) const INNER: [Act; 34] = [
+pub const INNER: [Act; 34] = [
     Call(F, Nothing),
     Call(A, Nothing),
     Call(B, Nothing),

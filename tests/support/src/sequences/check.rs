@@ -6,7 +6,7 @@ use super::{BARE, END, Event, Setup, WATCHED, act::*, shrink};
 
 /// Asserts that the queue does what the rules say.
 #[track_caller]
-pub(crate) fn holds(setup: Setup, acts: &[Act]) {
+pub fn holds(setup: Setup, acts: &[Act]) {
     if let Some(report) = report(setup, acts) {
         panic!("{report}");
     }

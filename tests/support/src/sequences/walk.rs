@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 
 use super::check::{compare, perform, report};
 use super::model::Model;
-use super::random::Random;
 use super::{Event, Setup, act::*};
+use crate::random::Random;
 
 /// Room for turns within turns.
 const STACK: usize = 256 << 20;
@@ -43,7 +43,7 @@ fn rate(what: &str, count: u64, time: Duration) {
 
 /// Tells every sequence of up to `depth` acts of the alphabet, but those that differ from one of
 /// them in the names of the recipients only, or in acts that do nothing. Returns how many there are.
-pub(crate) fn every(setup: Setup, depth: usize) -> u64 {
+pub fn every(setup: Setup, depth: usize) -> u64 {
     let (start, told, claims) = (Instant::now(), AtomicU64::new(0), AtomicU64::new(0));
     on_all_processors(|number, stop| {
         let mut tree = Tree {
@@ -157,7 +157,7 @@ impl Tree<'_> {
 }
 
 /// Tells random sequences of so many acts together.
-pub(crate) fn random(operations: u64) {
+pub fn random(operations: u64) {
     let base = RandomState::new().hash_one(()) >> 16;
     println!("random sequences, from SEED={base} on");
     let (start, next, done) = (Instant::now(), AtomicU64::new(base), AtomicU64::new(0));
@@ -175,7 +175,7 @@ pub(crate) fn random(operations: u64) {
 }
 
 /// Tells the random sequence of `seed`, and returns its length.
-pub(crate) fn random_from(seed: u64) -> Result<u64, String> {
+pub fn random_from(seed: u64) -> Result<u64, String> {
     let random = Choices(Random::new(seed));
     let setup = random.setup();
     let length = 1 + random.below(200);
