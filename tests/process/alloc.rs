@@ -2,7 +2,7 @@
 
 use switchboard::{CallQueue, Line, QueueHandle, future};
 
-use crate::counting::allocations;
+use support::counting::allocations;
 
 /// Calls in one turn; and turns after the first, which may allocate.
 const CALLS: u64 = 1000;

@@ -16,7 +16,7 @@ use switchboard::reactor::{Reactor, ReactorHandle, Registration};
 use switchboard::{Line, Recipient};
 
 use crate::alone::alone;
-use crate::counting::held;
+use support::counting::held;
 use support::net::{self, PATIENCE};
 
 /// Fewer where the poll looks at all of them each time.

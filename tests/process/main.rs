@@ -10,7 +10,6 @@ mod alone;
 mod closed_descriptor;
 #[cfg(all(target_os = "linux", feature = "mio"))]
 mod connections;
-mod counting;
 #[cfg(all(target_os = "linux", feature = "mio"))]
 mod descriptors;
 #[cfg(all(feature = "mio", target_os = "linux", not(mio_unsupported_force_poll_poll)))]
@@ -21,3 +20,8 @@ mod logging;
 mod no_descriptors;
 #[cfg(feature = "mio")]
 mod remote_memory;
+
+use support::counting::Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;

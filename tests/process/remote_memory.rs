@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use switchboard::reactor::{Reactor, ReactorHandle};
 
-use crate::counting::{allocations, held};
+use support::counting::{allocations, held};
 
 /// Turns for as long as there is something to do at once.
 fn turn_until_idle(reactor: &mut Reactor) {

@@ -1,6 +1,7 @@
 //! What the tests, the fuzz targets and the benches share: fixtures, models, laws and acts. Not
 //! published.
 
+pub mod counting;
 #[cfg(all(unix, feature = "mio"))]
 pub mod fuzz;
 #[cfg(feature = "mio")]

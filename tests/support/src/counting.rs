@@ -1,13 +1,19 @@
-//! The allocator of tests that measure memory: it counts, for each thread by itself.
+//! The allocator of tests and benches that measure memory: it counts, for each thread by itself.
+//!
+//! A program that wants it names it:
+//!
+//! ```ignore
+//! #[global_allocator]
+//! static COUNTING: Counting = Counting;
+//! ```
 
-#![allow(dead_code, reason = "used by what needs the feature `mio`")]
 #![expect(unsafe_code, reason = "an allocator that counts")]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
 /// The system's allocator, with counts for each thread.
-struct Counting;
+pub struct Counting;
 
 thread_local! {
     static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
@@ -15,12 +21,12 @@ thread_local! {
 }
 
 /// How often this thread has allocated.
-pub(crate) fn allocations() -> u64 {
+pub fn allocations() -> u64 {
     ALLOCATIONS.get()
 }
 
 /// The bytes that this thread has allocated, less those that it has freed.
-pub(crate) fn held() -> isize {
+pub fn held() -> isize {
     HELD.get()
 }
 
@@ -50,6 +56,3 @@ unsafe impl GlobalAlloc for Counting {
         unsafe { System.realloc(pointer, layout, size) }
     }
 }
-
-#[global_allocator]
-static COUNTING: Counting = Counting;
