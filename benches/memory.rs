@@ -1,16 +1,14 @@
 //! Counts allocations per call, and bytes per thing that waits: `cargo bench --bench memory [NAME]`.
 //!
 //! Exact from run to run. With `--check`, compares with the ceilings.
-#![expect(unsafe_code, reason = "an allocator that counts")]
 
-use std::alloc::{GlobalAlloc, Layout, System};
-use std::cell::Cell;
 use std::io;
 use std::process::ExitCode;
 use std::time::Instant;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
+use support::counting::{Counting, allocations as allocated, held};
 use switchboard::CallQueue;
 use switchboard::op::{OpError, OpResult, Operation};
 use switchboard::reactor::Reactor;
@@ -20,45 +18,6 @@ mod work;
 
 use costs::{Figure, Mode};
 use work::{Words, add};
-
-/// The system's allocator, with counts for each thread.
-struct Counting;
-
-thread_local! {
-    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
-    static BYTES: Cell<usize> = const { Cell::new(0) };
-}
-
-fn allocated(bytes: usize) {
-    ALLOCATIONS.set(ALLOCATIONS.get() + 1);
-    BYTES.set(BYTES.get().wrapping_add(bytes));
-}
-
-fn freed(bytes: usize) {
-    BYTES.set(BYTES.get().wrapping_sub(bytes));
-}
-
-// SAFETY: forwards to the system's allocator; a `Cell` of a number needs no allocation and no drop.
-unsafe impl GlobalAlloc for Counting {
-    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        allocated(layout.size());
-        // SAFETY: the layout is the caller's.
-        unsafe { System.alloc(layout) }
-    }
-
-    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        freed(layout.size());
-        // SAFETY: the pointer is from `alloc` or `realloc`, so from the system's allocator.
-        unsafe { System.dealloc(pointer, layout) }
-    }
-
-    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
-        freed(layout.size());
-        allocated(size);
-        // SAFETY: as for `dealloc`.
-        unsafe { System.realloc(pointer, layout, size) }
-    }
-}
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
@@ -90,9 +49,9 @@ fn allocations(mode: &Mode) -> Vec<Figure> {
                 let calls = CALLS / 100 / batch * batch;
                 let mut run = (contender.start)(batch);
                 let _ = group.run(contender, &mut run, calls);
-                let before = ALLOCATIONS.get();
+                let before = allocated();
                 let _ = group.run(contender, &mut run, calls);
-                figures.push((name, (ALLOCATIONS.get() - before) as f64 / calls as f64));
+                figures.push((name, (allocated() - before) as f64 / calls as f64));
             }
         }
     }
@@ -124,9 +83,9 @@ fn bytes(mode: &Mode) -> Vec<Figure> {
 /// Bytes that `count` things take, made by `make`, once they are all there.
 fn taken<T>(count: u64, mut make: impl FnMut(u64) -> T) -> usize {
     let mut things = Vec::with_capacity(count as usize);
-    let before = BYTES.get();
+    let before = held();
     things.extend((0..count).map(&mut make));
-    BYTES.get() - before
+    (held() - before) as usize
 }
 
 fn pending_calls(count: u64) -> usize {

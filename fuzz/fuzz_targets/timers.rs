@@ -1,7 +1,5 @@
 #![no_main]
-#![allow(dead_code, reason = "each target tells one kind of stories")]
 
-#[path = "../../tests/fuzz/mod.rs"]
-mod fuzz;
+use support::fuzz;
 
 libfuzzer_sys::fuzz_target!(|story: &[u8]| fuzz::timers::run(story));

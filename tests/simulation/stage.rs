@@ -16,8 +16,8 @@ use switchboard::testing::{Clock, Peer, ScriptedReactor, ScriptedSource, Sources
 use switchboard::{CallId, Callback, Cancellation, QueueHandle, Recipient, Step};
 
 use crate::laws::{Calls, Captures, Sent, Verdict};
-use crate::random::Random;
 use crate::server::{Link, Server};
+use support::random::Random;
 
 const DEPTH: u32 = 4;
 

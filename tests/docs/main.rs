@@ -1,0 +1,4 @@
+//! What the pages say: that what they name is there, and what no call would break.
+
+mod pages;
+mod promises;

@@ -1,0 +1,8 @@
+//! The code of the examples: the loops that they embed the crate in, and the tour. One hazard a
+//! module.
+
+#[cfg(all(unix, feature = "mio", not(mio_unsupported_force_poll_poll)))]
+mod embedding;
+mod tick;
+#[cfg(feature = "mio")]
+mod tour_flags;

@@ -1,0 +1,13 @@
+//! What is recorded and reported: the journal, its exports, and what goes to `tracing`. One hazard a
+//! module.
+
+#[cfg(feature = "journal")]
+mod hazards;
+#[cfg(feature = "journal")]
+mod stories;
+#[cfg(feature = "journal")]
+mod timeline;
+#[cfg(feature = "journal")]
+mod trace;
+#[cfg(feature = "tracing")]
+mod tracing_bridge;

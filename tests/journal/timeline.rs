@@ -1,0 +1,256 @@
+//! The page that shows a history. What it does in a browser is tried by `.ci/page`, on the pages
+//! that these tests leave in the target directory.
+
+use std::cell::{Cell, RefCell};
+use std::fs;
+use std::path::Path;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::util::panic_of;
+use switchboard::journal::{History, Journal};
+use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
+use switchboard::{Address, CallQueue, Callback, Context, QueueHandle, Recipient};
+
+/// A clock that only work advances.
+#[derive(Clone)]
+struct Clock(Rc<Cell<Instant>>);
+
+impl Clock {
+    fn work(&self, nanos: u64) {
+        self.0.set(self.0.get() + Duration::from_nanos(nanos));
+    }
+}
+
+/// Numbers that look random, the same in each run.
+struct Dice(Cell<u64>);
+
+impl Dice {
+    fn roll(&self, sides: u64) -> u64 {
+        let mut x = self.0.get();
+        x ^= x << 13;
+        x ^= x >> 7;
+        x ^= x << 17;
+        self.0.set(x);
+        (x >> 11) % sides
+    }
+}
+
+type Result = OpResult<u64, String>;
+
+/// A recipient with a name that means mischief to a careless page.
+struct Worker;
+
+/// The context of an upper operation, and of one that is a layer below.
+struct Request(RefCell<Option<AsyncOp>>);
+struct Lookup;
+
+struct Shop {
+    clock: Clock,
+    dice: Dice,
+    workers: Vec<Recipient<Worker>>,
+    left: Cell<u64>,
+    lookups: RefCell<Vec<Operation<Lookup, u64, String>>>,
+}
+
+impl Shop {
+    fn worker(&self) -> Address<Worker> {
+        self.workers[self.dice.roll(self.workers.len() as u64) as usize].address()
+    }
+
+    fn take(&self) -> bool {
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(1));
+        left > 0
+    }
+
+    /// A call that schedules others, cancels some, and starts operations.
+    fn handle(self: &Rc<Self>, queue: &QueueHandle) {
+        self.clock.work(500 + self.dice.roll(4000));
+        for _ in 0..self.dice.roll(3) {
+            self.call(queue);
+        }
+        match self.dice.roll(24) {
+            0 => self.operation(queue),
+            1 | 2 => {
+                let lookup = self.lookups.borrow_mut().pop();
+                lookup.map(|lookup| lookup.complete(Ok(1)).is_ok());
+            }
+            _ => {}
+        }
+        self.clock.work(self.dice.roll(900));
+    }
+
+    fn call(self: &Rc<Self>, queue: &QueueHandle) {
+        if !self.take() {
+            return;
+        }
+        let shop = Rc::clone(self);
+        let call = match self.dice.roll(5) {
+            0 => queue.call(move |queue| shop.handle(queue)),
+            _ => self.worker().call(move |_, cx| shop.handle(cx.queue())),
+        };
+        match self.dice.roll(200) {
+            0..=8 => _ = queue.cancel(call, "nobody wants it any more"),
+            9 => {
+                let nested = |_: &mut Worker, cx: &Context<'_, Worker>| {
+                    cx.call(|_, _| ());
+                    let _ = cx.queue().dial_pending();
+                };
+                self.worker().call(nested);
+            }
+            10 => drop(queue.callback(|_, ()| ())),
+            _ => {}
+        }
+    }
+
+    /// An operation that waits for a layer below; some are canceled.
+    fn operation(self: &Rc<Self>, queue: &QueueHandle) {
+        let done: Callback<Result> = self.worker().callback(|_, _, _| ());
+        let upper = Operation::new(done, Request(RefCell::default()), |request| {
+            let lookup = request.context().0.take();
+            lookup.map(|lookup| lookup.cancel());
+        });
+        let told = upper.clone();
+        let found = self.worker().callback(move |_, _, result| _ = told.complete(result));
+        upper.waits_for(found.id());
+        let lookup = Operation::new(found, Lookup, |lookup| {
+            let _ = lookup.complete(Err(OpError::Canceled));
+        });
+        upper.context().0.replace(Some(lookup.handle()));
+        if self.dice.roll(3) == 0 {
+            let handle = upper.handle();
+            queue.call(move |_| _ = handle.cancel());
+        }
+        if self.dice.roll(5) == 0 {
+            let _ = lookup.complete(Err(OpError::Failed("not found".into())));
+        }
+        self.lookups.borrow_mut().push(lookup);
+    }
+}
+
+/// The history of about so many calls.
+fn busy(calls: u64) -> History {
+    let clock = Clock(Rc::new(Cell::new(Instant::now())));
+    let read = clock.clone();
+    let journal = Rc::new(Journal::with_clock(1 << 20, move || read.0.get()));
+    let queue = CallQueue::new();
+    queue.set_observer(Rc::clone(&journal));
+    let workers = (0..10.min(calls / 3)).map(|_| queue.recipient(Worker)).collect();
+    let dice = Dice(Cell::new(0x9E37_79B9_7F4A_7C15));
+    let (left, lookups) = (Cell::new(calls), RefCell::default());
+    let shop = Rc::new(Shop { clock, dice, workers, left, lookups });
+    while shop.left.get() > 0 {
+        for _ in 0..1 + shop.dice.roll(12) {
+            shop.call(&queue);
+        }
+        let _ = queue.dial_all();
+        shop.clock.work(shop.dice.roll(20_000));
+    }
+    shop.worker().call(|_, _| panic!("a handler lost its head"));
+    panic_of(|| queue.dial_all());
+    shop.clock.work(100);
+    journal.history()
+}
+
+fn page(history: &History) -> String {
+    let mut page = Vec::new();
+    history.write_timeline(&mut page).expect("a vector takes it");
+    String::from_utf8(page).expect("text")
+}
+
+/// Leaves a page for `.ci/page` to open.
+fn leave(name: &str, page: &str) {
+    fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name), page).expect("a file");
+}
+
+/// What stands in the page.
+fn data(page: &str) -> Value {
+    let begin = page.split("<script type=\"application/json\" id=\"history\">").nth(1);
+    let json = begin.and_then(|rest| rest.split("</script>").next()).expect("the history");
+    serde_json::from_str(json).expect("JSON")
+}
+
+#[test]
+fn the_page_has_every_call_of_the_history_once_and_in_order() {
+    let history = busy(1_000);
+    let page = page(&history);
+    leave("timeline-1000.html", &page);
+    let data = data(&page);
+    let ids = data["calls"]["id"].as_array().unwrap();
+    let ids: Vec<_> = ids.iter().map(|id| id.as_str().unwrap()).collect();
+    assert!(ids.len() >= 1_000, "{}", ids.len());
+    assert_eq!(ids, history.calls().iter().map(|call| call.id.to_string()).collect::<Vec<_>>());
+    for (name, column) in data["calls"].as_object().unwrap() {
+        assert_eq!(column.as_array().unwrap().len(), ids.len(), "column {name}");
+    }
+    for (name, column) in data["operations"].as_object().unwrap() {
+        assert_eq!(column.as_array().unwrap().len(), history.operations().len(), "column {name}");
+    }
+    let uppers = data["operations"]["upper"].as_array().unwrap();
+    let layered = uppers.iter().filter(|upper| upper.as_i64() >= Some(0));
+    assert!(layered.count() > 3, "layers are told");
+}
+
+#[test]
+fn the_page_is_complete_in_itself() {
+    let page = page(&busy(10));
+    leave("timeline-10.html", &page);
+    assert!(!page.contains("%%"), "every part is in its place");
+    for outside in ["src=", "href=", "@import", "url(", "fetch(", "XMLHttpRequest", "import("] {
+        assert!(!page.contains(outside), "{outside} asks for something outside");
+    }
+    assert!(page.contains("default-src 'none'"), "and the browser would not let it");
+}
+
+#[test]
+fn strings_of_users_cannot_leave_their_place_in_the_page() {
+    const EVIL: &str = "</script><script>window.evil = 1</script><!-- \u{2028} \" \\ ü";
+    let journal = Rc::new(Journal::new());
+    let queue = CallQueue::new();
+    queue.set_observer(Rc::clone(&journal));
+    for _ in 0..2 {
+        let call = queue.call(|_| ());
+        queue.cancel(call, EVIL);
+    }
+    queue.call(|_| ());
+    queue.dial_all();
+    let page = page(&journal.history());
+    leave("timeline-evil.html", &page);
+    assert!(!page.contains("<script>window.evil"), "the string is harmless");
+    let strings = data(&page)["strings"].clone();
+    let evil = strings.as_array().unwrap().iter().filter(|string| *string == EVIL).count();
+    assert_eq!(evil, 1, "it is there as it was, once");
+}
+
+#[test]
+fn the_page_of_an_empty_journal_is_a_page() {
+    let page = page(&Journal::new().history());
+    leave("timeline-0.html", &page);
+    assert_eq!(data(&page)["calls"]["id"], Value::Array(Vec::new()));
+}
+
+#[test]
+fn the_page_says_that_the_beginning_was_dropped() {
+    let journal = Rc::new(Journal::with_capacity(10));
+    let queue = CallQueue::new();
+    queue.set_observer(Rc::clone(&journal));
+    for _ in 0..9 {
+        queue.call(|queue| _ = queue.call(|_| ()));
+    }
+    queue.dial_all();
+    let page = page(&journal.history());
+    leave("timeline-dropped.html", &page);
+    assert_eq!(data(&page)["dropped"], 18 * 4 - 10);
+}
+
+#[test]
+fn a_hundred_thousand_calls_take_a_few_megabytes() {
+    let history = busy(100_000);
+    let page = page(&history);
+    leave("timeline-100000.html", &page);
+    assert!(history.calls().len() >= 100_000);
+    let each = page.len() / history.calls().len();
+    assert!(each < 90, "{each} bytes a call");
+}

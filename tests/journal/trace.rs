@@ -1,0 +1,208 @@
+//! The trace that a history is exported as, in Chrome's JSON format: read back and checked.
+
+use std::cell::Cell;
+use std::collections::{HashMap, HashSet};
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use support::util::{panic_of, panics};
+use switchboard::journal::Journal;
+use switchboard::op::{OpError, OpResult, Operation};
+use switchboard::{CallQueue, Callback};
+
+/// The events of a history with calls and operations of all kinds.
+fn events() -> Vec<Value> {
+    let time = Rc::new(Cell::new(Instant::now()));
+    let clock = Rc::clone(&time);
+    let journal = Rc::new(Journal::with_clock(4096, move || {
+        // Each step takes a little.
+        clock.set(clock.get() + Duration::from_nanos(700));
+        clock.get()
+    }));
+    let (queue, other) = (CallQueue::new(), CallQueue::new());
+    queue.set_observer(Rc::clone(&journal));
+    other.set_observer(Rc::clone(&journal));
+
+    let server = queue.recipient("server \"one\"");
+    let nests = other.handle();
+    other.call(|_| ());
+    server.call(move |_, cx| {
+        cx.call(|_, _| ());
+        cx.queue().call(|queue| _ = queue.call(|_| ()));
+        let _ = cx.queue().dial_all();
+        let _ = nests.dial_all();
+    });
+    queue.call(|queue| _ = queue.dial_all());
+    let unwanted = queue.call(|_| ());
+    queue.cancel(unwanted, "</script> \\ ü");
+    drop(queue.callback(|_, ()| ()));
+    queue.dial_all();
+
+    let done: Callback<OpResult<(), ()>> = server.callback(|_, _, _| ());
+    let upper = Operation::new(done, "upper", |_| ());
+    let told = upper.clone();
+    let passed = server.callback(move |_, _, result| _ = told.complete(result));
+    upper.waits_for(passed.id());
+    let lower = Operation::new(passed, "lower", |lower: &Operation<_, (), ()>| {
+        let _ = lower.complete(Err(OpError::Canceled));
+    });
+    let handle = lower.handle();
+    queue.call(move |_| _ = handle.cancel());
+    queue.dial_all();
+    queue.call(panics(()));
+    panic_of(|| queue.dial_all());
+    queue.cancel(unwanted, "again");
+    queue.call(|_| ()); // pending still
+
+    let mut trace = Vec::new();
+    journal.history().write_trace(&mut trace).expect("a vector takes it");
+    let trace: Value = serde_json::from_slice(&trace).expect("JSON");
+    assert_eq!(trace["displayTimeUnit"], "ns");
+    trace["traceEvents"].as_array().expect("events").clone()
+}
+
+fn phase<'a>(events: &'a [Value], phase: &'a str) -> impl Iterator<Item = &'a Value> {
+    events.iter().filter(move |event| event["ph"] == phase)
+}
+
+fn lane(event: &Value) -> (u64, u64) {
+    (event["pid"].as_u64().expect("a process"), event["tid"].as_u64().expect("a thread"))
+}
+
+fn ts(event: &Value) -> f64 {
+    event["ts"].as_f64().expect("a time")
+}
+
+/// Slices with where they stand, when they begin and when they end.
+fn slices(events: &[Value]) -> Vec<((u64, u64), f64, f64)> {
+    let slice =
+        |event| (lane(event), ts(event), ts(event) + event["dur"].as_f64().expect("a time"));
+    phase(events, "X").map(slice).collect()
+}
+
+#[test]
+fn every_event_has_what_its_phase_needs() {
+    for event in events() {
+        let ph = event["ph"].as_str().expect("a phase");
+        assert!(["M", "X", "b", "e", "n", "i", "s", "f"].contains(&ph), "{event}");
+        assert!(event["name"].is_string() && event["pid"].is_u64(), "{event}");
+        if ph != "M" {
+            assert!(ts(&event) >= 0.0 && event["cat"].is_string(), "{event}");
+            let _ = lane(&event);
+        }
+        if ["b", "e", "n", "s", "f"].contains(&ph) {
+            assert!(event["id"].is_u64() || event["id"].is_string(), "{event}");
+        }
+    }
+}
+
+#[test]
+fn slices_of_a_recipient_lie_apart_or_one_within_the_other() {
+    let events = events();
+    let slices = slices(&events);
+    assert!(slices.len() >= 9, "{}", slices.len());
+    let mut nested = 0;
+    for (place, (lane, from, to)) in slices.iter().enumerate() {
+        for (_, other_from, other_to) in slices[..place].iter().filter(|slice| slice.0 == *lane) {
+            let apart = to <= other_from || other_to <= from;
+            let within =
+                from <= other_from && other_to <= to || other_from <= from && to <= other_to;
+            assert!(apart || within, "{from}..{to} and {other_from}..{other_to}");
+            nested += usize::from(!apart);
+        }
+    }
+    assert!(nested > 0, "some are nested");
+}
+
+#[test]
+fn asynchronous_spans_begin_and_end_once_each() {
+    let events = events();
+    let key = |event: &Value| format!("{} {} {}", event["cat"], event["id"], event["name"]);
+    let mut open = HashMap::new();
+    for event in phase(&events, "b") {
+        assert!(open.insert(key(event), ts(event)).is_none(), "twice: {event}");
+    }
+    for event in phase(&events, "e") {
+        let began = open.remove(&key(event)).expect("it began");
+        assert!(began <= ts(event), "{event}");
+    }
+    assert!(open.is_empty(), "{open:?}");
+}
+
+#[test]
+fn layers_of_an_operation_share_an_id_and_lie_one_within_the_other() {
+    let events = events();
+    let of =
+        |ph| phase(&events, ph).filter(|event| event["cat"] == "operation").collect::<Vec<_>>();
+    let (began, ended) = (of("b"), of("e"));
+    assert_eq!(began.len(), 2);
+    assert_eq!(began[0]["id"], began[1]["id"]);
+    assert!(ts(began[0]) <= ts(began[1]) && ts(ended[1]) <= ts(ended[0]));
+    assert_eq!(of("n").len(), 1, "the cancel of the lower one");
+}
+
+#[test]
+fn arrows_lead_from_within_a_slice_to_the_start_of_another() {
+    let events = events();
+    let slices = slices(&events);
+    let from: HashMap<_, _> =
+        phase(&events, "s").map(|event| (event["id"].as_u64(), event)).collect();
+    let to: HashMap<_, _> =
+        phase(&events, "f").map(|event| (event["id"].as_u64(), event)).collect();
+    assert!(from.len() >= 4, "{}", from.len());
+    assert_eq!(from.keys().collect::<HashSet<_>>(), to.keys().collect());
+    for (id, start) in from {
+        let end = to[&id];
+        assert_eq!(end["bp"], "e");
+        assert!(ts(start) <= ts(end));
+        let within =
+            |&&(at, from, to): &&_| at == lane(start) && from <= ts(start) && ts(start) <= to;
+        assert!(slices.iter().any(|slice| within(&slice)), "{start}");
+        let begins = |&(at, from, _): &_| at == lane(end) && from == ts(end);
+        assert!(slices.iter().any(begins), "{end}");
+    }
+}
+
+#[test]
+fn bad_ends_are_instants_with_their_reason() {
+    let events = events();
+    let names: Vec<_> = phase(&events, "i").map(|event| event["name"].as_str().unwrap()).collect();
+    for what in [
+        "canceled: </script> \\ ü",
+        "canceled too late: again",
+        "refused: ",
+        "abandoned",
+        "panicked",
+    ] {
+        assert!(names.iter().any(|name| name.contains(what)), "{what}: {names:?}");
+    }
+}
+
+#[test]
+fn lanes_are_named_for_queues_and_recipients() {
+    let events = events();
+    let names: HashSet<_> =
+        phase(&events, "M").map(|event| event["args"]["name"].as_str().unwrap()).collect();
+    for name in ["functions", "&str(0)"] {
+        assert!(names.contains(name), "{name}: {names:?}");
+    }
+    let queues = phase(&events, "M").filter(|event| event["name"] == "process_name");
+    assert_eq!(queues.count(), 2);
+}
+
+#[test]
+fn no_arrow_leads_from_a_call_whose_dial_was_not_seen() {
+    let journal = Rc::new(Journal::new());
+    let (queue, late) = (CallQueue::new(), Rc::clone(&journal));
+    queue.call(move |queue| {
+        queue.set_observer(Rc::clone(&late));
+        queue.call(|_| ());
+    });
+    queue.dial_all();
+    let mut trace = Vec::new();
+    journal.history().write_trace(&mut trace).expect("a vector takes it");
+    let trace: Value = serde_json::from_slice(&trace).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("events");
+    assert_eq!((phase(events, "X").count(), phase(events, "s").count()), (1, 0));
+}

@@ -1,0 +1,170 @@
+//! Allocations that the docs deny: how many there are for each call in steady state.
+
+use switchboard::{CallQueue, Context, QueueHandle, future};
+
+use support::counting::allocations;
+
+/// Calls in one turn; and turns after the first, which may allocate.
+const CALLS: u64 = 1000;
+const TURNS: u64 = 10;
+
+/// Allocations of `TURNS` turns of `CALLS` calls each, after one turn to get going.
+fn steady_allocations(mut one_call: impl FnMut(&QueueHandle)) -> u64 {
+    let queue = CallQueue::new();
+    let mut turn = || {
+        for _ in 0..CALLS {
+            one_call(&queue);
+        }
+        queue.dial_all();
+    };
+    turn();
+    let before = allocations();
+    for _ in 0..TURNS {
+        turn();
+    }
+    let taken = allocations() - before;
+    let tally = queue.tally();
+    assert_eq!(tally.finished + tally.canceled, CALLS * (TURNS + 1));
+    taken
+}
+
+/// Captures that need a drop, so that nothing is optimized out.
+struct Held<const N: usize>([u8; N]);
+
+impl<const N: usize> Held<N> {
+    const fn new() -> Self {
+        Self([1; N])
+    }
+}
+
+impl<const N: usize> Drop for Held<N> {
+    fn drop(&mut self) {
+        assert!(self.0.iter().all(|byte| *byte == 1));
+    }
+}
+
+fn function_calls<const N: usize>() -> u64 {
+    steady_allocations(|queue| {
+        let held = Held::<N>::new();
+        queue.call(move |_| drop(held));
+    })
+}
+
+fn calls_to_a_recipient<const N: usize>(cancel: bool) -> u64 {
+    let mut server = None;
+    steady_allocations(|queue| {
+        let server = server.get_or_insert_with(|| queue.recipient(()));
+        let held = Held::<N>::new();
+        let id = server.call(move |(), _| drop(held));
+        if cancel {
+            queue.cancel(id, "unwanted");
+        }
+    })
+}
+
+fn callbacks<const N: usize, const M: usize>() -> u64 {
+    let mut server = None;
+    steady_allocations(|queue| {
+        let server = server.get_or_insert_with(|| queue.recipient(()));
+        let held = Held::<N>::new();
+        let callback = server.callback(move |(), _: &Context<'_, ()>, value| drop((held, value)));
+        callback.answer(Held::<M>::new());
+    })
+}
+
+#[test]
+fn function_calls_do_not_allocate_up_to_48_bytes() {
+    assert_eq!(function_calls::<0>(), 0);
+    assert_eq!(function_calls::<40>(), 0);
+    assert_eq!(function_calls::<48>(), 0);
+    assert_eq!(function_calls::<49>(), CALLS * TURNS);
+}
+
+#[test]
+fn calls_to_a_recipient_do_not_allocate_up_to_40_bytes() {
+    for cancel in [false, true] {
+        assert_eq!(calls_to_a_recipient::<0>(cancel), 0);
+        assert_eq!(calls_to_a_recipient::<40>(cancel), 0);
+        assert_eq!(calls_to_a_recipient::<41>(cancel), CALLS * TURNS);
+    }
+}
+
+#[test]
+fn callbacks_do_not_allocate_up_to_40_bytes_and_a_value_of_40() {
+    assert_eq!(callbacks::<0, 40>(), 0);
+    assert_eq!(callbacks::<20, 20>(), 0);
+    assert_eq!(callbacks::<40, 40>(), 0);
+    // What does not fit is boxed: the captures when the callback is created, the value when it is
+    // answered.
+    assert_eq!(callbacks::<40, 41>(), CALLS * TURNS);
+    assert_eq!(callbacks::<41, 40>(), CALLS * TURNS);
+    assert_eq!(callbacks::<41, 41>(), 2 * CALLS * TURNS);
+}
+
+#[test]
+fn calls_that_schedule_the_next_do_not_allocate() {
+    fn again(count: &mut u64, cx: &Context<'_, u64>) {
+        *count += 1;
+        if *count < CALLS {
+            cx.call(again);
+        }
+    }
+    let queue = CallQueue::new();
+    let server = queue.recipient(0);
+    let before = allocations();
+    server.call(again);
+    assert_eq!(queue.dial_all().dialed, CALLS);
+    assert_eq!(allocations() - before, 0);
+}
+
+#[test]
+fn a_recipient_takes_one_allocation_and_its_address_none() {
+    let queue = CallQueue::new();
+    let before = allocations();
+    let server = queue.recipient([0; 10]);
+    assert_eq!(allocations() - before, 1);
+    let addresses = [(); 10].map(|()| server.address());
+    drop((server, addresses));
+    assert_eq!(allocations() - before, 1);
+}
+
+#[test]
+fn a_future_of_an_answer_takes_one_allocation() {
+    let taken = steady_allocations(|queue| {
+        let (callback, answer) = future::callback(queue);
+        callback.answer(1_u64);
+        queue.dial_all();
+        drop(answer);
+    });
+    assert_eq!(taken, CALLS * TURNS);
+}
+
+#[cfg(feature = "mio")]
+#[test]
+fn a_timer_that_comes_and_goes_takes_no_allocation() {
+    use std::time::Duration;
+    use switchboard::reactor::Reactor;
+
+    let mut reactor = Reactor::new().unwrap();
+    for round in 0..15 {
+        let before = allocations();
+        reactor.after(Duration::ZERO, reactor.queue().callback(|_, ()| ())).detach();
+        assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().dialed, 1);
+        assert!(round < 10 || allocations() == before, "in round {round}");
+    }
+}
+
+/// A canceled call keeps its place until its turn, and an idle queue gets no turn: the places of
+/// canceled calls once were never used again then.
+#[test]
+fn a_queue_that_is_never_dialed_does_not_grow_by_canceled_calls() {
+    let queue = CallQueue::new();
+    let before = allocations();
+    for round in 0..100_000_u64 {
+        let held = Held::<40>::new();
+        let id = queue.call(move |_| drop(held));
+        queue.cancel(id, "unwanted");
+        assert!(queue.is_idle(), "in round {round}");
+    }
+    assert_eq!(allocations() - before, 0);
+}

@@ -1,0 +1,68 @@
+//! Hazard: a descriptor leaks.
+
+use std::fs;
+use std::io::Write;
+
+use switchboard::CallQueue;
+use switchboard::op::{OpError, OpResult};
+use switchboard::reactor::Reactor;
+use switchboard::samples::{LlRealCancel, Module, Read};
+
+use crate::alone::alone;
+use support::net::{Log, turn_now, turn_until, unix_pair, watch};
+
+fn descriptors() -> usize {
+    fs::read_dir("/proc/self/fd").unwrap().count()
+}
+
+#[test]
+fn m04_every_descriptor_is_closed_in_the_end() {
+    alone!();
+    let before = descriptors();
+    for round in 0..100 {
+        let mut reactor = Reactor::with_queue(CallQueue::new()).unwrap();
+        let recipient = reactor.queue().recipient(());
+        let handle = reactor.handle();
+        let told = Log::new();
+
+        // Sources that are told, taken back, dropped before and after the reactor.
+        let (source, mut peer) = unix_pair();
+        peer.write_all(b"x").unwrap();
+        let first = watch(&reactor, &recipient, source, 0, &told);
+        let second = watch(&reactor, &recipient, unix_pair().0, 1, &told);
+        let third = watch(&reactor, &recipient, unix_pair().0, 2, &told);
+        drop(second.into_source().unwrap());
+        drop(third);
+        turn_until(&mut reactor, || told.len() > 0);
+
+        // Operations that complete, and that are canceled.
+        let module = LlRealCancel::new(&handle);
+        module.open();
+        for cancel in [false, true] {
+            let (source, mut peer) = unix_pair();
+            let done = reactor.queue().callback(move |_, result: OpResult<_, _>| {
+                assert_eq!(matches!(result, Err(OpError::Canceled)), cancel);
+            });
+            let op = module.start(Read { source, limit: 8 }, done).unwrap();
+            peer.write_all(b"x").unwrap();
+            if cancel {
+                op.cancel();
+            }
+        }
+        while handle.registration_count() > 1 || !reactor.queue().is_idle() {
+            let _ = turn_now(&mut reactor);
+        }
+
+        // Everything goes, in one order or the other.
+        if round % 2 == 0 {
+            drop(reactor);
+            drop((first, module));
+        } else {
+            drop((first, module));
+            drop(reactor);
+        }
+        drop(handle);
+        drop((recipient, peer));
+        assert_eq!(descriptors(), before, "round {round}");
+    }
+}

@@ -1,0 +1,65 @@
+//! Hazard: the system has no descriptor left, and a queue is lost with its calls (as was found
+//! once), or a connection. The test takes all descriptors of its process.
+
+use std::error::Error;
+use std::fs::File;
+use std::iter;
+
+use mio::net::TcpListener;
+use switchboard::CallQueue;
+use switchboard::reactor::Reactor;
+
+use crate::alone::alone;
+use support::net::{Log, turn_until, watch};
+
+/// More descriptors than a test should take from the system.
+const MANY: usize = 100_000;
+
+#[test]
+fn nothing_is_lost_while_there_is_no_descriptor() {
+    alone!();
+    let queue = CallQueue::new();
+    let handle = queue.handle();
+    queue.call(|_| ());
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let told = Log::new();
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = watch(&reactor, &recipient, listener, 0, &told);
+    let client = std::net::TcpStream::connect(address).unwrap();
+
+    let descriptors = iter::from_fn(|| File::open("/dev/null").ok());
+    let mut all: Vec<_> = descriptors.take(MANY).collect();
+    if all.len() == MANY {
+        return eprintln!("not tested: there are more than {MANY} descriptors");
+    }
+    let error = Reactor::with_queue(queue).unwrap_err();
+    assert_eq!(error.to_string(), "no reactor for the queue: the system gives no poll");
+    assert_eq!(error.source().unwrap().to_string(), error.source.to_string());
+    assert_eq!(Reactor::new().unwrap_err().kind(), error.source.kind());
+    // It takes some; whichever is missing, the queue comes back.
+    let mut queue = error.queue;
+    let mut freed = 0;
+    let mut another = loop {
+        match Reactor::with_queue(queue) {
+            Ok(reactor) => break reactor,
+            Err(error) => queue = error.queue,
+        }
+        assert!(!handle.is_closed(), "the queue is lost");
+        drop(all.pop().expect("it takes a few"));
+        freed += 1;
+    };
+    assert!(freed > 0);
+
+    // The loop goes on: who is told of a connection finds that it cannot be accepted, for now.
+    all.extend(iter::from_fn(|| File::open("/dev/null").ok()));
+    turn_until(&mut reactor, || told.len() == 1);
+    assert!(listener.source().accept().is_err());
+    drop(all);
+    let (accepted, peer) = listener.source().accept().unwrap();
+    assert_eq!(peer, client.local_addr().unwrap());
+    drop(accepted);
+    another.run().unwrap();
+    assert_eq!(handle.tally().finished, 1);
+}

@@ -1,0 +1,34 @@
+//! The reactor: readiness, timers, calls from other threads, life in other loops. One hazard a
+//! module.
+#![cfg(feature = "mio")]
+
+#[cfg(unix)]
+mod again;
+mod call_waker;
+#[cfg(unix)]
+mod drop;
+#[cfg(unix)]
+mod echo;
+#[cfg(unix)]
+mod faults_sockets;
+#[cfg(unix)]
+mod foreign_recipient;
+#[cfg(unix)]
+mod guest;
+#[cfg(unix)]
+mod panicking_source;
+#[cfg(unix)]
+mod readiness;
+#[cfg(unix)]
+mod registration;
+#[cfg(unix)]
+mod remote;
+#[cfg(unix)]
+mod remote_floods;
+#[cfg(unix)]
+mod rules;
+#[cfg(unix)]
+mod run;
+#[cfg(feature = "testing")]
+mod testing;
+mod timers;

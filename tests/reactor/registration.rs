@@ -1,0 +1,355 @@
+//! Hazard: a source that stays registered, stays open, or is not handed back (rule M4, and what
+//! `register` refuses).
+
+use std::cell::{Cell, RefCell};
+use std::error::Error;
+use std::io::{self, ErrorKind, Read, Write};
+use std::rc::Rc;
+
+use mio::event::Source;
+use mio::net::UnixStream;
+use mio::{Interest, Registry, Token};
+use switchboard::reactor::{Reactor, RegisterError, Registration};
+use switchboard::{CallId, Step};
+
+use support::net::{Log, check, turn_now, turn_until, unix_pair, watch};
+
+#[test]
+fn m04_a_source_that_is_taken_back_can_be_registered_again() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let (source, mut peer) = unix_pair();
+    let told = Log::new();
+    let held = watch(&reactor, &recipient, source, 0, &told);
+    peer.write_all(b"x").unwrap();
+    reactor.set_budget(0);
+    assert_eq!(turn_now(&mut reactor).remaining, 1);
+
+    // Taken back with its readiness call pending, which is canceled.
+    let source = held.into_source().unwrap();
+    let tally = reactor.queue().tally();
+    assert_eq!((tally.pending, tally.canceled), (0, 1));
+    assert_eq!(reactor.handle().registration_count(), 0);
+    peer.write_all(b"y").unwrap();
+    reactor.set_budget(10);
+    assert_eq!(turn_now(&mut reactor).dialed, 0);
+    assert_eq!(reactor.event_stats().events, 1);
+
+    // Registered again, it is told of what came before, by the new handler only.
+    let held = watch(&reactor, &recipient, source, 1, &told);
+    turn_until(&mut reactor, || told.len() == 1);
+    assert_eq!(told.take(), [1]);
+
+    // Another reactor will do as well.
+    let mut other = Reactor::new().unwrap();
+    let recipient = other.queue().recipient(());
+    let mut held = watch(&other, &recipient, held.into_source().unwrap(), 2, &told);
+    turn_until(&mut other, || told.len() == 1);
+    assert_eq!(told.take(), [2]);
+    assert_eq!(
+        (reactor.handle().registration_count(), other.handle().registration_count()),
+        (0, 1)
+    );
+    let mut bytes = [0; 8];
+    assert_eq!(held.source_mut().read(&mut bytes).unwrap(), 2);
+    assert_eq!(&bytes[..2], b"xy");
+    assert_eq!(held.source().peer_addr().unwrap().as_pathname(), None);
+}
+
+#[test]
+fn m04_the_interest_can_be_changed() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let (source, mut peer) = unix_pair();
+    let told = Log::new();
+    let log = told.clone();
+    let handle = reactor.handle();
+    let held = handle.register(source, Interest::WRITABLE, &recipient, move |(), _, ready| {
+        log.push((ready.is_readable(), ready.is_writable()));
+    });
+    let mut held = held.unwrap();
+    peer.write_all(b"x").unwrap();
+    assert_eq!(turn_now(&mut reactor).dialed, 1);
+    assert_eq!(told.take(), [(false, true)]);
+    held.set_interest(Interest::READABLE).unwrap();
+    assert_eq!(turn_now(&mut reactor).dialed, 1);
+    assert_eq!(told.take(), [(true, false)]);
+    held.set_interest(Interest::READABLE | Interest::WRITABLE).unwrap();
+    assert_eq!(turn_now(&mut reactor).dialed, 1);
+    assert_eq!(told.take(), [(true, true)]);
+    assert_eq!(turn_now(&mut reactor).dialed, 0);
+}
+
+#[test]
+fn m04_a_registration_may_be_dropped_from_its_own_handler() {
+    let mut reactor = Reactor::new().unwrap();
+    let holder = reactor.queue().recipient(None::<Registration<UnixStream>>);
+    let (source, mut peer) = unix_pair();
+    let captured = Rc::new(Cell::new(0));
+    let told = Rc::clone(&captured);
+    let handle = reactor.handle();
+    let inner = handle.clone();
+    let source = handle.register(source, Interest::READABLE, &holder, move |held, _, ready| {
+        *held = None;
+        ready.again(); // there is nothing to ask for any more
+        assert_eq!((inner.registration_count(), inner.queue().is_idle()), (0, true));
+        told.set(told.get() + 1); // what the handler captured is there until it returns
+    });
+    let source = source.unwrap();
+    holder.call(|held, _| *held = Some(source));
+    peer.write_all(b"x").unwrap();
+    assert_eq!(turn_now(&mut reactor).dialed, 2);
+    assert_eq!((captured.get(), Rc::strong_count(&captured)), (1, 1));
+    assert_eq!(peer.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset, "not closed");
+    reactor.run().unwrap();
+}
+
+#[test]
+fn m04_what_a_handler_captured_may_use_the_reactor_when_it_drops() {
+    struct DropsAnother {
+        held: Option<Registration<UnixStream>>,
+        reactor: switchboard::reactor::ReactorHandle,
+        seen: Rc<Cell<usize>>,
+    }
+
+    impl Drop for DropsAnother {
+        fn drop(&mut self) {
+            self.held = None;
+            self.reactor.queue().call(|_| ());
+            self.seen.set(self.reactor.registration_count());
+        }
+    }
+
+    let reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let recipient = reactor.queue().recipient(());
+    let log = Log::new();
+    let _bystander = watch(&reactor, &recipient, unix_pair().0, 0, &log);
+    let other = watch(&reactor, &recipient, unix_pair().0, 1, &log);
+    let seen = Rc::new(Cell::new(0));
+    let captured =
+        DropsAnother { held: Some(other), reactor: handle.clone(), seen: Rc::clone(&seen) };
+    let held = handle.register(unix_pair().0, Interest::READABLE, &recipient, move |(), _, _| {
+        let _ = &captured;
+    });
+    assert_eq!(handle.registration_count(), 3);
+    drop(held.unwrap());
+    assert_eq!((handle.registration_count(), seen.get()), (1, 1));
+    assert_eq!(reactor.queue().tally().pending, 1);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+#[cfg_attr(mio_unsupported_force_poll_poll, ignore = "it takes any source")]
+fn a_source_that_the_poll_does_not_take_is_handed_back() {
+    use std::fs::File;
+    use std::os::fd::OwnedFd;
+
+    // A plain file: epoll does not take it.
+    let file = OwnedFd::from(File::open("/proc/self/exe").unwrap());
+    let file = mio::net::TcpStream::from_std(std::net::TcpStream::from(file));
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let recipient = reactor.queue().recipient(());
+    let captured = Rc::new(());
+    let held = Rc::clone(&captured);
+    let refused = handle.register(file, Interest::READABLE, &recipient, move |(), _, _| {
+        let _ = &held;
+    });
+    let error = refused.unwrap_err();
+    assert_eq!(Rc::strong_count(&captured), 1, "the handler is dropped");
+    assert_eq!((handle.registration_count(), reactor.poll_timeout()), (0, None));
+    assert!(matches!(error, RegisterError::Poll { .. }), "{error:?}");
+    assert_eq!(error.to_string(), "source not registered: the poll does not take it");
+
+    // The cause is in `source`, with or without the source of events.
+    let (rejected, error) = error.split();
+    let cause = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
+    assert_eq!(cause.kind(), ErrorKind::PermissionDenied);
+
+    // The source may be offered again: it is refused for what it is, and not for being registered.
+    let refused = handle.register(rejected, Interest::READABLE, &recipient, |(), _, _| ());
+    let (rejected, error) = refused.unwrap_err().split();
+    let cause = error.source().unwrap().downcast_ref::<io::Error>().unwrap();
+    assert_eq!(cause.kind(), ErrorKind::PermissionDenied, "{cause}");
+    let mut file = std::net::TcpStream::from(OwnedFd::from(rejected));
+    assert!(file.write_all(b"x").is_err(), "it is the file, opened to be read");
+    error.into_inner();
+
+    // The next one is registered as if nothing had been.
+    let told = Log::new();
+    let (source, mut peer) = unix_pair();
+    let _held = watch(&reactor, &recipient, source, 0, &told);
+    peer.write_all(b"x").unwrap();
+    turn_until(&mut reactor, || told.len() == 1);
+    assert_eq!((handle.registration_count(), reactor.event_stats().stale), (1, 0));
+}
+
+/// A source that counts what is asked of it, over a socket that somebody else may hold, too.
+#[derive(Clone, Debug)]
+struct Shared {
+    stream: Rc<RefCell<UnixStream>>,
+    /// How often it was registered, reregistered, deregistered.
+    asked: Rc<Cell<[u32; 3]>>,
+    /// Whether it fails to deregister.
+    stuck: bool,
+}
+
+impl Shared {
+    fn new(stream: UnixStream, stuck: bool) -> Self {
+        Self { stream: Rc::new(RefCell::new(stream)), asked: Rc::default(), stuck }
+    }
+
+    fn count(&self, which: usize) {
+        let mut asked = self.asked.get();
+        asked[which] += 1;
+        self.asked.set(asked);
+    }
+}
+
+impl Source for Shared {
+    fn register(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.count(0);
+        self.stream.borrow_mut().register(poll, token, interest)
+    }
+
+    fn reregister(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.count(1);
+        self.stream.borrow_mut().reregister(poll, token, interest)
+    }
+
+    fn deregister(&mut self, poll: &Registry) -> io::Result<()> {
+        self.count(2);
+        if self.stuck {
+            return Err(ErrorKind::Other.into());
+        }
+        self.stream.borrow_mut().deregister(poll)
+    }
+}
+
+#[test]
+fn a_source_registered_twice_is_refused_once() {
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let recipient = reactor.queue().recipient(());
+    let told = Log::new();
+    let (stream, mut peer) = unix_pair();
+    let source = Shared::new(stream, false);
+    let held = watch(&reactor, &recipient, source.clone(), 0, &told);
+    let second = handle.register(source.clone(), Interest::READABLE, &recipient, |(), _, _| ());
+    let rejected = second.unwrap_err().into_inner();
+    assert!(Rc::ptr_eq(&rejected.stream, &source.stream));
+    assert_eq!((handle.registration_count(), source.asked.get()), (1, [2, 0, 0]));
+    drop(rejected);
+
+    // The first registration is as it was.
+    peer.write_all(b"x").unwrap();
+    turn_until(&mut reactor, || told.len() == 1);
+    assert_eq!(told.take(), [0]);
+    drop(held);
+    assert_eq!(
+        (handle.registration_count(), source.asked.get()),
+        (0, [2, 0, 1]),
+        "deregistered once"
+    );
+    check(&reactor);
+}
+
+#[test]
+fn m02_events_of_a_source_that_could_not_be_deregistered_are_stale() {
+    for take_back in [false, true] {
+        let mut reactor = Reactor::new().unwrap();
+        let handle = reactor.handle();
+        let recipient = reactor.queue().recipient(());
+        let told = Log::new();
+        let (stream, mut peer) = unix_pair();
+        let source = Shared::new(stream, true);
+        let held = watch(&reactor, &recipient, source.clone(), 0, &told);
+        if take_back {
+            assert_eq!(held.into_source().unwrap_err().source.kind(), ErrorKind::Other);
+        } else {
+            drop(held);
+        }
+        assert_eq!(handle.registration_count(), 0);
+        assert_eq!(source.asked.get()[2], 1, "asked once");
+        assert_eq!(Rc::strong_count(&source.stream), 1, "dropped all the same");
+
+        // The poll still tells of it. Its slot has a new owner.
+        let (successor, mut its_peer) = unix_pair();
+        let _held = watch(&reactor, &recipient, successor, 1, &told);
+        peer.write_all(b"x").unwrap();
+        assert_eq!(turn_now(&mut reactor).dialed, 0);
+        assert_eq!(
+            (reactor.event_stats().stale, reactor.event_stats().delivered, told.len()),
+            (1, 0, 0)
+        );
+        its_peer.write_all(b"x").unwrap();
+        assert_eq!(turn_now(&mut reactor).dialed, 1);
+        assert_eq!((reactor.event_stats().stale, reactor.event_stats().delivered), (1, 1));
+        assert_eq!(told.take(), [1]);
+    }
+}
+
+#[test]
+fn a_source_is_handed_back_when_the_reactor_is_gone() {
+    let reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let recipient = reactor.queue().recipient(());
+    let told = Log::new();
+    let (source, mut peer) = unix_pair();
+    let mut held = watch(&reactor, &recipient, source, 0, &told);
+    peer.write_all(b"x").unwrap();
+    drop(reactor);
+
+    // What was registered is still its owner's.
+    held.set_interest(Interest::WRITABLE).unwrap();
+    assert_eq!(handle.registration_count(), 0);
+    let source = held.into_source().unwrap();
+    let captured = Rc::new(());
+    let inner = Rc::clone(&captured);
+    let refused = handle.register(source, Interest::READABLE, &recipient, move |(), _, _| {
+        let _ = &inner;
+    });
+    let error = refused.unwrap_err();
+    assert_eq!(error.to_string(), "source not registered: the reactor has been dropped");
+    assert!(matches!(error, RegisterError::ReactorDropped(_)) && error.source().is_none());
+    assert_eq!((handle.registration_count(), Rc::strong_count(&captured)), (0, 1));
+    let mut source = error.into_inner();
+    assert_eq!(source.read(&mut [0; 8]).unwrap(), 1);
+    assert!(recipient.try_call(|(), _| ()).is_err());
+    assert_eq!(told.len(), 0);
+}
+
+#[test]
+fn m04_a_registration_that_the_observer_drops_at_its_dial_is_told_no_more() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let (source, mut peer) = unix_pair();
+    let told = Log::new();
+    let held = Cell::new(Some(watch(&reactor, &recipient, source, 0, &told)));
+    reactor.queue().set_observer(move |_: CallId, step: &Step| {
+        if matches!(step, Step::Dialed) {
+            drop(held.take());
+        }
+    });
+    peer.write_all(b"x").unwrap();
+    assert_eq!((turn_now(&mut reactor).dialed, reactor.registration_count()), (1, 0));
+    assert_eq!(told.len(), 0);
+}
+
+#[test]
+fn m04_a_registration_whose_call_was_refused_drops_in_silence() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let (source, mut peer) = unix_pair();
+    let told = Log::new();
+    let held = watch(&reactor, &recipient, source, 0, &told);
+    peer.write_all(b"x").unwrap();
+    recipient.call(|(), cx| assert_eq!(cx.queue().dial_all().refused, 1));
+    assert_eq!(turn_now(&mut reactor).refused, 1);
+    let steps = Rc::new(Cell::new(0));
+    let count = Rc::clone(&steps);
+    reactor.queue().set_observer(move |_: CallId, _: &Step| count.set(count.get() + 1));
+    drop(held);
+    assert_eq!((steps.get(), told.len()), (0, 0));
+}

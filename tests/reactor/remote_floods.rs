@@ -1,0 +1,316 @@
+//! Hazard: other threads send more than the loop can take: memory without bound, calls lost at the
+//! bound, or all else kept waiting (rules M6 and M8).
+
+use std::cell::Cell;
+use std::io::Write;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread::{self};
+use std::time::{Duration, Instant};
+
+use mio::Interest;
+use switchboard::reactor::{Reactor, RemoteAddress, SendError};
+use switchboard::{CallId, CallQueue, QueueHandle, Step};
+
+use support::net::{self, Log, PATIENCE, turn_now, turn_until_idle};
+
+#[test]
+fn m08_a_bounded_remote_hands_back_what_is_too_much() {
+    let mut reactor = Reactor::new().unwrap();
+    let count = Rc::new(Cell::new(0));
+    let recipient = reactor.queue().recipient(Rc::clone(&count));
+    let remote = reactor.remote_to(&recipient).bounded(3);
+    let clone = remote.clone();
+    let call =
+        |remote: &RemoteAddress<Rc<Cell<i32>>>| remote.call(|count, _| count.set(count.get() + 1));
+    for round in 1..=3 {
+        call(&remote).unwrap();
+        call(&clone).unwrap();
+        call(&remote).unwrap();
+        let error = call(&clone).unwrap_err();
+        assert!(matches!(error, SendError::Full(_)), "{error:?}");
+        let text = "remote call not scheduled: as many are underway as may be; send it again later";
+        assert_eq!(error.to_string(), text);
+        // Another one has its own limit.
+        reactor.remote().bounded(1).call(|_| ()).unwrap();
+        // Fetched is not dialed yet.
+        reactor.set_budget(1);
+        let _ = turn_now(&mut reactor);
+        call(&remote).unwrap();
+        assert!(call(&remote).is_err());
+        reactor.set_budget(100);
+        turn_until_idle(&mut reactor);
+        assert_eq!(count.get(), 4 * round);
+    }
+    assert!(matches!(reactor.remote().bounded(0).call(|_| ()), Err(SendError::Full(_))));
+}
+
+#[test]
+fn a_canceled_or_refused_call_makes_room_in_its_remote() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let remote = reactor.remote_to(&recipient).bounded(1);
+    remote.call(|(), _| ()).unwrap();
+    let scheduled = Log::new();
+    let ids = scheduled.clone();
+    reactor.queue().set_observer(move |id: CallId, step: &Step| {
+        if let Step::Scheduled { .. } = step {
+            ids.push(id);
+        }
+    });
+    reactor.set_budget(0);
+    let _ = turn_now(&mut reactor);
+    assert!(remote.call(|(), _| ()).is_err());
+    reactor.queue().cancel(scheduled.first(), "unwanted");
+    drop(recipient);
+    remote.call(|(), _| ()).unwrap();
+    reactor.set_budget(10);
+    let _ = turn_now(&mut reactor);
+    assert_eq!(reactor.queue().tally().refused, 1);
+    remote.call(|(), _| ()).unwrap();
+}
+
+#[test]
+fn a_call_that_is_dialed_makes_room_in_its_remote_for_the_next() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let (remote, address) = (reactor.remote(), reactor.remote_to(&recipient));
+    let (remote, address) = (remote.bounded(1), address.bounded(1));
+    let (to_queue, to_recipient) = (remote.clone(), address.clone());
+    remote.call(move |_| to_queue.call(|_| ()).unwrap()).unwrap();
+    address.call(move |(), _| to_recipient.call(|(), _| ()).unwrap()).unwrap();
+    turn_until_idle(&mut reactor);
+    assert_eq!(reactor.queue().tally().finished, 4);
+}
+
+#[test]
+fn remote_calls_wait_for_room_in_a_queue_that_is_full() {
+    for capacity in [0, 1, 3] {
+        let mut reactor = Reactor::with_queue(CallQueue::bounded(capacity)).unwrap();
+        let (remote, count) = (reactor.remote(), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..20 {
+            let count = Arc::clone(&count);
+            remote.call(move |_| _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
+        }
+        drop(remote);
+        let most = Rc::new(Cell::new(0));
+        let (seen, queue) = (Rc::clone(&most), reactor.queue().clone());
+        reactor.queue().set_observer(move |_: CallId, step: &Step| {
+            if let Step::Scheduled { .. } = step {
+                seen.set(seen.get().max(queue.tally().pending));
+            }
+        });
+        reactor.run().unwrap();
+        assert_eq!(count.load(Ordering::Relaxed), 20);
+        assert_eq!(most.get(), capacity.max(1) as u64);
+        reactor.queue().clear_observer();
+    }
+}
+
+/// A queue that always has a call pending, which is that of `again`, and a remote call in its inbox.
+#[track_caller]
+fn assert_a_remote_call_comes_through(capacity: usize, again: fn(&QueueHandle)) {
+    let mut reactor = Reactor::with_queue(CallQueue::bounded(capacity)).unwrap();
+    again(reactor.queue());
+    let dialed = Arc::new(AtomicBool::new(false));
+    let dials = Arc::clone(&dialed);
+    reactor.remote().call(move |_| dials.store(true, Ordering::Relaxed)).unwrap();
+    for _ in 0..3 {
+        assert!(turn_now(&mut reactor).dialed > 0);
+        assert_eq!(reactor.queue().tally().pending, 1);
+    }
+    assert!(dialed.load(Ordering::Relaxed));
+}
+
+#[test]
+fn a_remote_call_gets_through_a_queue_that_is_kept_full() {
+    fn again(queue: &QueueHandle) {
+        // It is full already when a remote call has come; but callbacks are always taken.
+        if queue.try_call(again).is_err() {
+            queue.callback(|queue, ()| again(queue)).answer(());
+        }
+    }
+    assert_a_remote_call_comes_through(1, again);
+    fn answered(queue: &QueueHandle) {
+        queue.callback(|queue, ()| answered(queue)).answer(());
+    }
+    assert_a_remote_call_comes_through(0, answered);
+}
+
+#[test]
+fn a_remote_call_to_another_queue_gets_through_one_that_is_full() {
+    let mut reactor = Reactor::with_queue(CallQueue::bounded(1)).unwrap();
+    reactor.set_budget(0); // nobody dials it
+    let other = CallQueue::new();
+    let recipient = other.recipient(());
+    let address = reactor.remote_to(&recipient);
+    reactor.queue().call(|_| ());
+    for _ in 0..3 {
+        address.call(|(), _| ()).unwrap();
+    }
+    (0..3).for_each(|_| _ = turn_now(&mut reactor));
+    assert_eq!((other.dial_all().dialed, reactor.queue().tally().pending), (3, 1));
+}
+
+#[test]
+fn m06_what_is_sent_while_a_turn_schedules_is_for_the_next_one() {
+    let mut reactor = Reactor::new().unwrap();
+    reactor.set_budget(usize::MAX);
+    let (remote, sent) = (reactor.remote(), Rc::new(Cell::new(0)));
+    remote.call(|_| ()).unwrap();
+    let count = Rc::clone(&sent);
+    reactor.queue().set_observer(move |_: CallId, step: &Step| {
+        if matches!(step, Step::Scheduled { .. }) && count.get() < 10_000 {
+            count.set(count.get() + 1);
+            remote.call(|_| ()).unwrap();
+        }
+    });
+    for turn in 1..=3 {
+        assert_eq!((turn_now(&mut reactor).dialed, sent.get()), (1, turn));
+    }
+    reactor.queue().clear_observer();
+}
+
+#[test]
+fn m06_an_observer_that_cancels_wake_ups_does_not_keep_the_turn_from_ending() {
+    let mut reactor = Reactor::new().unwrap();
+    reactor.set_budget(usize::MAX);
+    let recipient = reactor.queue().recipient(());
+    let waker = reactor.remote_to(&recipient).waker(|(), _| ());
+    let (queue, canceled) = (reactor.queue().clone(), Rc::new(Cell::new(0)));
+    let count = Rc::clone(&canceled);
+    reactor.queue().set_observer(move |id: CallId, step: &Step| {
+        if matches!(step, Step::Scheduled { .. }) && count.get() < 10_000 {
+            count.set(count.get() + 1);
+            queue.cancel(id, "not now");
+        }
+    });
+    waker.wake_by_ref();
+    let _ = turn_now(&mut reactor);
+    assert_eq!(canceled.get(), 1);
+    reactor.queue().clear_observer();
+}
+
+#[test]
+fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting_among_busy_ones() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let mut busy = Vec::new();
+    for _ in 0..100 {
+        let (source, mut peer) = net::unix_pair();
+        peer.write_all(b"x").unwrap();
+        let source =
+            reactor.register(source, Interest::READABLE, &recipient, |(), _, ready| ready.again());
+        busy.push((source.unwrap(), peer));
+    }
+    let told = Log::new();
+    let (source, mut peer) = net::unix_pair();
+    let _held = net::watch(&reactor, &recipient, source, 0, &told);
+    let remote = reactor.remote();
+    for _ in 0..10_000 {
+        remote.call(|_| ()).unwrap();
+    }
+    reactor.set_budget(100);
+    for _ in 0..500 {
+        let remaining = turn_now(&mut reactor).remaining;
+        assert!(remaining <= 101, "{remaining} calls wait, with a budget of 100");
+    }
+    peer.write_all(b"x").unwrap();
+    (0..4).for_each(|_| _ = turn_now(&mut reactor));
+    assert_eq!(told.len(), 1);
+}
+
+#[test]
+fn a_flood_of_remote_calls_does_not_keep_timers_waiting() {
+    let mut reactor = Reactor::new().unwrap();
+    let remote = reactor.remote();
+    for _ in 0..10_000 {
+        remote.call(|_| ()).unwrap();
+    }
+    reactor.set_budget(10);
+    let now = Instant::now();
+    reactor.set_clock(move || now);
+    for _ in 0..1000 {
+        // Of ten calls that are dialed in a turn, there is room for these.
+        for _ in 0..5 {
+            reactor.after(Duration::ZERO, reactor.queue().callback(|_, ()| ())).detach();
+        }
+        let remaining = turn_now(&mut reactor).remaining;
+        assert!(remaining <= 10, "{remaining} calls wait, with a budget of 10");
+    }
+}
+
+#[test]
+fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let told = Log::new();
+    let (source, mut peer) = net::unix_pair();
+    let _held = net::watch(&reactor, &recipient, source, 0, &told);
+    let remote = reactor.remote();
+    for _ in 0..100_000 {
+        remote.call(|_| ()).unwrap();
+    }
+    reactor.set_budget(100);
+    let _ = turn_now(&mut reactor);
+    peer.write_all(b"x").unwrap();
+    let _ = turn_now(&mut reactor);
+    let _ = turn_now(&mut reactor);
+    assert_eq!(told.len(), 1, "within two budgets, though 99,700 calls were sent before");
+}
+
+/// 8 threads, 10^6 calls each. In debug some of it, as each call takes much longer there.
+const FLOOD: usize = if cfg!(debug_assertions) { 20_000 } else { 1_000_000 };
+
+#[test]
+fn m08_eight_threads_flood_one_loop_and_nothing_is_lost() {
+    for capacity in [usize::MAX, 1000] {
+        let mut reactor = Reactor::new().unwrap();
+        let next = reactor.queue().recipient(vec![0_usize; 8]);
+        let underway = Arc::new(AtomicUsize::new(0));
+        let address = reactor.remote_to(&next).bounded(capacity);
+        let threads: Vec<_> = (0..8)
+            .map(|sender| {
+                let (address, underway) = (address.clone(), Arc::clone(&underway));
+                thread::spawn(move || {
+                    let mut full = 0_u64;
+                    for number in 0..FLOOD {
+                        let underway = Arc::clone(&underway);
+                        let mut call =
+                            move |next: &mut Vec<usize>, _: &switchboard::Context<'_, Vec<usize>>| {
+                                assert_eq!(next[sender], number, "order");
+                                next[sender] += 1;
+                                drop(underway);
+                            };
+                        while let Err(error) = address.call(call) {
+                            assert!(matches!(error, SendError::Full(_)), "{error:?}");
+                            call = error.into_inner();
+                            full += 1;
+                            thread::yield_now();
+                        }
+                    }
+                    full
+                })
+            })
+            .collect();
+        drop(address);
+        let (mut most, mut dialed) = (0, Instant::now());
+        while !threads.iter().all(thread::JoinHandle::is_finished) || !reactor.queue().is_idle() {
+            if reactor.turn(Some(Duration::from_millis(1))).unwrap().dialed > 0 {
+                dialed = Instant::now();
+            }
+            assert!(dialed.elapsed() < PATIENCE, "the senders wait for room, the loop for calls");
+            most = most.max(Arc::strong_count(&underway));
+        }
+        reactor.run().unwrap();
+        let full: u64 = threads.into_iter().map(|thread| thread.join().unwrap()).sum();
+        next.call(|next, _| assert_eq!(*next, vec![FLOOD; 8]));
+        reactor.run().unwrap();
+        assert_eq!(reactor.queue().tally().finished, 8 * FLOOD as u64 + 1);
+        if capacity == 1000 {
+            // Those underway, and one in the hands of each sender beside the sender's own.
+            assert!(full > 0 && most <= 1000 + 17, "{full} handed back, {most} at a time");
+        }
+    }
+}

@@ -1,0 +1,152 @@
+//! Hazard: an end that is never told. `HlCancelAll` over a layer below that behaves badly, and used
+//! from within its own functions; for the rest, see `samples/close.rs`. All regressions.
+
+use std::cell::{Cell, RefCell};
+use std::panic::{self, AssertUnwindSafe};
+use std::rc::Rc;
+
+use support::manual::{self, Manual, Told, check_over};
+use switchboard::op::{AsyncOp, OpError, Operation};
+use switchboard::reactor::Reactor;
+use switchboard::samples::{
+    Closed, HlCancelAll, MlRetries, Module, Retry, RetryPolicy, StartError,
+};
+use switchboard::{CallQueue, Callback, QueueHandle};
+
+/// How many operations each close has canceled, as told.
+type Closes = Rc<RefCell<Vec<usize>>>;
+
+fn closed(queue: &QueueHandle, closes: &Closes) -> Callback<Closed> {
+    let closes = Rc::clone(closes);
+    queue.callback(move |_, closed: Closed| closes.borrow_mut().push(closed.canceled))
+}
+
+/// The operation left the list in its completion only, which never comes if the layer below loses
+/// the callback (against rule R5): the user was told Dropped, but closing never came to its end.
+#[test]
+fn an_operation_whose_callback_the_layer_below_drops_leaves_the_list() {
+    let queue = CallQueue::new();
+    let module = HlCancelAll::new(&queue, Careless);
+    module.open();
+    let told = Told::new(&queue);
+    module.start((), told.done()).expect("it is open");
+    queue.dial_all();
+    assert!(matches!(told.only(), Err(OpError::Dropped)));
+    assert_eq!(module.running(), 0);
+    let closes = Closes::default();
+    module.close(closed(&queue, &closes));
+    queue.dial_all();
+    assert_eq!(*closes.borrow(), [0]);
+}
+
+/// A layer that says that it has started, and drops the callback.
+struct Careless;
+
+impl Module for Careless {
+    type Request = ();
+    type Answer = u32;
+    type Error = &'static str;
+
+    fn open(&self) {}
+
+    fn close(&self) {}
+
+    fn leftovers(&self) -> usize {
+        0
+    }
+
+    fn start(&self, (): (), done: Callback<manual::Result>) -> Result<AsyncOp, StartError<()>> {
+        // An operation of its own, that has nothing to do with the callback.
+        let queue = CallQueue::new();
+        let other = queue.callback(|_, _: manual::Result| ());
+        let op = Operation::new(other, (), |_| ()).handle();
+        drop(done);
+        Ok(op)
+    }
+}
+
+/// The second close overwrote the callback of the first one, which was Abandoned (rule R5).
+#[test]
+fn a_module_opened_and_closed_again_before_its_end_tells_of_both_ends() {
+    let queue = CallQueue::new();
+    let lower = Manual::default();
+    let module = HlCancelAll::new(&queue, lower.clone());
+    let told = Told::new(&queue);
+    let closes = Closes::default();
+    for _ in 0..2 {
+        module.open();
+        module.start(1, told.done()).expect("it is open");
+        module.close(closed(&queue, &closes));
+    }
+    queue.dial_all();
+    assert_eq!((told.take().len(), lower.running(), module.running()), (2, 0, 0));
+    assert_eq!(closes.borrow().len(), 2);
+    check_over(&queue);
+}
+
+/// What makes a request may do anything. The operation entered the list only after that: a close
+/// told of the end, and the operation went on.
+#[test]
+fn closing_within_a_start_cancels_that_operation_too() {
+    let reactor = Reactor::new().expect("a reactor");
+    let queue = reactor.queue();
+    let lower = Manual::default();
+    let retries = MlRetries::new(&reactor.handle(), lower.clone(), RetryPolicy::new());
+    let module = Rc::new(HlCancelAll::new(queue, retries));
+    module.open();
+    let told = Told::new(queue);
+    let closes = Closes::default();
+    let (inner, closed) = (Rc::clone(&module), Cell::new(Some(closed(queue, &closes))));
+    let request = Retry::new(move || {
+        closed.take().into_iter().for_each(|closed| inner.close(closed));
+        1
+    });
+    let started = module.start(request, told.done());
+    queue.dial_all();
+    assert_eq!(lower.running(), 0, "canceled, or never started");
+    assert_eq!(told.take().len(), usize::from(started.is_ok()));
+    assert_eq!((module.running(), closes.borrow().len()), (0, 1));
+    check_over(queue);
+}
+
+/// The rest was not canceled, and could not be, as a second close is a no-op.
+#[test]
+fn a_cancel_hook_that_panics_keeps_no_other_operation_from_its_cancel() {
+    let queue = CallQueue::new();
+    let lower = Manual::default();
+    let module = HlCancelAll::new(&queue, lower.clone());
+    module.open();
+    let told = Told::new(&queue);
+    for number in 0..3 {
+        module.start(number, told.done()).expect("it is open");
+    }
+    let closes = Closes::default();
+    lower.panic_in_cancel();
+    let close = || module.close(closed(&queue, &closes));
+    let _ = panic::catch_unwind(AssertUnwindSafe(close));
+    queue.dial_all();
+    assert_eq!((lower.cancels(), lower.running(), told.take().len()), (3, 0, 3));
+    assert_eq!(*closes.borrow(), [3]);
+    check_over(&queue);
+}
+
+/// The close waited for what was started after it, too.
+#[test]
+fn a_close_is_told_of_when_what_it_closed_is_over_though_the_module_is_open_again() {
+    let queue = CallQueue::new();
+    let lower = Manual::default();
+    let module = HlCancelAll::new(&queue, lower.clone());
+    let told = Told::new(&queue);
+    let (first, second) = (Closes::default(), Closes::default());
+    module.open();
+    (0..2).for_each(|_| module.start(1, told.done()).expect("it is open"));
+    module.close(closed(&queue, &first));
+    module.open();
+    (0..3).for_each(|_| module.start(1, told.done()).expect("it is open"));
+    queue.dial_all();
+    assert_eq!((first.take(), told.take().len(), module.running()), (vec![2], 2, 3));
+    module.close(closed(&queue, &second));
+    queue.dial_all();
+    assert_eq!((second.take(), told.take().len(), module.running()), (vec![3], 3, 0));
+    check_over(&queue);
+}

@@ -1,0 +1,305 @@
+//! Hazard: work that nobody waits for any more. `LlFakeCancel` in detail: work that panics, that
+//! outlives its cancel, and the resolution of names.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::SocketAddr;
+use std::panic;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use switchboard::op::{AsyncOp, OpError, OpResult, OpState};
+use switchboard::reactor::Reactor;
+use switchboard::samples::{LlFakeCancel, Module, StartError, Work, resolve};
+use switchboard::{Cancellation, Recipient};
+
+/// How long a thread may take to end before the test has failed.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How often work panics in a test.
+const TIMES: usize = 300;
+
+/// `LlFakeCancel`, and what its operations told.
+struct Bench<A: Send + 'static> {
+    reactor: Reactor,
+    module: LlFakeCancel<A, io::Error>,
+    recorder: Recipient<()>,
+    told: Rc<RefCell<Vec<OpResult<A, io::Error>>>>,
+}
+
+impl<A: Send + 'static> Bench<A> {
+    fn new() -> Self {
+        let reactor = Reactor::new().expect("a reactor");
+        let module = LlFakeCancel::new(&reactor.handle());
+        module.open();
+        let recorder = reactor.queue().recipient(());
+        Self { reactor, module, recorder, told: Rc::default() }
+    }
+
+    #[track_caller]
+    fn start(&self, work: Work<A, io::Error>) -> AsyncOp {
+        self.try_start(work).expect("it is open")
+    }
+
+    fn try_start(
+        &self,
+        work: Work<A, io::Error>,
+    ) -> Result<AsyncOp, StartError<Work<A, io::Error>>> {
+        let told = Rc::clone(&self.told);
+        let done = self.recorder.callback(move |(), _, result| told.borrow_mut().push(result));
+        self.module.start(work, done)
+    }
+
+    /// Goes on until nothing can happen any more, and returns the only outcome.
+    #[track_caller]
+    fn outcome(&mut self) -> OpResult<A, io::Error> {
+        self.finish();
+        let mut told = self.told.take();
+        assert_eq!(told.len(), 1, "outcomes");
+        told.remove(0)
+    }
+
+    #[track_caller]
+    fn finish(&mut self) {
+        let patience = Instant::now() + PATIENCE;
+        while self.reactor.handle().registration_count() > 0 || !self.reactor.queue().is_idle() {
+            assert!(Instant::now() < patience, "not told: {}", self.reactor.queue().tally());
+            let _ = self.reactor.turn(Some(PATIENCE)).expect("a turn");
+        }
+        assert_eq!((self.reactor.handle().registration_count(), self.module.leftovers()), (0, 0));
+        let tally = self.reactor.queue().tally();
+        assert!(tally.balances(), "{tally}");
+        assert_eq!([tally.unscheduled, tally.pending, tally.abandoned, tally.panicked], [0; 4]);
+    }
+}
+
+/// Work that goes on until it is told to end; `end` ends it.
+fn blocking<A: Send + 'static>(
+    end: impl FnOnce() -> OpResult<A, io::Error> + Send + 'static,
+) -> (Work<A, io::Error>, Sender<()>) {
+    let (ends, ended) = channel();
+    let work = move || {
+        let _ = ended.recv();
+        end()
+    };
+    (Box::new(work), ends)
+}
+
+/// A regression: the thread once closed its end of the sockets before it dropped the sender of the
+/// result. Told in between, the loop found neither a result nor a disconnection, and waited on for
+/// readiness that never came. Hence the many times.
+#[test]
+fn work_that_panics_is_told_as_dropped() {
+    for _ in 0..TIMES {
+        let mut bench = Bench::<u8>::new();
+        bench.start(Box::new(|| panic::resume_unwind(Box::new("the work"))));
+        assert!(matches!(bench.outcome(), Err(OpError::Dropped)));
+    }
+}
+
+#[test]
+fn work_that_panics_after_its_cancel_is_a_leftover_until_then() {
+    for _ in 0..TIMES {
+        let mut bench = Bench::<u8>::new();
+        let (work, ends) = blocking(|| panic::resume_unwind(Box::new("the work")));
+        let op = bench.start(work);
+        assert_eq!(op.cancel(), Cancellation::Canceled);
+        assert_eq!(bench.module.leftovers(), 1);
+        ends.send(()).expect("it waits");
+        assert!(matches!(bench.outcome(), Err(OpError::Canceled)));
+    }
+}
+
+#[test]
+fn work_that_panics_does_not_keep_other_work_from_its_end() {
+    let mut bench = Bench::new();
+    for number in 0..100_u8 {
+        bench.start(Box::new(move || match number % 2 {
+            0 => Ok(number),
+            _ => panic::resume_unwind(Box::new("the work")),
+        }));
+    }
+    bench.finish();
+    let (answers, lost): (Vec<_>, Vec<_>) = bench.told.take().into_iter().partition(Result::is_ok);
+    let mut answers: Vec<_> = answers.into_iter().flatten().collect();
+    answers.sort_unstable();
+    assert_eq!(answers, (0..100).step_by(2).collect::<Vec<_>>());
+    assert_eq!(lost.len(), 50);
+    assert!(lost.iter().all(|outcome| matches!(outcome, Err(OpError::Dropped))));
+}
+
+#[test]
+fn a_result_that_comes_after_the_cancel_is_swallowed_and_freed() {
+    let mut bench = Bench::new();
+    let result = Arc::new(());
+    let returned = Arc::clone(&result);
+    let (work, ends) = blocking(move || Ok(returned));
+    let op = bench.start(work);
+    assert_eq!(op.cancel(), Cancellation::Canceled);
+    bench.reactor.queue().dial_all();
+    assert_eq!(Arc::strong_count(&result), 2, "the thread still holds it");
+    assert_eq!(bench.reactor.handle().registration_count(), 1);
+    ends.send(()).expect("it waits");
+    bench.finish();
+    assert_eq!(Arc::strong_count(&result), 1);
+    assert!(matches!(bench.told.take()[..], [Err(OpError::Canceled)]));
+}
+
+#[test]
+fn the_module_may_be_dropped_before_its_leftovers_are_gone() {
+    let mut bench = Bench::<u8>::new();
+    let (work, ends) = blocking(|| Ok(7));
+    let _ = bench.start(work).cancel();
+    bench.module = LlFakeCancel::new(&bench.reactor.handle());
+    ends.send(()).expect("it waits");
+    assert!(matches!(bench.outcome(), Err(OpError::Canceled)));
+}
+
+#[test]
+fn a_bound_on_threads_counts_those_of_canceled_operations() {
+    let mut bench = Bench::new();
+    bench.module = LlFakeCancel::new(&bench.reactor.handle()).bounded(2);
+    bench.module.open();
+    let (ops, ends): (Vec<_>, Vec<_>) = (0..2_u8)
+        .map(|number| {
+            let (work, ends) = blocking(move || Ok(number));
+            (bench.start(work), ends)
+        })
+        .unzip();
+    let refused = |bench: &Bench<u8>| {
+        let before = bench.reactor.queue().tally();
+        let error = bench.try_start(Box::new(|| Ok(7))).expect_err("two have a thread");
+        assert!(matches!(error, StartError::Full(_)), "{error:?}");
+        assert_eq!(error.to_string(), "operation not started: the module is full");
+        let after = bench.reactor.queue().tally();
+        assert_eq!((after.created, after.canceled), (before.created + 1, before.canceled + 1));
+        assert_eq!(bench.reactor.handle().registration_count(), 2);
+        assert!(matches!(error.into_request()(), Ok(7)));
+    };
+    refused(&bench);
+    for (canceled, op) in (1..).zip(&ops) {
+        assert_eq!(op.cancel(), Cancellation::Canceled);
+        assert_eq!(bench.module.leftovers(), canceled);
+        refused(&bench);
+    }
+    bench.reactor.queue().dial_all();
+    refused(&bench);
+
+    // As soon as one is done, another may start.
+    ends[0].send(()).expect("it waits");
+    while bench.module.leftovers() == 2 {
+        let _ = bench.reactor.turn(None).expect("a turn");
+    }
+    bench.start(Box::new(|| Ok(7)));
+    refused(&bench);
+    ends[1].send(()).expect("it waits");
+    bench.finish();
+    let told = bench.told.take();
+    assert!(
+        matches!(told[..], [Err(OpError::Canceled), Err(OpError::Canceled), Ok(7)]),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn leftovers_end_in_any_order() {
+    let mut bench = Bench::new();
+    let mut ends = Vec::new();
+    for number in 0..3_u8 {
+        let (work, end) = blocking(move || Ok(number));
+        let _ = bench.start(work).cancel();
+        ends.push(end);
+    }
+    for (gone, number) in [1, 2, 0].into_iter().enumerate() {
+        assert_eq!(bench.module.leftovers(), 3 - gone);
+        ends[number].send(()).expect("it waits");
+        while bench.module.leftovers() == 3 - gone {
+            let _ = bench.reactor.turn(None).expect("a turn");
+        }
+    }
+    bench.finish();
+    assert_eq!(bench.told.take().len(), 3);
+}
+
+#[test]
+fn a_start_when_the_reactor_is_gone_is_refused_and_the_work_is_handed_back() {
+    let Bench { reactor, module, recorder, told } = Bench::new();
+    drop(reactor);
+    let done = recorder.callback(|(), _, _| unreachable!("it is declined"));
+    let error = module.start(Box::new(|| Ok(7)), done).expect_err("refused");
+    let StartError::Failed { request, .. } = error else { panic!("{error:?}") };
+    assert!(matches!(request(), Ok(7)));
+    assert!(told.borrow().is_empty());
+}
+
+#[test]
+fn the_name_of_this_host_is_resolved() {
+    let mut bench = Bench::<Vec<SocketAddr>>::new();
+    bench.start(resolve("localhost:80"));
+    let addresses = bench.outcome().expect("it has addresses");
+    assert!(!addresses.is_empty());
+    assert!(addresses.iter().all(|address| address.ip().is_loopback() && address.port() == 80));
+}
+
+#[test]
+fn a_name_that_does_not_resolve_fails_for_good() {
+    // None of them asks a server: no port, an empty label, a label that is too long.
+    for name in ["localhost", "a..b:80", &format!("{}:80", "a".repeat(64))] {
+        let mut bench = Bench::<Vec<SocketAddr>>::new();
+        bench.start(resolve(name));
+        assert!(matches!(bench.outcome(), Err(OpError::Failed(_))), "{name}");
+    }
+}
+
+#[test]
+fn the_resolution_of_a_name_is_canceled() {
+    let mut bench = Bench::<Vec<SocketAddr>>::new();
+    let op = bench.start(resolve("localhost:80"));
+    assert_eq!(op.cancel(), Cancellation::Canceled);
+    assert!(matches!(bench.outcome(), Err(OpError::Canceled)));
+}
+
+#[test]
+fn dropping_the_reactor_leaves_nothing_of_work_that_goes_on() {
+    for canceled in [false, true] {
+        let bench = Bench::new();
+        let result = Arc::new(());
+        let returned = Arc::clone(&result);
+        let (work, ends) = blocking(move || Ok(returned));
+        let op = bench.start(work);
+        if canceled {
+            let _ = op.cancel();
+        }
+        let Bench { reactor, module, told, .. } = bench;
+        drop((reactor, module));
+        assert_eq!(op.state(), OpState::Completed, "nobody holds the operation");
+        ends.send(()).expect("it waits");
+        // Nobody takes the result: it goes with the thread.
+        let patience = Instant::now() + PATIENCE;
+        while Arc::strong_count(&result) > 1 {
+            assert!(Instant::now() < patience, "the result is held");
+            thread::yield_now();
+        }
+        assert!(told.borrow().is_empty(), "there is no queue any more");
+    }
+}
+
+#[test]
+fn dropping_the_reactor_lets_the_thread_end() {
+    let bench = Bench::<u8>::new();
+    let (ended, end) = channel::<()>();
+    let (work, ends) = blocking(move || {
+        drop(ended);
+        Ok(7)
+    });
+    let op = bench.start(work);
+    let Bench { reactor, module, told, .. } = bench;
+    drop((reactor, module));
+    ends.send(()).expect("it waits");
+    assert!(end.recv().is_err(), "the work has ended");
+    assert!(told.borrow().is_empty(), "there is no queue any more");
+    let _ = op.cancel();
+}

@@ -1,0 +1,27 @@
+//! The samples, each by itself and in all their compositions, and the checks of the feature
+//! `conformance`. One hazard a module.
+#![cfg(feature = "mio")]
+
+#[cfg(unix)]
+mod completion;
+#[cfg(all(unix, feature = "conformance"))]
+mod conformance;
+mod hl_cancel_all;
+#[cfg(unix)]
+mod ll_fake_cancel;
+#[cfg(unix)]
+mod ll_real_cancel;
+#[cfg(unix)]
+mod ll_real_cancel_faults;
+#[cfg(unix)]
+mod ll_real_cancel_sources;
+mod long;
+mod ml_chain;
+mod ml_retries;
+mod ml_retries_backoff;
+#[cfg(unix)]
+mod reentrancy;
+#[cfg(unix)]
+mod scenarios;
+#[cfg(all(unix, feature = "testing"))]
+mod scripted;

@@ -1,0 +1,306 @@
+//! Hazard: a step too many, or after the end. `MlChain` in detail: what its closure may do, and
+//! what becomes of a chain when the layer below lets it down.
+
+use std::cell::RefCell;
+use std::panic;
+use std::rc::Rc;
+
+use support::manual::{self, Manual, Told, check_over};
+use switchboard::op::{AsyncOp, OpError, OpState};
+use switchboard::samples::{Chain, MlChain, Module, Next, StartError};
+use switchboard::{CallQueue, Cancellation};
+
+/// The chain answers all answers of its steps.
+type Answers = Vec<u32>;
+
+/// `MlChain` over operations completed by hand.
+struct Bench {
+    queue: CallQueue,
+    lower: Manual,
+    module: MlChain<Manual, Answers>,
+    told: Told<Answers>,
+}
+
+/// The handle of a chain, for its own closure.
+type Own = Rc<RefCell<Option<AsyncOp>>>;
+
+#[track_caller]
+fn cancel(own: &Own) -> Cancellation {
+    own.borrow().as_ref().expect("the chain was started").cancel()
+}
+
+impl Bench {
+    fn new() -> Self {
+        let queue = CallQueue::new();
+        let lower = Manual::default();
+        let module = MlChain::new(&queue, lower.clone());
+        module.open();
+        let told = Told::new(&queue);
+        Self { queue, lower, module, told }
+    }
+
+    /// Starts a chain of `steps`, whose requests count up from 0; `also` is called in the closure
+    /// with the number of the step that is over.
+    #[track_caller]
+    fn start(&self, steps: usize, also: impl Fn(usize) + 'static) -> AsyncOp {
+        self.module.start(chain(steps, also), self.told.done()).expect("it is open")
+    }
+
+    /// Ends the step that runs.
+    #[track_caller]
+    fn end_step(&self, result: manual::Result) {
+        self.lower.complete(result);
+        self.queue.dial_all();
+    }
+
+    /// Checks that all is over.
+    #[track_caller]
+    fn finish(self) {
+        self.queue.dial_all();
+        assert_eq!((self.told.count(), self.lower.running()), (0, 0));
+        check_over(&self.queue);
+        drop(self.module);
+        assert_eq!(self.lower.references(), 1, "nothing holds the layer below");
+    }
+}
+
+fn chain(steps: usize, also: impl Fn(usize) + 'static) -> Chain<Manual, Answers> {
+    let mut answers = Vec::new();
+    Chain::new(0, move |answer| {
+        answers.push(answer);
+        also(answers.len() - 1);
+        if answers.len() == steps {
+            Next::Done(std::mem::take(&mut answers))
+        } else {
+            Next::Start(answers.len() as u32)
+        }
+    })
+}
+
+#[test]
+fn each_step_starts_when_the_one_before_has_answered() {
+    let bench = Bench::new();
+    let op = bench.start(3, |_| ());
+    for step in 0..3 {
+        assert_eq!((bench.lower.running(), bench.told.count()), (1, 0));
+        assert_eq!(bench.lower.requests(), (0..=step).collect::<Vec<_>>());
+        assert_eq!(op.state(), OpState::Running);
+        bench.end_step(Ok(10 + step));
+    }
+    assert_eq!(bench.told.only().ok(), Some(vec![10, 11, 12]));
+    bench.finish();
+}
+
+#[test]
+fn the_closure_may_cancel_the_chain_and_no_further_step_starts() {
+    for step in 0..2 {
+        let bench = Bench::new();
+        let own = Own::default();
+        let inside = Rc::clone(&own);
+        let op = bench.start(3, move |over| {
+            if over == step {
+                assert_eq!(cancel(&inside), Cancellation::Canceled);
+                assert_eq!(cancel(&inside), Cancellation::Already);
+            }
+        });
+        own.replace(Some(op));
+        for _ in 0..=step {
+            bench.end_step(Ok(7));
+        }
+        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        assert_eq!((bench.lower.requests().len(), bench.lower.cancels()), (step + 1, 0));
+        assert_eq!(cancel(&own), Cancellation::Late);
+        bench.finish();
+    }
+}
+
+#[test]
+fn the_closure_may_cancel_the_chain_at_its_last_step_and_one_outcome_comes() {
+    let bench = Bench::new();
+    let own = Own::default();
+    let inside = Rc::clone(&own);
+    own.replace(Some(bench.start(1, move |_| {
+        let _ = cancel(&inside);
+    })));
+    bench.end_step(Ok(7));
+    let outcome = bench.told.only();
+    assert!(matches!(outcome, Err(OpError::Canceled) | Ok(_)), "{outcome:?}");
+    bench.finish();
+}
+
+#[test]
+fn the_closure_may_start_another_chain_on_the_layer_below() {
+    let bench = Bench::new();
+    let lower = bench.lower.clone();
+    let other = Rc::new(Told::new(&bench.queue));
+    let told = Rc::clone(&other);
+    bench.start(1, move |_| {
+        lower.start(99, told.done()).map(drop).expect("it is open");
+    });
+    bench.end_step(Ok(7));
+    assert_eq!(bench.told.only().ok(), Some(vec![7]));
+    bench.end_step(Ok(8));
+    assert!(matches!(other.only(), Ok(8)));
+    bench.finish();
+}
+
+#[test]
+fn the_closure_may_panic_and_the_chain_is_lost() {
+    let bench = Bench::new();
+    bench.start(3, |over| {
+        if over == 1 {
+            panic::resume_unwind(Box::new("no next step"));
+        }
+    });
+    bench.end_step(Ok(7));
+    bench.lower.complete(Ok(8));
+    let dial = panic::AssertUnwindSafe(|| bench.queue.dial_all());
+    assert!(panic::catch_unwind(dial).is_err(), "it comes through");
+    bench.queue.dial_all();
+    assert!(matches!(bench.told.only(), Err(OpError::Dropped)));
+    bench.finish();
+}
+
+#[test]
+fn a_cancel_reaches_the_latest_step() {
+    for step in 0..3 {
+        let bench = Bench::new();
+        let op = bench.start(3, |_| ());
+        for _ in 0..step {
+            bench.end_step(Ok(7));
+        }
+        assert_eq!(op.cancel(), Cancellation::Canceled);
+        assert_eq!((bench.lower.cancels(), bench.lower.running()), (1, 0));
+        assert_eq!((op.state(), op.cancel()), (OpState::Canceling, Cancellation::Already));
+        bench.queue.dial_all();
+        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        assert_eq!(bench.lower.requests().len(), step + 1);
+        bench.finish();
+    }
+}
+
+#[test]
+fn a_cancel_that_is_late_for_the_step_is_followed_by_no_other() {
+    for result in [Ok(7), Err(OpError::Failed("for good")), Err(OpError::Dropped)] {
+        let bench = Bench::new();
+        let op = bench.start(3, |_| panic!("the closure is not asked any more"));
+        bench.lower.complete(result);
+        assert_eq!(op.cancel(), Cancellation::Canceled);
+        assert_eq!(bench.lower.cancels(), 0, "late for the step");
+        bench.queue.dial_all();
+        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        bench.finish();
+    }
+}
+
+#[test]
+fn a_step_that_ends_badly_ends_the_chain_with_what_it_told() {
+    for step in 0..3 {
+        let bench = Bench::new();
+        for ends in [OpError::Canceled, OpError::Retryable("again"), OpError::Failed("for good")] {
+            bench.start(3, |_| ());
+            for _ in 0..step {
+                bench.end_step(Ok(7));
+            }
+            let text = ends.to_string();
+            bench.end_step(Err(ends));
+            assert_eq!(bench.told.only().expect_err("it failed").to_string(), text);
+            assert_eq!(bench.lower.running(), 0);
+        }
+        bench.finish();
+    }
+}
+
+#[test]
+fn a_step_that_the_layer_below_loses_ends_the_chain() {
+    for step in 0..3 {
+        let bench = Bench::new();
+        bench.start(3, |_| ());
+        for _ in 0..step {
+            bench.end_step(Ok(7));
+        }
+        bench.lower.lose();
+        bench.queue.dial_all();
+        assert!(matches!(bench.told.only(), Err(OpError::Dropped)));
+        bench.finish();
+    }
+}
+
+#[test]
+fn a_step_that_the_layer_below_refuses_ends_the_chain_with_the_cause() {
+    for step in 0..2 {
+        let bench = Bench::new();
+        bench.start(3, |_| ());
+        for _ in 0..step {
+            bench.end_step(Ok(7));
+        }
+        bench.lower.refuse(Some("no room"));
+        bench.end_step(Ok(7));
+        let Err(OpError::NotStarted(cause)) = bench.told.only() else { panic!("it went on") };
+        assert_eq!(cause.to_string(), "no room");
+        bench.finish();
+    }
+}
+
+#[test]
+fn a_step_on_a_layer_that_was_closed_ends_the_chain_with_the_cause() {
+    let bench = Bench::new();
+    bench.start(3, |_| ());
+    bench.lower.close_down();
+    bench.end_step(Ok(7));
+    let Err(OpError::NotStarted(cause)) = bench.told.only() else { panic!("it went on") };
+    assert!(matches!(cause.downcast_ref(), Some(StartError::NotOpen(()))), "{cause:?}");
+    bench.finish();
+}
+
+#[test]
+fn a_first_step_that_the_layer_below_refuses_hands_the_chain_back() {
+    let bench = Bench::new();
+    bench.lower.refuse(Some("no room"));
+    let error = bench.module.start(chain(1, |_| ()), bench.told.done()).expect_err("refused");
+    let StartError::Failed { source, request } = error else { panic!("{error:?}") };
+    assert_eq!(source.to_string(), "no room");
+    bench.lower.refuse(None);
+    let _ = bench.module.start(request, bench.told.done()).expect("there is room again");
+    bench.end_step(Ok(7));
+    assert_eq!(bench.told.only().ok(), Some(vec![7]));
+    bench.finish();
+}
+
+#[test]
+fn a_chain_may_stand_on_a_chain_and_answer_something_else() {
+    let queue = CallQueue::new();
+    let lower = Manual::default();
+    let module = MlChain::new(&queue, MlChain::<_, Answers>::new(&queue, lower.clone()));
+    module.open();
+    let told = Told::<String>::new(&queue);
+    let mut text = String::new();
+    let outer = Chain::new(chain(2, |_| ()), move |answers: Answers| {
+        text += &format!("{answers:?}");
+        if text.len() > 6 {
+            Next::Done(std::mem::take(&mut text))
+        } else {
+            Next::Start(chain(1, |_| ()))
+        }
+    });
+    let _ = module.start(outer, told.done()).expect("it is open");
+    for answer in 1..=3 {
+        lower.complete(Ok(answer));
+        queue.dial_all();
+    }
+    assert_eq!(told.only().ok().as_deref(), Some("[1, 2][3]"));
+    check_over(&queue);
+}
+
+#[test]
+fn the_end_of_the_queue_leaves_nothing_of_a_chain() {
+    let Bench { queue, lower, module, told } = Bench::new();
+    let op = module.start(chain(3, |_| ()), told.done()).expect("it is open");
+    lower.complete(Ok(7));
+    queue.dial_all();
+    drop((queue, module));
+    assert_eq!((told.count(), lower.running()), (0, 1));
+    lower.lose();
+    assert_eq!((told.count(), lower.references()), (0, 1));
+    assert_eq!(op.cancel(), Cancellation::Late);
+}

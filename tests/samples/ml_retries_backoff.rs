@@ -1,0 +1,152 @@
+//! Hazard: an attempt too early, or after the end. The timer of `MlRetries`, by a virtual clock.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use support::manual::retrying::{AGAIN, Bench};
+use switchboard::Cancellation;
+use switchboard::op::{OpError, OpState};
+use switchboard::samples::RetryPolicy;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn an_attempt_waits_for_what_the_backoff_says_of_the_attempts_made() {
+    let asked = Rc::new(RefCell::new(Vec::new()));
+    let asks = Rc::clone(&asked);
+    let mut bench = Bench::new(RetryPolicy::new().backoff(move |made| {
+        asks.borrow_mut().push(made);
+        SECOND * made
+    }));
+    bench.start();
+    for made in 1..=5 {
+        bench.end_attempt(AGAIN);
+        assert_eq!((bench.timer_count(), bench.lower.running()), (1, 0));
+        bench.pass(SECOND * made - Duration::from_nanos(1));
+        assert_eq!((bench.timer_count(), bench.lower.running()), (1, 0), "too early");
+        bench.pass(Duration::from_nanos(1));
+        assert_eq!((bench.timer_count(), bench.lower.running()), (0, 1), "due");
+    }
+    bench.end_attempt(Ok(7));
+    assert!(matches!(bench.told.only(), Ok(7)));
+    assert_eq!(*asked.borrow(), [1, 2, 3, 4, 5]);
+    bench.finish();
+}
+
+#[test]
+fn there_is_no_wait_after_the_last_attempt_nor_after_a_failure_for_good() {
+    for result in [AGAIN, Err(OpError::Failed("for good")), Ok(7)] {
+        let mut bench = Bench::new(RetryPolicy::new().attempts(2).backoff(|_| SECOND));
+        bench.start();
+        bench.end_attempt(AGAIN);
+        bench.pass(SECOND);
+        bench.end_attempt(result);
+        assert_eq!(bench.timer_count(), 0);
+        let _ = bench.told.only();
+        bench.finish();
+    }
+}
+
+#[test]
+fn a_backoff_of_zero_uses_no_timer() {
+    let mut bench =
+        Bench::new(RetryPolicy::new().backoff(|made| SECOND * u32::from(made % 2 == 0)));
+    bench.start();
+    bench.end_attempt(AGAIN);
+    assert_eq!((bench.timer_count(), bench.lower.running()), (0, 1));
+    bench.end_attempt(AGAIN);
+    assert_eq!((bench.timer_count(), bench.lower.running()), (1, 0));
+    bench.pass(SECOND);
+    bench.end_attempt(Ok(7));
+    assert!(bench.told.only().is_ok());
+    bench.finish();
+}
+
+#[test]
+fn a_cancel_during_backoff_stops_the_timer_at_once_and_no_attempt_follows() {
+    for delay in [SECOND, Duration::MAX] {
+        let mut bench = Bench::new(RetryPolicy::new().backoff(move |_| delay));
+        let op = bench.start();
+        bench.end_attempt(AGAIN);
+        assert_eq!(bench.timer_count(), 1);
+        assert_eq!(op.cancel(), Cancellation::Canceled);
+        assert_eq!(
+            (bench.timer_count(), bench.told.count()),
+            (0, 0),
+            "at once, and not told inside"
+        );
+        assert_eq!((op.state(), op.cancel()), (OpState::Completed, Cancellation::Late));
+        bench.pass(SECOND * 10);
+        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        assert_eq!(bench.lower.requests(), [0]);
+        bench.finish();
+    }
+}
+
+#[test]
+fn a_cancel_when_the_timer_is_due_and_its_call_pending_is_in_time() {
+    let mut bench = Bench::new(RetryPolicy::new().backoff(|_| SECOND));
+    let op = bench.start();
+    bench.end_attempt(AGAIN);
+    bench.reactor.set_budget(0);
+    bench.now.set(bench.now.get() + SECOND);
+    let _ = bench.reactor.turn(Some(Duration::ZERO)).expect("a turn");
+    assert_eq!((bench.timer_count(), bench.reactor.queue().tally().pending), (0, 1));
+    assert_eq!(op.cancel(), Cancellation::Canceled);
+    bench.reactor.set_budget(10);
+    bench.pass(SECOND);
+    assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+    assert_eq!(bench.lower.requests(), [0]);
+    bench.finish();
+}
+
+#[test]
+fn a_cancel_during_an_attempt_reaches_the_latest() {
+    let mut bench = Bench::new(RetryPolicy::new().backoff(|_| SECOND));
+    let op = bench.start();
+    bench.end_attempt(AGAIN);
+    bench.pass(SECOND);
+    assert_eq!(op.cancel(), Cancellation::Canceled);
+    assert_eq!((bench.lower.cancels(), bench.lower.running()), (1, 0));
+    bench.pass(SECOND);
+    assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+    bench.finish();
+}
+
+#[test]
+fn a_cancel_that_is_late_for_the_attempt_is_followed_by_no_other() {
+    let mut bench =
+        Bench::new(RetryPolicy::new().after(|_| panic!("the policy is not asked any more")));
+    let op = bench.start();
+    bench.lower.complete(AGAIN);
+    assert_eq!(op.cancel(), Cancellation::Canceled);
+    assert_eq!(op.cancel(), Cancellation::Already);
+    bench.pass(SECOND * 10);
+    assert_eq!(bench.lower.cancels(), 0, "late for the attempt");
+    assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+    bench.finish();
+}
+
+#[test]
+fn the_operation_goes_on_without_module_and_handle() {
+    let mut bench = Bench::new(RetryPolicy::new().backoff(|_| SECOND));
+    drop(bench.start());
+    bench.module = None;
+    bench.end_attempt(AGAIN);
+    bench.pass(SECOND);
+    bench.end_attempt(Ok(7));
+    assert!(matches!(bench.told.only(), Ok(7)));
+    bench.finish();
+}
+
+#[test]
+fn dropping_the_reactor_during_backoff_leaves_nothing() {
+    let mut bench = Bench::new(RetryPolicy::new().backoff(|_| SECOND));
+    let op = bench.start();
+    bench.end_attempt(AGAIN);
+    let Bench { reactor, lower, module, told, .. } = bench;
+    drop((reactor, module));
+    assert_eq!((told.count(), lower.references()), (0, 1));
+    assert_eq!(op.cancel(), Cancellation::Late);
+}

@@ -1,0 +1,326 @@
+//! Hazard: a cancel that comes while a module is busy with the operation, from code that it calls.
+//! All regressions: the cancel was taken note of, but did not reach what the module started then.
+
+use std::cell::{Cell, RefCell};
+use std::io;
+use std::rc::Rc;
+use std::time::Duration;
+
+use mio::event::Source;
+use mio::net::UnixStream;
+use mio::{Interest, Registry, Token};
+use support::manual::retrying::{self, Bench};
+use support::manual::{self, Manual, Told, check_over};
+use switchboard::op::{AsyncOp, OpError};
+use switchboard::reactor::Reactor;
+use switchboard::samples::{
+    Chain, Closed, HlCancelAll, LlRealCancel, MlChain, MlRetries, Module, Next, Read, Retry,
+    RetryPolicy, StartError,
+};
+use switchboard::{CallId, CallQueue, Callback, Observer, OpStep, Step};
+
+const AGAIN: manual::Result = Err(OpError::Retryable("again"));
+
+/// The handle of an operation, for code of its own.
+type Own = Rc<RefCell<Option<AsyncOp>>>;
+
+fn cancel(own: &Own) {
+    if let Some(op) = &*own.borrow() {
+        let _ = op.cancel();
+    }
+}
+
+/// The timer was armed all the same, and the outcome told when it was due.
+#[test]
+fn a_cancel_within_backoff_is_told_at_once() {
+    let reactor = Reactor::new().expect("a reactor");
+    let queue = reactor.queue();
+    let lower = Manual::default();
+    let own = Own::default();
+    let inside = Rc::clone(&own);
+    let policy = RetryPolicy::new().backoff(move |_| {
+        cancel(&inside);
+        Duration::from_secs(3600)
+    });
+    let module = MlRetries::new(&reactor.handle(), lower.clone(), policy);
+    module.open();
+    let told = Told::new(queue);
+    own.replace(Some(module.start(Retry::new(|| 1), told.done()).expect("it is open")));
+    lower.complete(AGAIN);
+    queue.dial_all();
+    assert_eq!(reactor.handle().timer_count(), 0);
+    assert!(matches!(told.only(), Err(OpError::Canceled)));
+}
+
+#[test]
+fn a_cancel_within_the_choice_of_failures_is_told_at_once() {
+    let reactor = Reactor::new().expect("a reactor");
+    let queue = reactor.queue();
+    let lower = Manual::default();
+    let own = Own::default();
+    let inside = Rc::clone(&own);
+    let policy = RetryPolicy::new().backoff(|_| Duration::from_secs(3600)).after(move |_| {
+        cancel(&inside);
+        true
+    });
+    let module = MlRetries::new(&reactor.handle(), lower.clone(), policy);
+    module.open();
+    let told = Told::new(queue);
+    own.replace(Some(module.start(Retry::new(|| 1), told.done()).expect("it is open")));
+    lower.complete(AGAIN);
+    queue.dial_all();
+    assert_eq!(reactor.handle().timer_count(), 0);
+    assert!(matches!(told.only(), Err(OpError::Canceled)));
+}
+
+/// The cancel, while the next step was started, went to the step before, too late.
+#[test]
+fn a_cancel_within_the_start_of_a_step_reaches_that_step() {
+    let reactor = Reactor::new().expect("a reactor");
+    let queue = reactor.queue();
+    let lower = Manual::default();
+    let retries = MlRetries::new(&reactor.handle(), lower.clone(), RetryPolicy::new());
+    let module = MlChain::new(queue, retries);
+    module.open();
+    let told = Told::<u32>::new(queue);
+    let own = Own::default();
+    let inside = Rc::clone(&own);
+    let request = Chain::new(Retry::new(|| 1), move |_| {
+        let inside = Rc::clone(&inside);
+        Next::Start(Retry::new(move || {
+            cancel(&inside);
+            2
+        }))
+    });
+    own.replace(Some(module.start(request, told.done()).expect("it is open")));
+    lower.complete(Ok(7));
+    queue.dial_all();
+    assert_eq!(lower.running(), 0, "canceled, or never started");
+    assert!(matches!(told.only(), Err(OpError::Canceled)));
+    check_over(queue);
+}
+
+/// The same for retries of retries.
+#[test]
+fn a_cancel_within_the_start_of_an_attempt_reaches_that_attempt() {
+    let reactor = Reactor::new().expect("a reactor");
+    let queue = reactor.queue();
+    let lower = Manual::default();
+    let once = RetryPolicy::new().attempts(1);
+    let inner = MlRetries::new(&reactor.handle(), lower.clone(), once);
+    let module = MlRetries::new(&reactor.handle(), inner, RetryPolicy::new());
+    module.open();
+    let told = Told::new(queue);
+    let own = Own::default();
+    let inside = Rc::clone(&own);
+    let request = Retry::new(move || {
+        let inside = Rc::clone(&inside);
+        Retry::new(move || {
+            cancel(&inside);
+            1
+        })
+    });
+    own.replace(Some(module.start(request, told.done()).expect("it is open")));
+    lower.complete(AGAIN);
+    queue.dial_all();
+    assert_eq!(lower.running(), 0, "canceled, or never started");
+    assert!(matches!(told.only(), Err(OpError::Canceled)));
+    check_over(queue);
+}
+
+/// The registration was put back into an operation that was over, and stayed.
+#[test]
+fn a_cancel_within_the_read_deregisters_the_source() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let module = LlRealCancel::new(&reactor.handle());
+    module.open();
+    let (socket, mut peer) = UnixStream::pair().expect("a pair of sockets");
+    io::Write::write_all(&mut peer, b"x").expect("room");
+    let own = Own::default();
+    let source = Canceling { socket, own: Rc::clone(&own) };
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let outcomes = Rc::clone(&told);
+    let done = reactor.queue().callback(move |_, result| outcomes.borrow_mut().push(result));
+    own.replace(Some(module.start(Read { source, limit: 1 }, done).expect("it is open")));
+    let _ = reactor.turn(None).expect("a turn");
+    assert!(matches!(told.take()[..], [Err(OpError::Canceled)]));
+    assert_eq!(reactor.handle().registration_count(), 0);
+}
+
+struct Canceling {
+    socket: UnixStream,
+    own: Own,
+}
+
+impl io::Read for Canceling {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        cancel(&self.own);
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+}
+
+impl Source for Canceling {
+    fn register(&mut self, registry: &Registry, token: Token, how: Interest) -> io::Result<()> {
+        self.socket.register(registry, token, how)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, how: Interest) -> io::Result<()> {
+        self.socket.reregister(registry, token, how)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.socket.deregister(registry)
+    }
+}
+
+/// Cancels an operation when it is told of such a step or, if `at_waits`, of what an operation waits
+/// for.
+struct Canceler {
+    own: Own,
+    at: fn(&Step) -> bool,
+    at_waits: bool,
+}
+
+impl Observer for Canceler {
+    fn observe(&self, _: CallId, step: &Step) {
+        if (self.at)(step) {
+            cancel(&self.own);
+        }
+    }
+
+    fn observe_operation(&self, _: CallId, step: &OpStep) {
+        if self.at_waits && matches!(step, OpStep::WaitsFor { .. }) {
+            cancel(&self.own);
+        }
+    }
+}
+
+fn cancels_at_created(own: &Own) -> Canceler {
+    let at = |step: &Step| matches!(step, Step::Created { .. });
+    Canceler { own: Rc::clone(own), at, at_waits: false }
+}
+
+fn cancels_at_waits_for(own: &Own) -> Canceler {
+    Canceler { own: Rc::clone(own), at: |_| false, at_waits: true }
+}
+
+/// The timer was armed all the same, and the outcome told when it was due.
+#[test]
+fn a_cancel_by_an_observer_as_the_timer_is_armed_is_told_at_once() {
+    for canceler in [cancels_at_created, cancels_at_waits_for] {
+        let mut bench = Bench::new(RetryPolicy::new().backoff(|_| Duration::from_secs(3600)));
+        let own = Rc::new(RefCell::new(Some(bench.start())));
+        bench.reactor.queue().set_observer(canceler(&own));
+        bench.end_attempt(retrying::AGAIN);
+        assert_eq!(bench.timer_count(), 0);
+        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        bench.finish();
+    }
+}
+
+/// An attempt was started although the operation was over.
+#[test]
+fn a_cancel_by_an_observer_as_the_timer_is_dialed_starts_no_attempt() {
+    let mut bench = Bench::new(RetryPolicy::new().backoff(|_| Duration::from_secs(1)));
+    let own = Rc::new(RefCell::new(Some(bench.start())));
+    bench.end_attempt(retrying::AGAIN);
+    let at = |step: &Step| *step == Step::Dialed;
+    let canceler = Canceler { own, at, at_waits: false };
+    bench.reactor.queue().set_observer(canceler);
+    bench.pass(Duration::from_secs(1));
+    assert_eq!(bench.lower.requests(), [0]);
+    assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+    bench.finish();
+}
+
+/// The next step, or attempt, was started, and then canceled.
+#[test]
+fn a_cancel_by_an_observer_starts_nothing_after_it() {
+    for canceler in [cancels_at_created, cancels_at_waits_for] {
+        let mut bench = Bench::new(RetryPolicy::new());
+        let own = Rc::new(RefCell::new(Some(bench.start())));
+        bench.reactor.queue().set_observer(canceler(&own));
+        bench.end_attempt(retrying::AGAIN);
+        assert_eq!((bench.lower.requests().len(), bench.lower.cancels()), (1, 0));
+        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        bench.finish();
+
+        let queue = CallQueue::new();
+        let lower = Manual::default();
+        let module = MlChain::new(&queue, lower.clone());
+        module.open();
+        let told = Told::<u32>::new(&queue);
+        let op = module.start(Chain::new(1, |_| Next::Start(2)), told.done()).expect("it is open");
+        queue.set_observer(canceler(&Rc::new(RefCell::new(Some(op)))));
+        lower.complete(Ok(7));
+        queue.dial_all();
+        assert_eq!((lower.requests(), lower.cancels()), (vec![1], 0));
+        assert!(matches!(told.only(), Err(OpError::Canceled)));
+        check_over(&queue);
+    }
+}
+
+/// Closes what stands on it, and opens it again, as an operation starts. Clones share it.
+#[derive(Clone)]
+struct Restarting {
+    lower: Manual,
+    closes: Rc<RefCell<Option<Closing>>>,
+}
+
+struct Closing {
+    above: Rc<HlCancelAll<Restarting>>,
+    closed: Callback<Closed>,
+}
+
+impl Module for Restarting {
+    type Request = u32;
+    type Answer = u32;
+    type Error = &'static str;
+
+    fn open(&self) {
+        self.lower.open();
+    }
+
+    fn close(&self) {
+        self.lower.close();
+    }
+
+    fn leftovers(&self) -> usize {
+        0
+    }
+
+    fn start(
+        &self,
+        request: u32,
+        done: Callback<manual::Result>,
+    ) -> Result<AsyncOp, StartError<u32>> {
+        if let Some(Closing { above, closed }) = self.closes.take() {
+            above.close(closed);
+            above.open();
+        }
+        self.lower.start(request, done)
+    }
+}
+
+/// It counted as canceled, and went on.
+#[test]
+fn what_is_starting_as_its_module_is_closed_and_opened_again_is_canceled() {
+    let queue = CallQueue::new();
+    let (told, drained) = (Told::<u32>::new(&queue), Rc::new(Cell::new(None)));
+    let sees = Rc::clone(&drained);
+    let closed = queue.callback(move |_, closed: Closed| sees.set(Some(closed.canceled)));
+    let below = Restarting { lower: Manual::default(), closes: Rc::default() };
+    let module = Rc::new(HlCancelAll::new(&queue, below.clone()));
+    module.open();
+    below.closes.replace(Some(Closing { above: Rc::clone(&module), closed }));
+    module.start(1, told.done()).expect("it is open");
+    queue.dial_all();
+    assert_eq!(drained.get(), Some(1));
+    assert!(matches!(told.only(), Err(OpError::Canceled)));
+    // What is started after that is not affected.
+    module.start(2, told.done()).expect("it is open again");
+    below.lower.complete(Ok(5));
+    queue.dial_all();
+    assert!(matches!(told.only(), Ok(5)));
+    check_over(&queue);
+}

@@ -1,0 +1,178 @@
+//! Timers beside a list of them, on a clock that goes on, stands still and goes back (rule M7).
+
+use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use switchboard::reactor::{Reactor, ReactorHandle, Timer};
+use switchboard::{CallId, Callback};
+
+use super::{Script, attempt, unwind};
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Life {
+    Armed,
+    /// Due: its call is pending.
+    Due,
+    Told,
+    Canceled,
+}
+
+struct Model {
+    script: Script,
+    reactor: ReactorHandle,
+    now: Cell<Instant>,
+    /// In the order they were armed.
+    timers: RefCell<Vec<(Instant, Life, CallId)>>,
+    held: RefCell<Vec<(usize, Timer)>>,
+    /// Those that are due, in the order in which they are to be told.
+    due: RefCell<VecDeque<usize>>,
+}
+
+impl Model {
+    fn arm(self: &Rc<Self>) {
+        let number = self.timers.borrow().len();
+        let callback: Callback<()> = {
+            let model = Rc::clone(self);
+            self.reactor.queue().callback(move |_, ()| model.tell(number))
+        };
+        let id = callback.id();
+        let amount = self.script.byte();
+        let (now, short) = (self.now.get(), Duration::from_nanos(u64::from(amount) * 100_000));
+        let timer = match self.script.pick(8) {
+            0 => self.reactor.after(Duration::ZERO, callback),
+            1 => self.reactor.after(Duration::MAX, callback),
+            2 => self.reactor.at(now - short, callback),
+            3 => self.reactor.at(now, callback),
+            _ => self.reactor.after(short, callback),
+        };
+        self.timers.borrow_mut().push((timer.deadline(), Life::Armed, id));
+        if self.script.pick(4) == 0 {
+            timer.detach();
+        } else {
+            self.held.borrow_mut().push((number, timer));
+        }
+    }
+
+    fn tell(self: &Rc<Self>, number: usize) {
+        assert_eq!(self.due.borrow_mut().pop_front(), Some(number), "early, late or out of order");
+        let life = std::mem::replace(&mut self.timers.borrow_mut()[number].1, Life::Told);
+        assert_eq!(life, Life::Due);
+        match self.script.pick(8) {
+            0 => self.arm(),
+            1 => self.drop_one(),
+            2 => unwind(),
+            _ => {}
+        }
+    }
+
+    fn cancel(&self, number: usize) {
+        let life = &mut self.timers.borrow_mut()[number].1;
+        if matches!(life, Life::Armed | Life::Due) {
+            *life = Life::Canceled;
+            self.due.borrow_mut().retain(|due| *due != number);
+        }
+    }
+
+    fn drop_one(&self) {
+        let at = self.script.byte().into();
+        let Some(at) = usize::checked_rem(at, self.held.borrow().len()) else { return };
+        let (number, timer) = self.held.borrow_mut().swap_remove(at);
+        self.cancel(number);
+        drop(timer);
+    }
+
+    fn cancel_by_id(&self) {
+        let at = self.script.byte().into();
+        let Some(at) = usize::checked_rem(at, self.timers.borrow().len()) else { return };
+        self.cancel(at);
+        let id = self.timers.borrow()[at].2;
+        let _ = self.reactor.queue().cancel(id, "canceled");
+    }
+
+    /// What is due now is told next, by deadline and then by age, behind what was due before.
+    fn make_due(&self) {
+        let mut timers = self.timers.borrow_mut();
+        let mut due: Vec<_> = (0..timers.len())
+            .filter(|at| timers[*at].1 == Life::Armed && timers[*at].0 <= self.now.get())
+            .collect();
+        due.sort_by_key(|at| (timers[*at].0, *at));
+        due.iter().for_each(|at| timers[*at].1 = Life::Due);
+        self.due.borrow_mut().extend(due);
+    }
+
+    fn count(&self, life: Life) -> usize {
+        self.timers.borrow().iter().filter(|timer| timer.1 == life).count()
+    }
+
+    fn compare(&self) {
+        let tally = self.reactor.queue().tally();
+        assert!(tally.balances(), "{tally}");
+        let armed = self.count(Life::Armed);
+        assert_eq!(tally.unscheduled, armed as u64, "{tally}");
+        assert_eq!(tally.pending, self.due.borrow().len() as u64, "{tally}");
+        assert_eq!(tally.canceled, self.count(Life::Canceled) as u64, "{tally}");
+        assert!(self.reactor.timer_count() >= armed);
+        let timers = self.timers.borrow();
+        let next = timers.iter().filter(|timer| timer.1 == Life::Armed).map(|timer| timer.0).min();
+        let sleep = next.map(|next| next.saturating_duration_since(self.now.get()));
+        let expected = if tally.pending > 0 { Some(Duration::ZERO) } else { sleep };
+        assert_eq!(self.reactor.poll_timeout(), expected, "how long to sleep (rule M5)");
+    }
+}
+
+pub fn run(data: &[u8]) {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let model = Rc::new(Model {
+        script: Script::new(data),
+        reactor: reactor.handle(),
+        // A machine may not have been up for long.
+        now: Cell::new(Instant::now() + Duration::from_secs(3600)),
+        timers: RefCell::default(),
+        held: RefCell::default(),
+        due: RefCell::default(),
+    });
+    let clock = Rc::downgrade(&model);
+    let end = model.now.get();
+    reactor.set_clock(move || clock.upgrade().map_or(end, |model| model.now.get()));
+    while !model.script.is_over() {
+        match model.script.pick(8) {
+            0..3 => model.arm(),
+            3 => model.drop_one(),
+            4 => model.cancel_by_id(),
+            5 => {
+                let by = Duration::from_nanos(u64::from(model.script.byte()) * 100_000);
+                let back = model.script.pick(8) == 0;
+                let now = model.now.get();
+                model.now.set(if back { now - by } else { now + by });
+            }
+            _ => {
+                reactor.set_budget(match model.script.pick(4) {
+                    0 => model.script.pick(4),
+                    _ => usize::MAX,
+                });
+                model.make_due();
+                let _ = attempt(|| reactor.turn(Some(Duration::ZERO)).expect("a turn"));
+            }
+        }
+        model.compare();
+    }
+    // All but those of a hundred years are told in the end.
+    model.now.set(model.now.get() + Duration::from_secs(10));
+    reactor.set_budget(usize::MAX);
+    model.make_due();
+    let _ = attempt(|| reactor.turn(Some(Duration::ZERO)).expect("a turn"));
+    while !model.due.borrow().is_empty() {
+        let before = model.due.borrow().len();
+        let _ = attempt(|| reactor.queue().dial_all());
+        assert!(model.due.borrow().len() < before, "nothing is told");
+    }
+    model.compare();
+    drop(model.held.take());
+    drop(reactor);
+    let tally = model.reactor.queue().tally();
+    assert_eq!((tally.unscheduled, tally.pending, tally.abandoned), (0, 0, 0), "{tally}");
+    assert_eq!(model.reactor.timer_count(), 0);
+    assert_eq!(Rc::strong_count(&model), 1, "leaked");
+}

@@ -1,0 +1,174 @@
+//! The fixture of tests on sockets: connected pairs, logs, and turns that wait for readiness and
+//! never for time.
+use std::cell::RefCell;
+use std::io::{ErrorKind, Read, Write};
+use std::net::{self, TcpListener};
+use std::os::unix;
+use std::panic;
+use std::rc::Rc;
+use std::time::Duration;
+
+use mio::Interest;
+use mio::event::Source;
+use mio::net::{TcpStream, UnixStream};
+use switchboard::reactor::{Reactor, Registration};
+use switchboard::{Address, Report};
+
+/// How long a poll may sleep before the test has failed.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How many turns a test may take before it has failed.
+const TURNS: usize = 100_000;
+
+/// Two ends of a connection: ours, which does not block, and the peer's, which does. What the peer
+/// has written is there for us as soon as its write returns.
+pub fn unix_pair() -> (UnixStream, unix::net::UnixStream) {
+    let (ours, peer) = unix::net::UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    (UnixStream::from_std(ours), peer)
+}
+
+/// The same over loopback.
+pub fn tcp_pair() -> (TcpStream, net::TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let peer = net::TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+    let (ours, _) = listener.accept().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    (TcpStream::from_std(ours), peer)
+}
+
+/// Resets a connection from the peer's side: it closes while there is something that it has not
+/// read.
+pub fn reset(peer: net::TcpStream, ours: &mut TcpStream) {
+    ours.write_all(b"unread").unwrap();
+    peer.peek(&mut [0]).unwrap(); // blocks until it is there
+    drop(peer);
+}
+
+/// A loopback port that nobody listens to.
+pub fn closed_port() -> net::SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Unwinds, and prints nothing, as a panic would.
+pub fn unwind(with: &'static str) {
+    panic::resume_unwind(Box::new(with));
+}
+
+/// What `run` unwinds with.
+#[track_caller]
+pub fn unwinding<R>(run: impl FnOnce() -> R) -> &'static str {
+    let panic = panic::catch_unwind(panic::AssertUnwindSafe(run)).err().expect("no panic");
+    panic.downcast_ref::<&'static str>().expect("a panic of another kind")
+}
+
+/// Asserts that the books are right: every call is accounted for.
+#[track_caller]
+pub fn check(reactor: &Reactor) {
+    let tally = reactor.queue().tally();
+    assert!(tally.balances(), "{tally}");
+}
+
+/// One turn, which does not sleep.
+#[track_caller]
+pub fn turn_now(reactor: &mut Reactor) -> Report {
+    let report = reactor.turn(Some(Duration::ZERO)).unwrap();
+    check(reactor);
+    report
+}
+
+/// Turns for as long as there is something to do at once.
+#[track_caller]
+pub fn turn_until_idle(reactor: &mut Reactor) {
+    const TURNS: usize = 10_000;
+    for _ in 0..TURNS {
+        if reactor.poll_timeout() != Some(Duration::ZERO) {
+            return;
+        }
+        let _ = turn_now(reactor);
+    }
+    panic!("not idle after {TURNS} turns");
+}
+
+/// Reads until it would block, as mio asks for: only then its `poll` tells of the next arrival.
+#[track_caller]
+pub fn drain(source: &mut impl Read) -> Vec<u8> {
+    let mut read = Vec::new();
+    let error = source.read_to_end(&mut read).expect_err("it has no end");
+    assert_eq!(error.kind(), ErrorKind::WouldBlock);
+    read
+}
+
+/// Turns until `over`. A turn in which nothing happens is a failure. (On mio's `poll`, two in a row:
+/// it comes back once when a descriptor is registered whose number belonged to one that hung up.)
+#[track_caller]
+pub fn turn_until(reactor: &mut Reactor, mut over: impl FnMut() -> bool) {
+    for _ in 0..TURNS {
+        if over() {
+            return;
+        }
+        let before = (reactor.event_stats(), reactor.queue().tally());
+        for _ in 0..=usize::from(cfg!(mio_unsupported_force_poll_poll)) {
+            let _ = reactor.turn(Some(PATIENCE)).unwrap();
+            check(reactor);
+            if before != (reactor.event_stats(), reactor.queue().tally()) {
+                break;
+            }
+        }
+        let after = (reactor.event_stats(), reactor.queue().tally());
+        assert_ne!(before, after, "waited {PATIENCE:?} for nothing");
+    }
+    panic!("not over after {TURNS} turns");
+}
+
+/// Registers `source` for reading. Each readiness call logs `name`; nothing is read.
+#[track_caller]
+pub fn watch<S: Source>(
+    reactor: &Reactor,
+    recipient: &Address<()>,
+    source: S,
+    name: usize,
+    log: &Log<usize>,
+) -> Registration<S> {
+    let log = log.clone();
+    let handle = reactor.handle();
+    handle.register(source, Interest::READABLE, recipient, move |(), _, _| log.push(name)).unwrap()
+}
+
+/// What happened, in order. Clones share it.
+#[derive(Debug)]
+pub struct Log<T>(Rc<RefCell<Vec<T>>>);
+
+impl<T> Log<T> {
+    pub fn new() -> Self {
+        Self(Rc::default())
+    }
+
+    pub fn push(&self, entry: T) {
+        self.0.borrow_mut().push(entry);
+    }
+
+    /// Takes what was logged since the last time.
+    pub fn take(&self) -> Vec<T> {
+        self.0.take()
+    }
+
+    /// The first entry.
+    #[track_caller]
+    pub fn first(&self) -> T
+    where
+        T: Copy,
+    {
+        self.0.borrow()[0]
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.borrow().len()
+    }
+}
+
+impl<T> Clone for Log<T> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
