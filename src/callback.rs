@@ -1,19 +1,21 @@
 //! Callbacks: calls that are created by one party and scheduled by another (rules R5 to R7).
 //!
-//! The calls themselves wait in the queue, and go to its order when they are answered; a [`Callback`]
-//! in its caller's hands holds only the key.
+//! What is to be called waits in a cell of the queue's [`Storage`](crate::erased::cells::Storage), which
+//! a [`Callback`] in its caller's hands refers to. Answering puts the call in the queue's order.
 
-use core::any::type_name;
+use alloc::boxed::Box;
+use core::convert::Infallible;
 use core::fmt;
 use core::marker::PhantomData;
-use core::panic::Location;
+use core::mem;
+use core::panic::{Location, UnwindSafe};
 
-use crate::erased::Payload;
+use crate::erased::cells::{Join, Key, Waiting};
+use crate::erased::{Erased, Payload, Site};
 use crate::id::CallId;
-use crate::queue::{Attempt, Dialing, FunctionCall, QueueHandle};
+use crate::queue::{Attempt, Core, Dialing, FunctionCall, QueueHandle, State};
 use crate::recipient::{Address, Call, Context, ToRecipient};
-use crate::slots::Key;
-use crate::step::{RecipientInfo, Refusal};
+use crate::step::RecipientInfo;
 
 /// Making callbacks to functions.
 impl QueueHandle {
@@ -25,7 +27,7 @@ impl QueueHandle {
         A: 'static,
         F: FnOnce(&Self, A) + 'static,
     {
-        Callback::to_function(self.clone(), function)
+        Callback::to_function(self, function)
     }
 }
 
@@ -58,7 +60,7 @@ impl<T: 'static> Address<T> {
         A: 'static,
         F: FnOnce(&mut T, &Context<'_, T>, A) + 'static,
     {
-        Callback::to_recipient(self.clone(), handler)
+        Callback::to_recipient(self, handler)
     }
 }
 
@@ -67,111 +69,108 @@ impl<T: 'static> Address<T> {
 /// Made by the recipient, with [`Address::callback`] or [`QueueHandle::callback`], and used up by
 /// its caller: [`answer`](Self::answer) schedules the call, [`decline`](Self::decline) says that
 /// it will never come. Dropping it otherwise is a bug (rule R5): the call ends Abandoned, which is
-/// counted, told to the observer and, with feature `tracing`, logged as a warning.
+/// counted, observed and, with feature `tracing`, logged as a warning.
 ///
 /// Whether the call is still wanted is not the caller's business: a canceled callback can be
 /// answered, declined or dropped freely.
 #[must_use = "a callback must be answered or declined"]
 pub struct Callback<A: 'static> {
-    /// `None` once the callback is used up.
-    queue: Option<QueueHandle>,
-    key: Key,
-    /// Knows the type of the body that waits.
-    answer: Answering<A>,
+    holder: Holder<A>,
 }
 
-/// What answers a callback on behalf of code at a site.
-type Answering<A> = fn(Callback<A>, A, &'static Location<'static>);
-
-const USED_UP: &str = "a callback that is used up is in nobody's hands";
+enum Holder<A: 'static> {
+    Waiting(Waiting<Dialing, State, A>),
+    /// Made by [`Callback::map`].
+    Mapped(Box<dyn Mapped<A>>),
+    /// The callback is answered or declined.
+    UsedUp,
+}
 
 impl<A: 'static> Callback<A> {
+    #[inline(always)]
     #[track_caller]
-    pub(crate) fn to_recipient<T, F>(address: Address<T>, handler: F) -> Self
+    fn to_recipient<T, F>(address: &Address<T>, handler: F) -> Self
     where
+        T: 'static,
         F: FnOnce(&mut T, &Context<'_, T>, A) + 'static,
     {
-        let queue = address.queue().clone();
-        let number = address.number();
-        let recipient = move || Some(RecipientInfo { number, type_name: type_name::<T>() });
-        Self::create(queue, recipient, move |value| {
-            let call = AnsweredCall { handler, value, recipient: PhantomData };
-            ToRecipient { address, call }
-        })
-    }
-
-    #[track_caller]
-    pub(crate) fn to_function<F>(queue: QueueHandle, function: F) -> Self
-    where
-        F: FnOnce(&QueueHandle, A) + 'static,
-    {
-        Self::create(
-            queue,
-            || None,
-            move |value| FunctionCall(move |queue: &QueueHandle| function(queue, value)),
-        )
+        let site = Location::caller();
+        let core = address.queue().shared_core();
+        let join = ToHandler { address: address.clone(), handler, value: PhantomData };
+        let waiting = core.create(Some(address.callbacks()), join, site);
+        core.tally.callbacks.add();
+        let callback = Self { holder: Holder::Waiting(waiting) };
+        if core.is_attended() {
+            callback.notify_created(Some(address.info()), site)
+        } else {
+            callback
+        }
     }
 
     #[inline(always)]
     #[track_caller]
-    fn create<J, B>(
-        queue: QueueHandle,
-        recipient: impl FnOnce() -> Option<RecipientInfo>,
-        join: J,
-    ) -> Self
+    fn to_function<F>(queue: &QueueHandle, function: F) -> Self
     where
-        J: FnOnce(A) -> B + 'static,
-        B: Payload<Dialing>,
+        F: FnOnce(&QueueHandle, A) + 'static,
     {
         let site = Location::caller();
-        let key = queue.core().create_callback(Waiting::<J, A>(join, PhantomData), site);
-        let attended = queue.core().is_attended();
-        let callback = Self { queue: Some(queue), key, answer: Self::answer_waiting::<J, B> };
-        if attended { callback.notify_created(recipient(), site) } else { callback }
+        let core = queue.shared_core();
+        let waiting = core.create(None, ToFunction { function, value: PhantomData }, site);
+        core.tally.callbacks.add();
+        let callback = Self { holder: Holder::Waiting(waiting) };
+        if core.is_attended() { callback.notify_created(None, site) } else { callback }
     }
 
-    /// Tells that the callback exists, now that it has a holder, which ends it if that panics.
+    /// Notifies the observers that the callback exists, now that it has a holder, which ends it if one
+    /// of them panics. In a queue that is closed it is canceled.
     #[cold]
     #[inline(never)]
-    fn notify_created(
-        self,
-        recipient: Option<RecipientInfo>,
-        site: &'static Location<'static>,
-    ) -> Self {
-        self.queue().core().callback_created(self.key, recipient, site);
+    fn notify_created(self, recipient: Option<RecipientInfo>, site: Site) -> Self {
+        if let Holder::Waiting(waiting) = &self.holder {
+            waiting.storage().callback_created(waiting.key(), recipient, site);
+        }
         self
-    }
-
-    /// Answers the callback, for which a `J` waits.
-    fn answer_waiting<J, B>(mut self, value: A, site: &'static Location<'static>)
-    where
-        J: FnOnce(A) -> B + 'static,
-        B: Payload<Dialing>,
-    {
-        let (queue, key) = (self.use_up(), self.key);
-        let body = |value| Answered::<J, A> { key, value, join: PhantomData };
-        queue.core().answer(key, value, site, body);
     }
 
     /// The id of the call, before and after it is scheduled.
     pub fn id(&self) -> CallId {
-        self.queue().core().id(CallId::callback_key(self.key))
+        match &self.holder {
+            Holder::Waiting(waiting) => waiting.storage().id(CallId::callback_key(waiting.key())),
+            Holder::Mapped(mapped) => mapped.id(),
+            Holder::UsedUp => unreachable!("{USED_UP}"),
+        }
     }
 
-    /// Whether the call was canceled, and will never be dialed.
-    pub fn is_canceled(&self) -> bool {
-        self.queue().core().is_canceled(self.key)
+    /// Whether the call is still wanted: it was not canceled, and its recipient is not gone.
+    ///
+    /// For a caller that could save itself work. Answering is right in any case.
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let client = queue.recipient(());
+    /// let callback = client.callback(|_, _, ()| ());
+    /// assert!(callback.is_wanted());
+    /// client.hang_up();
+    /// assert!(!callback.is_wanted());
+    /// callback.decline("not wanted");
+    /// ```
+    pub fn is_wanted(&self) -> bool {
+        match &self.holder {
+            Holder::Waiting(waiting) => waiting.is_wanted(),
+            Holder::Mapped(mapped) => mapped.is_wanted(),
+            Holder::UsedUp => unreachable!("{USED_UP}"),
+        }
     }
 
     /// The queue that will dial the call.
-    pub fn queue(&self) -> &QueueHandle {
-        self.queue.as_ref().unwrap_or_else(|| unreachable!("{USED_UP}"))
-    }
-
-    /// Makes this a callback that is used up, whose drop says nothing.
-    #[inline(always)]
-    fn use_up(&mut self) -> QueueHandle {
-        self.queue.take().unwrap_or_else(|| unreachable!("{USED_UP}"))
+    pub fn queue(&self) -> QueueHandle {
+        match &self.holder {
+            Holder::Waiting(waiting) => QueueHandle::of(waiting.storage()),
+            Holder::Mapped(mapped) => mapped.queue(),
+            Holder::UsedUp => unreachable!("{USED_UP}"),
+        }
     }
 
     /// Schedules the call, to be dialed with `value`.
@@ -187,20 +186,58 @@ impl<A: 'static> Callback<A> {
 
     /// As [`answer`](Self::answer), on behalf of code at `site`.
     #[inline]
-    pub(crate) fn answer_from(self, site: &'static Location<'static>, value: A) {
-        (self.answer)(self, value, site);
+    pub(crate) fn answer_from(mut self, site: Site, value: A) {
+        match self.use_up() {
+            Holder::Waiting(waiting) => Core::answer(waiting, value, site),
+            Holder::Mapped(mapped) => mapped.answer(value, site),
+            Holder::UsedUp => unreachable!("{USED_UP}"),
+        }
     }
 
     /// Says that the call will never be scheduled, and why: it ends Canceled.
     pub fn decline(mut self, reason: &'static str) {
-        self.use_up().core().decline(self.key, reason);
+        match self.use_up() {
+            Holder::Waiting(waiting) => Core::decline(waiting, reason),
+            Holder::Mapped(mapped) => mapped.decline(reason),
+            Holder::UsedUp => unreachable!("{USED_UP}"),
+        }
+    }
+
+    /// Makes a callback with a value of another type, which `convert` makes the value of this one of.
+    ///
+    /// It is the same call, with the same id: canceling, declining and abandoning it do what they do to
+    /// this one. `convert` runs when the callback is answered, in the caller.
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let total = queue.recipient(0);
+    /// let add = total.callback(|total, _, amount: u32| *total += amount);
+    /// let add_text = add.map(|text: &str| text.parse().unwrap_or(0));
+    /// add_text.answer("5");
+    /// total.call(|total, _| assert_eq!(*total, 5));
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
+    ///
+    /// Cost: one allocation.
+    pub fn map<B: 'static>(self, convert: impl FnOnce(B) -> A + 'static) -> Callback<B> {
+        Callback { holder: Holder::Mapped(Box::new(Converting { callback: self, convert })) }
+    }
+
+    #[inline(always)]
+    fn use_up(&mut self) -> Holder<A> {
+        mem::replace(&mut self.holder, Holder::UsedUp)
     }
 }
 
+const USED_UP: &str = "a callback that is used up has no holder";
+
 impl<A: 'static> Drop for Callback<A> {
     fn drop(&mut self) {
-        if let Some(queue) = &self.queue {
-            queue.core().abandon(self.key);
+        // What is mapped is abandoned by itself.
+        if let Holder::Waiting(waiting) = self.use_up() {
+            Core::abandon(waiting);
         }
     }
 }
@@ -211,35 +248,111 @@ impl<A: 'static> fmt::Debug for Callback<A> {
     }
 }
 
-/// An answered callback, as the ring holds it: its name, and the value that `J` waits for.
-struct Answered<J, A> {
-    key: Key,
-    value: A,
-    join: PhantomData<J>,
+/// A panic leaves the queue as rule R10 says, and the callback as it was.
+impl<A: 'static> UnwindSafe for Callback<A> {}
+
+/// A [`Callback`] behind a conversion of its value.
+trait Mapped<B> {
+    fn answer(self: Box<Self>, value: B, site: Site);
+    fn decline(self: Box<Self>, reason: &'static str);
+    fn id(&self) -> CallId;
+    fn is_wanted(&self) -> bool;
+    fn queue(&self) -> QueueHandle;
 }
 
-impl<J, A, B> Payload<Dialing> for Answered<J, A>
-where
-    J: FnOnce(A) -> B + 'static,
-    A: 'static,
-    B: Payload<Dialing>,
-{
-    #[inline(always)]
-    fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
-        if let Some(Waiting(join, _)) = attempt.at_callback::<Waiting<J, A>>(self.key) {
-            join(self.value).dial(attempt, site);
-        }
+struct Converting<A: 'static, F> {
+    callback: Callback<A>,
+    convert: F,
+}
+
+impl<A: 'static, B, F: FnOnce(B) -> A> Mapped<B> for Converting<A, F> {
+    fn answer(self: Box<Self>, value: B, site: Site) {
+        let Self { callback, convert } = *self;
+        callback.answer_from(site, convert(value));
+    }
+
+    fn decline(self: Box<Self>, reason: &'static str) {
+        self.callback.decline(reason);
+    }
+
+    fn id(&self) -> CallId {
+        self.callback.id()
+    }
+
+    fn is_wanted(&self) -> bool {
+        self.callback.is_wanted()
+    }
+
+    fn queue(&self) -> QueueHandle {
+        self.callback.queue()
     }
 }
 
-/// A callback that waits for its value: what makes the call of it, given the value.
-struct Waiting<J, A>(J, PhantomData<fn(A)>);
+/// A callback to a recipient, as it waits for its value.
+struct ToHandler<T: 'static, F, A> {
+    address: Address<T>,
+    handler: F,
+    value: PhantomData<fn(A)>,
+}
 
-impl<J: 'static, A: 'static> Payload<Dialing> for Waiting<J, A> {
-    /// Never comes to pass: only answered callbacks are in the ring.
-    #[cold]
-    fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
-        attempt.refuse(Refusal::Check("the callback is not answered"), site);
+impl<T, F, A> Join<Dialing, A> for ToHandler<T, F, A>
+where
+    T: 'static,
+    F: FnOnce(&mut T, &Context<'_, T>, A) + 'static,
+    A: 'static,
+{
+    /// The address of the recipient that is live.
+    type Busy = Address<T>;
+
+    #[inline(always)]
+    fn busy(&self) -> Option<Address<T>> {
+        self.address.is_blocked().then(|| self.address.clone())
+    }
+
+    fn defer(live: Address<T>, key: Key, call: Erased<Dialing>, attempt: &mut Attempt<'_>) {
+        live.defer(attempt, call, CallId::callback_key(key));
+    }
+
+    #[inline(always)]
+    fn dial(self, value: A, key: Key, attempt: &mut Attempt<'_>, site: Site) {
+        attempt.begin_callback(key);
+        let Self { address, handler, .. } = self;
+        let call = AnsweredCall { handler, value, recipient: PhantomData };
+        ToRecipient::<_, true> { address, call }.dial(attempt, site);
+    }
+
+    fn recipient(&self) -> u64 {
+        self.address.number()
+    }
+}
+
+/// A callback to a function, as it waits for its value.
+struct ToFunction<F, A> {
+    function: F,
+    value: PhantomData<fn(A)>,
+}
+
+impl<F, A> Join<Dialing, A> for ToFunction<F, A>
+where
+    F: FnOnce(&QueueHandle, A) + 'static,
+    A: 'static,
+{
+    type Busy = Infallible;
+
+    #[inline(always)]
+    fn busy(&self) -> Option<Infallible> {
+        None
+    }
+
+    fn defer(busy: Infallible, _: Key, _: Erased<Dialing>, _: &mut Attempt<'_>) {
+        match busy {}
+    }
+
+    #[inline(always)]
+    fn dial(self, value: A, key: Key, attempt: &mut Attempt<'_>, site: Site) {
+        attempt.begin_callback(key);
+        let function = self.function;
+        FunctionCall(move |queue: &QueueHandle| function(queue, value)).dial(attempt, site);
     }
 }
 

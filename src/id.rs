@@ -3,7 +3,7 @@
 use core::fmt;
 use core::num::NonZeroU64;
 
-use crate::slots::Key;
+use crate::erased::cells::Key;
 
 /// Names one call of one queue.
 ///
@@ -76,7 +76,10 @@ impl fmt::Display for CallId {
         match self.named() {
             Named::Position(position) => write!(f, "#{position}"),
             Named::TurnedAway(serial) => write!(f, "#x{serial}"),
-            Named::Callback(Key { slot, generation }) => write!(f, "#c{slot}.{generation}"),
+            Named::Callback(Key { slot, generation }) => {
+                // Slots are counted from 1 on.
+                write!(f, "#c{}.{generation}", slot.wrapping_sub(1))
+            }
         }
     }
 }

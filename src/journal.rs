@@ -12,7 +12,7 @@
 //!
 //! let journal = Rc::new(Journal::new());
 //! let queue = CallQueue::new();
-//! queue.set_observer(Rc::clone(&journal));
+//! queue.add_observer(Rc::clone(&journal));
 //!
 //! let server = queue.recipient(String::from("server"));
 //! let callback = server.callback(|_, _, ()| ());

@@ -150,6 +150,7 @@ mod queue;
 #[cfg(feature = "mio")]
 pub mod reactor;
 mod recipient;
+mod reporter;
 #[cfg(feature = "mio")]
 pub mod samples;
 mod slots;
@@ -163,11 +164,12 @@ mod unwind;
 
 pub use callback::Callback;
 pub use id::CallId;
-pub use observe::Observer;
+pub use observe::{Observer, ObserverId};
 pub use op_step::{OpStep, Outcome};
 pub use outcome::{Cancellation, Report, ScheduleError, ScheduleErrorKind};
 pub use queue::{Budget, CallQueue, QueueHandle};
-pub use recipient::{Address, Call, Context, Recipient};
+pub use recipient::{Address, Call, Context, Recipient, Recipients};
+pub use reporter::Reporter;
 #[cfg(feature = "tracing")]
 pub use spans::DialSpans;
 pub use step::{RecipientInfo, Refusal, Step};

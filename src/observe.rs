@@ -4,7 +4,7 @@ use alloc::rc::Rc;
 
 use crate::id::CallId;
 use crate::op_step::OpStep;
-use crate::step::Step;
+use crate::step::{RecipientInfo, Step};
 
 /// Sees every step of every call of a queue, as it happens.
 ///
@@ -19,20 +19,28 @@ use crate::step::Step;
 /// use switchboard::{CallId, CallQueue, Step};
 ///
 /// let queue = CallQueue::new();
-/// queue.set_observer(|call: CallId, step: &Step| println!("call {call}: {step}"));
+/// queue.add_observer(|call: CallId, step: &Step| println!("call {call}: {step}"));
 /// queue.call(|_| ()); // prints that call #0 is created and scheduled, and where
 /// queue.dial_all(); // prints that it is dialed and finished
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// So are pairs of observers: each step is told to the first, then to the second. If the first
-/// panics, the second misses that step. If the first dials or cancels, the second is told of what
-/// comes of it before it is told of that step: put the one that acts last, behind a journal say.
+/// A queue may have many observers. Each step is reported to all, in the order in which they were added,
+/// even if one of them panics (a second panic then aborts). If one dials or cancels, those behind it
+/// are notified of what comes of it before they are notified of that step: add the one that acts last,
+/// behind a journal say.
 ///
 /// Cost: one predictable branch for each step while no observer is set.
 pub trait Observer {
     /// Receives one step of one call.
     fn observe(&self, call: CallId, step: &Step);
+
+    /// Receives the label of a recipient when it is set
+    /// ([`Address::set_label`](crate::Address::set_label)) or, if that was before, when this observer is
+    /// added; and `None` when the recipient is gone. Closures do not get these.
+    fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
+        let _ = (recipient, label);
+    }
 
     /// Receives one step of one operation, which is named by the call that tells its result: the
     /// upper callback. Closures do not get these.
@@ -52,20 +60,26 @@ impl<O: Observer + ?Sized> Observer for Rc<O> {
         (**self).observe(call, step);
     }
 
+    fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
+        (**self).observe_label(recipient, label);
+    }
+
     fn observe_operation(&self, operation: CallId, step: &OpStep) {
         (**self).observe_operation(operation, step);
     }
 }
 
-impl<A: Observer, B: Observer> Observer for (A, B) {
-    fn observe(&self, call: CallId, step: &Step) {
-        self.0.observe(call, step);
-        self.1.observe(call, step);
-    }
+/// Names an observer of a queue: made by [`QueueHandle::add_observer`], for
+/// [`QueueHandle::remove_observer`].
+///
+/// [`QueueHandle::add_observer`]: crate::QueueHandle::add_observer
+/// [`QueueHandle::remove_observer`]: crate::QueueHandle::remove_observer
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ObserverId(u64);
 
-    fn observe_operation(&self, operation: CallId, step: &OpStep) {
-        self.0.observe_operation(operation, step);
-        self.1.observe_operation(operation, step);
+impl ObserverId {
+    pub(crate) const fn new(number: u64) -> Self {
+        Self(number)
     }
 }
 

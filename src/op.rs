@@ -358,7 +358,7 @@ impl StepReporter {
     #[inline]
     fn report(self, step: impl FnOnce() -> OpStep) {
         if let Some((queue, operation)) = self.0 {
-            queue.core().tell_operation(operation, &step());
+            queue.core().notify_of_operation(operation, &step());
         }
     }
 }

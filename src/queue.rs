@@ -2,27 +2,32 @@
 
 use alloc::rc::Rc;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::num::NonZeroU64;
 use core::ops::Deref;
-use core::panic::Location;
+use core::panic::{Location, UnwindSafe};
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::erased::Payload;
+use crate::erased::{Erased, Payload, Site};
 use crate::id::CallId;
-use crate::observe::Observer;
+use crate::observe::{Observer, ObserverId};
 use crate::outcome::{Cancellation, Report, ScheduleError};
 use crate::tally::Tally;
 
 mod attempt;
+mod callback;
+mod cancel;
 mod close;
-mod inner;
+mod deferred;
 mod listener;
-mod order;
+mod release;
+mod schedule;
+mod state;
 mod turn;
-pub(crate) mod waiting;
 
-pub(crate) use attempt::{Attempt, Dialing, Ended};
-pub(crate) use inner::{Claim, Core};
+pub(crate) use attempt::{Attempt, Dialing, End};
+pub(crate) use schedule::Claim;
+pub(crate) use state::{Core, State};
 pub use turn::Budget;
 
 /// Owns a queue of calls.
@@ -104,7 +109,11 @@ impl CallQueue {
         static NEXT_ID: AtomicU64 = AtomicU64::new(1);
         let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
         let id = NonZeroU64::new(id).expect("2^64 queues were made in this process");
-        Self { handle: QueueHandle { core: Rc::new(Core::new(id, position, capacity)) } }
+        Self {
+            handle: QueueHandle {
+                core: Rc::new(Core::new(position, State::new(id, position, capacity))),
+            },
+        }
     }
 
     /// A handle to the queue, to keep.
@@ -179,7 +188,7 @@ impl QueueHandle {
 
     /// As [`call`](Self::call) on behalf of code at `site`, even if the queue is full.
     #[cfg(feature = "mio")]
-    pub(crate) fn promised_call<F>(&self, site: &'static Location<'static>, function: F) -> CallId
+    pub(crate) fn promised_call<F>(&self, site: Site, function: F) -> CallId
     where
         F: FnOnce(&Self) + 'static,
     {
@@ -198,7 +207,7 @@ impl QueueHandle {
     /// Passes on a panic of a captured value's drop, or of the observer. The call is canceled
     /// all the same.
     pub fn cancel(&self, id: CallId, reason: &'static str) -> Cancellation {
-        self.core.cancel(id, reason)
+        self.core.cancel_call(id, reason)
     }
 }
 
@@ -216,7 +225,7 @@ impl QueueHandle {
 
     /// Dials the calls that are pending now, and not those scheduled meanwhile.
     pub fn dial_pending(&self) -> Report {
-        let end = self.core.ring.tail();
+        let end = self.core.calls().tail();
         self.turn(|turn| turn.dial_before(end))
     }
 
@@ -225,9 +234,12 @@ impl QueueHandle {
         self.turn(|turn| turn.dial(budget))
     }
 
-    /// Whether nothing is pending.
+    /// Whether a turn would find no call to dial.
+    ///
+    /// A handler's nested turn can leave deferred calls behind (rule R2), which are pending, but cannot
+    /// be dialed before the live call has ended. Outside of handlers nothing is pending if this is true.
     pub fn is_idle(&self) -> bool {
-        self.core.ring.pending() == 0
+        self.core.is_idle()
     }
 
     /// Whether the owner has dropped the queue.
@@ -242,8 +254,8 @@ impl QueueHandle {
     /// all others: the cue to ask for the reactor's `poll_timeout` again. An embedder that asks for
     /// that right before it sleeps needs no hook.
     ///
-    /// Calls left over by a turn are not news: see [`Report::remaining`]. Once the owner has dropped
-    /// the queue, which takes no more calls, this does nothing.
+    /// If calls are pending already, the hook is called now. Calls left over by a turn are not news:
+    /// see [`Report::remaining`]. Once the owner has dropped the queue this does nothing.
     pub fn set_wake_hook(&self, hook: impl Fn() + 'static) {
         self.core.set_wake_hook(Some(Rc::new(hook)));
     }
@@ -261,28 +273,53 @@ impl QueueHandle {
         self.core.tally()
     }
 
-    /// Sets who is told of every step of every call, replacing the observer set before.
+    /// Adds an observer, which is notified of every step of every call from now on, behind the
+    /// observers that there are.
     ///
-    /// A handler may set it, too, and a call's own check. It then hears how the call ends whose turn it
-    /// is; whether it hears that the call is dialed depends on whether there was an observer before.
-    /// Once the owner has dropped the queue this does nothing: who is told of the rest stays.
-    pub fn set_observer(&self, observer: impl Observer + 'static) {
-        self.core.set_observer(Some(Rc::new(observer)));
+    /// A handler may add one, too, and a call's own check. It is then notified of how the call ends whose
+    /// turn it is; whether it is notified that the call is dialed depends on whether there was an observer
+    /// before. Once the owner has dropped the queue this does nothing.
+    pub fn add_observer(&self, observer: impl Observer + 'static) -> ObserverId {
+        self.core.add_observer(Rc::new(observer))
     }
 
-    /// Removes the observer.
-    pub fn clear_observer(&self) {
-        self.core.set_observer(None);
+    /// Removes an observer. Returns whether it was there.
+    ///
+    /// # Panics
+    ///
+    /// Passes on a panic of the observer's drop.
+    pub fn remove_observer(&self, observer: ObserverId) -> bool {
+        self.core.remove_observers(|id| id == observer)
+    }
+
+    /// Removes all observers.
+    ///
+    /// # Panics
+    ///
+    /// Passes on a panic of an observer's drop.
+    pub fn clear_observers(&self) {
+        self.core.remove_observers(|_| true);
     }
 
     #[cfg(feature = "testing")]
     pub(crate) fn walk(&self) -> u64 {
-        self.core.ring.walk()
+        self.core.walk()
     }
 
     #[inline(always)]
     pub(crate) fn core(&self) -> &Core {
         &self.core
+    }
+
+    /// What the handle counts a reference to.
+    #[inline(always)]
+    pub(crate) fn shared_core(&self) -> &Rc<Core> {
+        &self.core
+    }
+
+    /// A handle to the queue of `core`.
+    pub(crate) fn of(core: &Rc<Core>) -> Self {
+        Self { core: Rc::clone(core) }
     }
 }
 
@@ -295,6 +332,19 @@ impl PartialEq for QueueHandle {
 
 impl Eq for QueueHandle {}
 
+impl Hash for QueueHandle {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Rc::as_ptr(&self.core).hash(state);
+    }
+}
+
+/// A panic of a handler or of a captured value's drop leaves the queue as rule R10 says: its counts
+/// are right, and later calls are still pending in order.
+impl UnwindSafe for QueueHandle {}
+
+/// As for [`QueueHandle`].
+impl UnwindSafe for CallQueue {}
+
 impl fmt::Debug for QueueHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "QueueHandle({:?})", self.tally())
@@ -306,9 +356,9 @@ pub(crate) struct FunctionCall<F>(pub(crate) F);
 
 impl<F: FnOnce(&QueueHandle) + 'static> Payload<Dialing> for FunctionCall<F> {
     #[inline(always)]
-    fn dial(self, attempt: &mut Attempt<'_>, _: &'static Location<'static>) {
+    fn dial(self, attempt: &mut Attempt<'_>, site: Site) {
         if attempt.is_observed() {
-            self.dial_observed(attempt);
+            self.dial_observed(attempt, site);
         } else {
             (self.0)(attempt.queue());
         }
@@ -319,9 +369,9 @@ impl<F: FnOnce(&QueueHandle) + 'static> FunctionCall<F> {
     /// Apart, so that the usual case needs no registers for it.
     #[cold]
     #[inline(never)]
-    fn dial_observed(self, attempt: &Attempt<'_>) {
-        attempt.dialed();
-        (self.0)(attempt.queue());
+    fn dial_observed(self, attempt: &Attempt<'_>, site: Site) {
+        let this = attempt.notify_dialed(attempt.position(), self, |this| Erased::new(this, site));
+        (this.0)(attempt.queue());
     }
 }
 

@@ -1,25 +1,28 @@
 //! Recipients: who owns them, and who may call them.
 
 use alloc::rc::Rc;
-use core::any::type_name;
-use core::cell::{Cell, RefCell};
 use core::convert::Infallible;
 use core::fmt;
+use core::hash::{Hash, Hasher};
 use core::ops::Deref;
-use core::panic::Location;
+use core::panic::{Location, UnwindSafe};
 
+use crate::erased::cells::Group;
+use crate::erased::{Erased, Site};
 use crate::id::CallId;
 use crate::outcome::ScheduleError;
-use crate::queue::{Claim, QueueHandle};
+use crate::queue::{Attempt, Claim, Dialing, QueueHandle};
 use crate::step::RecipientInfo;
 
 mod call;
 mod cell;
+mod set;
 
 use call::Handler;
 pub(crate) use call::ToRecipient;
 pub use call::{Call, Context};
 use cell::RecipientCell;
+pub use set::Recipients;
 
 /// Making recipients.
 impl QueueHandle {
@@ -71,7 +74,7 @@ impl QueueHandle {
 ///
 /// The value cannot be looked at from outside: a call gets to it, or what it shares in an `Rc`.
 ///
-/// A value that owns its own `Recipient` lives until [`Line::hang_up`]: like any owner of
+/// A value that owns its own `Recipient` lives until [`Context::hang_up`]: like any owner of
 /// itself, it leaks if that never comes.
 #[must_use = "dropping a recipient lets its value go"]
 pub struct Recipient<T: 'static> {
@@ -83,22 +86,36 @@ impl<T: 'static> Recipient<T> {
         queue: QueueHandle,
         value: impl FnOnce(&Address<T>) -> Result<T, E>,
     ) -> Result<Self, E> {
-        let number = queue.core().number_recipient();
-        let cell = RecipientCell {
-            queue,
-            number,
-            live: Cell::new((0, Location::caller())),
-            gone: Cell::new(false),
-            value: RefCell::new(None),
-        };
-        let recipient = Self { address: Address { cell: Rc::new(cell) } };
+        let cell = Rc::new(RecipientCell::new(queue));
+        let recipient = Self { address: Address { cell } };
         let value = value(&recipient.address)?;
-        recipient.address.cell.value.replace(Some(value));
+        recipient.address.cell.fill(value);
         Ok(recipient)
     }
 
     /// Lets the recipient go; the same as dropping it.
     pub fn hang_up(self) {}
+
+    /// Sets whether plain calls are deferred, rather than refused, if their turn comes while the
+    /// recipient is live (rule R2). Promises always are. Not so at first.
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let dialog = queue.recipient(0);
+    /// dialog.set_defers_calls(true);
+    /// dialog.call(|clicks, cx| {
+    ///     cx.call(|clicks, _| *clicks += 1);
+    ///     cx.queue().dial_all(); // a modal loop, in which that call cannot be dialed
+    ///     assert_eq!(*clicks, 0);
+    /// });
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// assert_eq!(queue.tally().refused, 0);
+    /// ```
+    pub fn set_defers_calls(&self, defers: bool) {
+        self.address.cell.set_defers_plain(defers);
+    }
 }
 
 impl<T: 'static> Deref for Recipient<T> {
@@ -143,7 +160,7 @@ impl<T: 'static> Address<T> {
     where
         F: FnOnce(&mut T, &Context<'_, T>) + 'static,
     {
-        self.schedule_as(Claim::Plain, Handler::new(handler), Location::caller())
+        self.schedule_as::<_, false>(Handler::new(handler), Location::caller())
     }
 
     /// Creates and schedules a call, as [`call`](Self::call), if the queue admits it.
@@ -163,11 +180,11 @@ impl<T: 'static> Address<T> {
 
     /// As [`call`](Self::call) on behalf of code at `site`, even if the queue is full.
     #[cfg(feature = "mio")]
-    pub(crate) fn promised_call<F>(&self, site: &'static Location<'static>, handler: F) -> CallId
+    pub(crate) fn promised_call<F>(&self, site: Site, handler: F) -> CallId
     where
         F: FnOnce(&mut T, &Context<'_, T>) + 'static,
     {
-        self.schedule_as(Claim::Promised, Handler::new(handler), site)
+        self.schedule_as::<_, true>(Handler::new(handler), site)
     }
 
     /// Schedules a call of a type of its own, as [`call`](Self::call).
@@ -177,7 +194,7 @@ impl<T: 'static> Address<T> {
     where
         C: Call<Recipient = T>,
     {
-        self.schedule_as(Claim::Plain, call, Location::caller())
+        self.schedule_as::<_, false>(call, Location::caller())
     }
 
     /// Schedules a call of a type of its own, if the queue admits it.
@@ -195,11 +212,12 @@ impl<T: 'static> Address<T> {
     }
 
     #[inline(always)]
-    fn schedule_as<C>(&self, claim: Claim, call: C, site: &'static Location<'static>) -> CallId
+    fn schedule_as<C, const PROMISED: bool>(&self, call: C, site: Site) -> CallId
     where
         C: Call<Recipient = T>,
     {
-        let pack = |call| ToRecipient { address: self.clone(), call };
+        let claim = if PROMISED { Claim::Promised } else { Claim::Plain };
+        let pack = |call| ToRecipient::<C, PROMISED> { address: self.clone(), call };
         self.cell.queue.core().schedule(claim, call, site, pack, || Some(self.info()))
     }
 
@@ -207,10 +225,10 @@ impl<T: 'static> Address<T> {
     fn try_schedule_as<C, D: Call<Recipient = T>>(
         &self,
         call: C,
-        site: &'static Location<'static>,
+        site: Site,
         convert: impl FnOnce(C) -> D,
     ) -> Result<CallId, ScheduleError<C>> {
-        let pack = |call| ToRecipient { address: self.clone(), call: convert(call) };
+        let pack = |call| ToRecipient::<D, false> { address: self.clone(), call: convert(call) };
         self.cell.queue.core().try_schedule(call, site, pack, || Some(self.info()))
     }
 
@@ -228,22 +246,56 @@ impl<T: 'static> Address<T> {
 
     /// Whether a call to the recipient is live.
     pub fn is_live(&self) -> bool {
-        self.cell.value.try_borrow().is_err()
+        self.cell.is_live()
     }
 
     /// Whether the recipient's owner has let it go.
     pub fn is_gone(&self) -> bool {
-        self.cell.gone.get()
+        self.cell.is_gone()
     }
 
     /// The recipient as observers see it.
     pub fn info(&self) -> RecipientInfo {
-        RecipientInfo { number: self.number(), type_name: type_name::<T>() }
+        self.cell.info()
+    }
+
+    /// Labels the recipient: `10.0.0.7 -> example.org:443`, say. Observers are notified of it
+    /// ([`Observer::observe_label`](crate::Observer::observe_label)), those that are added later
+    /// included; the journal and the [`Reporter`](crate::Reporter) show it. It replaces the label
+    /// before. A recipient that is gone takes none.
+    ///
+    /// Cost: an allocation, and an entry in a B-tree of the queue until the recipient is gone.
+    pub fn set_label(&self, label: impl Into<Rc<str>>) {
+        if !self.is_gone() {
+            self.cell.queue.core().set_label(self.info(), label.into());
+        }
+    }
+
+    /// The label of the recipient, if it has one and is not gone.
+    pub fn label(&self) -> Option<Rc<str>> {
+        self.cell.queue.core().label(self.number())
     }
 
     #[inline(always)]
     pub(crate) fn number(&self) -> u64 {
         self.cell.number
+    }
+
+    /// The callbacks to the recipient that are not dialed.
+    #[inline(always)]
+    pub(crate) fn callbacks(&self) -> &Group {
+        &self.cell.callbacks
+    }
+
+    /// Whether a promise has to wait for the live call to end.
+    #[inline(always)]
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.cell.is_blocked()
+    }
+
+    /// Defers the call `key` until the live call has ended.
+    pub(crate) fn defer(&self, attempt: &Attempt<'_>, call: Erased<Dialing>, key: u64) {
+        self.cell.defer(attempt, call, key);
     }
 }
 
@@ -262,6 +314,19 @@ impl<T: 'static> PartialEq for Address<T> {
 }
 
 impl<T: 'static> Eq for Address<T> {}
+
+impl<T: 'static> Hash for Address<T> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        Rc::as_ptr(&self.cell).hash(state);
+    }
+}
+
+/// A panic of a handler leaves the recipient as rule R10 says. What its value then holds is for its
+/// type to say.
+impl<T: 'static> UnwindSafe for Address<T> {}
+
+/// As for [`Address`].
+impl<T: 'static> UnwindSafe for Recipient<T> {}
 
 impl<T: 'static> fmt::Debug for Address<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

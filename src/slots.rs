@@ -97,7 +97,7 @@ impl<T: Default> Slots<T> {
     }
 
     /// The number of values.
-    #[cfg(any(test, feature = "mio"))]
+
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
@@ -117,7 +117,7 @@ impl<T> Slots<Option<T>> {
     /// # Panics
     ///
     /// If there are 2^31 values already.
-    #[cfg(any(test, feature = "mio"))]
+
     pub(crate) fn insert(&mut self, value: T) -> Key {
         let (key, place) = self.occupy(0);
         *place = Some(value);
@@ -125,13 +125,13 @@ impl<T> Slots<Option<T>> {
     }
 
     /// Takes the value out; `None` if it is gone already.
-    #[cfg(any(test, feature = "mio"))]
+
     pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
         self.vacate(key)?.take()
     }
 
     /// The value, if it is still there.
-    #[cfg(any(test, feature = "mio"))]
+
     #[inline]
     pub(crate) fn get(&mut self, key: Key) -> Option<&T> {
         self.get_mut(key)?.as_ref()

@@ -39,7 +39,7 @@ const DEPTH: usize = 16;
 /// use switchboard::{CallQueue, DialSpans};
 ///
 /// let queue = CallQueue::new();
-/// queue.set_observer(DialSpans::new());
+/// queue.add_observer(DialSpans::new());
 /// queue.call(|queue| {
 ///     tracing::info!("first"); // in the span call{id=#0}
 ///     queue.call(|_| tracing::info!("second")); // in call{id=#0}:call{id=#1}
@@ -153,7 +153,7 @@ impl Observer for DialSpans {
             Step::Canceled { .. } | Step::Refused { .. } | Step::Abandoned { .. } => {
                 self.over(call);
             }
-            Step::LateCancel { .. } => {}
+            Step::LateCancel { .. } | Step::Deferred { .. } => {}
         }
     }
 }

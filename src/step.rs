@@ -38,6 +38,16 @@ pub enum Step {
         /// The reason given.
         reason: &'static str,
     },
+    /// The call's turn came while its recipient was live with another call (rule R2). It is a promise,
+    /// or its recipient defers calls, so it is still pending, and dialed once the live call has ended.
+    Deferred {
+        /// The call that was live.
+        live: CallId,
+        /// Where the live call was scheduled.
+        live_site: &'static Location<'static>,
+        /// Where the deferred call was scheduled.
+        site: &'static Location<'static>,
+    },
     /// The call's turn came, and it could not be dialed.
     Refused {
         /// Why.
@@ -68,6 +78,13 @@ impl fmt::Display for Step {
             Self::Finished => f.write_str("finished"),
             Self::Canceled { reason } => write!(f, "canceled: {reason}"),
             Self::LateCancel { reason } => write!(f, "canceled too late: {reason}"),
+            Self::Deferred { live, live_site, site } => {
+                write!(
+                    f,
+                    "scheduled at {site}, deferred: the recipient is live with call {live} "
+                )?;
+                write!(f, "scheduled at {live_site}")
+            }
             Self::Refused { refusal, site } => {
                 write!(f, "scheduled at {site}, refused: {refusal}")
             }

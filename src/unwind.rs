@@ -19,3 +19,20 @@ pub(crate) fn to_the_end(step: impl FnMut() -> bool) {
 
     Rest(step).take();
 }
+
+/// Runs a function, even if what comes before unwinds. (A panic of the function then aborts.)
+pub(crate) struct RunOnDrop<F: FnOnce()>(pub(crate) Option<F>);
+
+impl<F: FnOnce()> RunOnDrop<F> {
+    pub(crate) fn run(&mut self) {
+        if let Some(function) = self.0.take() {
+            function();
+        }
+    }
+}
+
+impl<F: FnOnce()> Drop for RunOnDrop<F> {
+    fn drop(&mut self) {
+        self.run();
+    }
+}

@@ -64,7 +64,7 @@ fn dial_function_calls(queue: CallQueue, batch: u64) -> Run {
 fn journaled(batch: u64) -> Run {
     let (queue, now) = (CallQueue::new(), std::time::Instant::now());
     let journal = switchboard::journal::Journal::with_clock(1 << 16, move || now);
-    queue.set_observer(std::rc::Rc::new(journal));
+    queue.add_observer(std::rc::Rc::new(journal));
     dial_function_calls(queue, batch)
 }
 

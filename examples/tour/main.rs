@@ -67,7 +67,8 @@ fn tour(flags: &Flags, paint: Paint) -> Outcome {
     let mut reactor = Reactor::new()?;
     let narrator = Rc::new(Narrator::new(paint));
     let record = Record::new();
-    reactor.queue().set_observer((record.observer(), Rc::clone(&narrator)));
+    reactor.queue().add_observer(record.observer());
+    reactor.queue().add_observer(Rc::clone(&narrator));
     let mut summary = Summary::default();
     println!("{}\n", paint.bold("Calls and operations"));
     tell(&mut reactor, basics::STORIES, &mut summary, paint)?;

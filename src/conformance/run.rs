@@ -75,7 +75,7 @@ impl Run {
         reactor.set_budget(0);
         let handles = reactor.downgrade();
         let log = Rc::new(Log::default());
-        reactor.queue().set_observer(Rc::clone(&log));
+        reactor.queue().add_observer(Rc::clone(&log));
         let subject = make(&reactor);
         let scene = Scene::new(setting.scenario, log, subject);
         Ok(Self { setting, reactor, scene, handles })

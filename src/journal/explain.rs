@@ -82,6 +82,10 @@ impl Story<'_> {
             let ahead = self.ahead(call.id, scheduled, dialed);
             self.line(format_args!("waited {waited:.1?}, {ahead}"))?;
         }
+        for (_, live) in &call.deferred {
+            let live = self.name(*live);
+            self.line(format_args!("deferred: its recipient was live with call {live}"))?;
+        }
         if let Some(dialed) = &call.dialed {
             match dialed.by {
                 Some(outer) => {

@@ -208,6 +208,9 @@ impl CallRecord {
             Step::Panicked => self.ended = Some((moment, End::Panicked)),
             Step::Canceled { reason } => self.ended = Some((moment, End::Canceled { reason })),
             Step::LateCancel { reason } => self.late_cancels.push((moment, reason)),
+            Step::Deferred { live, site, .. } => {
+                self.deferred.push((Moment { site: Some(site), ..moment }, live));
+            }
             Step::Refused { refusal, .. } => self.ended = Some((moment, End::Refused { refusal })),
             Step::Abandoned { .. } => self.ended = Some((moment, End::Abandoned)),
         }

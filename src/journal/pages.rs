@@ -112,6 +112,8 @@ impl Pages {
                 self.pending.remove(&call);
             }
             Step::LateCancel { .. } => counts.late_cancels += 1,
+            // It is still pending.
+            Step::Deferred { .. } => {}
             Step::Refused { .. } => {
                 counts.refused += 1;
                 self.pending.remove(&call);

@@ -40,6 +40,8 @@ pub struct CallRecord {
     pub scheduled: Option<Moment>,
     /// When it was dialed; `by` is the call that it is nested in.
     pub dialed: Option<Moment>,
+    /// When it was deferred, and which call was live with its recipient then (rule R2).
+    pub deferred: Vec<(Moment, CallId)>,
     /// When and how it ended.
     pub ended: Option<(Moment, End)>,
     /// Who tried to cancel it too late, and why.
@@ -54,6 +56,7 @@ impl CallRecord {
             created: None,
             scheduled: None,
             dialed: None,
+            deferred: Vec::new(),
             ended: None,
             late_cancels: Vec::new(),
         }

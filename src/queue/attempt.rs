@@ -1,17 +1,20 @@
 //! One attempt to dial a call, and its end.
 //!
-//! - I1 A call is live only in an [`Attempt`], which ends it in exactly one way: finished, refused,
-//!   or (if it unwinds) panicked. If its recipient was released meanwhile, that comes before the value
-//!   drops ([`Attempt::end_early`]).
+//! - I1 A call is live from when its attempt begins until its end is counted, which is done in
+//!   [`End::count`] or [`Attempt::refuse`] and only there. So a call of this turn is live exactly if
+//!   the queue has more live calls than were live around the turn ([`Attempt::is_live`]).
+//! - I2 Whoever ends a call before its payload returns raises `OVER`, so that the turn looks before
+//!   it counts the call as finished.
 
 use core::mem;
-use core::panic::Location;
 
-use crate::erased::{DialContext, Payload};
+use crate::erased::cells::Key;
+use crate::erased::{DialContext, Erased, Site};
 use crate::id::CallId;
 use crate::queue::QueueHandle;
-use crate::queue::inner::Core;
-use crate::slots::Key;
+use crate::queue::deferred::DeferredCall;
+use crate::queue::listener::flag;
+use crate::queue::state::Core;
 use crate::step::{Refusal, Step};
 
 /// What a queue's calls are dialed with: an [`Attempt`].
@@ -22,91 +25,101 @@ impl DialContext for Dialing {
 
     #[inline(always)]
     fn begin(attempt: &mut Attempt<'_>, position: u64) {
-        attempt.begin(position);
+        attempt.key = position;
+    }
+
+    fn gone(attempt: &mut Attempt<'_>, key: Key, site: Site) {
+        attempt.begin_callback(key);
+        attempt.refuse(Refusal::Gone, site);
     }
 }
 
 /// How a handler, or the check before it, was left.
-#[derive(Clone, Copy)]
-pub(crate) enum Ended {
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
     Returned,
     Unwound,
 }
 
-impl Ended {
-    /// Counts the end of the live call `key`, and tells it.
-    fn note(self, core: &Core, key: u64) {
+impl End {
+    /// Counts the end of the live call `key`, and notifies the observers.
+    fn count(self, core: &Core, key: u64) {
         match self {
             Self::Returned => {
                 core.tally.finished.add();
-                core.tell(key, || Step::Finished);
+                core.notify(key, || Step::Finished);
             }
             Self::Unwound => {
                 core.tally.panicked.add();
-                core.tell_end(key, Step::Panicked);
+                core.notify_end(key, Step::Panicked);
             }
         }
     }
 }
 
-/// The attempts of one turn to dial, one after the other. What becomes of a call whose turn has
-/// come is counted and told in its methods, and only there (I1).
+/// The attempts of one turn to dial, one after the other.
 pub(crate) struct Attempt<'a> {
     queue: &'a QueueHandle,
     core: &'a Core,
     /// The key of the live call.
     key: u64,
-    /// Whether an observer is to be told that a handler is about to run.
+    /// The position of the live call, if it was deferred before.
+    deferred_at: Option<u64>,
+    /// Whether observers must be notified that a handler is about to run.
     observed: bool,
+    /// Whether they have been notified of the live call before it was put back.
+    notified: bool,
     /// The number of live calls around this turn.
     live_around: u64,
 }
 
 impl<'a> Attempt<'a> {
-    pub(crate) fn new(queue: &'a QueueHandle) -> Self {
+    pub(super) fn new(queue: &'a QueueHandle) -> Self {
         let core = queue.core();
         let (observed, live_around) = (core.is_observed(), core.live());
-        Self { queue, core, key: 0, observed, live_around }
+        Self { queue, core, key: 0, deferred_at: None, observed, notified: false, live_around }
     }
 
-    /// The turn of the call `key` has come: it is live from now on.
+    /// The live call is that of the callback `key`.
     #[inline(always)]
-    pub(crate) const fn begin(&mut self, key: u64) {
-        self.key = key;
+    pub(crate) const fn begin_callback(&mut self, key: Key) {
+        self.key = CallId::callback_key(key);
     }
 
-    /// The handler has returned, or the call was over before. (`core` is the same as this one's, at
-    /// hand.)
+    /// The payload has returned. Ends the call as finished if it is still live. (`core` is the
+    /// same as this one's, at hand.) Returns whether a deferred call is ready.
     #[inline(always)]
-    pub(crate) fn finish(&mut self, core: &Core) {
-        if core.is_unattended() {
-            core.tally.finished.add();
+    pub(super) fn finish(&mut self, core: &Core) -> bool {
+        if core.listener.has(flag::ON_FINISH) {
+            self.finish_slow()
         } else {
-            self.finish_attentively();
+            core.tally.finished.add();
+            false
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn finish_attentively(&mut self) {
-        self.look();
+    fn finish_slow(&mut self) -> bool {
+        self.core.lower(flag::OVER);
+        self.look_for_observers();
         if self.is_live() {
-            Ended::Returned.note(self.core, self.key);
+            End::Returned.count(self.core, self.key);
         }
+        self.core.listener.has(flag::READY)
     }
 
-    /// Whether the call did not end yet.
+    /// Whether the call did not end yet (I1).
     fn is_live(&self) -> bool {
         self.core.live() > self.live_around
     }
 
-    /// Looks whether there is an observer.
-    pub(crate) fn look(&mut self) {
-        self.observed = self.core.attend();
+    pub(super) fn look_for_observers(&mut self) {
+        self.observed = self.core.is_observed();
     }
 
     /// The turn is over, and nothing unwinds.
-    pub(crate) const fn done(self) {
+    pub(super) const fn done(self) {
         mem::forget(self);
     }
 
@@ -125,46 +138,118 @@ impl<'a> Attempt<'a> {
         self.core.id(self.key)
     }
 
-    /// Whether an observer is to be told that the handler is about to run.
     #[inline(always)]
     pub(crate) const fn is_observed(&self) -> bool {
         self.observed
     }
 
-    /// Tells that the handler is about to run.
-    pub(crate) fn dialed(&self) {
-        self.core.tell(self.key, || Step::Dialed);
-    }
-
     /// Ends the call, scheduled at `site`, without dialing it.
     #[cold]
     #[inline(never)]
-    pub(crate) fn refuse(&self, refusal: Refusal, site: &'static Location<'static>) {
+    pub(crate) fn refuse(&self, refusal: Refusal, site: Site) {
         self.core.tally.refused.add();
-        self.core.call_is_over();
-        self.core.tell_end(self.key, Step::Refused { refusal, site });
+        self.core.raise(flag::OVER);
+        self.core.notify_end(self.key, Step::Refused { refusal, site });
     }
 
-    /// The call is that of an answered callback, known as `key` so far. Takes out the body, which
-    /// is there until its turn has come.
-    #[inline(always)]
-    pub(crate) fn at_callback<B: Payload<Dialing>>(&mut self, key: Key) -> Option<B> {
-        self.key = CallId::callback_key(key);
-        self.core.take_callback(key)
+    /// Ends the live call `key` before its payload returns: the drop of the recipient's value, which
+    /// comes in between, is no part of the call.
+    pub(crate) fn end_early(core: &Core, key: u64, end: End) {
+        core.raise(flag::OVER);
+        end.count(core, key);
     }
 
-    /// The call was that of the callback `key`, and canceled.
-    pub(crate) fn at_canceled(&self, key: Key) {
-        self.core.forget_canceled(key);
-        self.core.skip_void();
-        self.core.call_is_over();
+    /// Puts the call off until [`Core::make_ready`]: its recipient is live with the call `live`,
+    /// scheduled at `live_site`. `note` keeps its position.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn defer(
+        &self,
+        call: Erased<Dialing>,
+        key: u64,
+        (live, live_site): (CallId, Site),
+        note: impl FnOnce(u64),
+    ) {
+        let position = self.position();
+        let (site, recipient) = (call.site(), call.recipient());
+        self.core.deferred.block(
+            position,
+            DeferredCall { key, recipient, notified: self.notified, call: Some(call) },
+        );
+        note(position);
+        self.core.raise(flag::OVER);
+        self.core.notify_end(key, Step::Deferred { live, live_site, site });
     }
 
-    /// Ends the live call `key` ahead of its attempt, which then finds it over: the drop of the
-    /// recipient's value, which comes in between, is no part of the call.
-    pub(crate) fn end_early(core: &Core, key: u64, ended: Ended) {
-        core.call_is_over();
-        ended.note(core, key);
+    /// The position of the live call, before any user code has run for it.
+    pub(crate) fn position(&self) -> u64 {
+        self.deferred_at.unwrap_or_else(|| self.core.calls().head() - 1)
+    }
+
+    /// Notifies the observers that the handler of `call`, whose position is or was `position`, is about
+    /// to run. If one of them panics, the call stays pending, as it may be a promise: the next turn
+    /// dials it. Else returns the call.
+    pub(crate) fn notify_dialed<C>(
+        &self,
+        position: u64,
+        call: C,
+        erase: impl FnOnce(C) -> Erased<Dialing>,
+    ) -> C {
+        let mut put_back = PutBackOnDrop {
+            core: self.core,
+            position,
+            key: self.key,
+            call: Some(call),
+            erase: Some(erase),
+        };
+        self.core.notify(self.key, || Step::Dialed);
+        put_back.call.take().unwrap_or_else(|| unreachable!("taken on unwinding only"))
+    }
+
+    /// Dials the first deferred call that is ready. Returns whether another one is ready then.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn dial_deferred(&mut self) -> bool {
+        let core = self.core;
+        let popped = core.deferred.pop_ready();
+        if !core.deferred.has_ready() {
+            core.lower(flag::READY);
+        }
+        let Some((position, deferred)) = popped else { return false };
+        let DeferredCall { key, notified, call, .. } = deferred;
+        let Some(call) = call else {
+            core.pass_canceled_deferred(key);
+            return core.listener.has(flag::READY);
+        };
+        self.deferred_at = Some(position);
+        // Observers are not notified twice.
+        (self.notified, self.observed) = (notified, self.observed && !notified);
+        call.dial(key, self);
+        (self.deferred_at, self.notified) = (None, false);
+        let ready = self.finish(core);
+        self.look_for_observers();
+        ready
+    }
+}
+
+/// Puts a call back if an observer panics.
+struct PutBackOnDrop<'a, C, E: FnOnce(C) -> Erased<Dialing>> {
+    core: &'a Core,
+    position: u64,
+    key: u64,
+    call: Option<C>,
+    erase: Option<E>,
+}
+
+impl<C, E: FnOnce(C) -> Erased<Dialing>> Drop for PutBackOnDrop<'_, C, E> {
+    fn drop(&mut self) {
+        if let (Some(call), Some(erase)) = (self.call.take(), self.erase.take()) {
+            let call = erase(call);
+            let (key, recipient) = (self.key, call.recipient());
+            let call = DeferredCall { key, recipient, notified: true, call: Some(call) };
+            self.core.deferred.put_back(self.position, call);
+            self.core.raise(flag::READY);
+        }
     }
 }
 
@@ -172,7 +257,19 @@ impl Drop for Attempt<'_> {
     /// Unwinding. If the handler does, its call ends.
     fn drop(&mut self) {
         if self.is_live() {
-            Ended::Unwound.note(self.core, self.key);
+            End::Unwound.count(self.core, self.key);
+        }
+    }
+}
+
+impl Core {
+    /// Makes the deferred calls at `positions` ready: the live call of their recipient has ended.
+    pub(crate) fn make_ready(&self, positions: &[u64]) {
+        for position in positions {
+            self.deferred.unblock(*position);
+        }
+        if self.deferred.has_ready() {
+            self.raise(flag::READY);
         }
     }
 }

@@ -3,54 +3,70 @@
 use alloc::vec::{self, Vec};
 use core::iter::Peekable;
 
+use crate::erased::Popped;
+use crate::erased::cells::{Key, Stage};
 use crate::id::CallId;
-use crate::queue::inner::{Core, QUEUE_DROPPED};
 use crate::queue::listener::flag;
-use crate::queue::waiting::Canceled;
-use crate::queue::waiting::Stage;
-use crate::slots::Key;
+use crate::queue::state::{Core, QUEUE_DROPPED};
 use crate::unwind::to_the_end;
 
 impl Core {
-    /// Ends every call (rule R11), also if a captured value or the observer panics on the way.
+    /// Ends every call (rule R11), even if a captured value or an observer panics on the way: deferred
+    /// calls, then those in order, then callbacks that were not called.
     pub(super) fn close(&self) {
         self.raise(flag::CLOSED);
-        let known = self.callbacks.known();
-        let pending = known.iter().filter_map(|(key, stage)| match stage {
-            Stage::Pending(position) => Some((*position, *key)),
-            Stage::Waiting | Stage::Canceled => None,
-        });
-        let mut answered: Vec<_> = pending.collect();
+        let mut answered = Vec::new();
+        let mut next = 0;
+        while let Some((key, stage)) = self.first_known(next) {
+            next = key.slot + 1;
+            if let Stage::Pending(position) = stage {
+                answered.push((position, key));
+            }
+        }
         answered.sort_unstable_by_key(|(position, _)| *position);
         let mut answered = answered.into_iter().peekable();
-        let mut callbacks = known.into_iter().map(|(key, _)| key);
+        let mut next = 0;
         to_the_end(|| {
-            if self.end_next(&mut answered) {
+            if self.end_deferred() || self.end_next(&mut answered) {
                 return true;
             }
-            if let Some(key) = callbacks.next() {
-                self.end_callback(key, QUEUE_DROPPED);
+            if let Some((key, _)) = self.first_known(next) {
+                next = key.slot + 1;
+                self.cancel_if_not_late(self.id(CallId::callback_key(key)), QUEUE_DROPPED);
                 return true;
             }
-            self.let_go();
+            self.drop_listeners();
             false
         });
     }
 
+    /// Cancels the first deferred call; false if there is none.
+    fn end_deferred(&self) -> bool {
+        let Some((_, deferred)) = self.deferred.pop() else { return false };
+        if !self.deferred.has_ready() {
+            self.lower(flag::READY);
+        }
+        if let Some(_call) = deferred.call {
+            self.forgotten.add();
+            self.end_canceled(deferred.key, QUEUE_DROPPED);
+        } else {
+            self.pass_canceled_deferred(deferred.key);
+        }
+        true
+    }
+
     /// Cancels the next pending call; false if there is none.
     fn end_next(&self, answered: &mut Peekable<vec::IntoIter<(u64, Key)>>) -> bool {
-        let Some((position, mut call)) = self.ring.pass() else { return false };
-        let callback = answered.next_if(|(pending, _)| *pending == position);
-        if let Some(Canceled(key)) = call.unpack() {
-            self.forget_canceled(key);
-            self.ring.skip();
-        } else if call.is_empty() {
-            self.ring.skip();
-        } else {
-            self.ring.forget();
-            let _body = callback.and_then(|(_, key)| self.callbacks.remove(key));
-            let key = callback.map_or(position, |(_, key)| CallId::callback_key(key));
-            self.end_canceled(key, QUEUE_DROPPED);
+        match self.calls().pop() {
+            Popped::Empty => return false,
+            Popped::Tombstone(_, note) => self.pass_tombstone(note),
+            Popped::Call(position, _call) => {
+                self.forgotten.add();
+                while answered.next_if(|(pending, _)| *pending < position).is_some() {}
+                let callback = answered.next_if(|(pending, _)| *pending == position);
+                let key = callback.map_or(position, |(_, key)| CallId::callback_key(key));
+                self.end_canceled(key, QUEUE_DROPPED);
+            }
         }
         true
     }

@@ -67,7 +67,7 @@ fn a_queue_near_its_end_tells_its_observer_and_wakes() {
     let queue = CallQueue::starting_at((1 << 62) - 3, u64::MAX);
     let (steps, woken) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     let (inner_steps, inner_woken) = (Rc::clone(&steps), Rc::clone(&woken));
-    queue.set_observer(move |_: CallId, _: &Step| inner_steps.set(inner_steps.get() + 1));
+    queue.add_observer(move |_: CallId, _: &Step| inner_steps.set(inner_steps.get() + 1));
     queue.set_wake_hook(move || inner_woken.set(inner_woken.get() + 1));
     for calls in 1..=2 {
         queue.call(|_| ());

@@ -2,9 +2,12 @@
 
 use core::fmt;
 
+use crate::erased::Next;
 use crate::outcome::Report;
-use crate::queue::Attempt;
 use crate::queue::QueueHandle;
+use crate::queue::attempt::Attempt;
+use crate::queue::listener::flag;
+use crate::queue::state::Core;
 
 /// How long [`QueueHandle::dial`] may go on: a number of calls, a condition, or both.
 ///
@@ -52,7 +55,7 @@ impl QueueHandle {
     pub(super) fn turn(&self, dial: impl FnOnce(Turn<'_>) -> Report) -> Report {
         let core = self.core();
         if core.is_closed() {
-            return Report { remaining: core.ring.pending(), ..Report::default() };
+            return Report { remaining: core.pending(), ..Report::default() };
         }
         dial(self.begin_turn())
     }
@@ -65,7 +68,7 @@ impl QueueHandle {
     }
 }
 
-/// A turn in progress, also while it unwinds.
+/// A turn in progress, even while it unwinds.
 pub(crate) struct Turn<'a>(&'a QueueHandle);
 
 impl Turn<'_> {
@@ -85,20 +88,35 @@ impl Turn<'_> {
             }
             calls -= 1;
             spent.is_none_or(|spent| {
-                let should_run = !spent();
-                attempt.look();
-                should_run
+                let may_go_on = !spent();
+                attempt.look_for_observers();
+                may_go_on
             })
         })
     }
 
-    /// Dials calls before position `end` for as long as `may_go_on` says.
+    /// Dials deferred calls that are ready, then calls before position `end`, for as long as
+    /// `may_go_on` says.
     #[inline(always)]
     fn dial_while(self, end: u64, mut may_go_on: impl FnMut(&mut Attempt<'_>) -> bool) -> Report {
         let core = self.0.core();
         let before = core.report();
         let mut attempt = Attempt::new(self.0);
-        while may_go_on(&mut attempt) && core.ring.dial_next(end, core, &mut attempt) {}
+        let mut ready = core.listener.has(flag::READY);
+        loop {
+            if !may_go_on(&mut attempt) {
+                break;
+            }
+            if ready {
+                ready = attempt.dial_deferred();
+                continue;
+            }
+            match core.calls().dial_next(end, &mut attempt) {
+                Next::Dialed => ready = attempt.finish(core),
+                Next::Tombstone(note) => core.pass_tombstone(note),
+                Next::Empty => break,
+            }
+        }
         attempt.done();
         let after = core.report();
         Report {
@@ -114,5 +132,17 @@ impl Drop for Turn<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         self.0.core().leave_turn();
+    }
+}
+
+impl Core {
+    /// The report of a turn as long as the queue's life.
+    fn report(&self) -> Report {
+        Report {
+            dialed: self.tally.finished.get() + self.tally.panicked.get(),
+            canceled: self.skipped.get(),
+            refused: self.tally.refused.get(),
+            remaining: self.pending(),
+        }
     }
 }

@@ -341,7 +341,7 @@ impl Remotes {
         for delivered in 0..most {
             let is_full = queue.is_full();
             if is_full
-                && (delivered > 0 || self.beyond.get().is_some_and(|id| queue.is_in_line(id)))
+                && (delivered > 0 || self.beyond.get().is_some_and(|id| queue.has_turn_ahead(id)))
             {
                 return;
             }

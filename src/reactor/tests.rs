@@ -59,9 +59,9 @@ fn go_on(reactor: &Reactor) -> Report {
 
 /// Notes the events of the last poll without scheduling their calls, as what observes may panic.
 fn note_in_line(reactor: &Reactor) {
-    reactor.queue().set_observer(|_: CallId, _: &Step| {});
+    reactor.queue().add_observer(|_: CallId, _: &Step| {});
     reactor.shared().note(&reactor.events);
-    reactor.queue().clear_observer();
+    reactor.queue().clear_observers();
 }
 
 fn slots(reactor: &Reactor) -> Vec<(u32, u32)> {

@@ -134,7 +134,7 @@ impl Timers {
         let timer = timer(handle);
         if is_first {
             // An embedder that sleeps by `poll_timeout` is to sleep less.
-            reactor.queue().core().nudge();
+            reactor.queue().core().wake_for_deadline();
         }
         timer
     }
@@ -192,8 +192,8 @@ impl Timers {
 
     #[inline(never)]
     fn timeout_of_first(&self) -> Option<Duration> {
-        while let Some(canceled) = self.pop_if(|armed| armed.callback.is_canceled()) {
-            drop(canceled);
+        while let Some(armed) = self.pop_if(|armed| !armed.callback.is_wanted()) {
+            armed.callback.decline("the recipient is gone");
         }
         let now = self.now();
         let waiting = self.waiting.borrow();

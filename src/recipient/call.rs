@@ -1,17 +1,15 @@
 //! Calls to a recipient: the open trait for call types ([`Call`]), what its handlers get
 //! ([`Context`]), and how the queue stores and delivers such a call.
 
+use alloc::rc::Rc;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Deref;
-use core::panic::Location;
 
-use crate::erased::Payload;
+use crate::erased::{Erased, Payload, Site};
 use crate::id::CallId;
-use crate::queue::{Attempt, Dialing, Ended};
+use crate::queue::{Attempt, Dialing};
 use crate::recipient::Address;
-use crate::recipient::cell::Delivery;
-use crate::step::Refusal;
 
 /// A type of call to a recipient.
 ///
@@ -110,60 +108,52 @@ impl<T: 'static> fmt::Debug for Context<'_, T> {
     }
 }
 
-/// A call to a recipient, as the queue stores it.
-pub(crate) struct ToRecipient<C: Call> {
+/// A call to a recipient, as the queue stores it. One that is `PROMISED` is deferred rather than
+/// refused if the recipient is live (rule R2).
+pub(crate) struct ToRecipient<C: Call, const PROMISED: bool> {
     pub(crate) address: Address<C::Recipient>,
     pub(crate) call: C,
 }
 
-impl<C: Call> Payload<Dialing> for ToRecipient<C> {
+impl<C: Call, const PROMISED: bool> Payload<Dialing> for ToRecipient<C, PROMISED> {
     #[inline(always)]
-    fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
+    fn dial(self, attempt: &mut Attempt<'_>, site: Site) {
         if attempt.is_observed() || !self.address.cell.is_free() {
-            self.deliver_slowly(attempt, site);
+            self.dial_slow(attempt, site);
         } else {
             self.deliver(attempt, site, false);
         }
     }
+
+    fn recipient(&self) -> u64 {
+        self.address.number()
+    }
 }
 
-impl<C: Call> ToRecipient<C> {
-    /// Checks (rule R8), and lets the call through to its handler.
-    #[inline(always)]
-    fn deliver(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>, observed: bool) {
-        let Self { address, call } = self;
-        let cell = &*address.cell;
-        // Declared first, dropped last: after the borrow below is back.
-        let mut delivery = Delivery { cell, ended: None };
-        let Ok(mut borrow) = cell.value.try_borrow_mut() else {
-            if cfg!(seeded = "dial_while_live") {
-                return attempt.dialed();
-            }
-            return attempt.refuse(cell.refusal(), site);
-        };
-        let Some(value) = &mut *borrow else {
-            drop(borrow);
-            return attempt.refuse(Refusal::Gone, site);
-        };
-        cell.live.set((attempt.key(), site));
-        delivery.ended = Some(Ended::Unwound);
-        if let Err(reason) = call.can_dial(value) {
-            drop(borrow);
-            delivery.ended = None;
-            return cell.refuse(attempt, reason, site);
-        }
-        if observed {
-            attempt.dialed();
-        }
-        call.dial(value, &Context { address: &address, id: attempt.id() });
-        delivery.ended = Some(Ended::Returned);
-    }
-
-    /// The same, apart, to keep what is unusual out of the way of the usual.
+impl<C: Call, const PROMISED: bool> ToRecipient<C, PROMISED> {
+    /// The call is observed, or its recipient is live or gone.
     #[cold]
     #[inline(never)]
-    fn deliver_slowly(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
-        self.deliver(attempt, site, true);
+    fn dial_slow(self, attempt: &mut Attempt<'_>, site: Site) {
+        let cell = Rc::clone(&self.address.cell);
+        if cell.is_blocked() && (PROMISED || cell.defers_plain()) {
+            let key = attempt.key();
+            cell.defer(attempt, Erased::new(self, site), key);
+        } else {
+            self.deliver(attempt, site, attempt.is_observed());
+        }
+    }
+
+    #[inline(always)]
+    fn deliver(self, attempt: &Attempt<'_>, site: Site, observed: bool) {
+        let Self { address, call } = self;
+        let id = attempt.id();
+        let run = |call: C, value: &mut _| call.dial(value, &Context { address: &address, id });
+        let erase = |call| {
+            let address = address.clone();
+            Erased::new(ToRecipient::<C, PROMISED> { address, call }, site)
+        };
+        address.cell.deliver(call, attempt, site, observed, C::can_dial, erase, run);
     }
 }
 

@@ -5,38 +5,127 @@
 //!
 //! - I1 The value is borrowed exactly while a call to it is live (checks included). The borrow
 //!   *is* the mark of rule R2, and unwinding clears it.
-//! - I2 Once `gone` is set, the value is dropped: at once if it is not borrowed, else by the
+//! - I2 Once `GONE` is set, the value is dropped: at once if it is not borrowed, else by the
 //!   dial that borrowed it, after it gave the borrow back and its call ended. From then on it is
 //!   out of reach: no other call can borrow it.
 //! - I3 No borrow is held while a value drops.
+//! - I4 `deferred` has the positions of the calls that wait for the live call to end, and `DEFERRED`
+//!   is set exactly if there are any. They become ready when the live call ends.
 
+use alloc::rc::Weak;
+use core::any::type_name;
 use core::cell::{Cell, RefCell};
 use core::panic::Location;
 
-use crate::queue::{Attempt, Ended, QueueHandle};
-use crate::step::Refusal;
+use smallvec::SmallVec;
 
-/// Where a recipient sits.
+use crate::erased::cells::Group;
+use crate::erased::{Erased, Site};
+use crate::queue::{Attempt, Core, Dialing, End, QueueHandle};
+use crate::step::{RecipientInfo, Refusal};
+use crate::unwind::RunOnDrop;
+
+/// The owner let the recipient go.
+const GONE: u8 = 1;
+/// Calls wait for the live call to end.
+const DEFERRED: u8 = 1 << 1;
+/// Plain calls are deferred too.
+const DEFERS_PLAIN: u8 = 1 << 2;
+
 pub(super) struct RecipientCell<T> {
     pub(super) queue: QueueHandle,
+    /// How many recipients the queue has made, this one included.
     pub(super) number: u64,
+    /// The callbacks to the recipient that are not dialed.
+    pub(super) callbacks: Group,
     /// Key and schedule site of the call that borrowed the value last; live while it is borrowed.
-    pub(super) live: Cell<(u64, &'static Location<'static>)>,
-    pub(super) gone: Cell<bool>,
-    pub(super) value: RefCell<Option<T>>,
+    live: Cell<(u64, Site)>,
+    flags: Cell<u8>,
+    value: RefCell<Option<T>>,
+    deferred: RefCell<SmallVec<[u64; 2]>>,
+    /// The set that owns the recipient, if one does.
+    pub(super) set: RefCell<Option<Weak<dyn OwnerSet>>>,
 }
 
-impl<T> RecipientCell<T> {
+/// A set of recipients that forgets one when it is gone.
+pub(super) trait OwnerSet {
+    fn forget(&self, number: u64);
+}
+
+impl<T: 'static> RecipientCell<T> {
+    /// A cell whose value is still being made.
+    pub(super) fn new(queue: QueueHandle) -> Self {
+        Self {
+            number: queue.core().number_recipient(),
+            callbacks: Group::new(),
+            queue,
+            live: Cell::new((0, Location::caller())),
+            flags: Cell::new(0),
+            value: RefCell::new(None),
+            deferred: RefCell::default(),
+            set: RefCell::new(None),
+        }
+    }
+
+    /// Sets the value once it is made.
+    pub(super) fn fill(&self, value: T) {
+        self.value.replace(Some(value));
+    }
+
+    pub(super) fn info(&self) -> RecipientInfo {
+        RecipientInfo { number: self.number - 1, type_name: type_name::<T>() }
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.flags.get() & GONE != 0
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.value.try_borrow().is_err()
+    }
+
     /// Whether there is a value that no live call has borrowed.
     #[inline(always)]
     pub(super) fn is_free(&self) -> bool {
         self.value.try_borrow_mut().is_ok_and(|value| value.is_some())
     }
 
+    /// Whether a promise has to wait for the live call to end.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.is_live() && !self.is_gone()
+    }
+
+    pub(super) fn defers_plain(&self) -> bool {
+        self.flags.get() & DEFERS_PLAIN != 0
+    }
+
+    pub(super) fn set_defers_plain(&self, defers: bool) {
+        if defers { self.raise(DEFERS_PLAIN) } else { self.lower(DEFERS_PLAIN) }
+    }
+
+    fn raise(&self, flag: u8) {
+        self.flags.set(self.flags.get() | flag);
+    }
+
+    fn lower(&self, flag: u8) {
+        self.flags.set(self.flags.get() & !flag);
+    }
+
+    /// Defers the call `key` until the live call has ended (I4).
+    #[cold]
+    #[inline(never)]
+    pub(super) fn defer(&self, attempt: &Attempt<'_>, call: Erased<Dialing>, key: u64) {
+        let (live, live_site) = self.live.get();
+        attempt.defer(call, key, (self.queue.core().id(live), live_site), |position| {
+            self.deferred.borrow_mut().push(position);
+            self.raise(DEFERRED);
+        });
+    }
+
     /// Why the value could not be borrowed.
     #[cold]
-    pub(super) fn refusal(&self) -> Refusal {
-        if self.gone.get() {
+    fn refusal(&self) -> Refusal {
+        if self.is_gone() {
             return Refusal::Gone;
         }
         let (key, site) = self.live.get();
@@ -44,60 +133,144 @@ impl<T> RecipientCell<T> {
     }
 
     /// Refuses the call whose check objects. If that has let the recipient go, the value is out of
-    /// reach before anybody is told.
+    /// reach before the observers are notified.
     #[cold]
     #[inline(never)]
-    pub(super) fn refuse(
-        &self,
-        attempt: &Attempt<'_>,
-        objection: &'static str,
-        site: &'static Location<'static>,
-    ) {
-        let _value = self.gone.get().then(|| self.take());
+    fn refuse(&self, attempt: &Attempt<'_>, objection: &'static str, site: Site) {
+        self.unblock();
+        let _value = self.is_gone().then(|| self.take());
         attempt.refuse(Refusal::Check(objection), site);
     }
 
+    /// Lets the recipient go (rule R9): drops the value unless a call is live, and what pending calls
+    /// and callbacks captured, even if one of these drops panics.
+    #[cold]
+    #[inline(never)]
     pub(super) fn hang_up(&self) {
-        self.gone.set(true);
-        self.clear();
+        if self.is_gone() {
+            return;
+        }
+        self.raise(GONE);
+        let core = self.queue.core();
+        let set = self.set.take();
+        let _set = ForgetOnDrop { set, number: self.number };
+        let _captures = ReleaseOnDrop { core, callbacks: &self.callbacks, number: self.number };
+        let value = self.take();
+        drop(value);
     }
 
-    /// Drops the value, unless it is borrowed (I2).
+    /// The live call has ended, in a cell with a flag set. Calls that waited for that become ready; the
+    /// value of a recipient that is gone is out of reach before the observers are notified, and drops
+    /// even if that panics.
     #[cold]
     #[inline(never)]
-    pub(super) fn clear(&self) {
-        drop(self.take());
+    fn after_call(&self, end: Option<End>) {
+        self.unblock();
+        if self.is_gone() {
+            let _value = self.take();
+            if let Some(end) = end {
+                Attempt::end_early(self.queue.core(), self.live.get().0, end);
+            }
+        }
     }
 
-    /// Ends the live call, then drops the value. That is out of reach before anybody is told, and drops
-    /// also if that panics.
-    #[cold]
-    #[inline(never)]
-    pub(super) fn clear_after(&self, ended: Ended) {
-        let _value = self.take();
-        Attempt::end_early(self.queue.core(), self.live.get().0, ended);
+    /// Makes the calls ready that waited for the live call to end (I4).
+    fn unblock(&self) {
+        if self.flags.get() & DEFERRED != 0 {
+            self.lower(DEFERRED);
+            let positions = self.deferred.take();
+            self.queue.core().make_ready(&positions);
+        }
     }
 
     /// Takes the value out, unless it is borrowed.
-    pub(super) fn take(&self) -> Option<T> {
+    fn take(&self) -> Option<T> {
         self.value.try_borrow_mut().ok().and_then(|mut value| value.take())
     }
 }
 
-/// A dial in progress, also while it unwinds. Keeps I2 at its end.
-pub(super) struct Delivery<'a, T> {
-    pub(super) cell: &'a RecipientCell<T>,
-    /// How its call ends; none if it is refused.
-    pub(super) ended: Option<Ended>,
+/// Forgets a recipient that is gone in the set that owns it.
+struct ForgetOnDrop {
+    set: Option<Weak<dyn OwnerSet>>,
+    number: u64,
+}
+
+impl Drop for ForgetOnDrop {
+    fn drop(&mut self) {
+        if let Some(set) = self.set.as_ref().and_then(Weak::upgrade) {
+            set.forget(self.number);
+        }
+    }
+}
+
+/// Drops what calls and callbacks to a recipient that is gone captured.
+struct ReleaseOnDrop<'a> {
+    core: &'a Core,
+    callbacks: &'a Group,
+    number: u64,
+}
+
+impl Drop for ReleaseOnDrop<'_> {
+    fn drop(&mut self) {
+        let _label = RunOnDrop(Some(|| self.core.forget_label(self.number)));
+        self.core.release_captures(self.callbacks, self.number);
+    }
+}
+
+/// A dial in progress, even while it unwinds. Keeps I2 and I4 at its end.
+struct Delivery<'a, T: 'static> {
+    cell: &'a RecipientCell<T>,
+    /// How its call ends; `None` if it is refused or put back.
+    end: Cell<Option<End>>,
 }
 
 impl<T> Drop for Delivery<'_, T> {
     #[inline(always)]
     fn drop(&mut self) {
-        if self.cell.gone.get()
-            && let Some(ended) = self.ended
-        {
-            self.cell.clear_after(ended);
+        if self.cell.flags.get() & (GONE | DEFERRED) != 0 {
+            self.cell.after_call(self.end.get());
         }
+    }
+}
+
+impl<T: 'static> RecipientCell<T> {
+    /// Lets `call` through to its handler, `run`, if `check` does not object (rule R8). `erase` makes
+    /// it a call again that can be put back.
+    #[inline(always)]
+    #[expect(clippy::too_many_arguments, reason = "inlined in two places only")]
+    pub(super) fn deliver<C>(
+        &self,
+        mut call: C,
+        attempt: &Attempt<'_>,
+        site: Site,
+        observed: bool,
+        check: impl FnOnce(&C, &T) -> Result<(), &'static str>,
+        erase: impl FnOnce(C) -> Erased<Dialing>,
+        run: impl FnOnce(C, &mut T),
+    ) {
+        // Declared first, dropped last: after the borrow below is back.
+        let delivery;
+        let Ok(mut borrow) = self.value.try_borrow_mut() else {
+            return attempt.refuse(self.refusal(), site);
+        };
+        let Some(value) = &mut *borrow else {
+            drop(borrow);
+            return attempt.refuse(Refusal::Gone, site);
+        };
+        self.live.set((attempt.key(), site));
+        delivery = Delivery { cell: self, end: Cell::new(Some(End::Unwound)) };
+        let position = if observed { attempt.position() } else { 0 };
+        if let Err(reason) = check(&call, value) {
+            drop(borrow);
+            delivery.end.set(None);
+            return self.refuse(attempt, reason, site);
+        }
+        if observed {
+            delivery.end.set(None);
+            call = attempt.notify_dialed(position, call, erase);
+            delivery.end.set(Some(End::Unwound));
+        }
+        run(call, value);
+        delivery.end.set(Some(End::Returned));
     }
 }

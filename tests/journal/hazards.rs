@@ -16,7 +16,7 @@ use switchboard::{
 
 fn journaled(queue: &CallQueue) -> Rc<Journal> {
     let journal = Rc::new(Journal::new());
-    queue.set_observer(Rc::clone(&journal));
+    queue.add_observer(Rc::clone(&journal));
     journal
 }
 
@@ -68,7 +68,7 @@ fn a_journal_that_is_set_in_a_handler_learns_of_that_call_when_it_ends() {
     let (late, seen) = (Rc::clone(&journal), Rc::new(Cell::new(None)));
     let tell = Rc::clone(&seen);
     let live = queue.call(move |queue| {
-        queue.set_observer(Rc::clone(&late));
+        queue.add_observer(Rc::clone(&late));
         let nested = move |queue: &QueueHandle| tell.set(Some(queue.call(|_| ())));
         queue.call(nested);
         let _ = queue.dial_pending();
@@ -88,7 +88,7 @@ fn a_journal_that_is_set_in_a_handler_learns_of_that_call_when_it_ends() {
 fn two_queues_of_one_journal_are_told_apart_and_cause_each_other() {
     let (one, other) = (Rc::new(CallQueue::new()), Rc::new(CallQueue::new()));
     let journal = journaled(&one);
-    other.set_observer(Rc::clone(&journal));
+    other.add_observer(Rc::clone(&journal));
     let (queue, seen) = (Rc::clone(&other), Rc::new(Cell::new(None)));
     let tell = Rc::clone(&seen);
     let live = one.call(move |_| {
@@ -120,7 +120,7 @@ fn the_clock_may_use_the_queue_and_the_journal() {
     };
     let set = Rc::new(Journal::with_clock(64, clock));
     journal.replace(Some(Rc::clone(&set)));
-    queue.set_observer(Rc::clone(&set));
+    queue.add_observer(Rc::clone(&set));
     asks.set(true);
     queue.call(|_| ());
     queue.dial_all();
@@ -185,7 +185,8 @@ impl Observer for PanicsAt {
 fn both_of_a_pair_see_every_step_of_calls_and_operations() {
     let queue = CallQueue::new();
     let (one, other) = (Rc::new(Journal::new()), Rc::new(Journal::new()));
-    queue.set_observer((Rc::clone(&one), Rc::clone(&other)));
+    queue.add_observer(Rc::clone(&one));
+    queue.add_observer(Rc::clone(&other));
     let done: Callback<OpResult<(), ()>> = queue.callback(|_, _| ());
     let op = Operation::new(done, (), |_| ());
     op.complete(Ok(())).unwrap();
@@ -203,7 +204,8 @@ fn a_pair_whose_first_panics_at_a_dial_leaves_the_second_right() {
     let queue = CallQueue::new();
     let journal = Rc::new(Journal::new());
     let panics = PanicsAt(Cell::new(Some("dialed")));
-    queue.set_observer((panics, Rc::clone(&journal)));
+    queue.add_observer(panics);
+    queue.add_observer(Rc::clone(&journal));
     queue.call(|_| ());
     panic_of(|| queue.dial_all());
     let after = queue.call(|_| ());
@@ -234,7 +236,8 @@ fn o01_holds_whichever_step_of_an_operation_the_observer_panics_at() {
     ] {
         let queue = CallQueue::new();
         let journal = Rc::new(Journal::new());
-        queue.set_observer((Rc::clone(&journal), PanicsAt(Cell::new(Some(at)))));
+        queue.add_observer(Rc::clone(&journal));
+        queue.add_observer(PanicsAt(Cell::new(Some(at))));
         let results = Rc::new(RefCell::new(Vec::new()));
         let ran = Cell::new(false);
         panic_of(|| {
@@ -258,7 +261,7 @@ fn o01_holds_whichever_step_of_an_operation_the_observer_panics_at() {
 fn o03_the_cancel_hook_runs_once_also_if_the_observer_panics_before() {
     thread_local!(static RAN: Cell<u32> = const { Cell::new(0) });
     let queue = CallQueue::new();
-    queue.set_observer(PanicsAt(Cell::new(Some("operation canceled at"))));
+    queue.add_observer(PanicsAt(Cell::new(Some("operation canceled at"))));
     let done: Callback<Done> = queue.callback(|_, _| ());
     let op = Operation::new(done, (), |_| RAN.set(RAN.get() + 1));
     let handle = op.handle();

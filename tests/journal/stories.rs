@@ -26,7 +26,7 @@ impl Scene {
         let clock = Rc::clone(&time);
         let journal = Rc::new(Journal::with_clock(steps, move || clock.get()));
         let queue = CallQueue::new();
-        queue.set_observer(Rc::clone(&journal));
+        queue.add_observer(Rc::clone(&journal));
         Self { queue, journal, time }
     }
 

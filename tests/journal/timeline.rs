@@ -136,7 +136,7 @@ fn busy(calls: u64) -> History {
     let read = clock.clone();
     let journal = Rc::new(Journal::with_clock(1 << 20, move || read.0.get()));
     let queue = CallQueue::new();
-    queue.set_observer(Rc::clone(&journal));
+    queue.add_observer(Rc::clone(&journal));
     let workers = (0..10.min(calls / 3)).map(|_| queue.recipient(Worker)).collect();
     let dice = Dice(Cell::new(0x9E37_79B9_7F4A_7C15));
     let (left, lookups) = (Cell::new(calls), RefCell::default());
@@ -209,7 +209,7 @@ fn strings_of_users_cannot_leave_their_place_in_the_page() {
     const EVIL: &str = "</script><script>window.evil = 1</script><!-- \u{2028} \" \\ ü";
     let journal = Rc::new(Journal::new());
     let queue = CallQueue::new();
-    queue.set_observer(Rc::clone(&journal));
+    queue.add_observer(Rc::clone(&journal));
     for _ in 0..2 {
         let call = queue.call(|_| ());
         queue.cancel(call, EVIL);
@@ -235,7 +235,7 @@ fn the_page_of_an_empty_journal_is_a_page() {
 fn the_page_says_that_the_beginning_was_dropped() {
     let journal = Rc::new(Journal::with_capacity(10));
     let queue = CallQueue::new();
-    queue.set_observer(Rc::clone(&journal));
+    queue.add_observer(Rc::clone(&journal));
     for _ in 0..9 {
         queue.call(|queue| _ = queue.call(|_| ()));
     }

@@ -21,8 +21,8 @@ fn events() -> Vec<Value> {
         clock.get()
     }));
     let (queue, other) = (CallQueue::new(), CallQueue::new());
-    queue.set_observer(Rc::clone(&journal));
-    other.set_observer(Rc::clone(&journal));
+    queue.add_observer(Rc::clone(&journal));
+    other.add_observer(Rc::clone(&journal));
 
     let server = queue.recipient("server \"one\"");
     let nests = other.handle();
@@ -196,7 +196,7 @@ fn no_arrow_leads_from_a_call_whose_dial_was_not_seen() {
     let journal = Rc::new(Journal::new());
     let (queue, late) = (CallQueue::new(), Rc::clone(&journal));
     queue.call(move |queue| {
-        queue.set_observer(Rc::clone(&late));
+        queue.add_observer(Rc::clone(&late));
         queue.call(|_| ());
     });
     queue.dial_all();

@@ -72,7 +72,7 @@ fn logged(story: impl FnOnce(&Log, &CallQueue)) {
     let log = Log::default();
     let _default = Registry::default().with(log.clone()).set_default();
     let queue = CallQueue::new();
-    queue.set_observer(DialSpans::new());
+    queue.add_observer(DialSpans::new());
     story(&log, &queue);
     drop(queue);
     assert_eq!(log.open(), 0, "every span is closed");
@@ -188,15 +188,15 @@ fn a_chain_that_goes_on_forever_keeps_a_bounded_number_of_spans_open() {
 #[test]
 fn an_observer_that_is_set_or_removed_in_a_handler_leaves_the_spans_right() {
     logged(|log, queue| {
-        queue.clear_observer();
+        queue.clear_observers();
         queue.call(|queue| {
-            queue.set_observer(DialSpans::new());
+            queue.add_observer(DialSpans::new());
             queue.call(|_| info!("seen"));
         });
         queue.dial_all();
         queue.call(|queue| {
             info!("with a span");
-            queue.clear_observer();
+            queue.clear_observers();
             info!("without");
         });
         queue.dial_all();
@@ -213,7 +213,8 @@ fn an_observer_before_it_that_panics_does_not_leave_a_span_entered() {
             assert!(!at, "the observer panics");
         };
         let spans = Rc::new(DialSpans::new());
-        queue.set_observer((panics, Rc::clone(&spans)));
+        queue.add_observer(panics);
+        queue.add_observer(Rc::clone(&spans));
         queue.call(|queue| {
             queue.call(|_| info!("inner"));
             // The end of the inner call is never told to the spans.
@@ -232,7 +233,7 @@ fn an_observer_before_it_that_panics_does_not_leave_a_span_entered() {
 fn a_check_that_panics_leaves_nothing_waiting() {
     let queue = CallQueue::new();
     let spans = Rc::new(DialSpans::new());
-    queue.set_observer(Rc::clone(&spans));
+    queue.add_observer(Rc::clone(&spans));
     let server = queue.recipient(());
     server.schedule(PanicsInCheck);
     panic_of(|| queue.dial_all());

@@ -139,13 +139,13 @@ fn the_queue_may_go_before_its_operations() {
 fn a_panic_of_the_observer_takes_no_result() {
     let bench = Bench::default();
     let (handle, op) = bench.start(complete);
-    bench.queue.set_observer(|_: CallId, step: &Step| {
+    bench.queue.add_observer(|_: CallId, step: &Step| {
         if matches!(step, Step::Scheduled { .. }) {
             panic::resume_unwind(Box::new("observer"));
         }
     });
     assert!(panic::catch_unwind(AssertUnwindSafe(|| op.complete(Ok(7)))).is_err());
-    bench.queue.clear_observer();
+    bench.queue.clear_observers();
     assert_eq!((handle.state(), op.complete(Ok(8))), (OpState::Completed, Err(Ok(8))));
     bench.counts(0, 1, 0, 0);
     assert_eq!(bench.dial(), [Ok(7)]);

@@ -131,6 +131,7 @@ fn a_call_that_is_handed_back_leaves_no_trace() {
     let steps = Steps::watch(&queue);
     let log = trace.clone();
     queue.set_wake_hook(move || log.add("woken"));
+    assert_eq!(trace.take(), ["woken"], "a call is pending");
     assert!(queue.try_call(|_| ()).is_err());
     assert!(steps.calls(|_| true).is_empty() && trace.take().is_empty());
     assert_counts(&queue, Counts { pending: 1, ..NONE });
@@ -187,7 +188,7 @@ fn readiness_and_timers_come_through_a_full_queue() {
     for (capacity, is_observed) in [(0, false), (1, false), (0, true), (1, true)] {
         let mut reactor = Reactor::with_queue(CallQueue::bounded(capacity)).unwrap();
         if is_observed {
-            reactor.queue().set_observer(|_: CallId, _: &Step| ());
+            reactor.queue().add_observer(|_: CallId, _: &Step| ());
         }
         let recipient = reactor.queue().recipient(());
         let (source, mut peer) = Peer::pair().unwrap();
@@ -225,7 +226,7 @@ fn readiness_comes_through_a_queue_that_is_kept_full() {
     for is_observed in [false, true] {
         let mut reactor = Reactor::with_queue(CallQueue::bounded(1)).unwrap();
         if is_observed {
-            reactor.queue().set_observer(|_: CallId, _: &Step| ());
+            reactor.queue().add_observer(|_: CallId, _: &Step| ());
         }
         reactor.set_budget(1);
         let recipient = reactor.queue().recipient(());

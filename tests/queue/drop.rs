@@ -133,7 +133,7 @@ fn code_of_users_drops_the_queue_wherever_it_runs() {
             assert_eq!(handle.cancel(id, "unwanted"), Cancellation::Canceled);
         },
         |handle, owner| {
-            handle.set_observer(move |_: CallId, _: &Step| drop(owner.take()));
+            handle.add_observer(move |_: CallId, _: &Step| drop(owner.take()));
             let id = handle.call(never(()));
             assert_eq!(handle.cancel(id, "unwanted"), Cancellation::Late);
         },
@@ -142,7 +142,7 @@ fn code_of_users_drops_the_queue_wherever_it_runs() {
             handle.callback(|_, ()| unreachable!("canceled")).answer(());
         },
         |handle, owner| {
-            handle.set_observer(move |_: CallId, step: &Step| {
+            handle.add_observer(move |_: CallId, step: &Step| {
                 if let Step::Canceled { .. } = step {
                     drop(owner.take());
                 }
@@ -257,7 +257,7 @@ fn the_queue_is_gone_with_its_last_handle() {
     let captured = drops.value();
     queue.set_wake_hook(move || _ = &captured);
     let captured = drops.value();
-    queue.set_observer(move |_: CallId, _: &Step| _ = &captured);
+    queue.add_observer(move |_: CallId, _: &Step| _ = &captured);
     let (handle, callback) = (queue.handle(), queue.callback(|_, ()| ()));
     let kept = Rc::new(RefCell::new(Some(queue.recipient(()))));
     drop(queue);
@@ -275,7 +275,7 @@ fn an_observer_and_a_hook_that_hold_the_queue_go_with_its_owner() {
     let (handle, counted) = (queue.handle(), drops.value());
     queue.set_wake_hook(move || _ = (handle.dial_all(), &counted));
     let (handle, counted) = (queue.handle(), drops.value());
-    queue.set_observer(move |_: CallId, _: &Step| _ = (handle.tally(), &counted));
+    queue.add_observer(move |_: CallId, _: &Step| _ = (handle.tally(), &counted));
     let handle = queue.handle();
     drop(queue);
     assert_eq!((drops.count(), drops.alive()), (2, 0));
@@ -283,7 +283,7 @@ fn an_observer_and_a_hook_that_hold_the_queue_go_with_its_owner() {
     // Nor does a queue that is closed take new ones.
     let (hook, observer) = (drops.value(), drops.value());
     handle.set_wake_hook(move || _ = &hook);
-    handle.set_observer(move |_: CallId, _: &Step| _ = &observer);
+    handle.add_observer(move |_: CallId, _: &Step| _ = &observer);
     assert_eq!((drops.count(), drops.alive()), (4, 0));
 }
 
@@ -311,7 +311,7 @@ fn a_turn_that_begins_as_the_queue_is_dropped_dials_nothing() {
     queue.call(never(dials));
     queue.call(never(()));
     let (handle, observer) = (queue.handle(), queue.handle());
-    queue.set_observer(move |_: CallId, _: &Step| _ = observer.dial_all());
+    queue.add_observer(move |_: CallId, _: &Step| _ = observer.dial_all());
     drop(queue);
     assert_counts(&handle, Counts { canceled: 2, ..NONE });
 }
@@ -376,7 +376,7 @@ fn the_value_of_a_recipient_that_hung_up_drops_although_the_observer_panics_firs
     let drops = Drops::default();
     let server = queue.recipient(drops.value());
     server.call(|_, cx| cx.hang_up());
-    queue.set_observer(|_: CallId, step: &Step| assert_ne!(*step, Step::Finished, "on purpose"));
+    queue.add_observer(|_: CallId, step: &Step| assert_ne!(*step, Step::Finished, "on purpose"));
     assert!(catch_unwind(AssertUnwindSafe(|| queue.dial_all())).is_err());
     assert_eq!((drops.count(), drops.alive()), (1, 0));
     assert_counts(&queue, Counts { finished: 1, ..NONE });
@@ -388,7 +388,8 @@ fn an_observer_that_is_set_as_the_queue_is_dropped_leaves_the_one_there_is() {
     let queue = CallQueue::new();
     let steps = Steps::watch(&queue);
     let handle = queue.handle();
-    let sets = on_drop(move || handle.set_observer(|_: CallId, _: &Step| unreachable!("too late")));
+    let sets =
+        on_drop(move || _ = handle.add_observer(|_: CallId, _: &Step| unreachable!("too late")));
     let first = queue.call(never(sets));
     let second = queue.call(|_| ());
     drop(queue);

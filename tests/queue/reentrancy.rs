@@ -190,7 +190,7 @@ fn an_observer_uses_the_queue_at_every_step() {
     let queue = CallQueue::new();
     let (handle, busy, seen) = (queue.handle(), Cell::new(false), Trace::default());
     let trace = seen.clone();
-    queue.set_observer(move |_: CallId, step: &Step| {
+    queue.add_observer(move |_: CallId, step: &Step| {
         if busy.replace(true) {
             return;
         }
@@ -233,8 +233,11 @@ impl Observer for Replaces {
         self.2.add(step.to_string().split(' ').next().unwrap());
         let Some(queue) = self.1.take() else { return };
         match &self.0 {
-            Some(steps) => queue.set_observer(steps.clone()),
-            None => queue.clear_observer(),
+            Some(steps) => {
+                queue.clear_observers();
+                queue.add_observer(steps.clone());
+            }
+            None => queue.clear_observers(),
         }
         self.2.add("replaced");
     }
@@ -252,7 +255,7 @@ fn an_observer_is_replaced_from_inside_itself() {
         let queue = CallQueue::new();
         let trace = Trace::default();
         let observer = Replaces(next.clone(), Cell::new(Some(queue.handle())), trace.clone());
-        queue.set_observer(observer);
+        queue.add_observer(observer);
         let id = queue.call(|_| ());
         assert_eq!(trace.take(), ["created", "replaced", "dropped"]);
         queue.dial_all();
@@ -271,12 +274,12 @@ fn an_observer_that_is_replaced_drops_while_it_uses_the_queue() {
     let (handle, trace) = (queue.handle(), Trace::default());
     let log = trace.clone();
     let busy = on_drop(move || {
-        handle.set_observer(|_: CallId, _: &Step| ());
+        handle.add_observer(|_: CallId, _: &Step| ());
         handle.call(log.note("by the drop"));
         handle.dial_all();
     });
-    queue.set_observer(move |_: CallId, _: &Step| _ = &busy);
-    queue.clear_observer();
+    queue.add_observer(move |_: CallId, _: &Step| _ = &busy);
+    queue.clear_observers();
     assert_eq!(trace.take(), ["by the drop"]);
     assert_counts(&queue, Counts { finished: 1, ..NONE });
 }
@@ -290,7 +293,7 @@ fn a_call_that_is_over_as_its_observer_is_told_of_it_is_not_scheduled_after_that
     for (end, told) in ends.into_iter().zip([["created", "canceled"], ["dialed", "finished"]]) {
         let (queue, trace) = (CallQueue::new(), Trace::default());
         let (handle, log) = (queue.handle(), trace.clone());
-        queue.set_observer(move |call: CallId, step: &Step| {
+        queue.add_observer(move |call: CallId, step: &Step| {
             log.add(step.to_string().split([' ', ':']).next().unwrap_or_default());
             if matches!(step, Step::Created { .. }) {
                 end(&handle, call);
@@ -363,7 +366,7 @@ fn r09_an_observer_that_dials_reaches_no_recipient_that_was_let_go() {
         ends(&address, &owner);
         address.call(|(), _| unreachable!("it is gone"));
         let has_dialed = Cell::new(false);
-        queue.set_observer(Dialer { queue: queue.handle(), at, has_dialed });
+        queue.add_observer(Dialer { queue: queue.handle(), at, has_dialed });
         let _ = panic::catch_unwind(AssertUnwindSafe(|| queue.dial_all()));
         assert!(address.is_gone());
         assert_counts(&queue, counts);

@@ -32,11 +32,11 @@ struct World {
     /// Whether observers act as they are told that a call is dialed. (They may let the recipient go,
     /// which is live already.)
     acts_at_dialed: bool,
+    /// Whether there is an observer.
+    watched: Cell<bool>,
     ids: RefCell<Vec<CallId>>,
     callbacks: RefCell<Vec<Callback<Prop>>>,
     recipients: RefCell<Vec<Recipient<Prop>>>,
-    /// How far the observers have seen each call come.
-    seen: RefCell<HashMap<CallId, u8>>,
     /// How many calls were attempted, by what was seen of them: those entered, or stopped in the check.
     attempted: Cell<u64>,
     /// Handlers and checks in progress.
@@ -92,8 +92,14 @@ impl World {
             12 => drop(self.take_callback()),
             13..17 => self.cancel(),
             17..21 => self.dial(),
-            21 => self.queue.set_observer(Watcher(Prop::new(self))),
-            22 => self.queue.clear_observer(),
+            21 => {
+                self.queue.clear_observers();
+                // One at a time: what an observer does reaches those behind it out of order.
+                if !self.watched.replace(true) {
+                    self.queue.add_observer(Watcher(Prop::new(self), RefCell::default()));
+                }
+            }
+            22 => self.queue.clear_observers(),
             23 => {
                 let prop = Prop::new(self);
                 self.queue.set_wake_hook(move || prop.act(3));
@@ -114,7 +120,9 @@ impl World {
             }
             _ => {
                 let tally = self.queue.tally();
-                self.law(self.queue.is_idle() == (tally.pending == 0), || "is_idle".into());
+                // What is deferred waits for a live call.
+                let idle = tally.pending == 0;
+                self.law(self.queue.is_idle() == idle || tally.live > 0, || "is_idle".into());
             }
         }
     }
@@ -346,7 +354,16 @@ impl Call for Checked {
     }
 }
 
-struct Watcher(Prop);
+/// An observer, and how far it has seen each call come.
+struct Watcher(Prop, RefCell<HashMap<CallId, u8>>);
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        if let Some(world) = self.0.world.upgrade() {
+            world.watched.set(false);
+        }
+    }
+}
 
 impl Observer for Watcher {
     fn observe(&self, call: CallId, step: &Step) {
@@ -355,11 +372,11 @@ impl Observer for Watcher {
             Step::Created { .. } => 1,
             Step::Scheduled { .. } => 2,
             Step::Dialed => 3,
-            Step::LateCancel { .. } => 0,
+            Step::LateCancel { .. } | Step::Deferred { .. } => 0,
             _ => 4,
         };
         if rank > 0 {
-            let before = world.seen.borrow_mut().insert(call, rank).unwrap_or(0);
+            let before = self.1.borrow_mut().insert(call, rank).unwrap_or(0);
             world.law(before < rank, || format!("{call}: {step} comes after step {before}"));
         }
         if *step != Step::Dialed || world.acts_at_dialed {
@@ -385,10 +402,10 @@ fn tell(seed: u64) -> Vec<String> {
         capacity,
         panics: !seed.is_multiple_of(3),
         acts_at_dialed: seed.is_multiple_of(2),
+        watched: Cell::default(),
         ids: RefCell::default(),
         callbacks: RefCell::default(),
         recipients: RefCell::default(),
-        seen: RefCell::default(),
         attempted: Cell::new(0),
         live: Cell::new(0),
         alive: Cell::new(0),
@@ -441,7 +458,7 @@ fn an_observer_that_the_condition_of_a_turn_sets_is_told_of_the_dial() {
     let steps = Rc::new(RefCell::new(Vec::new()));
     let condition = || {
         let told = Rc::clone(&steps);
-        queue.set_observer(move |_: CallId, step: &Step| told.borrow_mut().push(*step));
+        queue.add_observer(move |_: CallId, step: &Step| told.borrow_mut().push(*step));
         false
     };
     let _ = queue.dial(Budget::calls(1).until(&condition));

@@ -196,7 +196,7 @@ fn m03_readiness_is_lost_with_its_recipient_and_not_with_its_call() {
     // Somebody else cancels the readiness call.
     let ids = Log::new();
     let log = ids.clone();
-    reactor.queue().set_observer(move |id: CallId, step: &Step| {
+    reactor.queue().add_observer(move |id: CallId, step: &Step| {
         if matches!(step, Step::Scheduled { .. }) {
             log.push(id);
         }
@@ -229,7 +229,7 @@ fn m03_readiness_whose_dial_the_observer_interrupted_is_told_in_the_next_turn() 
     let told = Log::new();
     let _held = watch(&reactor, &recipient, source, 0, &told);
     let armed = Cell::new(true);
-    reactor.queue().set_observer(move |_: CallId, step: &Step| {
+    reactor.queue().add_observer(move |_: CallId, step: &Step| {
         if matches!(step, Step::Dialed) && armed.replace(false) {
             unwind("the observer");
         }
@@ -254,7 +254,7 @@ fn m04_a_readiness_call_is_canceled_also_if_the_observer_panicked() {
     let held = handle.register(source, Interest::READABLE, &recipient, move |(), _, _| {
         unreachable!("{inner:?}");
     });
-    reactor.queue().set_observer(|_: CallId, step: &Step| {
+    reactor.queue().add_observer(|_: CallId, step: &Step| {
         if matches!(step, Step::Scheduled { .. }) {
             unwind("the observer");
         }
@@ -276,7 +276,7 @@ fn m04_a_readiness_call_is_canceled_also_if_the_observer_drops_the_registration(
     let handle = reactor.handle();
     let held = handle.register(source, Interest::READABLE, &recipient, |(), _, _| unreachable!());
     let held = RefCell::new(Some(held.unwrap()));
-    reactor.queue().set_observer(move |_: CallId, step: &Step| {
+    reactor.queue().add_observer(move |_: CallId, step: &Step| {
         if matches!(step, Step::Scheduled { .. }) {
             drop(held.take());
         }

@@ -327,7 +327,7 @@ fn m04_a_registration_that_the_observer_drops_at_its_dial_is_told_no_more() {
     let (source, mut peer) = unix_pair();
     let told = Log::new();
     let held = Cell::new(Some(watch(&reactor, &recipient, source, 0, &told)));
-    reactor.queue().set_observer(move |_: CallId, step: &Step| {
+    reactor.queue().add_observer(move |_: CallId, step: &Step| {
         if matches!(step, Step::Dialed) {
             drop(held.take());
         }
@@ -349,7 +349,7 @@ fn m04_a_registration_whose_call_was_refused_drops_in_silence() {
     assert_eq!(turn_now(&mut reactor).refused, 1);
     let steps = Rc::new(Cell::new(0));
     let count = Rc::clone(&steps);
-    reactor.queue().set_observer(move |_: CallId, _: &Step| count.set(count.get() + 1));
+    reactor.queue().add_observer(move |_: CallId, _: &Step| count.set(count.get() + 1));
     drop(held);
     assert_eq!((steps.get(), told.len()), (0, 0));
 }

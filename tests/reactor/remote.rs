@@ -85,7 +85,7 @@ fn m08_one_sender_keeps_its_order_over_both_kinds_of_senders() {
     let bounded = address.clone().bounded(10);
     let sites = Log::new();
     let seen = sites.clone();
-    reactor.queue().set_observer(move |_: CallId, step: &Step| {
+    reactor.queue().add_observer(move |_: CallId, step: &Step| {
         if let Step::Scheduled { site } = step {
             seen.push(site.file().ends_with("remote.rs"));
         }
@@ -250,7 +250,7 @@ fn an_observer_that_panics_at_a_remote_call_loses_none_of_those_behind_it() {
     }
     let panics = Rc::new(Cell::new(true));
     let observed = Rc::clone(&panics);
-    reactor.queue().set_observer(move |_: CallId, _: &Step| {
+    reactor.queue().add_observer(move |_: CallId, _: &Step| {
         if observed.replace(false) {
             unwind("observer");
         }

@@ -54,7 +54,7 @@ fn a_canceled_or_refused_call_makes_room_in_its_remote() {
     remote.call(|(), _| ()).unwrap();
     let scheduled = Log::new();
     let ids = scheduled.clone();
-    reactor.queue().set_observer(move |id: CallId, step: &Step| {
+    reactor.queue().add_observer(move |id: CallId, step: &Step| {
         if let Step::Scheduled { .. } = step {
             ids.push(id);
         }
@@ -96,7 +96,7 @@ fn remote_calls_wait_for_room_in_a_queue_that_is_full() {
         drop(remote);
         let most = Rc::new(Cell::new(0));
         let (seen, queue) = (Rc::clone(&most), reactor.queue().clone());
-        reactor.queue().set_observer(move |_: CallId, step: &Step| {
+        reactor.queue().add_observer(move |_: CallId, step: &Step| {
             if let Step::Scheduled { .. } = step {
                 seen.set(seen.get().max(queue.tally().pending));
             }
@@ -104,7 +104,7 @@ fn remote_calls_wait_for_room_in_a_queue_that_is_full() {
         reactor.run().unwrap();
         assert_eq!(count.load(Ordering::Relaxed), 20);
         assert_eq!(most.get(), capacity.max(1) as u64);
-        reactor.queue().clear_observer();
+        reactor.queue().clear_observers();
     }
 }
 
@@ -160,7 +160,7 @@ fn m06_what_is_sent_while_a_turn_schedules_is_for_the_next_one() {
     let (remote, sent) = (reactor.remote(), Rc::new(Cell::new(0)));
     remote.call(|_| ()).unwrap();
     let count = Rc::clone(&sent);
-    reactor.queue().set_observer(move |_: CallId, step: &Step| {
+    reactor.queue().add_observer(move |_: CallId, step: &Step| {
         if matches!(step, Step::Scheduled { .. }) && count.get() < 10_000 {
             count.set(count.get() + 1);
             remote.call(|_| ()).unwrap();
@@ -169,7 +169,7 @@ fn m06_what_is_sent_while_a_turn_schedules_is_for_the_next_one() {
     for turn in 1..=3 {
         assert_eq!((turn_now(&mut reactor).dialed, sent.get()), (1, turn));
     }
-    reactor.queue().clear_observer();
+    reactor.queue().clear_observers();
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn m06_an_observer_that_cancels_wake_ups_does_not_keep_the_turn_from_ending() {
     let waker = reactor.remote_to(&recipient).waker(|(), _| ());
     let (queue, canceled) = (reactor.queue().clone(), Rc::new(Cell::new(0)));
     let count = Rc::clone(&canceled);
-    reactor.queue().set_observer(move |id: CallId, step: &Step| {
+    reactor.queue().add_observer(move |id: CallId, step: &Step| {
         if matches!(step, Step::Scheduled { .. }) && count.get() < 10_000 {
             count.set(count.get() + 1);
             queue.cancel(id, "not now");
@@ -189,7 +189,7 @@ fn m06_an_observer_that_cancels_wake_ups_does_not_keep_the_turn_from_ending() {
     waker.wake_by_ref();
     let _ = turn_now(&mut reactor);
     assert_eq!(canceled.get(), 1);
-    reactor.queue().clear_observer();
+    reactor.queue().clear_observers();
 }
 
 #[test]

@@ -32,7 +32,7 @@ fn m01_a_whole_batch_is_scheduled_before_any_of_it_is_dialed() {
     }
 
     let steps = Log::new();
-    reactor.queue().set_observer({
+    reactor.queue().add_observer({
         let steps = steps.clone();
         move |_: CallId, step: &Step| match step {
             Step::Scheduled { .. } => steps.push("scheduled"),
@@ -100,7 +100,7 @@ fn m01_a_panic_in_the_observer_loses_no_event() {
             peer.write_all(b"x").unwrap();
         }
         let scheduled = Cell::new(0);
-        reactor.queue().set_observer(move |_: CallId, step: &Step| {
+        reactor.queue().add_observer(move |_: CallId, step: &Step| {
             if matches!(step, Step::Scheduled { .. }) {
                 scheduled.set(scheduled.get() + 1);
                 if scheduled.get() == panics_at {
@@ -169,7 +169,7 @@ fn is_not_told_to_the_new_owner(in_line: bool) {
 
     if in_line {
         let dialer = reactor.queue().clone();
-        reactor.queue().set_observer(move |_: CallId, step: &Step| {
+        reactor.queue().add_observer(move |_: CallId, step: &Step| {
             if matches!(step, Step::Scheduled { .. }) {
                 let _ = dialer.dial_all();
             }

@@ -186,7 +186,7 @@ fn m07_a_timer_of_a_queue_that_dials_at_once_arms_the_next_one_for_the_next_turn
 fn m07_timers_whose_observer_dials_arm_the_next_ones_for_the_next_turn() {
     let mut world = World::new();
     let dialer = world.reactor.queue().clone();
-    world.reactor.queue().set_observer(move |_: CallId, step: &Step| {
+    world.reactor.queue().add_observer(move |_: CallId, step: &Step| {
         if let Step::Scheduled { .. } = step {
             let _ = dialer.dial_all();
         }
@@ -210,7 +210,7 @@ fn m07_among_many_that_are_due_some_are_canceled_and_the_observer_panics() {
     let timers: Vec<_> = (0..100).map(|number| Some(arm(&world, number * 7 % 100 + 1))).collect();
     let timers = Rc::new(RefCell::new(timers));
     let (held, scheduled) = (Rc::clone(&timers), Cell::new(0));
-    world.reactor.queue().set_observer(move |_: CallId, step: &Step| {
+    world.reactor.queue().add_observer(move |_: CallId, step: &Step| {
         if let Step::Scheduled { .. } = step {
             scheduled.set(scheduled.get() + 1);
             match scheduled.get() {
@@ -224,7 +224,7 @@ fn m07_among_many_that_are_due_some_are_canceled_and_the_observer_panics() {
     world.now.set(world.start + 100 * MS);
     let turn = panic::AssertUnwindSafe(|| world.reactor.turn(Some(Duration::ZERO)));
     assert!(panic::catch_unwind(turn).is_err());
-    world.reactor.queue().clear_observer();
+    world.reactor.queue().clear_observers();
 
     // Those that are left are due still, but not before one that is due earlier.
     assert_eq!(handle.timer_count(), 100 - PANICS as usize - 2);
@@ -410,14 +410,14 @@ fn m07_timers_that_are_armed_in_the_past_as_others_fire_keep_none_from_it() {
     handle.after(MS, world.callback(1)).detach();
     handle.after(2 * MS, world.callback(2)).detach();
     let (arming, past) = (handle.clone(), world.start - 500 * MS);
-    handle.queue().set_observer(move |_: CallId, step: &Step| {
+    handle.queue().add_observer(move |_: CallId, step: &Step| {
         if matches!(step, Step::Scheduled { .. }) {
             arming.at(past, arming.queue().callback(|_, ()| ())).detach();
         }
     });
     world.expect_at(10 * MS, &[1, 2]);
     assert_eq!(handle.timer_count(), 2, "those are for the next turn");
-    handle.queue().clear_observer();
+    handle.queue().clear_observers();
     world.expect_at(10 * MS, &[]);
     // Later on, deadlines in the past count again.
     handle.at(world.start, world.callback(4)).detach();
@@ -432,7 +432,7 @@ fn m07_a_timer_that_is_over_drops_in_silence() {
     world.expect_at(Duration::ZERO, &[1]);
     let steps = Rc::new(Cell::new(0));
     let count = Rc::clone(&steps);
-    world.reactor.queue().set_observer(move |_: CallId, _: &Step| count.set(count.get() + 1));
+    world.reactor.queue().add_observer(move |_: CallId, _: &Step| count.set(count.get() + 1));
     drop(timer);
     assert_eq!(steps.get(), 0);
 }

@@ -210,7 +210,7 @@ fn a_cancel_by_an_observer_as_the_timer_is_armed_is_told_at_once() {
     for canceler in [cancels_at_created, cancels_at_waits_for] {
         let mut bench = Bench::new(RetryPolicy::new().backoff(|_| Duration::from_secs(3600)));
         let own = Rc::new(RefCell::new(Some(bench.start())));
-        bench.reactor.queue().set_observer(canceler(&own));
+        bench.reactor.queue().add_observer(canceler(&own));
         bench.end_attempt(retrying::AGAIN);
         assert_eq!(bench.timer_count(), 0);
         assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
@@ -226,7 +226,7 @@ fn a_cancel_by_an_observer_as_the_timer_is_dialed_starts_no_attempt() {
     bench.end_attempt(retrying::AGAIN);
     let at = |step: &Step| *step == Step::Dialed;
     let canceler = Canceler { own, at, at_waits: false };
-    bench.reactor.queue().set_observer(canceler);
+    bench.reactor.queue().add_observer(canceler);
     bench.pass(Duration::from_secs(1));
     assert_eq!(bench.lower.requests(), [0]);
     assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
@@ -239,7 +239,7 @@ fn a_cancel_by_an_observer_starts_nothing_after_it() {
     for canceler in [cancels_at_created, cancels_at_waits_for] {
         let mut bench = Bench::new(RetryPolicy::new());
         let own = Rc::new(RefCell::new(Some(bench.start())));
-        bench.reactor.queue().set_observer(canceler(&own));
+        bench.reactor.queue().add_observer(canceler(&own));
         bench.end_attempt(retrying::AGAIN);
         assert_eq!((bench.lower.requests().len(), bench.lower.cancels()), (1, 0));
         assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
@@ -251,7 +251,7 @@ fn a_cancel_by_an_observer_starts_nothing_after_it() {
         module.open();
         let told = Told::<u32>::new(&queue);
         let op = module.start(Chain::new(1, |_| Next::Start(2)), told.done()).expect("it is open");
-        queue.set_observer(canceler(&Rc::new(RefCell::new(Some(op)))));
+        queue.add_observer(canceler(&Rc::new(RefCell::new(Some(op)))));
         lower.complete(Ok(7));
         queue.dial_all();
         assert_eq!((lower.requests(), lower.cancels()), (vec![1], 0));

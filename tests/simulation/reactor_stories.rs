@@ -387,7 +387,7 @@ type Ledger = Rc<RefCell<HashMap<CallId, [u32; 2]>>>;
 /// Sets the observer and the wake hook of a queue.
 fn audit(queue: &QueueHandle, ledger: &Ledger) {
     let (ledger, handle) = (Rc::clone(ledger), queue.clone());
-    queue.set_observer(move |call: CallId, step: &Step| {
+    queue.add_observer(move |call: CallId, step: &Step| {
         let place = match step {
             Step::Created { .. } => Some(0),
             Step::Finished

@@ -74,7 +74,7 @@ impl Stage {
     pub(crate) fn new(seed: u64, reactor: &ScriptedReactor) -> Rc<Self> {
         let (handle, calls) = (reactor.handle(), Rc::new(Calls::default()));
         let (books, clock) = (Rc::clone(&calls), reactor.clock().clone());
-        handle.queue().set_observer(move |call: CallId, step: &Step| {
+        handle.queue().add_observer(move |call: CallId, step: &Step| {
             books.observe(call, step, clock.now());
         });
         let policy = RetryPolicy::new().attempts(4).backoff(|_| Duration::from_millis(3));

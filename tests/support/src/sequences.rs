@@ -48,6 +48,8 @@ pub enum Event {
     RefusedAsGone(u16),
     /// With the call that is live.
     RefusedAsLive(u16, u16),
+    /// With the call that is live.
+    Deferred(u16, u16),
     RefusedByCheck(u16),
     RefusedAsFull(u16),
     Abandoned(u16),

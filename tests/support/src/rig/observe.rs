@@ -28,7 +28,7 @@ fn observed<R: Drive>(recipe: Recipe, canceled: bool, panics_at: usize) -> bool 
     rig.start(&recipe.representative());
     let told = Rc::new(Cell::new(0));
     let count = Rc::clone(&told);
-    rig.reactor.queue().set_observer(move |_: CallId, _: &Step| {
+    rig.reactor.queue().add_observer(move |_: CallId, _: &Step| {
         count.set(count.get() + 1);
         if count.get() == panics_at + 1 {
             panic::resume_unwind(Box::new("the observer"));

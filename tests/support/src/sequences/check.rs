@@ -78,11 +78,24 @@ pub(super) fn compare(model: &Model, real: &[Event], broken: Option<String>) -> 
 /// L1 of captures and L2 of order, in what the queue told.
 fn breach(real: &[Event]) -> Option<String> {
     let (mut order, mut captures) = (Vec::new(), Vec::<(bool, bool)>::new());
+    // Calls whose turn came while their recipient was live.
+    let mut deferred = Vec::new();
     for event in real {
         match *event {
             Event::Scheduled(call) => order.push(call),
-            Event::Canceled(call) => order.retain(|pending| *pending != call),
+            Event::Canceled(call) => {
+                order.retain(|pending| *pending != call);
+                deferred.retain(|pending| *pending != call);
+            }
+            Event::Dialed(call) | Event::RefusedAsGone(call) | Event::Deferred(call, _)
+                if deferred.contains(&call) =>
+            {
+                if !matches!(event, Event::Deferred(..)) {
+                    deferred.retain(|pending| *pending != call);
+                }
+            }
             Event::Dialed(call)
+            | Event::Deferred(call, _)
             | Event::RefusedAsGone(call)
             | Event::RefusedAsLive(call, _)
             | Event::RefusedByCheck(call) => {
@@ -90,6 +103,9 @@ fn breach(real: &[Event]) -> Option<String> {
                     return Some(format!("L2: the turn of {call} came before those of {order:?}"));
                 }
                 order.remove(0);
+                if let Event::Deferred(call, _) = *event {
+                    deferred.push(call);
+                }
             }
             Event::Entered(call) | Event::Dropped(call) => {
                 let call = usize::from(call);

@@ -32,6 +32,8 @@ struct Made {
     whole: bool,
     /// Its id is known to code of users.
     named: bool,
+    /// How many calls were scheduled before.
+    scheduled: usize,
 }
 
 #[derive(Clone, Copy)]
@@ -45,15 +47,10 @@ const RECIPIENT: Recipient = Recipient { live: None, gone: false };
 /// What goes up from a handler that panics.
 pub(super) struct Unwinding;
 
-/// So many places a queue has at first. Canceled calls keep theirs until their turn comes, or all
-/// are taken.
-const PLACES: usize = 64;
-
 #[derive(Clone, Copy)]
 struct State {
     setup: Setup,
     scheduled: usize,
-    places: usize,
     desks: [usize; 3],
     closed: bool,
     awake: bool,
@@ -71,6 +68,10 @@ pub(super) struct Model {
     calls: Vec<Made>,
     /// The calls whose turn has not come, canceled ones included.
     order: VecDeque<usize>,
+    /// Promises whose turn came while their recipient was live: in the order of scheduling, first those
+    /// that wait for its live call to end, then those that are ready.
+    blocked: Vec<usize>,
+    ready: Vec<usize>,
     /// Callbacks that are not used up.
     holders: Vec<usize>,
     recipients: Vec<Recipient>,
@@ -86,7 +87,6 @@ impl Model {
         let state = State {
             setup,
             scheduled: 0,
-            places: PLACES,
             desks: [0, 1, 2],
             closed: false,
             awake: false,
@@ -99,6 +99,8 @@ impl Model {
             rules: Vec::new(),
             calls: Vec::new(),
             order: VecDeque::new(),
+            blocked: Vec::new(),
+            ready: Vec::new(),
             holders: Vec::new(),
             recipients: vec![RECIPIENT; 3],
             state,
@@ -113,6 +115,8 @@ impl Model {
         self.rules.clone_from(&other.rules);
         self.calls.clone_from(&other.calls);
         self.order.clone_from(&other.order);
+        self.blocked.clone_from(&other.blocked);
+        self.ready.clone_from(&other.ready);
         self.holders.clone_from(&other.holders);
         self.recipients.clone_from(&other.recipients);
         self.state = other.state;
@@ -123,7 +127,7 @@ impl Model {
         match *act {
             Answer(k) | Decline(k) | Abandon(k) => k < self.holders.len(),
             Cancel(Latest(k)) => k < self.calls.len(),
-            Dial(_) => !self.order.is_empty(),
+            Dial(_) => !self.order.is_empty() || !self.ready.is_empty(),
             HangUp(to) => {
                 to.desk().is_some_and(|desk| !self.recipients[self.state.desks[desk]].gone)
             }
@@ -144,11 +148,13 @@ impl Model {
         }
         // R12: each call is in one place.
         let (mut counts, mut values) = ([0; 8], 0);
-        for call in &self.calls {
+        for (number, call) in self.calls.iter().enumerate() {
             if let Some(count) = counts.get_mut(call.life as usize) {
                 *count += 1;
             }
-            values += u16::from(call.is_callback && call.life == Life::Pending);
+            let deferred = self.blocked.contains(&number) || self.ready.contains(&number);
+            let holds_value = call.whole || deferred;
+            values += u16::from(call.is_callback && call.life == Life::Pending && holds_value);
         }
         self.note("R12", Event::Counts(counts, values));
     }
@@ -197,7 +203,6 @@ impl Model {
             return self.note("R11", Event::Took(call as u16));
         }
         let call = self.make(to, script, Life::Pending, false);
-        self.make_room();
         self.put(call);
         self.tell("R12", Event::Created(call as u16));
         self.calls[call].named = self.state.setup.observed;
@@ -222,7 +227,6 @@ impl Model {
             self.end_unscheduled(call, Life::Canceled);
             return self.note("R11", Event::Took(call as u16));
         }
-        self.make_room();
         // R5: a canceled callback may be answered.
         if self.calls[call].life == Life::Canceled {
             self.calls[call].known = false;
@@ -236,6 +240,7 @@ impl Model {
     /// R1: calls go to the tail.
     fn put(&mut self, call: usize) {
         self.order.push_back(call);
+        self.calls[call].scheduled = self.state.scheduled;
         self.state.scheduled += 1;
     }
 
@@ -305,10 +310,18 @@ impl Model {
             self.state.turns += 1;
             self.state.awake = true;
             let mut result = Ok(());
-            while result.is_ok() && budget > 0 && self.state.scheduled - self.order.len() < end {
+            while result.is_ok() && budget > 0 {
                 budget -= 1;
-                // R1: calls leave at the head.
-                let Some(call) = self.order.pop_front() else { break };
+                // R2: what was deferred comes first. R1: calls leave at the head.
+                let call = if self.ready.is_empty() {
+                    if self.state.scheduled - self.order.len() >= end {
+                        break;
+                    }
+                    self.order.pop_front()
+                } else {
+                    Some(self.ready.remove(0))
+                };
+                let Some(call) = call else { break };
                 result = self.dial_one(call);
             }
             self.state.turns -= 1;
@@ -335,6 +348,12 @@ impl Model {
             let refusal = if at.gone {
                 Some(("R9", Event::RefusedAsGone(number)))
             } else if let Some(live) = at.live {
+                if is_callback {
+                    self.blocked.push(call);
+                    self.blocked.sort_unstable_by_key(|call| self.calls[*call].scheduled);
+                    self.tell("R2", Event::Deferred(number, live as u16));
+                    return Ok(());
+                }
                 Some(("R2", Event::RefusedAsLive(number, live as u16)))
             } else if script == Check && !is_callback {
                 Some(("R8", Event::RefusedByCheck(number)))
@@ -363,6 +382,12 @@ impl Model {
         self.calls[call].life = life;
         if let Some(recipient) = recipient {
             self.recipients[recipient].live = None;
+            // R2: what waited for that is ready.
+            let ours = |call: &usize| self.calls[*call].recipient == Some(recipient);
+            let (ours, others) = self.blocked.iter().partition(|call| ours(call));
+            self.blocked = others;
+            self.ready.extend::<Vec<usize>>(ours);
+            self.ready.sort_unstable_by_key(|call| self.calls[*call].scheduled);
         }
         self.tell("R10", event);
         // R9: a value that was let go while it was live drops now.
@@ -378,6 +403,32 @@ impl Model {
             if self.recipients[recipient].live.is_none() {
                 self.drop_value(recipient);
             }
+            self.release_captures(recipient);
+        }
+    }
+
+    /// R9: what its calls captured goes with a recipient: callbacks, as they were created, then plain
+    /// calls, as they were scheduled.
+    fn release_captures(&mut self, recipient: usize) {
+        let mut plain = None;
+        loop {
+            let captures = |call: &Made| call.recipient == Some(recipient) && call.whole;
+            let waits = |call: &Made| matches!(call.life, Life::Unscheduled | Life::Pending);
+            let callback = |call: &Made| call.is_callback && captures(call) && waits(call);
+            if let Some(call) = self.calls.iter().position(callback) {
+                self.release(call);
+                continue;
+            }
+            let pending =
+                |call: &Made| !call.is_callback && captures(call) && call.life == Life::Pending;
+            let all = plain.get_or_insert_with(|| {
+                let order = self.order.iter().copied();
+                order.filter(|call| pending(&self.calls[*call])).collect::<VecDeque<_>>()
+            });
+            let Some(call) = all.pop_front() else { break };
+            if pending(&self.calls[call]) {
+                self.release(call);
+            }
         }
     }
 
@@ -389,7 +440,7 @@ impl Model {
     /// R11: all calls end as Canceled, pending ones first to last, then callbacks, in any order.
     fn close(&mut self) {
         self.state.closed = true;
-        while let Some(call) = self.order.pop_front() {
+        while let Some(call) = self.next_to_end() {
             if self.calls[call].life == Life::Canceled {
                 self.skip(call);
             } else {
@@ -413,6 +464,13 @@ impl Model {
         self.let_go();
     }
 
+    /// The first call that is pending, or was canceled and is still known.
+    fn next_to_end(&mut self) -> Option<usize> {
+        self.ready.append(&mut self.blocked);
+        self.ready.sort_unstable_by_key(|call| self.calls[*call].scheduled);
+        if self.ready.is_empty() { self.order.pop_front() } else { Some(self.ready.remove(0)) }
+    }
+
     /// R11: nobody is told of what comes after the end.
     fn let_go(&mut self) {
         if self.state.closed && self.state.turns == 0 {
@@ -430,12 +488,16 @@ impl Model {
             known: false,
             whole: true,
             named: false,
+            scheduled: 0,
         });
         self.calls.len() - 1
     }
 
     /// R3, R7: what a call captured goes with it, once, and may act.
     fn release(&mut self, call: usize) {
+        if !self.calls[call].whole && self.calls[call].life != Life::Live {
+            return;
+        }
         self.note("R7", Event::Dropped(call as u16));
         self.calls[call].whole = false;
         self.try_act(self.calls[call].script.dropped(), Some(call));
@@ -450,21 +512,6 @@ impl Model {
     fn skip(&mut self, call: usize) {
         self.calls[call].known = false;
         self.state.skipped += 1;
-    }
-
-    /// R4: canceled calls are forgotten if there is no place for another.
-    fn make_room(&mut self) {
-        if self.order.len() == self.state.places {
-            while let Some(&call) = self.order.front()
-                && self.calls[call].life == Life::Canceled
-            {
-                self.calls[call].known = false;
-                self.order.pop_front();
-            }
-        }
-        if self.order.len() == self.state.places {
-            self.state.places *= 2;
-        }
     }
 
     /// The next call scheduled outside of turns is news, if nothing is pending.

@@ -345,6 +345,10 @@ fn observe(id: CallId, step: &Step) {
             let live = on(|stage| stage.ids.borrow().iter().position(|id| *id == Some(*live)));
             Event::RefusedAsLive(number, live.unwrap_or(usize::MAX) as u16)
         }
+        Step::Deferred { live, .. } => {
+            let live = on(|stage| stage.ids.borrow().iter().position(|id| *id == Some(*live)));
+            Event::Deferred(number, live.unwrap_or(usize::MAX) as u16)
+        }
         Step::Refused { refusal: Refusal::Check(_), .. } => Event::RefusedByCheck(number),
         Step::Refused { refusal: Refusal::NotAdmitted(ScheduleErrorKind::Full), .. } => {
             Event::RefusedAsFull(number)
@@ -363,7 +367,7 @@ impl Performance {
         let owner = CallQueue::bounded(setup.capacity);
         let queue = owner.handle();
         if setup.observed {
-            queue.set_observer(|id: CallId, step: &Step| observe(id, step));
+            queue.add_observer(|id: CallId, step: &Step| observe(id, step));
         }
         if setup.hooked {
             queue.set_wake_hook(move || {

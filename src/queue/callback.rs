@@ -1,0 +1,101 @@
+//! How callbacks are created, answered and given up.
+
+use alloc::rc::Rc;
+
+use crate::erased::Site;
+use crate::erased::cells::{Answer, GivenUp, Key, Waiting};
+use crate::id::CallId;
+use crate::outcome::ScheduleErrorKind;
+use crate::queue::attempt::Dialing;
+use crate::queue::listener::{WakeOnDrop, flag};
+use crate::queue::schedule::Claim;
+use crate::queue::state::{Core, QUEUE_DROPPED, State};
+use crate::step::{RecipientInfo, Refusal, Step};
+
+impl Core {
+    /// Whether something is to be done for each callback that is created.
+    #[inline(always)]
+    pub(crate) fn is_attended(&self) -> bool {
+        self.listener.has(flag::ON_SCHEDULE)
+    }
+
+    /// Notifies the observers that the callback `key` exists, now that it has a holder. In a queue that
+    /// is closed it is canceled.
+    pub(crate) fn callback_created(&self, key: Key, recipient: Option<RecipientInfo>, site: Site) {
+        self.notify(CallId::callback_key(key), || Step::Created { recipient, site });
+        if self.is_closed() {
+            self.cancel_if_not_late(self.id(CallId::callback_key(key)), QUEUE_DROPPED);
+        }
+    }
+
+    /// Schedules a callback, which its caller gives up. If it was canceled, drops the value.
+    #[inline(always)]
+    pub(crate) fn answer<A: 'static>(holder: Waiting<Dialing, State, A>, value: A, site: Site) {
+        if holder.storage().calls().is_fast() && holder.is_wanted() {
+            holder.storage().tally.answered.add();
+            holder.answer(value, site);
+        } else {
+            Self::answer_slow(holder, value, site);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn answer_slow<A: 'static>(holder: Waiting<Dialing, State, A>, value: A, site: Site) {
+        let core = Rc::clone(holder.storage());
+        let key = CallId::callback_key(holder.key());
+        match core.admission_error(Claim::Promised) {
+            None => {}
+            Some(ScheduleErrorKind::QueueDropped) => return Self::decline(holder, QUEUE_DROPPED),
+            Some(kind) => {
+                if let Some(_captured) = core.withdraw(holder) {
+                    core.tally.refused_at_once.add();
+                    let refusal = Refusal::NotAdmitted(kind);
+                    core.notify_end(key, Step::Refused { refusal, site });
+                }
+                return;
+            }
+        }
+        core.set_fast_limit();
+        match holder.answer(value, site) {
+            Answer::Unwanted(_value) => {}
+            // What is still to be dropped of one whose recipient is gone drops last.
+            _pushed => {
+                core.tally.answered.add();
+                let _wake = WakeOnDrop(&core);
+                core.notify(key, || Step::Scheduled { site });
+            }
+        }
+    }
+
+    /// Ends a callback, which its caller gives up.
+    pub(crate) fn decline<A: 'static>(holder: Waiting<Dialing, State, A>, reason: &'static str) {
+        let (core, key) = (Rc::clone(holder.storage()), holder.key());
+        if let Some(_captured) = core.withdraw(holder) {
+            core.end_canceled(CallId::callback_key(key), reason);
+        }
+    }
+
+    /// Ends a callback, which its caller dropped without calling it.
+    #[cold]
+    pub(crate) fn abandon<A: 'static>(holder: Waiting<Dialing, State, A>) {
+        let (core, key, site) = (Rc::clone(holder.storage()), holder.key(), holder.site());
+        if core.is_closed() {
+            return Self::decline(holder, QUEUE_DROPPED);
+        }
+        if let Some(_captured) = core.withdraw(holder) {
+            core.tally.abandoned.add();
+            core.notify_end(CallId::callback_key(key), Step::Abandoned { site });
+        }
+    }
+
+    /// Forgets a callback that is not answered. Unless it was canceled, returns what it captured.
+    fn withdraw<A: 'static>(&self, holder: Waiting<Dialing, State, A>) -> Option<GivenUp> {
+        let given_up = holder.give_up();
+        if matches!(given_up, GivenUp::Canceled) {
+            return None;
+        }
+        self.tally.withdrawn.add();
+        Some(given_up)
+    }
+}

@@ -1,0 +1,145 @@
+//! How calls leave a queue without an attempt to dial: canceled, declined or abandoned.
+
+use crate::erased::cells::{Cancel, Key};
+use crate::erased::{Canceled, Erased};
+use crate::id::{CallId, Named};
+use crate::outcome::Cancellation;
+use crate::queue::attempt::Dialing;
+use crate::queue::deferred::Taken;
+use crate::queue::listener::flag;
+use crate::queue::state::Core;
+use crate::step::Step;
+
+impl Core {
+    pub(super) fn cancel_call(&self, id: CallId, reason: &'static str) -> Cancellation {
+        if id.queue() != self.id {
+            return Cancellation::Foreign;
+        }
+        match id.named() {
+            Named::Position(position) => self.cancel_at(position, reason),
+            Named::Callback(key) => match self.cancel_callback(key, reason) {
+                Cancellation::Late => self.late(id.key(), reason),
+                other => other,
+            },
+            Named::TurnedAway(_) => self.late(id.key(), reason),
+        }
+    }
+
+    fn cancel_at(&self, position: u64, reason: &'static str) -> Cancellation {
+        match self.calls().cancel(position, None) {
+            Canceled::Call(None) => self.end_canceled(position, reason),
+            Canceled::Call(Some(call)) => self.end_and_drop(position, reason, call),
+            Canceled::Already => return Cancellation::Already,
+            Canceled::NotThere => match self.cancel_deferred(position, position, reason) {
+                Cancellation::Late => return self.late(position, reason),
+                other => return other,
+            },
+        }
+        Cancellation::Canceled
+    }
+
+    /// Cancels the callback `key`. Notifies nobody if that is late.
+    #[inline(never)]
+    fn cancel_callback(&self, key: Key, reason: &'static str) -> Cancellation {
+        let name = CallId::callback_key(key);
+        match self.cancel(key) {
+            Cancel::Waiting(captured) => {
+                self.tally.withdrawn.add();
+                self.end_canceled(name, reason);
+                drop(captured);
+            }
+            Cancel::Pending(_, call) => {
+                self.canceled.borrow_mut().insert(name);
+                self.end_canceled(name, reason);
+                drop(call);
+            }
+            Cancel::Deferred(position) => {
+                return self.cancel_deferred(position, name, reason);
+            }
+            Cancel::Already => return Cancellation::Already,
+            Cancel::NotThere if self.canceled.borrow().contains(&name) => {
+                return Cancellation::Already;
+            }
+            Cancel::NotThere => {
+                // One that was put back has left its cell.
+                let position = self.deferred.find_put_back(name);
+                return position.map_or(Cancellation::Late, |position| {
+                    self.cancel_deferred(position, name, reason)
+                });
+            }
+        }
+        Cancellation::Canceled
+    }
+
+    /// Cancels the deferred call `key`, whose position is or was `position`.
+    #[cold]
+    fn cancel_deferred(&self, position: u64, key: u64, reason: &'static str) -> Cancellation {
+        match self.deferred.cancel(position) {
+            Taken::NotThere => Cancellation::Late,
+            Taken::Already => Cancellation::Already,
+            Taken::Call(call) => {
+                self.forgotten.add();
+                if key != position {
+                    self.canceled.borrow_mut().insert(key);
+                }
+                self.end_canceled(key, reason);
+                drop(call);
+                Cancellation::Canceled
+            }
+        }
+    }
+
+    /// Cancels the callback `id` if it is not late for that. Notifies nobody if it is.
+    pub(crate) fn cancel_if_not_late(&self, id: CallId, reason: &'static str) {
+        if let Named::Callback(key) = id.named()
+            && id.queue() == self.id
+        {
+            let _ = self.cancel_callback(key, reason);
+        }
+    }
+
+    /// Counts the end, and notifies the observers; what the call captured is still to be dropped.
+    #[inline(always)]
+    pub(super) fn end_canceled(&self, key: u64, reason: &'static str) {
+        self.tally.canceled.add();
+        if self.listener.has(flag::ON_CANCEL) || cfg!(feature = "tracing") {
+            self.end_canceled_slow(key, reason);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn end_canceled_slow(&self, key: u64, reason: &'static str) {
+        self.arm();
+        self.notify_end(key, Step::Canceled { reason });
+    }
+
+    /// Apart, so that the usual case needs no room for the call.
+    #[inline(never)]
+    fn end_and_drop(&self, key: u64, reason: &'static str, call: Erased<Dialing>) {
+        self.end_canceled(key, reason);
+        drop(call);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn late(&self, key: u64, reason: &'static str) -> Cancellation {
+        self.notify(key, || Step::LateCancel { reason });
+        Cancellation::Late
+    }
+
+    /// The turn of a tombstone has come.
+    pub(super) fn pass_tombstone(&self, note: Option<core::num::NonZeroU64>) {
+        self.skipped.add();
+        if let Some(key) = note {
+            self.canceled.borrow_mut().remove(&key.get());
+        }
+    }
+
+    /// The turn of a deferred call has come that was canceled.
+    pub(super) fn pass_canceled_deferred(&self, key: u64) {
+        self.forgotten.sub();
+        self.skipped.add();
+        self.canceled.borrow_mut().remove(&key);
+    }
+}

@@ -1,0 +1,187 @@
+//! Deferred calls: promises whose turn came while their recipient was live (rule R2). And calls that
+//! were put back, as an observer panicked when it was notified of their dial.
+//!
+//! - I1 A deferred call is in `blocked` until the live call of its recipient has ended, then in
+//!   `ready` until it is dialed. Both are in the order of positions, which is that of scheduling.
+//! - I2 A call that was canceled leaves an entry without it, so that its id is known until its turn.
+//! - I3 `len` counts the entries with a call, `blocked_len` those of `blocked`. `READY` is set exactly
+//!   if `ready` has an entry.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+
+use crate::erased::Erased;
+use crate::queue::attempt::Dialing;
+use crate::tally::Count;
+
+#[derive(Default)]
+pub(super) struct Deferred {
+    blocked: RefCell<BTreeMap<u64, DeferredCall>>,
+    ready: RefCell<BTreeMap<u64, DeferredCall>>,
+    len: Count,
+    /// How many entries of `blocked` have a call.
+    blocked_len: Count,
+    /// How many entries were put back.
+    put_back: Count,
+}
+
+/// A call whose turn came.
+pub(super) struct DeferredCall {
+    pub(super) key: u64,
+    pub(super) recipient: u64,
+    /// Whether the observers have been notified of the dial: one of them panicked then.
+    pub(super) notified: bool,
+    /// `None` once it is canceled.
+    pub(super) call: Option<Erased<Dialing>>,
+}
+
+/// What came of canceling a deferred call.
+pub(super) enum Taken {
+    /// There is none at the position.
+    NotThere,
+    /// It was canceled before.
+    Already,
+    Call(Erased<Dialing>),
+}
+
+impl Deferred {
+    #[inline(always)]
+    pub(super) fn len(&self) -> u64 {
+        self.len.get()
+    }
+
+    /// How many calls are ready.
+    pub(super) fn ready_len(&self) -> u64 {
+        self.len.get() - self.blocked_len.get()
+    }
+
+    /// Adds a call, which waits for the live call of its recipient.
+    pub(super) fn block(&self, position: u64, call: DeferredCall) {
+        self.len.add();
+        self.blocked_len.add();
+        if call.notified {
+            self.put_back.add();
+        }
+        let before = self.blocked.borrow_mut().insert(position, call);
+        debug_assert!(before.is_none());
+    }
+
+    /// Adds a call that is ready.
+    pub(super) fn put_back(&self, position: u64, call: DeferredCall) {
+        self.len.add();
+        self.put_back.add();
+        let before = self.ready.borrow_mut().insert(position, call);
+        debug_assert!(before.is_none());
+    }
+
+    /// The position of the call `key`, if it was put back.
+    pub(super) fn find_put_back(&self, key: u64) -> Option<u64> {
+        if self.put_back.get() == 0 {
+            return None;
+        }
+        let (ready, blocked) = (self.ready.borrow(), self.blocked.borrow());
+        let mut all = ready.iter().chain(blocked.iter());
+        all.find(|(_, call)| call.key == key).map(|(position, _)| *position)
+    }
+
+    /// Makes the call at `position` ready.
+    pub(super) fn unblock(&self, position: u64) {
+        let call = self.blocked.borrow_mut().remove(&position);
+        if let Some(call) = call {
+            if call.call.is_some() {
+                self.blocked_len.sub();
+            }
+            self.ready.borrow_mut().insert(position, call);
+        }
+    }
+
+    pub(super) fn has_ready(&self) -> bool {
+        !self.ready.borrow().is_empty()
+    }
+
+    /// Takes the first call that is ready.
+    pub(super) fn pop_ready(&self) -> Option<(u64, DeferredCall)> {
+        let first = self.ready.borrow_mut().pop_first();
+        self.popped(first)
+    }
+
+    /// Takes the first call of all.
+    pub(super) fn pop(&self) -> Option<(u64, DeferredCall)> {
+        let (mut ready, mut blocked) = (self.ready.borrow_mut(), self.blocked.borrow_mut());
+        let first = |map: &BTreeMap<u64, _>| map.first_key_value().map(|(position, _)| *position);
+        let from_ready = match (first(&ready), first(&blocked)) {
+            (Some(ready), Some(blocked)) => ready < blocked,
+            (ready, _) => ready.is_some(),
+        };
+        let first = if from_ready { ready.pop_first() } else { blocked.pop_first() };
+        if !from_ready && first.as_ref().is_some_and(|(_, call)| call.call.is_some()) {
+            self.blocked_len.sub();
+        }
+        self.popped(first)
+    }
+
+    fn popped(&self, first: Option<(u64, DeferredCall)>) -> Option<(u64, DeferredCall)> {
+        if let Some((_, call)) = &first {
+            if call.call.is_some() {
+                self.len.sub();
+            }
+            if call.notified {
+                self.put_back.sub();
+            }
+        }
+        first
+    }
+
+    /// Takes the call at `position` out, to be dropped, and keeps that it was canceled.
+    pub(super) fn cancel(&self, position: u64) -> Taken {
+        let (mut ready, mut blocked) = (self.ready.borrow_mut(), self.blocked.borrow_mut());
+        let is_blocked = blocked.contains_key(&position);
+        let map = if is_blocked { &mut blocked } else { &mut ready };
+        let Some(entry) = map.get_mut(&position) else { return Taken::NotThere };
+        match entry.call.take() {
+            None => Taken::Already,
+            Some(call) => {
+                self.len.sub();
+                if is_blocked {
+                    self.blocked_len.sub();
+                }
+                Taken::Call(call)
+            }
+        }
+    }
+
+    /// Puts `replacement` in the place of the call at `position`, which is returned.
+    pub(super) fn replace(
+        &self,
+        position: u64,
+        replacement: impl FnOnce(&Erased<Dialing>) -> Erased<Dialing>,
+    ) -> Option<Erased<Dialing>> {
+        let (mut ready, mut blocked) = (self.ready.borrow_mut(), self.blocked.borrow_mut());
+        let entry = ready.get_mut(&position).or_else(|| blocked.get_mut(&position))?;
+        let new = replacement(entry.call.as_ref()?);
+        entry.recipient = 0;
+        entry.call.replace(new)
+    }
+
+    /// The positions of the calls to `recipient` that hold what they captured. Callbacks, which have
+    /// cells of their own, are not among them, unless they were put back.
+    pub(super) fn positions_of(&self, recipient: u64) -> Vec<u64> {
+        let (ready, blocked) = (self.ready.borrow(), self.blocked.borrow());
+        let all = ready.iter().chain(blocked.iter());
+        let holds = |position: &u64, call: &DeferredCall| {
+            call.recipient == recipient
+                && call.call.is_some()
+                && (call.key == *position || call.notified)
+        };
+        let calls = all.filter(|(position, call)| holds(position, call));
+        calls.map(|(position, _)| *position).collect()
+    }
+
+    /// The calls, counted by looking at each.
+    #[cfg(feature = "testing")]
+    pub(super) fn walk(&self) -> u64 {
+        let (ready, blocked) = (self.ready.borrow(), self.blocked.borrow());
+        ready.values().chain(blocked.values()).filter(|call| call.call.is_some()).count() as u64
+    }
+}

@@ -1,0 +1,150 @@
+//! How calls enter a queue.
+
+use crate::erased::{Payload, Site};
+use crate::id::CallId;
+use crate::outcome::{ScheduleError, ScheduleErrorKind};
+use crate::queue::attempt::Dialing;
+use crate::queue::listener::WakeOnDrop;
+use crate::queue::state::{Core, QUEUE_DROPPED};
+use crate::step::{RecipientInfo, Refusal, Step};
+use crate::unwind::to_the_end;
+
+/// Whether a call may be turned away by a queue that is full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It may.
+    Plain,
+    /// It may not, as nothing would schedule it again. Whoever promised it limits how many there are.
+    Promised,
+}
+
+impl Core {
+    /// Schedules `call`, as the payload that `pack` makes of it. If the queue does not admit it, the
+    /// call ends at once.
+    #[inline(always)]
+    pub(crate) fn schedule<C, P: Payload<Dialing>>(
+        &self,
+        claim: Claim,
+        call: C,
+        site: Site,
+        pack: impl FnOnce(C) -> P,
+        recipient: impl FnOnce() -> Option<RecipientInfo>,
+    ) -> CallId {
+        if self.calls().is_fast() {
+            self.id(self.calls().push(|| pack(call), site))
+        } else {
+            self.schedule_slow(claim, pack(call), site, recipient())
+        }
+    }
+
+    /// As [`schedule`](Self::schedule), but hands the call back if the queue does not admit it.
+    #[inline(always)]
+    pub(crate) fn try_schedule<C, P: Payload<Dialing>>(
+        &self,
+        call: C,
+        site: Site,
+        pack: impl FnOnce(C) -> P,
+        recipient: impl FnOnce() -> Option<RecipientInfo>,
+    ) -> Result<CallId, ScheduleError<C>> {
+        if self.calls().is_fast() {
+            Ok(self.id(self.calls().push(|| pack(call), site)))
+        } else if let Some(kind) = self.admission_error(Claim::Plain) {
+            Err(ScheduleError::new(kind, call))
+        } else {
+            Ok(self.schedule_admitted(pack(call), site, recipient()))
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn schedule_slow(
+        &self,
+        claim: Claim,
+        payload: impl Payload<Dialing>,
+        site: Site,
+        recipient: Option<RecipientInfo>,
+    ) -> CallId {
+        match self.admission_error(claim) {
+            None => self.schedule_admitted(payload, site, recipient),
+            Some(kind) => self.turn_away(kind, payload, site, recipient),
+        }
+    }
+
+    fn schedule_admitted(
+        &self,
+        payload: impl Payload<Dialing>,
+        site: Site,
+        recipient: Option<RecipientInfo>,
+    ) -> CallId {
+        self.set_fast_limit();
+        let position = self.calls().push(|| payload, site);
+        let _wake = WakeOnDrop(self);
+        self.notify(position, || Step::Created { recipient, site });
+        // The observer may have canceled or dialed it.
+        if self.calls().site_at(position).is_some() {
+            self.notify(position, || Step::Scheduled { site });
+        }
+        self.id(position)
+    }
+
+    /// Creates and ends a call that the queue does not admit.
+    fn turn_away(
+        &self,
+        kind: ScheduleErrorKind,
+        payload: impl Payload<Dialing>,
+        site: Site,
+        recipient: Option<RecipientInfo>,
+    ) -> CallId {
+        let key = CallId::turned_away_key(self.tally.turned_away.get());
+        self.tally.turned_away.add();
+        let end = match kind {
+            ScheduleErrorKind::QueueDropped => {
+                self.tally.canceled.add();
+                Step::Canceled { reason: QUEUE_DROPPED }
+            }
+            ScheduleErrorKind::Full | ScheduleErrorKind::IdsExhausted => {
+                self.tally.refused_at_once.add();
+                Step::Refused { refusal: Refusal::NotAdmitted(kind), site }
+            }
+        };
+        // Drops last, even if an observer panics.
+        let _payload = payload;
+        let mut steps = [Step::Created { recipient, site }, end].into_iter();
+        to_the_end(|| {
+            let step = steps.next();
+            match step {
+                Some(created @ Step::Created { .. }) => self.notify(key, || created),
+                Some(end) => self.notify_end(key, end),
+                None => {}
+            }
+            step.is_some()
+        });
+        self.id(key)
+    }
+
+    /// Why a call is not admitted, if it is not.
+    #[cold]
+    pub(super) fn admission_error(&self, claim: Claim) -> Option<ScheduleErrorKind> {
+        if self.is_closed() {
+            Some(ScheduleErrorKind::QueueDropped)
+        } else if self.calls().tail() >= CallId::END {
+            Some(ScheduleErrorKind::IdsExhausted)
+        } else if claim == Claim::Plain && self.is_full() {
+            Some(ScheduleErrorKind::Full)
+        } else {
+            None
+        }
+    }
+
+    /// The id that the next call scheduled in one go will get.
+    #[cfg(feature = "mio")]
+    pub(crate) fn next_id(&self) -> CallId {
+        self.id(self.calls().tail())
+    }
+
+    /// Whether the turn of a call that was scheduled in one go has not come.
+    #[cfg(feature = "mio")]
+    pub(crate) fn has_turn_ahead(&self, id: CallId) -> bool {
+        matches!(id.named(), crate::id::Named::Position(position) if self.calls().contains(position))
+    }
+}

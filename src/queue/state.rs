@@ -1,0 +1,156 @@
+//! What a queue is made of: its calls and callbacks ([`Storage`]), and its [`State`].
+//!
+//! - I1 State and counts change first; observers, wake hooks and drops of captured values come
+//!   after, with nothing borrowed, so that they may use the queue.
+//! - I2 Once `CLOSED` is set, nothing enters any more; what is inside leaves, first to last.
+//! - I3 Each position that the head has passed is that of a call whose attempt to dial is counted
+//!   in the tally or in progress, of a deferred call, or it is counted in `skipped` or `forgotten`.
+
+use alloc::collections::BTreeSet;
+use core::cell::{Cell, RefCell};
+use core::num::NonZeroU64;
+use core::ops::Deref;
+
+use crate::erased::cells::Storage;
+use crate::id::CallId;
+use crate::queue::attempt::Dialing;
+use crate::queue::deferred::Deferred;
+use crate::queue::listener::{Listener, flag};
+use crate::queue::release::RecipientIndex;
+use crate::tally::{Count, Counters, Tally};
+
+/// The reason of calls that end because their queue does.
+pub(super) const QUEUE_DROPPED: &str = "queue dropped";
+
+pub(crate) type Core = Storage<Dialing, State>;
+
+impl Deref for Core {
+    type Target = State;
+
+    #[inline(always)]
+    fn deref(&self) -> &State {
+        self.rest()
+    }
+}
+
+pub(crate) struct State {
+    pub(super) id: NonZeroU64,
+    /// The first position.
+    first: u64,
+    /// How many calls may be pending.
+    capacity: u64,
+    pub(crate) tally: Counters,
+    /// Tombstones whose turn came.
+    pub(super) skipped: Count,
+    /// Positions passed although their turn did not come.
+    pub(super) forgotten: Count,
+    /// The keys of callbacks that were canceled while they were pending, and whose turn has not come.
+    pub(super) canceled: RefCell<BTreeSet<u64>>,
+    pub(super) deferred: Deferred,
+    pub(super) listener: Listener,
+    pub(super) index: RecipientIndex,
+    recipients: Cell<u64>,
+}
+
+impl State {
+    pub(super) fn new(id: NonZeroU64, first: u64, capacity: u64) -> Self {
+        Self {
+            id,
+            first,
+            capacity,
+            tally: Counters::default(),
+            skipped: Count::default(),
+            forgotten: Count::default(),
+            canceled: RefCell::default(),
+            deferred: Deferred::default(),
+            listener: Listener::default(),
+            index: RecipientIndex::default(),
+            recipients: Cell::new(0),
+        }
+    }
+
+    #[inline(always)]
+    pub(crate) const fn id(&self, key: u64) -> CallId {
+        CallId::new(self.id, key)
+    }
+
+    /// The number of another recipient; the first is 1.
+    pub(crate) fn number_recipient(&self) -> u64 {
+        self.recipients.set(self.recipients.get() + 1);
+        self.recipients.get()
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.listener.has(flag::CLOSED)
+    }
+}
+
+/// What is derived from the counts.
+impl Core {
+    /// The number of calls that are scheduled, with no attempt to dial yet; deferred ones included.
+    #[inline(always)]
+    pub(crate) fn pending(&self) -> u64 {
+        self.in_order() + self.deferred.len()
+    }
+
+    /// The number of calls between head and tail.
+    #[inline(always)]
+    fn in_order(&self) -> u64 {
+        self.calls().tail() - self.calls().head() - self.calls().tombstones()
+    }
+
+    /// Whether a turn would find no call to dial. (A call that is deferred waits for the live call of
+    /// its recipient.)
+    pub(crate) fn is_idle(&self) -> bool {
+        self.in_order() == 0 && self.deferred.ready_len() == 0
+    }
+
+    /// The number of live calls: those attempted that did not end yet.
+    pub(super) fn live(&self) -> u64 {
+        let passed = self.calls().head() - self.first;
+        let attempted = passed - self.skipped.get() - self.forgotten.get();
+        let Counters { finished, refused, panicked, .. } = &self.tally;
+        attempted - self.deferred.len() - finished.get() - refused.get() - panicked.get()
+    }
+
+    /// Whether as many calls are pending as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pending() >= self.capacity
+    }
+
+    /// Lets calls be scheduled on the fast path for as long as the queue admits them, unless
+    /// something is to be done for each.
+    pub(super) fn set_fast_limit(&self) {
+        let admits = !self.listener.has(flag::ON_SCHEDULE);
+        let ids_left = CallId::END - self.calls().head();
+        let places_left = self.capacity.saturating_sub(self.deferred.len());
+        self.calls().set_limit(if admits { places_left.min(ids_left) } else { 0 });
+    }
+
+    pub(super) fn tally(&self) -> Tally {
+        let counts = &self.tally;
+        let unscheduled = counts.callbacks.get() - counts.answered.get() - counts.withdrawn.get();
+        let pending = self.pending();
+        let scheduled = self.calls().tail() - self.first;
+        Tally {
+            // An answered callback is among those scheduled, and was created before.
+            created: scheduled + unscheduled + counts.withdrawn.get() + counts.turned_away.get(),
+            unscheduled,
+            pending,
+            live: self.live(),
+            finished: counts.finished.get(),
+            canceled: counts.canceled.get(),
+            refused: counts.refused.get() + counts.refused_at_once.get(),
+            abandoned: counts.abandoned.get(),
+            panicked: counts.panicked.get(),
+        }
+    }
+
+    /// The pending calls, counted by looking at each.
+    #[cfg(feature = "testing")]
+    pub(super) fn walk(&self) -> u64 {
+        let positions = self.calls().head()..self.calls().tail();
+        let in_order = positions.filter(|at| !self.calls().is_tombstone(*at)).count();
+        in_order as u64 + self.deferred.walk()
+    }
+}

@@ -1,0 +1,175 @@
+//! Sets of recipients, of which each may leave by itself.
+
+use alloc::collections::BTreeMap;
+use alloc::rc::{Rc, Weak};
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::convert::Infallible;
+use core::fmt;
+use core::mem;
+
+use crate::callback::Callback;
+use crate::queue::QueueHandle;
+use crate::recipient::cell::OwnerSet;
+use crate::recipient::{Address, Recipient};
+use crate::unwind::to_the_end;
+
+/// Owns many recipients of one type: the sessions of a server, say.
+///
+/// A recipient leaves the set when it hangs up ([`Context::hang_up`](crate::Context::hang_up)), or
+/// when it is [removed](Self::remove). Dropping the set hangs up all that are left, in the order in
+/// which they were inserted.
+///
+/// # Examples
+///
+/// ```
+/// use switchboard::{CallQueue, Recipients};
+///
+/// struct Session { requests: u32 }
+///
+/// let queue = CallQueue::new();
+/// let sessions = Recipients::new(&queue);
+/// let session = sessions.insert(Session { requests: 0 });
+/// sessions.insert(Session { requests: 0 });
+/// session.call(|session, cx| {
+///     session.requests += 1;
+///     cx.hang_up();
+/// });
+/// queue.dial_all();
+/// assert_eq!(sessions.len(), 1);
+/// ```
+///
+/// Cost: an entry in a B-tree for each recipient; O(log n) steps to insert or remove one of n.
+pub struct Recipients<T: 'static> {
+    members: Rc<Members<T>>,
+}
+
+struct Members<T: 'static> {
+    queue: QueueHandle,
+    owned: RefCell<BTreeMap<u64, Recipient<T>>>,
+    when_empty: RefCell<Vec<Callback<()>>>,
+}
+
+impl<T: 'static> Recipients<T> {
+    /// Makes an empty set of recipients whose calls `queue` dials.
+    pub fn new(queue: &QueueHandle) -> Self {
+        let (queue, owned) = (queue.clone(), RefCell::default());
+        Self { members: Rc::new(Members { queue, owned, when_empty: RefCell::default() }) }
+    }
+
+    /// Makes a recipient of `value`, owned by the set.
+    pub fn insert(&self, value: T) -> Address<T> {
+        self.insert_with(|_| value)
+    }
+
+    /// Makes a recipient of a value that is given its own address, owned by the set.
+    pub fn insert_with(&self, value: impl FnOnce(&Address<T>) -> T) -> Address<T> {
+        let made = self.try_insert_with(|address| Ok::<_, Infallible>(value(address)));
+        made.unwrap_or_else(|never| match never {})
+    }
+
+    /// As [`insert_with`](Self::insert_with), for a value that may fail to be made.
+    ///
+    /// # Errors
+    ///
+    /// Passes on the error of `value`.
+    pub fn try_insert_with<E>(
+        &self,
+        value: impl FnOnce(&Address<T>) -> Result<T, E>,
+    ) -> Result<Address<T>, E> {
+        let recipient = self.members.queue.try_recipient_with(value)?;
+        let address = recipient.address();
+        let members: Weak<Members<T>> = Rc::downgrade(&self.members);
+        address.cell.set.replace(Some(members));
+        self.members.owned.borrow_mut().insert(address.number(), recipient);
+        Ok(address)
+    }
+
+    /// Hangs up a recipient of the set (rule R9). Returns whether it was in the set.
+    pub fn remove(&self, recipient: &Address<T>) -> bool {
+        let is_ours = recipient.queue() == &self.members.queue;
+        is_ours && self.members.remove(recipient.number())
+    }
+
+    /// Hangs up all recipients, in the order in which they were inserted.
+    ///
+    /// # Panics
+    ///
+    /// Passes on a panic of a value's drop. The others are hung up all the same.
+    pub fn clear(&self) {
+        let _notify = NotifyOnDrop(&*self.members);
+        let mut owned = self.members.owned.take().into_values();
+        to_the_end(|| owned.next().is_some());
+    }
+
+    /// The number of recipients.
+    pub fn len(&self) -> usize {
+        self.members.owned.borrow().len()
+    }
+
+    /// Whether no recipient is in the set.
+    pub fn is_empty(&self) -> bool {
+        self.members.owned.borrow().is_empty()
+    }
+
+    /// The addresses of the recipients that are in the set now, in the order in which they were
+    /// inserted. What happens to the set meanwhile does not matter.
+    pub fn iter(&self) -> impl Iterator<Item = Address<T>> + use<T> {
+        let addresses: Vec<_> =
+            self.members.owned.borrow().values().map(|one| one.address()).collect();
+        addresses.into_iter()
+    }
+
+    /// Answers `callback` once the set is empty; if it is now, at once.
+    ///
+    /// If the set drops before, it is empty then.
+    pub fn when_empty(&self, callback: Callback<()>) {
+        self.members.when_empty.borrow_mut().push(callback);
+        self.members.notify_if_empty();
+    }
+}
+
+impl<T: 'static> Members<T> {
+    fn remove(&self, number: u64) -> bool {
+        let removed = self.owned.borrow_mut().remove(&number);
+        let was_there = removed.is_some();
+        let notify = NotifyOnDrop(self);
+        drop(removed);
+        drop(notify);
+        was_there
+    }
+
+    fn notify_if_empty(&self) {
+        if self.owned.borrow().is_empty() {
+            let mut callbacks = mem::take(&mut *self.when_empty.borrow_mut()).into_iter();
+            to_the_end(|| callbacks.next().map(|callback| callback.answer(())).is_some());
+        }
+    }
+}
+
+/// Notifies who waits for the set to be empty, even if a value's drop unwinds.
+struct NotifyOnDrop<'a, T: 'static>(&'a Members<T>);
+
+impl<T> Drop for NotifyOnDrop<'_, T> {
+    fn drop(&mut self) {
+        self.0.notify_if_empty();
+    }
+}
+
+impl<T: 'static> OwnerSet for Members<T> {
+    fn forget(&self, number: u64) {
+        self.remove(number);
+    }
+}
+
+impl<T: 'static> Drop for Recipients<T> {
+    fn drop(&mut self) {
+        self.clear();
+    }
+}
+
+impl<T: 'static> fmt::Debug for Recipients<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Recipients").field("len", &self.len()).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,187 @@
+//! Reports of bugs, in sentences: what rules R2 and R5 call one, and calls that were refused.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::rc::Rc;
+use alloc::string::{String, ToString};
+use core::cell::RefCell;
+use core::fmt::{self, Write};
+use core::panic::Location;
+
+use crate::id::CallId;
+use crate::observe::Observer;
+use crate::step::{RecipientInfo, Refusal, Step};
+
+/// How many times the same thing is reported of the same place.
+const REPEATS: u32 = 10;
+
+/// An observer that reports bugs, one line for each: what happened, where, and what to do.
+///
+/// It reports callbacks that were dropped without being called (rule R5), calls that were deferred or
+/// refused because their recipient was live (rule R2), and calls that were refused by a full queue, by
+/// their own check, or because their recipient was gone. Of one place in the source, the same thing is
+/// reported 10 times at most.
+///
+/// It stands beside other observers ([`QueueHandle::add_observer`](crate::QueueHandle::add_observer)).
+///
+/// # Examples
+///
+/// ```
+/// use std::cell::RefCell;
+/// use std::rc::Rc;
+/// use switchboard::{CallQueue, Reporter};
+///
+/// let queue = CallQueue::new();
+/// let lines = Rc::new(RefCell::new(Vec::new()));
+/// let log = Rc::clone(&lines);
+/// queue.add_observer(Reporter::new(move |line| log.borrow_mut().push(line.to_owned())));
+///
+/// drop(queue.callback(|_, ()| ()));
+/// assert!(lines.borrow()[0].contains("was dropped without being called"));
+/// ```
+///
+/// Cost: that of an observer, and an entry for each place that is reported, and each call that is
+/// pending and has a recipient.
+pub struct Reporter {
+    sink: Box<dyn Fn(&str)>,
+    state: RefCell<State>,
+}
+
+#[derive(Default)]
+struct State {
+    /// The recipients of calls that are not over.
+    recipients: BTreeMap<CallId, RecipientInfo>,
+    labels: BTreeMap<u64, Rc<str>>,
+    /// How many times each kind of thing was reported of each place.
+    reported: BTreeMap<(Kind, Place), u32>,
+}
+
+type Place = (&'static str, u32, u32);
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Kind {
+    Abandoned,
+    Deferred,
+    Live,
+    Gone,
+    Check,
+    NotAdmitted,
+}
+
+impl Reporter {
+    /// Makes a reporter that hands each line to `sink`, without a line break.
+    pub fn new(sink: impl Fn(&str) + 'static) -> Self {
+        Self { sink: Box::new(sink), state: RefCell::default() }
+    }
+
+    /// Makes a reporter that writes to standard error.
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Reporter};
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.add_observer(Reporter::stderr());
+    /// ```
+    #[cfg(any(feature = "journal", feature = "mio"))]
+    pub fn stderr() -> Self {
+        Self::new(|line| std::eprintln!("switchboard: {line}"))
+    }
+
+    fn report(&self, kind: Kind, site: &'static Location<'static>, text: fmt::Arguments<'_>) {
+        let place = (site.file(), site.line(), site.column());
+        let mut state = self.state.borrow_mut();
+        let reported = state.reported.entry((kind, place)).or_default();
+        *reported += 1;
+        let count = *reported;
+        drop(state);
+        if count < REPEATS {
+            (self.sink)(&text.to_string());
+        } else if count == REPEATS {
+            (self.sink)(&alloc::format!("{text} (reported {REPEATS} times, and no more)"));
+        }
+    }
+}
+
+impl State {
+    /// ` to Server(3) "10.0.0.7"`, or nothing for a function call.
+    fn addressee(&self, call: CallId) -> String {
+        let mut text = String::new();
+        if let Some(recipient) = self.recipients.get(&call) {
+            let _ = write!(text, " to {recipient}");
+            if let Some(label) = self.labels.get(&recipient.number) {
+                let _ = write!(text, " {label:?}");
+            }
+        }
+        text
+    }
+}
+
+impl Observer for Reporter {
+    fn observe(&self, call: CallId, step: &Step) {
+        let to = match step {
+            Step::Created { recipient: Some(recipient), .. } => {
+                self.state.borrow_mut().recipients.insert(call, *recipient);
+                return;
+            }
+            Step::Created { .. } | Step::Scheduled { .. } | Step::LateCancel { .. } => return,
+            Step::Dialed | Step::Finished | Step::Canceled { .. } | Step::Panicked => {
+                self.state.borrow_mut().recipients.remove(&call);
+                return;
+            }
+            Step::Deferred { .. } => self.state.borrow().addressee(call),
+            Step::Refused { .. } | Step::Abandoned { .. } => {
+                let mut state = self.state.borrow_mut();
+                let to = state.addressee(call);
+                state.recipients.remove(&call);
+                to
+            }
+        };
+        match step {
+            Step::Abandoned { site } => self.report(Kind::Abandoned, site, format_args!(
+                "callback {call}{to}, created at {site}, was dropped without being called; answer it, \
+                 or decline it with a reason"
+            )),
+            Step::Deferred { live, live_site, site } => self.report(Kind::Deferred, site, format_args!(
+                "call {call}{to}, scheduled at {site}, was deferred: its recipient is live with call \
+                 {live}, scheduled at {live_site}, whose handler dials the queue; do not wait for {call} \
+                 in that handler"
+            )),
+            Step::Refused { refusal: Refusal::Live { live, site: live_site }, site } => {
+                self.report(Kind::Live, site, format_args!(
+                    "call {call}{to}, scheduled at {site}, was refused: its recipient is live with call \
+                     {live}, scheduled at {live_site}, whose handler dials the queue; do not dial there, \
+                     or let the recipient defer its calls (Recipient::set_defers_calls)"
+                ));
+            }
+            Step::Refused { refusal: Refusal::Gone, site } => self.report(Kind::Gone, site, format_args!(
+                "call {call}{to}, scheduled at {site}, was refused: its recipient is gone; cancel what a \
+                 recipient no longer wants before it goes"
+            )),
+            Step::Refused { refusal: Refusal::Check(reason), site } => {
+                self.report(Kind::Check, site, format_args!(
+                    "call {call}{to}, scheduled at {site}, was refused by its own check: {reason}"
+                ));
+            }
+            Step::Refused { refusal: Refusal::NotAdmitted(kind), site } => {
+                self.report(Kind::NotAdmitted, site, format_args!(
+                    "call {call}{to}, scheduled at {site}, was refused: {kind}"
+                ));
+            }
+            _ => {}
+        }
+    }
+
+    fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
+        let labels = &mut self.state.borrow_mut().labels;
+        match label {
+            Some(label) => _ = labels.insert(recipient.number, label.into()),
+            None => _ = labels.remove(&recipient.number),
+        }
+    }
+}
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reporter").finish_non_exhaustive()
+    }
+}
