@@ -14,7 +14,7 @@ use crate::id::CallId;
 use crate::queue::QueueHandle;
 use crate::queue::deferred::DeferredCall;
 use crate::queue::listener::flag;
-use crate::queue::state::Core;
+use crate::queue::state::{Core, QUEUE_DROPPED};
 use crate::step::{Refusal, Step};
 
 /// What a queue's calls are dialed with: an [`Attempt`].
@@ -244,6 +244,11 @@ struct PutBackOnDrop<'a, C, E: FnOnce(C) -> Erased<Dialing>> {
 impl<C, E: FnOnce(C) -> Erased<Dialing>> Drop for PutBackOnDrop<'_, C, E> {
     fn drop(&mut self) {
         if let (Some(call), Some(erase)) = (self.call.take(), self.erase.take()) {
+            if self.core.is_closed() {
+                // The observer has dropped the queue before.
+                self.core.forgotten.add();
+                return self.core.end_canceled(self.key, QUEUE_DROPPED);
+            }
             let call = erase(call);
             let (key, recipient) = (self.key, call.recipient());
             let call = DeferredCall { key, recipient, notified: true, call: Some(call) };
