@@ -10,6 +10,11 @@ pub mod manual;
 pub mod net;
 pub mod random;
 #[cfg(all(unix, feature = "mio"))]
+pub mod reactor_stories;
+#[cfg(all(unix, feature = "mio"))]
 pub mod rig;
 pub mod sequences;
+#[cfg(all(feature = "mio", feature = "testing"))]
+pub mod simulation;
+pub mod user_code;
 pub mod util;

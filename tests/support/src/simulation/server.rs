@@ -10,19 +10,19 @@ use switchboard::Line;
 use switchboard::reactor::{Readiness, Registration};
 use switchboard::testing::{Peer, ScriptedSource};
 
-use crate::laws::Flow;
-use crate::stage::{Stage, handle};
+use super::laws::Flow;
+use super::stage::{Stage, handle};
 
 /// The test's end of a connection.
-pub(crate) struct Link {
-    pub(crate) peer: Peer,
-    pub(crate) flow: Flow,
+pub struct Link {
+    pub peer: Peer,
+    pub flow: Flow,
     /// Readiness calls for nothing.
-    pub(crate) spurious: Cell<u64>,
+    pub spurious: Cell<u64>,
 }
 
 impl Link {
-    pub(crate) fn push(&self, bytes: usize) {
+    pub fn push(&self, bytes: usize) {
         let place = self.flow.pushed.get();
         let bytes: Vec<_> = (place..).take(bytes).map(Flow::byte).collect();
         self.peer.push(&bytes);
@@ -30,7 +30,7 @@ impl Link {
     }
 
     /// Receives what was written; false if that is not what was pushed.
-    pub(crate) fn receive(&self) -> bool {
+    pub fn receive(&self) -> bool {
         let bytes = self.peer.take_written();
         let place = self.flow.arrived.get();
         Flow::add(&self.flow.arrived, bytes.len());
@@ -40,9 +40,9 @@ impl Link {
 
 /// A recipient with connections.
 #[derive(Default)]
-pub(crate) struct Server(Vec<Connection>);
+pub struct Server(Vec<Connection>);
 
-pub(crate) struct Connection {
+pub struct Connection {
     registration: Registration<ScriptedSource>,
     link: Rc<Link>,
     buffer: VecDeque<u8>,
@@ -56,11 +56,11 @@ impl Drop for Connection {
 
 impl Server {
     /// Takes a random connection out.
-    pub(crate) fn take(&mut self, stage: &Stage) -> Option<Connection> {
+    pub fn take(&mut self, stage: &Stage) -> Option<Connection> {
         (!self.0.is_empty()).then(|| self.0.swap_remove(stage.pick(self.0.len())))
     }
 
-    pub(crate) fn connect(&mut self, stage: &Rc<Stage>, line: &Line<'_, Self>) {
+    pub fn connect(&mut self, stage: &Rc<Stage>, line: &Line<'_, Self>) {
         let (source, peer) = stage.sources.pair();
         if stage.fault(8) {
             peer.fail_registering(ErrorKind::OutOfMemory);
