@@ -2,6 +2,7 @@
 //! published.
 
 pub mod counting;
+pub mod echo;
 #[cfg(all(unix, feature = "mio"))]
 pub mod fuzz;
 #[cfg(feature = "mio")]

@@ -1,14 +1,15 @@
 //! Recipients that echo what they read, on scripted sources, and keep the books of it.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use mio::Interest;
 use switchboard::Line;
 use switchboard::reactor::{Readiness, Registration};
 use switchboard::testing::{Peer, ScriptedSource};
+
+use crate::echo::Echo;
 
 use super::laws::Flow;
 use super::stage::{Stage, handle};
@@ -45,7 +46,7 @@ pub struct Server(Vec<Connection>);
 pub struct Connection {
     registration: Registration<ScriptedSource>,
     link: Rc<Link>,
-    buffer: VecDeque<u8>,
+    echo: Echo,
 }
 
 impl Drop for Connection {
@@ -77,7 +78,7 @@ impl Server {
         // One that is refused is closed.
         if let Ok(registration) = registered {
             let connection =
-                Connection { registration, link: Rc::clone(&link), buffer: VecDeque::new() };
+                Connection { registration, link: Rc::clone(&link), echo: Echo::default() };
             self.0.push(connection);
         }
         stage.links.borrow_mut().push(link);
@@ -128,43 +129,30 @@ enum Served {
 impl Connection {
     /// Reads once, and writes as much as may be.
     fn serve(&mut self, stage: &Stage) -> Served {
-        let Self { registration, link, buffer } = self;
+        let Self { registration, link, echo } = self;
         let source = registration.source_mut();
-        let mut bytes = [0; 16];
-        let read = loop {
-            match source.read(&mut bytes) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        let served = match read {
-            Ok(0) if buffer.is_empty() => return Served::Over,
-            Ok(0) => Served::Blocked,
-            Ok(read) => {
-                let matches = Flow::matches(link.flow.read.get(), &bytes[..read]);
+        let served = match echo.read(&mut *source, 16) {
+            Ok(Some(0)) if echo.is_over() => return Served::Over,
+            Ok(Some(0) | None) => Served::Blocked,
+            Ok(Some(read)) => {
+                let matches = Flow::matches(link.flow.read.get(), &echo.latest(read));
                 stage.verdict().check("L7", matches, || "other bytes are read".into());
                 Flow::add(&link.flow.read, read);
                 Flow::add(&link.flow.buffered, read);
-                buffer.extend(&bytes[..read]);
                 Served::More
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Served::Blocked,
             Err(_) => return Served::Over,
         };
-        if matches!(served, Served::Blocked) && buffer.is_empty() {
+        if matches!(served, Served::Blocked) && echo.waiting() == 0 {
             Flow::add(&link.spurious, 1);
         }
-        while !buffer.is_empty() {
-            match source.write(buffer.make_contiguous()) {
-                Ok(written) => {
-                    drop(buffer.drain(..written));
-                    Flow::add(&link.flow.written, written);
-                    link.flow.buffered.set(link.flow.buffered.get() - written as u64);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => return Served::Over,
-            }
+        let before = echo.written();
+        let result = echo.write(source);
+        let written = echo.written() - before;
+        Flow::add(&link.flow.written, written as usize);
+        link.flow.buffered.set(link.flow.buffered.get() - written);
+        if result.is_err() {
+            return Served::Over;
         }
         served
     }
