@@ -26,7 +26,7 @@ const OWN: Token = Token(1);
 /// Passes on the error of the poll.
 pub fn run(poll: &mut Poll, guest: &mut Guest, mut serve: impl FnMut(&Events)) -> io::Result<()> {
     let mut events = Events::with_capacity(1024);
-    while guest.goes_on() {
+    while guest.should_run() {
         match poll.poll(&mut events, guest.poll_timeout()) {
             Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(), // a signal
             result => result?,

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::{Duration, Instant};
 
-use switchboard::{Budget, CallQueue, Callback, Line, QueueHandle, Report};
+use switchboard::{Budget, CallQueue, Callback, Context, QueueHandle, Report};
 
 /// Dials for as long as the tick has time, and `most` calls at most. What remains is the next
 /// tick's.
@@ -29,7 +29,7 @@ impl Alarms {
         while let Some(first) = self.0.first_entry().filter(|first| *first.key() <= tick) {
             for callback in first.remove() {
                 // If the queue takes no more, neither does it dial.
-                let _ = callback.answer(());
+                callback.answer(());
             }
         }
     }
@@ -40,10 +40,10 @@ struct Unit {
 }
 
 impl Unit {
-    fn walk(&mut self, line: &Line<'_, Self>) {
+    fn walk(&mut self, cx: &Context<'_, Self>) {
         self.steps += 1;
         if self.steps < 10_000 {
-            line.call(Self::walk).expect("the game goes on");
+            cx.call(Self::walk);
         }
     }
 }
@@ -52,7 +52,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let queue = CallQueue::new();
     let mut alarms = Alarms::default();
     let unit = queue.recipient(Unit { steps: 0 });
-    unit.call(Unit::walk)?;
+    unit.call(Unit::walk);
     let alarm = unit.callback(|unit, _, ()| println!("alarm: {} steps at tick 3", unit.steps));
     alarms.at(3, alarm);
 

@@ -1,21 +1,66 @@
 //! Callbacks: calls that are created by one party and scheduled by another (rules R5 to R7).
 //!
-//! The calls themselves wait in the queue's [`Callbacks`](store::Callbacks), and go to the ring when
-//! they are answered; a [`Callback`] in its caller's hands holds only the key.
+//! The calls themselves wait in the queue, and go to its order when they are answered; a [`Callback`]
+//! in its caller's hands holds only the key.
 
 use core::any::type_name;
 use core::fmt;
 use core::marker::PhantomData;
 use core::panic::Location;
 
-use crate::call::{Attempt, Body, Call, CallId, Refusal};
-use crate::error::ScheduleError;
-use crate::observe::RecipientInfo;
-use crate::queue::{FunctionCall, QueueHandle};
-use crate::recipient::{Address, Line, ToRecipient};
+use crate::erased::Payload;
+use crate::id::CallId;
+use crate::queue::{Attempt, Dialing, FunctionCall, QueueHandle};
+use crate::recipient::{Address, Call, Context, ToRecipient};
 use crate::slots::Key;
+use crate::step::{RecipientInfo, Refusal};
 
-pub(crate) mod store;
+/// Making callbacks to functions.
+impl QueueHandle {
+    /// Creates a callback to a function: a function call that some caller will schedule later.
+    /// See [`Address::callback`].
+    #[track_caller]
+    pub fn callback<A, F>(&self, function: F) -> Callback<A>
+    where
+        A: 'static,
+        F: FnOnce(&Self, A) + 'static,
+    {
+        Callback::to_function(self.clone(), function)
+    }
+}
+
+/// Making callbacks to recipients.
+impl<T: 'static> Address<T> {
+    /// Creates a call that some caller will schedule later, with a value of type `A`.
+    ///
+    /// Keep its [`id`](Callback::id), to cancel it when it is no longer wanted (rule R6). If the
+    /// queue is gone, so is the call: it is Canceled from the start.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let total = queue.recipient(0);
+    /// let callback = total.callback(|total, cx, read: usize| {
+    ///     *total += read;
+    ///     cx.hang_up();
+    /// });
+    /// callback.answer(12);
+    /// queue.dial_all();
+    /// assert!(total.is_gone());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[track_caller]
+    pub fn callback<A, F>(&self, handler: F) -> Callback<A>
+    where
+        A: 'static,
+        F: FnOnce(&mut T, &Context<'_, T>, A) + 'static,
+    {
+        Callback::to_recipient(self.clone(), handler)
+    }
+}
 
 /// A call to be scheduled by its future caller, with a value of type `A`.
 ///
@@ -36,7 +81,7 @@ pub struct Callback<A: 'static> {
 }
 
 /// What answers a callback on behalf of code at a site.
-type Answering<A> = fn(Callback<A>, A, &'static Location<'static>) -> Result<(), ScheduleError<A>>;
+type Answering<A> = fn(Callback<A>, A, &'static Location<'static>);
 
 const USED_UP: &str = "a callback that is used up is in nobody's hands";
 
@@ -44,13 +89,13 @@ impl<A: 'static> Callback<A> {
     #[track_caller]
     pub(crate) fn to_recipient<T, F>(address: Address<T>, handler: F) -> Self
     where
-        F: FnOnce(&mut T, &Line<'_, T>, A) + 'static,
+        F: FnOnce(&mut T, &Context<'_, T>, A) + 'static,
     {
         let queue = address.queue().clone();
         let number = address.number();
         let recipient = move || Some(RecipientInfo { number, type_name: type_name::<T>() });
         Self::create(queue, recipient, move |value| {
-            let call = Answer { handler, value, recipient: PhantomData };
+            let call = AnsweredCall { handler, value, recipient: PhantomData };
             ToRecipient { address, call }
         })
     }
@@ -76,36 +121,36 @@ impl<A: 'static> Callback<A> {
     ) -> Self
     where
         J: FnOnce(A) -> B + 'static,
-        B: Body,
+        B: Payload<Dialing>,
     {
         let site = Location::caller();
         let key = queue.core().create_callback(Waiting::<J, A>(join, PhantomData), site);
         let attended = queue.core().is_attended();
         let callback = Self { queue: Some(queue), key, answer: Self::answer_waiting::<J, B> };
-        if attended { callback.told(recipient(), site) } else { callback }
+        if attended { callback.notify_created(recipient(), site) } else { callback }
     }
 
     /// Tells that the callback exists, now that it has a holder, which ends it if that panics.
     #[cold]
     #[inline(never)]
-    fn told(self, recipient: Option<RecipientInfo>, site: &'static Location<'static>) -> Self {
+    fn notify_created(
+        self,
+        recipient: Option<RecipientInfo>,
+        site: &'static Location<'static>,
+    ) -> Self {
         self.queue().core().callback_created(self.key, recipient, site);
         self
     }
 
     /// Answers the callback, for which a `J` waits.
-    fn answer_waiting<J, B>(
-        mut self,
-        value: A,
-        site: &'static Location<'static>,
-    ) -> Result<(), ScheduleError<A>>
+    fn answer_waiting<J, B>(mut self, value: A, site: &'static Location<'static>)
     where
         J: FnOnce(A) -> B + 'static,
-        B: Body,
+        B: Payload<Dialing>,
     {
         let (queue, key) = (self.use_up(), self.key);
         let body = |value| Answered::<J, A> { key, value, join: PhantomData };
-        queue.core().answer(key, value, site, body)
+        queue.core().answer(key, value, site, body);
     }
 
     /// The id of the call, before and after it is scheduled.
@@ -131,28 +176,19 @@ impl<A: 'static> Callback<A> {
 
     /// Schedules the call, to be dialed with `value`.
     ///
-    /// If the call was canceled, `value` is dropped, and that is no error.
+    /// Cannot fail. If the call was canceled, `value` is dropped; if the queue is gone, so was the call.
     ///
     /// Cost: no allocation if the handler's captures and `value` take at most 40 bytes each.
-    ///
-    /// # Errors
-    ///
-    /// Hands `value` back if the queue takes no more calls; whether the call was canceled does not
-    /// matter then.
     #[inline]
     #[track_caller]
-    pub fn answer(self, value: A) -> Result<(), ScheduleError<A>> {
-        self.answer_from(Location::caller(), value)
+    pub fn answer(self, value: A) {
+        self.answer_from(Location::caller(), value);
     }
 
     /// As [`answer`](Self::answer), on behalf of code at `site`.
     #[inline]
-    pub(crate) fn answer_from(
-        self,
-        site: &'static Location<'static>,
-        value: A,
-    ) -> Result<(), ScheduleError<A>> {
-        (self.answer)(self, value, site)
+    pub(crate) fn answer_from(self, site: &'static Location<'static>, value: A) {
+        (self.answer)(self, value, site);
     }
 
     /// Says that the call will never be scheduled, and why: it ends Canceled.
@@ -182,11 +218,11 @@ struct Answered<J, A> {
     join: PhantomData<J>,
 }
 
-impl<J, A, B> Body for Answered<J, A>
+impl<J, A, B> Payload<Dialing> for Answered<J, A>
 where
     J: FnOnce(A) -> B + 'static,
     A: 'static,
-    B: Body,
+    B: Payload<Dialing>,
 {
     #[inline(always)]
     fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
@@ -196,20 +232,10 @@ where
     }
 }
 
-/// What the ring holds instead once the callback is canceled.
-pub(crate) struct Canceled(pub(crate) Key);
-
-impl Body for Canceled {
-    #[cold]
-    fn dial(self, attempt: &mut Attempt<'_>, _: &'static Location<'static>) {
-        attempt.at_canceled(self.0);
-    }
-}
-
 /// A callback that waits for its value: what makes the call of it, given the value.
 struct Waiting<J, A>(J, PhantomData<fn(A)>);
 
-impl<J: 'static, A: 'static> Body for Waiting<J, A> {
+impl<J: 'static, A: 'static> Payload<Dialing> for Waiting<J, A> {
     /// Never comes to pass: only answered callbacks are in the ring.
     #[cold]
     fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
@@ -218,22 +244,22 @@ impl<J: 'static, A: 'static> Body for Waiting<J, A> {
 }
 
 /// The call type of an answered callback to a recipient.
-struct Answer<T, F, A> {
+struct AnsweredCall<T, F, A> {
     handler: F,
     value: A,
     recipient: PhantomData<fn(&mut T)>,
 }
 
-impl<T, F, A> Call for Answer<T, F, A>
+impl<T, F, A> Call for AnsweredCall<T, F, A>
 where
     T: 'static,
-    F: FnOnce(&mut T, &Line<'_, T>, A) + 'static,
+    F: FnOnce(&mut T, &Context<'_, T>, A) + 'static,
     A: 'static,
 {
     type Recipient = T;
 
     #[inline(always)]
-    fn dial(self, recipient: &mut T, line: &Line<'_, T>) {
-        (self.handler)(recipient, line, self.value);
+    fn dial(self, recipient: &mut T, cx: &Context<'_, T>) {
+        (self.handler)(recipient, cx, self.value);
     }
 }

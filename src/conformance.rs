@@ -90,21 +90,16 @@
 //!     }
 //! }
 //!
-//! let report = Conformance::new().check(|_| Bell::default())?;
-//! assert_eq!(report.scenarios, 60);
+//! let summary = Conformance::new().check(|_| Bell::default())?;
+//! assert_eq!(summary.scenarios, 60);
 //! # Ok::<(), Box<dyn Error>>(())
 //! ```
 
-use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::error::Error;
-use core::fmt;
 use core::time::Duration;
 
-use crate::callback::Callback;
-use crate::op::{AsyncOp, OpResult};
 use crate::reactor::Reactor;
 
 mod log;
@@ -112,90 +107,14 @@ mod record;
 mod run;
 mod scenario;
 mod scene;
+mod subject;
 mod violation;
 
 use run::Setting;
 pub use scenario::{Ending, Moment, Ready, Scenario};
 use scene::{AnySubject, Typed};
+pub use subject::{Started, Subject};
 pub use violation::{Rule, Violation};
-
-/// A module whose operations are to be checked, with all that starting one takes.
-///
-/// It makes its requests itself: how an operation ends when nobody cancels it is its own affair, as
-/// long as it is neither [`Canceled`](crate::op::OpError::Canceled) nor
-/// [`Dropped`](crate::op::OpError::Dropped).
-///
-/// Registrations, timers and callbacks that it keeps for itself, whatever operations run, it makes
-/// in `open` at the latest, and lets go when it is dropped.
-pub trait Subject: 'static {
-    /// What an operation answers.
-    type Answer: 'static;
-    /// How an operation fails.
-    type Error: 'static;
-
-    /// Whether operations can be started between [`open`](Self::open) and [`close`](Self::close)
-    /// only. If not, the scenarios before open are left out.
-    const GATED: bool = true;
-
-    /// Lets operations be started.
-    fn open(&self) {}
-
-    /// Lets no more operations be started. Comes once in the end; closing again is a no-op.
-    fn close(&self) {}
-
-    /// Cancels all operations that run; called only where they have no handles of their own.
-    ///
-    /// Closing does that, unless said otherwise.
-    fn cancel_all(&self) {
-        self.close();
-    }
-
-    /// Starts an operation that is `ready` at once, or later; its result is to arrive at `done`.
-    ///
-    /// # Errors
-    ///
-    /// Says why not; `done` is then declined. This is what is wanted where the module is not open.
-    fn start(
-        &self,
-        ready: Ready,
-        done: Callback<OpResult<Self::Answer, Self::Error>>,
-    ) -> Result<Started, Box<dyn Error>>;
-}
-
-/// An operation that a [`Subject`] has started.
-#[must_use = "the operation is to be checked"]
-pub struct Started {
-    op: Option<AsyncOp>,
-    trigger: Option<Trigger>,
-}
-
-type Trigger = Box<dyn FnOnce()>;
-
-impl Started {
-    /// One with a handle, by which it is canceled.
-    pub const fn new(op: AsyncOp) -> Self {
-        Self { op: Some(op), trigger: None }
-    }
-
-    /// One without a handle: it is canceled with all others ([`Subject::cancel_all`]).
-    pub const fn without_handle() -> Self {
-        Self { op: None, trigger: None }
-    }
-
-    /// Says how to make the operation ready. One that is ready [later](Ready::Later) needs it.
-    ///
-    /// Each trigger is pulled once: also after a cancel, as what cannot be canceled has to come to
-    /// an end, and even if the operation was ready at once.
-    pub fn with_trigger(self, trigger: impl FnOnce() + 'static) -> Self {
-        Self { trigger: Some(Box::new(trigger)), ..self }
-    }
-}
-
-impl fmt::Debug for Started {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Started").field("op", &self.op).finish_non_exhaustive()
-    }
-}
 
 /// Checks subjects in all scenarios.
 #[derive(Clone, Debug)]
@@ -236,14 +155,14 @@ impl Conformance {
     /// # Panics
     ///
     /// Passes on a panic of the subject.
-    pub fn check<S: Subject>(&self, make: impl Fn(&Reactor) -> S) -> Result<Report, Violation> {
-        let mut report = Report::default();
+    pub fn check<S: Subject>(&self, make: impl Fn(&Reactor) -> S) -> Result<Summary, Violation> {
+        let mut summary = Summary::default();
         for scenario in scenario::all(&self.sizes, S::GATED) {
             let one = self.check_one(scenario, &make)?;
-            report.scenarios += one.scenarios;
-            report.operations += one.operations;
+            summary.scenarios += one.scenarios;
+            summary.operations += one.operations;
         }
-        Ok(report)
+        Ok(summary)
     }
 
     /// Runs one scenario only: that of a [`Violation`] again, say.
@@ -259,13 +178,13 @@ impl Conformance {
         &self,
         scenario: Scenario,
         make: impl Fn(&Reactor) -> S,
-    ) -> Result<Report, Violation> {
+    ) -> Result<Summary, Violation> {
         let make = |reactor: &Reactor| {
             let typed = Typed::new(make(reactor), reactor.queue().clone());
             Rc::new(typed) as Rc<dyn AnySubject>
         };
         let setting = Setting { scenario, gated: S::GATED, patience: self.patience };
-        Ok(Report { scenarios: 1, operations: run::run(setting, &make)? })
+        Ok(Summary { scenarios: 1, operations: run::run(setting, &make)? })
     }
 }
 
@@ -278,7 +197,7 @@ impl Default for Conformance {
 /// What has been checked, and found right.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Report {
+pub struct Summary {
     /// Scenarios run.
     pub scenarios: usize,
     /// Operations started in them; those refused are not counted.

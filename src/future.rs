@@ -12,9 +12,9 @@
 #![cfg_attr(feature = "mio", doc = "```")]
 #![cfg_attr(not(feature = "mio"), doc = "```ignore")]
 //! use std::pin::Pin;
-//! use std::task::{Context, Waker};
+//! use std::task::{self, Waker};
 //! use switchboard::reactor::Reactor;
-//! use switchboard::{Line, future};
+//! use switchboard::{Context, future};
 //!
 //! /// A recipient that is an async function.
 //! struct Session {
@@ -23,9 +23,9 @@
 //! }
 //!
 //! impl Session {
-//!     fn poll(&mut self, line: &Line<'_, Self>) {
-//!         if self.body.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready() {
-//!             line.hang_up();
+//!     fn poll(&mut self, cx: &Context<'_, Self>) {
+//!         if self.body.as_mut().poll(&mut task::Context::from_waker(&self.waker)).is_ready() {
+//!             cx.hang_up();
 //!         }
 //!     }
 //! }
@@ -36,8 +36,8 @@
 //!     body: Box::pin(async { assert_eq!(answer.await, Ok(42)) }),
 //!     waker: reactor.remote_to(own).waker(Session::poll),
 //! });
-//! session.call(Session::poll)?; // from here on, wake-ups do it
-//! question.answer(42)?;
+//! session.call(Session::poll); // from here on, wake-ups do it
+//! question.answer(42);
 //! reactor.run()?;
 //! assert!(session.is_gone());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
@@ -49,8 +49,8 @@ use core::fmt;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
-use crate::call::CallId;
 use crate::callback::Callback;
+use crate::id::CallId;
 use crate::op::{AsyncOp, CancelOnDrop, OpError, OpResult};
 use crate::queue::QueueHandle;
 
@@ -60,11 +60,11 @@ use crate::queue::QueueHandle;
 ///
 /// Cost: one allocation, beside the callback.
 #[track_caller]
-pub fn callback<A: 'static>(queue: &QueueHandle) -> (Callback<A>, Answer<A>) {
-    let slot = Rc::new(Slot { state: Cell::new(State::Waiting(None)) });
+pub fn callback<A: 'static>(queue: &QueueHandle) -> (Callback<A>, CallbackFuture<A>) {
+    let slot = Rc::new(AnswerSlot { state: Cell::new(Answer::Waiting(None)) });
     let filler = Filler { slot: Rc::clone(&slot) };
     let callback = queue.callback(move |_, value| filler.fill(value));
-    let answer = Answer { slot, queue: queue.clone(), call: callback.id() };
+    let answer = CallbackFuture { slot, queue: queue.clone(), call: callback.id() };
     (callback, answer)
 }
 
@@ -114,8 +114,8 @@ pub fn operation<A: 'static, E: 'static, S>(
 ///
 /// If it is polled after it was ready.
 #[must_use = "dropping the future cancels the call"]
-pub struct Answer<A: 'static> {
-    slot: Rc<Slot<A>>,
+pub struct CallbackFuture<A: 'static> {
+    slot: Rc<AnswerSlot<A>>,
     queue: QueueHandle,
     call: CallId,
 }
@@ -126,7 +126,7 @@ pub struct Answer<A: 'static> {
 #[error("the callback was not answered")]
 pub struct Unanswered;
 
-impl<A: 'static> Future for Answer<A> {
+impl<A: 'static> Future for CallbackFuture<A> {
     type Output = Result<A, Unanswered>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
@@ -134,18 +134,18 @@ impl<A: 'static> Future for Answer<A> {
     }
 }
 
-impl<A: 'static> Drop for Answer<A> {
+impl<A: 'static> Drop for CallbackFuture<A> {
     fn drop(&mut self) {
         // What has come is dropped, or else the call canceled; its end is not to wake anybody.
-        if let State::Waiting(_) = self.slot.state.replace(State::Over) {
+        if let Answer::Waiting(_) = self.slot.state.replace(Answer::Over) {
             self.queue.core().cancel_if_not_late(self.call, "future dropped");
         }
     }
 }
 
-impl<A: 'static> fmt::Debug for Answer<A> {
+impl<A: 'static> fmt::Debug for CallbackFuture<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Answer({})", self.call)
+        write!(f, "CallbackFuture({})", self.call)
     }
 }
 
@@ -157,7 +157,7 @@ impl<A: 'static> fmt::Debug for Answer<A> {
 #[must_use = "dropping the future cancels the operation"]
 pub struct OpFuture<A: 'static, E: 'static> {
     // Fields drop in this order: first the call is silenced, then the operation canceled.
-    answer: Answer<OpResult<A, E>>,
+    answer: CallbackFuture<OpResult<A, E>>,
     op: CancelOnDrop,
 }
 
@@ -190,11 +190,11 @@ impl<A: 'static, E: 'static> fmt::Debug for OpFuture<A, E> {
 }
 
 /// Where the answer goes.
-struct Slot<A> {
-    state: Cell<State<A>>,
+struct AnswerSlot<A> {
+    state: Cell<Answer<A>>,
 }
 
-enum State<A> {
+enum Answer<A> {
     /// Nothing has come yet; who is to be woken when it does.
     Waiting(Option<Waker>),
     Answered(A),
@@ -203,29 +203,29 @@ enum State<A> {
     Over,
 }
 
-impl<A> Slot<A> {
+impl<A> AnswerSlot<A> {
     fn poll(&self, waker: &Waker) -> Poll<Result<A, Unanswered>> {
-        match self.state.replace(State::Over) {
-            State::Waiting(before) => {
+        match self.state.replace(Answer::Over) {
+            Answer::Waiting(before) => {
                 // The waker is code of a user: what it does while it is cloned finds the old one.
                 let same = before.as_ref().is_some_and(|before| before.will_wake(waker));
-                self.state.set(State::Waiting(before));
+                self.state.set(Answer::Waiting(before));
                 if !same {
                     self.keep(waker.clone());
                 }
                 Poll::Pending
             }
-            State::Answered(value) => Poll::Ready(Ok(value)),
-            State::Lost => Poll::Ready(Err(Unanswered)),
-            State::Over => panic!("a future was polled after it was ready"),
+            Answer::Answered(value) => Poll::Ready(Ok(value)),
+            Answer::Lost => Poll::Ready(Err(Unanswered)),
+            Answer::Over => panic!("a future was polled after it was ready"),
         }
     }
 
     /// Keeps the waker, or wakes it if the answer has come meanwhile.
     fn keep(&self, waker: Waker) {
-        match self.state.replace(State::Over) {
-            State::Waiting(before) => {
-                self.state.set(State::Waiting(Some(waker)));
+        match self.state.replace(Answer::Over) {
+            Answer::Waiting(before) => {
+                self.state.set(Answer::Waiting(Some(waker)));
                 drop(before);
             }
             come => {
@@ -236,9 +236,9 @@ impl<A> Slot<A> {
     }
 
     /// Ends the waiting.
-    fn settle(&self, state: State<A>) {
-        match self.state.replace(State::Over) {
-            State::Waiting(waker) => {
+    fn settle(&self, state: Answer<A>) {
+        match self.state.replace(Answer::Over) {
+            Answer::Waiting(waker) => {
                 self.state.set(state);
                 if let Some(waker) = waker {
                     waker.wake();
@@ -252,17 +252,17 @@ impl<A> Slot<A> {
 
 /// Brings the answer, or the news that none comes.
 struct Filler<A> {
-    slot: Rc<Slot<A>>,
+    slot: Rc<AnswerSlot<A>>,
 }
 
 impl<A> Filler<A> {
     fn fill(&self, value: A) {
-        self.slot.settle(State::Answered(value));
+        self.slot.settle(Answer::Answered(value));
     }
 }
 
 impl<A> Drop for Filler<A> {
     fn drop(&mut self) {
-        self.slot.settle(State::Lost);
+        self.slot.settle(Answer::Lost);
     }
 }

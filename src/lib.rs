@@ -12,17 +12,17 @@
 //! let server = queue.recipient(Server { lines: Vec::new() });
 //!
 //! // Create and schedule a call in one go.
-//! server.call(|server, _| server.lines.push("first".into()))?;
+//! server.call(|server, _| server.lines.push("first".into()));
 //!
 //! // Create a callback to the server, and let somebody else schedule it, with a value.
-//! let read = server.callback(|server, line, text: String| {
+//! let read = server.callback(|server, cx, text: String| {
 //!     server.lines.push(text);
-//!     line.call(|server, _| assert_eq!(server.lines, ["first", "second"])).unwrap();
+//!     cx.call(|server, _| assert_eq!(server.lines, ["first", "second"]));
 //! });
-//! read.answer("second".into())?;
+//! read.answer("second".into());
 //!
 //! // Cancel a call: it never runs, and what it captured is dropped at once.
-//! let unwanted = server.call(|server, _| server.lines.clear())?;
+//! let unwanted = server.call(|server, _| server.lines.clear());
 //! assert_eq!(queue.cancel(unwanted, "changed our mind"), Cancellation::Canceled);
 //!
 //! let report = queue.dial_all();
@@ -33,7 +33,7 @@
 //! # Where to look
 //!
 //! - [`CallQueue`] owns a queue, [`QueueHandle`] is what can be asked of it.
-//! - [`Recipient`] owns a value that receives calls, [`Address`] is where to call it, [`Line`] is
+//! - [`Recipient`] owns a value that receives calls, [`Address`] is where to call it, [`Context`] is
 //!   what its handlers get beside the value.
 //! - [`Callback`] is a call to be scheduled by somebody else. [`Call`] is for call types with a
 //!   check of their own.
@@ -134,14 +134,18 @@ extern crate alloc;
 #[cfg(any(test, feature = "journal", feature = "mio"))]
 extern crate std;
 
-mod call;
 mod callback;
 #[cfg(feature = "conformance")]
 pub mod conformance;
-mod error;
+mod erased;
 pub mod future;
+mod id;
+#[cfg(feature = "journal")]
+pub mod journal;
 mod observe;
 pub mod op;
+mod op_step;
+mod outcome;
 mod queue;
 #[cfg(feature = "mio")]
 pub mod reactor;
@@ -149,20 +153,25 @@ mod recipient;
 #[cfg(feature = "mio")]
 pub mod samples;
 mod slots;
+#[cfg(feature = "tracing")]
+mod spans;
+mod step;
+mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;
 mod unwind;
 
-pub use call::{Call, CallId, Refusal};
 pub use callback::Callback;
-pub use error::ScheduleError;
+pub use id::CallId;
+pub use observe::Observer;
+pub use op_step::{OpStep, Outcome};
+pub use outcome::{Cancellation, Report, ScheduleError, ScheduleErrorKind};
+pub use queue::{Budget, CallQueue, QueueHandle};
+pub use recipient::{Address, Call, Context, Recipient};
 #[cfg(feature = "tracing")]
-pub use observe::DialSpans;
-#[cfg(feature = "journal")]
-pub use observe::journal;
-pub use observe::{Observer, OpStep, Outcome, RecipientInfo, Step, Tally};
-pub use queue::{Budget, CallQueue, Cancellation, QueueHandle, Report};
-pub use recipient::{Address, Line, Recipient};
+pub use spans::DialSpans;
+pub use step::{RecipientInfo, Refusal, Step};
+pub use tally::Tally;
 
 /// The code in the pages beside this crate, run as doctests.
 #[cfg(doctest)]

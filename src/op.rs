@@ -49,10 +49,11 @@ use core::error::Error;
 use core::fmt;
 use core::panic::Location;
 
-use crate::call::CallId;
 use crate::callback::Callback;
-use crate::observe::{OpStep, Outcome, Watch};
-use crate::queue::Cancellation;
+use crate::id::CallId;
+use crate::op_step::{OpStep, Outcome};
+use crate::outcome::Cancellation;
+use crate::queue::QueueHandle;
 
 mod state;
 
@@ -189,11 +190,11 @@ impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
     #[track_caller]
     pub fn new(upper: Callback<OpResult<A, E>>, context: C, on_cancel: fn(&Self)) -> Self {
         let site = Location::caller();
-        let watch = Watch::of(&upper);
+        let reporter = StepReporter::of(&upper);
         let state = Cell::new(OpState::Running);
         let upper = Cell::new(Some(upper));
         let op = Self { cell: Rc::new(OpCell { state, upper, on_cancel, context }) };
-        watch.tell(|| OpStep::Started { context: type_name::<C>(), site });
+        reporter.report(|| OpStep::Started { context: type_name::<C>(), site });
         op
     }
 
@@ -216,7 +217,7 @@ impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
     /// Says that the operation goes on when `call` comes: the completion of a lower operation, or
     /// a timer. Does nothing but tell the observer, which knows the layers then.
     pub fn waits_for(&self, call: CallId) {
-        self.cell.watch().tell(|| OpStep::WaitsFor { call });
+        self.cell.reporter().report(|| OpStep::WaitsFor { call });
     }
 
     /// Completes the operation: schedules the call that tells `result` to the caller.
@@ -235,9 +236,9 @@ impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
     pub fn decline(self, reason: &'static str) {
         self.cell.state.set(OpState::Completed);
         if let Some(upper) = self.cell.upper.take() {
-            let watch = Watch::of(&upper);
+            let reporter = StepReporter::of(&upper);
             upper.decline(reason);
-            watch.tell(|| OpStep::Declined { reason });
+            reporter.report(|| OpStep::Declined { reason });
         }
     }
 }
@@ -256,11 +257,11 @@ impl<C: 'static, A: 'static, E: 'static> fmt::Debug for Operation<C, A, E> {
 
 impl<C: 'static, A: 'static, E: 'static> OpCell<C, A, E> {
     /// Whom to tell of a step; nobody once the callback is used up.
-    fn watch(&self) -> Watch {
+    fn reporter(&self) -> StepReporter {
         let upper = self.upper.take();
-        let watch = upper.as_ref().map(Watch::of);
+        let reporter = upper.as_ref().map(StepReporter::of);
         self.upper.set(upper);
-        watch.unwrap_or_default()
+        reporter.unwrap_or_default()
     }
 
     #[track_caller]
@@ -269,11 +270,11 @@ impl<C: 'static, A: 'static, E: 'static> OpCell<C, A, E> {
         self.state.set(state);
         match self.upper.take() {
             Some(upper) if action == OpAction::Answer => {
-                let watch = Watch::of(&upper);
+                let reporter = StepReporter::of(&upper);
                 let outcome = Outcome::of(&result);
                 // If the queue is gone, there is nobody left to tell.
-                let _ = upper.answer(result);
-                watch.tell(|| OpStep::Completed { outcome });
+                upper.answer(result);
+                reporter.report(|| OpStep::Completed { outcome });
                 Ok(())
             }
             _ => Err(result),
@@ -301,9 +302,9 @@ impl<C: 'static, A: 'static, E: 'static> Cancel for OpCell<C, A, E> {
         self.state.set(state);
         match action {
             OpAction::RunHook => {
-                let watch = self.watch();
+                let reporter = self.reporter();
                 let hook = HookOnDrop(Operation { cell: self });
-                watch.tell(|| OpStep::Canceling { site });
+                reporter.report(|| OpStep::Canceling { site });
                 drop(hook);
                 Cancellation::Canceled
             }
@@ -323,5 +324,41 @@ struct HookOnDrop<C: 'static, A: 'static, E: 'static>(Operation<C, A, E>);
 impl<C: 'static, A: 'static, E: 'static> Drop for HookOnDrop<C, A, E> {
     fn drop(&mut self) {
         (self.0.cell.on_cancel)(&self.0);
+    }
+}
+
+impl Outcome {
+    /// The kind of `result`.
+    pub const fn of<A, E>(result: &OpResult<A, E>) -> Self {
+        match result {
+            Ok(_) => Self::Answered,
+            Err(OpError::Canceled) => Self::Canceled,
+            Err(OpError::Dropped) => Self::Dropped,
+            Err(OpError::NotStarted(_)) => Self::NotStarted,
+            Err(OpError::Retryable(_)) => Self::Retryable,
+            Err(OpError::Failed(_)) => Self::Failed,
+        }
+    }
+}
+
+/// Whom to tell of an operation's step, if anybody: made before the step, as that may use up the
+/// callback that knows, and told after it.
+#[derive(Default)]
+#[must_use]
+struct StepReporter(Option<(QueueHandle, CallId)>);
+
+impl StepReporter {
+    /// The operation whose upper callback is `upper`.
+    #[inline]
+    fn of<A>(upper: &Callback<A>) -> Self {
+        let queue = upper.queue();
+        Self(queue.core().is_observed().then(|| (queue.clone(), upper.id())))
+    }
+
+    #[inline]
+    fn report(self, step: impl FnOnce() -> OpStep) {
+        if let Some((queue, operation)) = self.0 {
+            queue.core().tell_operation(operation, &step());
+        }
     }
 }

@@ -1,27 +1,29 @@
 //! The queue: its owner, the handles to it, and what can be asked of them.
 
 use alloc::rc::Rc;
-use core::convert::Infallible;
 use core::fmt;
 use core::num::NonZeroU64;
 use core::ops::Deref;
 use core::panic::Location;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::call::{Attempt, Body, CallId};
-use crate::callback::Callback;
-use crate::error::ScheduleError;
-use crate::observe::{Observer, Tally};
-use crate::recipient::{Address, Recipient};
+use crate::erased::Payload;
+use crate::id::CallId;
+use crate::observe::Observer;
+use crate::outcome::{Cancellation, Report, ScheduleError};
+use crate::tally::Tally;
 
-mod attend;
-mod closing;
-mod inside;
-mod ring;
+mod attempt;
+mod close;
+mod inner;
+mod listener;
+mod order;
 mod turn;
+pub(crate) mod waiting;
 
-pub(crate) use inside::{Claim, Core};
-pub use turn::{Budget, Report};
+pub(crate) use attempt::{Attempt, Dialing, Ended};
+pub(crate) use inner::{Claim, Core};
+pub use turn::Budget;
 
 /// Owns a queue of calls.
 ///
@@ -40,18 +42,18 @@ pub use turn::{Budget, Report};
 ///
 /// let queue = CallQueue::new();
 /// let log = queue.recipient(Vec::new());
-/// log.call(|log, line| {
+/// log.call(|log, cx| {
 ///     log.push("first");
-///     line.call(|log, _| log.push("third")).unwrap();
-/// })?;
-/// log.call(|log, _| log.push("second"))?;
-/// let unwanted = log.call(|log, _| log.push("never"))?;
+///     cx.call(|log, _| log.push("third"));
+/// });
+/// log.call(|log, _| log.push("second"));
+/// let unwanted = log.call(|log, _| log.push("never"));
 /// queue.cancel(unwanted, "not needed after all");
 ///
 /// let report = queue.dial_all();
 /// assert_eq!((report.dialed, report.canceled), (3, 1));
 ///
-/// log.call(|log, _| assert_eq!(*log, ["first", "second", "third"]))?;
+/// log.call(|log, _| assert_eq!(*log, ["first", "second", "third"]));
 /// queue.dial_all();
 /// assert!(queue.tally().balances());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -70,8 +72,9 @@ impl CallQueue {
 
     /// Makes an empty queue in which at most `capacity` calls may be pending.
     ///
-    /// Calls scheduled beyond that come back in [`ScheduleError::Full`]. Callbacks are promises, so
-    /// they are always taken when they are answered: bound them by how many you give away. So are
+    /// Calls scheduled beyond that end Refused, or come back from
+    /// [`try_call`](QueueHandle::try_call). Callbacks are promises, so
+    /// they are always admitted when they are answered: bound them by how many you give away. So are
     /// timers, and the readiness calls of a reactor, of which a source has at most one. Calls of
     /// other threads wait until there is room, but for one a turn. A queue of capacity 0 takes nothing
     /// else.
@@ -80,15 +83,14 @@ impl CallQueue {
     /// scheduled before it are over.
     ///
     /// ```
-    /// use switchboard::{CallQueue, ScheduleError};
+    /// use switchboard::CallQueue;
     ///
     /// let queue = CallQueue::bounded(2);
-    /// queue.call(|_| ())?;
-    /// queue.call(|_| ())?;
-    /// let Err(ScheduleError::Full(third)) = queue.call(|_| println!("third")) else { panic!() };
+    /// queue.call(|_| ());
+    /// queue.call(|_| ());
+    /// let third = queue.try_call(|_| println!("third")).expect_err("the queue is full").into_inner();
     /// queue.dial_all();
-    /// queue.call(third)?;
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// queue.call(third);
     /// ```
     ///
     /// Cost: as [`new`](Self::new). A call costs as much as in a queue without bounds, but for a second
@@ -148,81 +150,40 @@ pub struct QueueHandle {
 impl QueueHandle {
     /// Schedules a function call: one without a recipient.
     ///
+    /// Cannot fail. If the queue is gone, the call ends Canceled at once; if it is full
+    /// ([`CallQueue::bounded`]), Refused. [`try_call`](Self::try_call) hands the closure back instead.
+    ///
     /// Cost: no allocation for a closure of at most 48 bytes, aligned to at most 8.
-    ///
-    /// # Errors
-    ///
-    /// Hands the closure back if the queue takes no more calls.
     #[inline]
     #[track_caller]
-    pub fn call<F>(&self, function: F) -> Result<CallId, ScheduleError<F>>
+    pub fn call<F>(&self, function: F) -> CallId
     where
         F: FnOnce(&Self) + 'static,
     {
-        let site = Location::caller();
-        self.core.schedule(Claim::New, function, site, FunctionCall, || None)
+        self.core.schedule(Claim::Plain, function, Location::caller(), FunctionCall, || None)
     }
 
-    /// As [`call`](Self::call) on behalf of code at `site`, also if the queue is full.
+    /// Schedules a function call, as [`call`](Self::call), if the queue admits it.
+    ///
+    /// # Errors
+    ///
+    /// Hands the closure back if the queue is gone, full, or out of ids. Nothing is counted then.
+    #[inline]
+    #[track_caller]
+    pub fn try_call<F>(&self, function: F) -> Result<CallId, ScheduleError<F>>
+    where
+        F: FnOnce(&Self) + 'static,
+    {
+        self.core.try_schedule(function, Location::caller(), FunctionCall, || None)
+    }
+
+    /// As [`call`](Self::call) on behalf of code at `site`, even if the queue is full.
     #[cfg(feature = "mio")]
-    pub(crate) fn promised_call<F>(
-        &self,
-        site: &'static Location<'static>,
-        function: F,
-    ) -> Result<CallId, ScheduleError<F>>
+    pub(crate) fn promised_call<F>(&self, site: &'static Location<'static>, function: F) -> CallId
     where
         F: FnOnce(&Self) + 'static,
     {
         self.core.schedule(Claim::Promised, function, site, FunctionCall, || None)
-    }
-
-    /// Creates a callback to a function: a function call that some caller will schedule later.
-    /// See [`Address::callback`].
-    #[track_caller]
-    pub fn callback<A, F>(&self, function: F) -> Callback<A>
-    where
-        A: 'static,
-        F: FnOnce(&Self, A) + 'static,
-    {
-        Callback::to_function(self.clone(), function)
-    }
-
-    /// Makes a recipient of `value`, owned by the caller.
-    ///
-    /// Cost: one allocation.
-    pub fn recipient<T: 'static>(&self, value: T) -> Recipient<T> {
-        self.recipient_with(|_| value)
-    }
-
-    /// Makes a recipient of a value that is given its own address.
-    ///
-    /// ```
-    /// use switchboard::{Address, CallQueue};
-    ///
-    /// struct Node { own: Address<Node> }
-    ///
-    /// let queue = CallQueue::new();
-    /// let node = queue.recipient_with(|own| Node { own: own.clone() });
-    /// node.call(|node, line| assert_eq!(node.own, line.address()))?;
-    /// assert_eq!(queue.dial_all().dialed, 1);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn recipient_with<T: 'static>(&self, value: impl FnOnce(&Address<T>) -> T) -> Recipient<T> {
-        let made = Recipient::new(self.clone(), |address| Ok::<_, Infallible>(value(address)));
-        made.unwrap_or_else(|never| match never {})
-    }
-
-    /// As [`recipient_with`](Self::recipient_with), for a value that may not come about: one that
-    /// registers a source, say.
-    ///
-    /// # Errors
-    ///
-    /// Passes on the error of `value`.
-    pub fn try_recipient_with<T: 'static, E>(
-        &self,
-        value: impl FnOnce(&Address<T>) -> Result<T, E>,
-    ) -> Result<Recipient<T>, E> {
-        Recipient::new(self.clone(), value)
     }
 
     /// Cancels a call: after this returns, its handler never runs, and what it captured is
@@ -340,25 +301,10 @@ impl fmt::Debug for QueueHandle {
     }
 }
 
-/// What came of an attempt to cancel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cancellation {
-    /// Canceled, now.
-    Canceled,
-    /// Canceled before; the first reason stays. The queue knows this until the turn of the
-    /// canceled call would have come (for a callback that is not called: until its caller lets it
-    /// go), or until it needs the room. It says [`Late`](Self::Late) afterwards.
-    Already,
-    /// Too late: the call is live or over. Nothing happened.
-    Late,
-    /// The id belongs to another queue. Nothing happened.
-    Foreign,
-}
-
 /// A function call, as the queue stores it.
 pub(crate) struct FunctionCall<F>(pub(crate) F);
 
-impl<F: FnOnce(&QueueHandle) + 'static> Body for FunctionCall<F> {
+impl<F: FnOnce(&QueueHandle) + 'static> Payload<Dialing> for FunctionCall<F> {
     #[inline(always)]
     fn dial(self, attempt: &mut Attempt<'_>, _: &'static Location<'static>) {
         if attempt.is_observed() {

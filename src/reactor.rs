@@ -8,7 +8,7 @@
 //! - **M1** A poll's whole batch of events becomes scheduled calls first; then the queue is
 //!   dialed. A panic in a handler loses no event.
 //! - **M2** Tokens carry a generation. An event for a source that is gone is counted
-//!   ([`Traffic::stale`]), never delivered to the slot's new owner.
+//!   ([`EventStats::stale`]), never delivered to the slot's new owner.
 //! - **M3** At most one readiness call per registration is pending; later events merge into it.
 //!   Hang-up and error reach readers and writers. A handler that stops before its source would
 //!   block asks to be called [`again`](Readiness::again).
@@ -123,8 +123,9 @@ use std::sync::Arc;
 
 use mio::{Events, Poll, Token, Waker};
 
-pub use crate::error::{DeregisterError, ReactorError, RegisterError, RemoteError};
-use crate::queue::{CallQueue, Report};
+use crate::outcome::Report;
+use crate::queue::CallQueue;
+pub use error::{CreateError, DeregisterError, RegisterError, SendError};
 
 // Where mio's poll has a descriptor: the same list as mio's.
 #[cfg(all(
@@ -145,6 +146,7 @@ use crate::queue::{CallQueue, Report};
     ))
 ))]
 mod descriptor;
+mod error;
 mod guest;
 mod handle;
 mod inbox;
@@ -157,13 +159,13 @@ mod sync;
 mod timers;
 
 pub use guest::Guest;
-pub use handle::{ReactorHandle, Traffic};
+pub use handle::{EventStats, ReactorHandle};
 pub use readiness::Readiness;
 pub use registration::Registration;
 pub use remote::{Remote, RemoteAddress};
 pub use timers::Timer;
 #[cfg(feature = "testing")]
-pub(crate) use {readiness::Flags, scripted::slot};
+pub(crate) use {readiness::Flags, registration::slot};
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the reactor packs slot and generation of a source into a token of 64 bits");
@@ -203,7 +205,7 @@ impl Reactor {
     /// # Errors
     ///
     /// Hands the queue back if the system gives no poll.
-    pub fn with_queue(queue: CallQueue) -> Result<Self, ReactorError> {
+    pub fn with_queue(queue: CallQueue) -> Result<Self, CreateError> {
         let open = || {
             let poll = Poll::new()?;
             let waker = Waker::new(poll.registry(), WAKE)?;
@@ -214,7 +216,7 @@ impl Reactor {
                 let guest = Guest::on(poll.registry(), false, queue, waker)?;
                 Ok(Self { guest, poll, events: Events::with_capacity(EVENTS) })
             }
-            Err(source) => Err(ReactorError { source, queue }),
+            Err(source) => Err(CreateError { source, queue }),
         }
     }
 
@@ -258,15 +260,15 @@ impl Reactor {
     ///
     /// Passes on a panic of a handler. To go on after that, call `run` again.
     pub fn run(&mut self) -> io::Result<()> {
-        while self.goes_on() {
+        while self.should_run() {
             let _ = self.turn(None)?;
         }
         Ok(())
     }
 
-    /// Whether the loop is to go on, for loops around [`turn`](Self::turn): see [`Guest::goes_on`].
-    pub fn goes_on(&self) -> bool {
-        self.guest.goes_on()
+    /// Whether the loop is to go on, for loops around [`turn`](Self::turn): see [`Guest::should_run`].
+    pub fn should_run(&self) -> bool {
+        self.guest.should_run()
     }
 }
 

@@ -24,7 +24,7 @@ mod echo {
     use mio::net::{TcpListener, TcpStream};
     use support::echo::Echo;
     use switchboard::reactor::{Reactor, ReactorHandle, RegisterError, Registration, Timer};
-    use switchboard::{CallQueue, Line, Recipient};
+    use switchboard::{CallQueue, Context, Recipient};
 
     const CLIENTS: usize = 4;
     /// Connections of each client, one after the other.
@@ -45,14 +45,13 @@ mod echo {
     }
 
     impl Server {
-        fn accept(&mut self, line: &Line<'_, Self>) {
+        fn accept(&mut self, cx: &Context<'_, Self>) {
             while let Some(listener) = &self.listener {
                 match listener.source().accept() {
-                    Ok((socket, _)) => self.serve(socket, line),
+                    Ok((socket, _)) => self.serve(socket, cx),
                     Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                     Err(_) => {
-                        let retry =
-                            line.callback(|server: &mut Self, line, ()| server.accept(line));
+                        let retry = cx.callback(|server: &mut Self, cx, ()| server.accept(cx));
                         self.retry = Some(self.reactor.after(LATER, retry));
                         return;
                     }
@@ -61,18 +60,18 @@ mod echo {
         }
 
         /// A connection that cannot be registered is closed; its client comes again.
-        fn serve(&mut self, socket: TcpStream, line: &Line<'_, Self>) {
-            let (number, server) = (self.accepted, line.address());
+        fn serve(&mut self, socket: TcpStream, cx: &Context<'_, Self>) {
+            let (number, server) = (self.accepted, cx.address());
             self.accepted += 1;
-            let connection = line.queue().try_recipient_with(|connection| {
+            let connection = cx.queue().try_recipient_with(|connection| {
                 let both = Interest::READABLE | Interest::WRITABLE;
                 let socket = self.reactor.register(socket, both, connection, {
-                    move |connection: &mut Connection, line, _| {
-                        if connection.is_over(line) {
-                            let end = move |server: &mut Self, _: &Line<'_, Self>| {
+                    move |connection: &mut Connection, cx, _| {
+                        if connection.is_over(cx) {
+                            let end = move |server: &mut Self, _: &Context<'_, Self>| {
                                 server.connections.remove(&number);
                             };
-                            server.call(end).expect("the queue is there");
+                            server.call(end);
                         }
                     }
                 })?;
@@ -101,24 +100,24 @@ mod echo {
     }
 
     impl Connection {
-        fn is_over(&mut self, line: &Line<'_, Self>) -> bool {
+        fn is_over(&mut self, cx: &Context<'_, Self>) -> bool {
             let result = self.echo();
             if let Err(error) = &result
                 && matches!(error.raw_os_error(), Some(ENOBUFS))
             {
-                self.try_later(line);
+                self.try_later(cx);
                 return false;
             }
             if self.echo.waiting() > 0 {
                 // (An error that was made up is followed by no event.)
-                self.try_later(line);
+                self.try_later(cx);
             }
             result.unwrap_or(true)
         }
 
-        fn try_later(&mut self, line: &Line<'_, Self>) {
-            let retry = line.callback(|connection: &mut Self, line, ()| {
-                if connection.is_over(line) {
+        fn try_later(&mut self, cx: &Context<'_, Self>) {
+            let retry = cx.callback(|connection: &mut Self, cx, ()| {
+                if connection.is_over(cx) {
                     let _ = connection.socket.source().shutdown(Shutdown::Both);
                 }
             });
@@ -164,7 +163,7 @@ mod echo {
     fn reactor(kept: &Rc<Cell<bool>>) -> Reactor {
         let mut queue = CallQueue::new();
         let keeps = Rc::clone(kept);
-        queue.call(move |_| keeps.set(true)).expect("the queue is there");
+        queue.call(move |_| keeps.set(true));
         for _ in 0..ATTEMPTS {
             match Reactor::with_queue(queue) {
                 Ok(reactor) => return reactor,
@@ -183,8 +182,8 @@ mod echo {
             let listener = loop {
                 let reads = Interest::READABLE;
                 let accepts =
-                    handle.register(listener, reads, server, |server: &mut Server, line, _| {
-                        server.accept(line);
+                    handle.register(listener, reads, server, |server: &mut Server, cx, _| {
+                        server.accept(cx);
                     });
                 match accepts {
                     Ok(listener) => break Some(listener),
@@ -222,7 +221,8 @@ mod echo {
         }
         let tally = reactor.queue().tally();
         assert!(kept.get() && tally.balances(), "{tally}");
-        let left = (tally.unscheduled, tally.pending, reactor.registrations(), reactor.timers());
+        let left =
+            (tally.unscheduled, tally.pending, reactor.registration_count(), reactor.timer_count());
         assert_eq!(left, (0, 0, 0, 0), "unscheduled, pending, registered, timers");
         let _ = writeln!(io::stdout(), "injected: ok");
     }

@@ -25,7 +25,7 @@ fn main() {
     for _ in 0..10 {
         let report = reactor.turn(None).unwrap();
         assert!(signaled.swap(false, Ordering::Relaxed));
-        assert_eq!((report.dialed, reactor.traffic().events), (0, 0));
+        assert_eq!((report.dialed, reactor.event_stats().events), (0, 0));
     }
 
     // Signals neither end a run nor make its timers early.

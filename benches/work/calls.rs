@@ -51,7 +51,7 @@ fn dial_function_calls(queue: CallQueue, batch: u64) -> Run {
         for _ in 0..calls / batch {
             for n in 0..batch {
                 let words = [1, n, n];
-                queue.call(move |_| add(words)).expect(OPEN);
+                queue.call(move |_| add(words));
             }
             let _ = queue.dial_all();
         }
@@ -75,7 +75,7 @@ pub fn recipient_calls(batch: u64) -> Run {
         for _ in 0..calls / batch {
             for n in 0..batch {
                 let words = [1, n, n];
-                sum.call(move |sum, _| take_in(sum, words)).expect(OPEN);
+                sum.call(move |sum, _| take_in(sum, words));
             }
             let _ = queue.dial_all();
         }
@@ -91,7 +91,7 @@ pub fn many_recipients(batch: u64) -> Run {
             for _ in 0..batch / 1000 {
                 for (n, sum) in sums.iter().enumerate() {
                     let words = [1, n as u64, n as u64];
-                    sum.call(move |sum, _| take_in(sum, words)).expect(OPEN);
+                    sum.call(move |sum, _| take_in(sum, words));
                 }
             }
             let _ = queue.dial_all();
@@ -103,7 +103,7 @@ pub fn many_recipients(batch: u64) -> Run {
 /// What the recipients have taken in since the last time.
 fn result(queue: &CallQueue, sums: &[Recipient<u64>]) -> u64 {
     for sum in sums {
-        sum.call(|sum, _| add([std::mem::take(sum), 0, 0])).expect(OPEN);
+        sum.call(|sum, _| add([std::mem::take(sum), 0, 0]));
     }
     let _ = queue.dial_all();
     added()
@@ -113,13 +113,13 @@ pub fn chain(_: u64) -> Run {
     fn link(queue: &QueueHandle, left: u64, words: [u64; 2]) {
         add([1, words[0], words[1]]);
         if left > 1 {
-            queue.call(move |queue| link(queue, left - 1, words)).expect(OPEN);
+            queue.call(move |queue| link(queue, left - 1, words));
         }
     }
     let queue = CallQueue::new();
     timed(move |calls| {
         let words = black_box([2, 2]);
-        queue.call(move |queue| link(queue, calls, words)).expect(OPEN);
+        queue.call(move |queue| link(queue, calls, words));
         let _ = queue.dial_all();
         added()
     })
@@ -132,7 +132,7 @@ pub fn every_second_canceled(batch: u64) -> Run {
         for _ in 0..calls / batch {
             for n in 0..batch {
                 let words = [1, n, n];
-                let id = queue.call(move |_| add(words)).expect(OPEN);
+                let id = queue.call(move |_| add(words));
                 if n % 2 == 0 {
                     ids.push(id);
                 }
@@ -156,7 +156,7 @@ pub fn callbacks(batch: u64) -> Run {
                 waiting.push(sum.callback(move |sum, _, one| take_in(sum, [one, n, n])));
             }
             for callback in waiting.drain(..) {
-                callback.answer(1).expect(OPEN);
+                callback.answer(1);
             }
             let _ = queue.dial_all();
         }

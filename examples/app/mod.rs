@@ -12,7 +12,7 @@ use std::time::Duration;
 use mio::Interest;
 use mio::net::{TcpListener, TcpStream};
 use switchboard::reactor::{ReactorHandle, Readiness, Registration, RemoteAddress, Timer};
-use switchboard::{Callback, Line, Recipient};
+use switchboard::{Callback, Context, Recipient};
 
 const DELAY: Duration = Duration::from_millis(20);
 
@@ -33,8 +33,8 @@ pub(crate) fn start(
     let address = listener.local_addr()?;
     let app = reactor.queue().try_recipient_with(|app| {
         let listener =
-            reactor.register(listener, Interest::READABLE, app, |app: &mut App, line, _| {
-                app.accept(line).expect("a client");
+            reactor.register(listener, Interest::READABLE, app, |app: &mut App, cx, _| {
+                app.accept(cx).expect("a client");
             })?;
         let (reactor, listener, over) = (reactor.clone(), Some(listener), Some(over));
         Ok::<_, Box<dyn Error>>(App { reactor, listener, socket: None, timer: None, over })
@@ -51,18 +51,18 @@ fn client(address: SocketAddr, app: &RemoteAddress<App>) -> Result<(), Box<dyn E
     socket.shutdown(Shutdown::Write)?;
     let mut text = String::new();
     socket.read_to_string(&mut text)?;
-    app.call(move |app, line| app.echoed(line, &text))?;
+    app.call(move |app, cx| app.echoed(cx, &text))?;
     Ok(())
 }
 
 impl App {
-    fn accept(&mut self, line: &Line<'_, Self>) -> Result<(), Box<dyn Error>> {
+    fn accept(&mut self, cx: &Context<'_, Self>) -> Result<(), Box<dyn Error>> {
         let Some(listener) = &self.listener else { return Ok(()) };
         let (socket, _) = match listener.source().accept() {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             accepted => accepted?,
         };
-        let socket = self.reactor.register(socket, Interest::READABLE, line, |app, _, ready| {
+        let socket = self.reactor.register(socket, Interest::READABLE, cx, |app, _, ready| {
             app.echo(ready).expect("a client that reads what it is sent");
         })?;
         self.socket = Some(socket);
@@ -86,12 +86,12 @@ impl App {
         Ok(())
     }
 
-    fn echoed(&mut self, line: &Line<'_, Self>, text: &str) {
+    fn echoed(&mut self, cx: &Context<'_, Self>, text: &str) {
         println!("thread: {text:?} has come back");
-        let passed = line.callback(|app: &mut Self, _, ()| {
+        let passed = cx.callback(|app: &mut Self, _, ()| {
             println!("timer: {} ms have passed", DELAY.as_millis());
             let over = app.over.take().expect("the timer fires once");
-            over.answer(()).expect("the queue is being dialed");
+            over.answer(());
         });
         self.timer = Some(self.reactor.after(DELAY, passed));
     }

@@ -121,7 +121,7 @@ fn canceled_before_scheduled(reactor: &mut Reactor) -> Outcome {
         let queue = reactor.queue();
         let canceled = queue.cancel(callback.id(), "the client went away");
         ensure(canceled == Cancellation::Canceled, "the callback was canceled")?;
-        callback.answer(42)?;
+        callback.answer(42);
         say("The caller answers.");
         let report = queue.dial_all();
         ensure(report.dialed == 0, "nothing was dialed")
@@ -138,11 +138,10 @@ fn in_order(reactor: &mut Reactor) -> Outcome {
     let clerks = ["Ann", "Bob", "Cid"].map(clerk);
     let ended = ended(reactor, |reactor| {
         for clerk in &clerks {
-            clerk.call(|clerk, line| {
+            clerk.call(|clerk, cx| {
                 clerk.1.borrow_mut().push(clerk.0);
-                let next = line.call(|clerk, _| clerk.1.borrow_mut().push(clerk.0));
-                next.expect("the reactor owns the queue");
-            })?;
+                cx.call(|clerk, _| clerk.1.borrow_mut().push(clerk.0));
+            });
         }
         let _ = reactor.queue().dial_all();
         Ok(())
@@ -159,11 +158,11 @@ fn nested_dial(reactor: &mut Reactor) -> Outcome {
     let queue = reactor.queue();
     let (server, other) = (queue.recipient(Server), queue.recipient(Other));
     let ended = ended(reactor, |reactor| {
-        let a = server.call(|_, line| {
-            let _ = line.queue().dial_all();
-        })?;
-        other.call(|_, _| ())?;
-        let b = server.call(|_, _| ())?;
+        let a = server.call(|_, cx| {
+            let _ = cx.queue().dial_all();
+        });
+        other.call(|_, _| ());
+        let b = server.call(|_, _| ());
         say(&format!("Call A is {a}, call B is {b}."));
         let _ = reactor.queue().dial_all();
         Ok(())
@@ -184,8 +183,8 @@ fn dropped_callback(reactor: &mut Reactor) -> Outcome {
 fn panicking_handler(reactor: &mut Reactor) -> Outcome {
     let client = reactor.queue().recipient(Client::default());
     let ended = ended(reactor, |reactor| {
-        client.call(|_, _| panic!("the handler lost its head"))?;
-        client.call(|client, _| client.answer.set(Some(1)))?;
+        client.call(|_, _| panic!("the handler lost its head"));
+        client.call(|client, _| client.answer.set(Some(1)));
         let turn = panic::catch_unwind(AssertUnwindSafe(|| reactor.turn(None)));
         ensure(turn.is_err(), "the panic came here")?;
         let report = reactor.turn(None)?;
@@ -239,7 +238,7 @@ impl Reading {
         while self.client.result.borrow().is_none() {
             let _ = reactor.turn(None)?;
         }
-        ensure(reactor.handle().registrations() == 0, "no source is registered any more")
+        ensure(reactor.handle().registration_count() == 0, "no source is registered any more")
     }
 
     fn text(&self) -> Result<String, Box<dyn Error>> {

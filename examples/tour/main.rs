@@ -80,7 +80,7 @@ fn tour(flags: &Flags, paint: Paint) -> Outcome {
     println!("The tally: {tally}.");
     ensure(tally.balances(), "the tally balances")?;
     ensure(tally.pending + tally.live + tally.unscheduled == 0, "no call is left")?;
-    ensure(reactor.handle().registrations() == 0, "no source is registered")?;
+    ensure(reactor.handle().registration_count() == 0, "no source is registered")?;
     println!("Every call ended exactly once, and every story as told.");
     record.write(flags)
 }

@@ -211,11 +211,11 @@ fn retries(reactor: &mut Reactor) -> Outcome {
     };
     let client = Client::new(reactor);
     let op = module.start(Retry::new(fails), client.callback())?;
-    while reactor.handle().timers() == 0 {
+    while reactor.handle().timer_count() == 0 {
         let _ = reactor.turn(None)?;
     }
     cancel(&op, Cancellation::Canceled)?;
-    ensure(reactor.handle().timers() == 0, "no timer is left")?;
+    ensure(reactor.handle().timer_count() == 0, "no timer is left")?;
     let result = client.wait(reactor)?;
     ensure(matches!(result, Err(OpError::Canceled)), "the operation was canceled")
 }

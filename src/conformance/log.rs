@@ -13,12 +13,15 @@ use core::mem::replace;
 use core::ops::Range;
 use std::collections::HashMap;
 
-use crate::call::{CallId, Refusal};
 use crate::conformance::record::{Captured, Due, Outcome, Record, Stage};
-use crate::conformance::{Rule, Trigger};
-use crate::observe::{Observer, Step};
+use crate::conformance::subject::Trigger;
+use crate::conformance::violation::Rule;
+use crate::id::CallId;
+use crate::observe::Observer;
 use crate::op::AsyncOp;
-use crate::queue::Cancellation;
+use crate::outcome::Cancellation;
+use crate::step::Refusal;
+use crate::step::Step;
 
 /// The operations of a scenario, by their number, and the first finding.
 #[derive(Default)]

@@ -3,9 +3,10 @@
 use alloc::rc::Rc;
 use core::cell::Cell;
 
-use crate::conformance::{Rule, Trigger};
+use crate::conformance::subject::Trigger;
+use crate::conformance::violation::Rule;
 use crate::op::{AsyncOp, OpError, OpResult};
-use crate::queue::Cancellation;
+use crate::outcome::Cancellation;
 
 pub(super) struct Record {
     pub(super) stage: Stage,
@@ -117,8 +118,8 @@ mod tests {
     use super::Outcome::{Canceled, Dropped, Real};
     use super::Stage::{Arrived, Ended, Running, Scheduled, Starting};
     use super::{Outcome, Record, Stage};
-    use crate::conformance::Rule;
-    use crate::queue::Cancellation;
+    use crate::conformance::violation::Rule;
+    use crate::outcome::Cancellation;
 
     /// What a record in this stage expects of a cancel, and then finds wrong with each outcome.
     fn canceled(stage: Stage, ready: bool) -> (Option<Cancellation>, [Option<Rule>; 3]) {

@@ -9,8 +9,9 @@ use std::time::Instant;
 
 use crate::conformance::log::Log;
 use crate::conformance::record::Stage;
+use crate::conformance::scenario::{Ending, Moment, Ready, Scenario};
 use crate::conformance::scene::{AnySubject, Scene};
-use crate::conformance::{Ending, Moment, Ready, Rule, Scenario, Violation};
+use crate::conformance::violation::{Rule, Violation};
 use crate::queue::Budget;
 use crate::reactor::Reactor;
 
@@ -194,8 +195,8 @@ impl Run {
         let reactor = self.reactor.handle();
         let tally = reactor.queue().tally();
         Left {
-            registrations: reactor.registrations(),
-            timers: reactor.timers(),
+            registrations: reactor.registration_count(),
+            timers: reactor.timer_count(),
             unscheduled: tally.unscheduled,
             scheduled: tally.pending + tally.live,
         }

@@ -10,16 +10,19 @@ use core::iter;
 
 use crate::conformance::log::Log;
 use crate::conformance::record::{Captured, Outcome, Stage};
-use crate::conformance::{Ending, Moment, Ready, Rule, Scenario, Started, Subject};
+use crate::conformance::scenario::{Ending, Moment, Ready, Scenario};
+use crate::conformance::subject::{Started, Subject};
+use crate::conformance::violation::Rule;
 use crate::op::{AsyncOp, OpState};
-use crate::queue::{Cancellation, QueueHandle};
+use crate::outcome::Cancellation;
+use crate::queue::QueueHandle;
 
 /// A [`Subject`] whose types are of no interest.
 pub(super) trait AnySubject {
     fn open(&self);
     fn close(&self);
     fn cancel_all(&self);
-    fn start(&self, ready: Ready, watch: Watch) -> Result<Started, Box<dyn Error>>;
+    fn start(&self, ready: Ready, watch: Sighting) -> Result<Started, Box<dyn Error>>;
 }
 
 /// A subject, with its queue.
@@ -47,7 +50,7 @@ impl<S: Subject> AnySubject for Typed<S> {
         self.subject.cancel_all();
     }
 
-    fn start(&self, ready: Ready, watch: Watch) -> Result<Started, Box<dyn Error>> {
+    fn start(&self, ready: Ready, watch: Sighting) -> Result<Started, Box<dyn Error>> {
         let (scene, number) = (Weak::clone(&watch.scene), watch.number);
         let done = self.queue.callback(move |_, result| watch.arrive(Outcome::of(&result)));
         if let Some(scene) = scene.upgrade() {
@@ -58,13 +61,13 @@ impl<S: Subject> AnySubject for Typed<S> {
 }
 
 /// What the callback of an operation captures.
-pub(super) struct Watch {
+pub(super) struct Sighting {
     scene: Weak<Scene>,
     number: usize,
     _captured: Captured,
 }
 
-impl Watch {
+impl Sighting {
     /// The handler.
     fn arrive(&self, outcome: Outcome) {
         if let Some(scene) = self.scene.upgrade() {
@@ -139,7 +142,7 @@ impl Scene {
     fn try_start(self: &Rc<Self>) -> (usize, Result<Started, Box<dyn Error>>) {
         let ready = self.scenario.ready;
         let (number, _captured) = self.log.add(ready == Ready::AtOnce);
-        let watch = Watch { scene: Rc::downgrade(self), number, _captured };
+        let watch = Sighting { scene: Rc::downgrade(self), number, _captured };
         (number, self.with_subject("start", |subject| subject.start(ready, watch)))
     }
 

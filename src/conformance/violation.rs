@@ -3,7 +3,7 @@
 use alloc::string::String;
 use core::fmt;
 
-use crate::conformance::Scenario;
+use crate::conformance::scenario::Scenario;
 
 /// A rule that a subject broke, in which scenario, and what was seen.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

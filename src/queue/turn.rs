@@ -2,7 +2,8 @@
 
 use core::fmt;
 
-use crate::call::Attempt;
+use crate::outcome::Report;
+use crate::queue::Attempt;
 use crate::queue::QueueHandle;
 
 /// How long [`QueueHandle::dial`] may go on: a number of calls, a condition, or both.
@@ -42,20 +43,6 @@ impl fmt::Debug for Budget<'_> {
         let Self { calls, spent } = self;
         write!(f, "Budget({calls} calls{})", if spent.is_some() { ", condition" } else { "" })
     }
-}
-
-/// What happened in a turn, turns within it included.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Report {
-    /// Calls whose handler ran.
-    pub dialed: u64,
-    /// Calls found canceled when their turn came.
-    pub canceled: u64,
-    /// Calls refused.
-    pub refused: u64,
-    /// Calls still pending at the end.
-    pub remaining: u64,
 }
 
 impl QueueHandle {
@@ -98,9 +85,9 @@ impl Turn<'_> {
             }
             calls -= 1;
             spent.is_none_or(|spent| {
-                let goes_on = !spent();
+                let should_run = !spent();
                 attempt.look();
-                goes_on
+                should_run
             })
         })
     }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use mio::{Events, Registry, Waker};
 
-use crate::error::ReactorError;
-use crate::queue::{Budget, CallQueue, Report};
+use crate::outcome::Report;
+use crate::queue::{Budget, CallQueue};
+use crate::reactor::error::CreateError;
 use crate::reactor::handle::{ReactorHandle, Shared};
 use crate::reactor::timers::DeclineAll;
 
@@ -40,7 +41,7 @@ use crate::reactor::timers::DeclineAll;
 /// std::thread::spawn(move || remote.call(|reactor| reactor.stop()));
 ///
 /// let mut events = Events::with_capacity(1024);
-/// while guest.goes_on() {
+/// while guest.should_run() {
 ///     match poll.poll(&mut events, guest.poll_timeout()) {
 ///         Err(error) if error.kind() == ErrorKind::Interrupted => events.clear(), // a signal
 ///         result => result?,
@@ -75,7 +76,7 @@ impl Guest {
         queue: CallQueue,
         registry: &Registry,
         waker: Arc<Waker>,
-    ) -> Result<Self, ReactorError> {
+    ) -> Result<Self, CreateError> {
         Self::on(registry, true, queue, waker)
     }
 
@@ -85,13 +86,13 @@ impl Guest {
         shares_poll: bool,
         queue: CallQueue,
         waker: Arc<Waker>,
-    ) -> Result<Self, ReactorError> {
+    ) -> Result<Self, CreateError> {
         match registry.try_clone() {
             Ok(registry) => {
                 let shared = Shared::new(registry, shares_poll, waker, queue.handle());
                 Ok(Self { queue, ends: EndsOnDrop { handle: ReactorHandle::new(shared) } })
             }
-            Err(source) => Err(ReactorError { source, queue }),
+            Err(source) => Err(CreateError { source, queue }),
         }
     }
 
@@ -130,7 +131,7 @@ impl Guest {
     /// registered, a timer armed, a [`Remote`](crate::reactor::Remote), an address or waker of another
     /// thread's alive), and nobody asked to
     /// [stop](ReactorHandle::stop). Answers a stop once.
-    pub fn goes_on(&self) -> bool {
+    pub fn should_run(&self) -> bool {
         let shared = self.ends.handle.shared();
         !shared.stopped.replace(false) && shared.can_go_on()
     }

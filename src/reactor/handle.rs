@@ -12,15 +12,15 @@ use mio::event::Source;
 use mio::{Events, Interest, Registry, Token, Waker};
 
 use crate::callback::Callback;
-use crate::error::RegisterError;
-use crate::observe::Count;
 use crate::queue::QueueHandle;
+use crate::reactor::error::RegisterError;
 use crate::reactor::readiness::{Flags, Readiness};
-use crate::reactor::registration::{self, Registration, Watched};
+use crate::reactor::registration::{self, AnyWatch, Registration};
 use crate::reactor::remote::{Remote, RemoteAddress, Remotes};
 use crate::reactor::timers::{Timer, Timers};
-use crate::recipient::{Address, Line};
+use crate::recipient::{Address, Context};
 use crate::slots::{Key, Slots};
+use crate::tally::Count;
 
 /// Calls dialed between two polls, unless [`ReactorHandle::set_budget`] says otherwise.
 const BUDGET: usize = 1024;
@@ -64,7 +64,7 @@ impl ReactorHandle {
     where
         S: Source,
         T: 'static,
-        H: Fn(&mut T, &Line<'_, T>, &Readiness<'_>) + 'static,
+        H: Fn(&mut T, &Context<'_, T>, &Readiness<'_>) + 'static,
     {
         Registration::new(self, source, interest, recipient, handler)
     }
@@ -127,7 +127,7 @@ impl ReactorHandle {
     }
 
     /// Makes [`Reactor::run`](crate::reactor::Reactor::run), or a loop that asks
-    /// [`goes_on`](crate::reactor::Guest::goes_on), end after the turn in progress. If none runs, the
+    /// [`should_run`](crate::reactor::Guest::should_run), end after the turn in progress. If none runs, the
     /// next one ends at once. Calls that are pending then stay so. Loops that do not ask go on.
     pub fn stop(&self) {
         self.shared.stopped.set(true);
@@ -156,17 +156,17 @@ impl ReactorHandle {
 
     /// How many timers are armed. One whose callback was canceled by its id counts until it would be
     /// the next.
-    pub fn timers(&self) -> usize {
+    pub fn timer_count(&self) -> usize {
         self.shared.timers.len()
     }
 
     /// How many sources are registered.
-    pub fn registrations(&self) -> usize {
+    pub fn registration_count(&self) -> usize {
         self.shared.watches.borrow().len()
     }
 
     /// What has become of the events so far.
-    pub fn traffic(&self) -> Traffic {
+    pub fn event_stats(&self) -> EventStats {
         self.shared.counts.read()
     }
 
@@ -185,8 +185,8 @@ impl fmt::Debug for ReactorHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ReactorHandle")
             .field("queue", self.queue())
-            .field("registrations", &self.registrations())
-            .field("timers", &self.timers())
+            .field("registrations", &self.registration_count())
+            .field("timers", &self.timer_count())
             .finish_non_exhaustive()
     }
 }
@@ -197,7 +197,7 @@ pub(super) struct Shared {
     /// or one that is gone, and survived by its registrations.
     shares_poll: bool,
     pub(super) queue: QueueHandle,
-    pub(super) watches: RefCell<Slots<Option<Rc<dyn Watched>>>>,
+    pub(super) watches: RefCell<Slots<Option<Rc<dyn AnyWatch>>>>,
     /// Registrations with something to tell whose call is not scheduled yet.
     pub(super) ready: RefCell<VecDeque<Key>>,
     pub(super) timers: Timers,
@@ -259,20 +259,20 @@ impl Shared {
         for (token, flags) in events {
             noted += 1;
             let Some(key) = registration::key(token) else {
-                self.counts.other.add();
+                self.counts.foreign.add();
                 continue;
             };
             match watches.get(key) {
                 None => self.counts.stale.add(),
                 Some(watch) if watch.note(flags()) => {
-                    self.counts.told.add();
+                    self.counts.delivered.add();
                     if at_once {
                         Rc::clone(watch).schedule();
                     } else {
                         self.ready.borrow_mut().push_back(key);
                     }
                 }
-                Some(_) => self.counts.merged.add(),
+                Some(_) => self.counts.coalesced.add(),
             }
         }
         noted
@@ -301,7 +301,7 @@ impl Shared {
     }
 
     /// Takes all registrations out, to be dropped.
-    pub(super) fn take_watches(&self) -> Slots<Option<Rc<dyn Watched>>> {
+    pub(super) fn take_watches(&self) -> Slots<Option<Rc<dyn AnyWatch>>> {
         self.ready.borrow_mut().clear();
         self.batch_was_full.set(false);
         self.watches.replace(Slots::new())
@@ -326,36 +326,42 @@ impl Shared {
 }
 
 /// What has become of the events of a reactor's polls:
-/// [`events`](Self::events) = [`told`](Self::told) + [`merged`](Self::merged) +
-/// [`stale`](Self::stale) + [`other`](Self::other).
+/// [`events`](Self::events) = [`delivered`](Self::delivered) + [`coalesced`](Self::coalesced) +
+/// [`stale`](Self::stale) + [`foreign`](Self::foreign).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Traffic {
+pub struct EventStats {
     /// Events received.
     pub events: u64,
     /// Those that led to a readiness call.
-    pub told: u64,
+    pub delivered: u64,
     /// Those merged into what was still to be told of the same source.
-    pub merged: u64,
+    pub coalesced: u64,
     /// Those dropped, as their source was gone, or is that of another guest of the poll.
     pub stale: u64,
     /// Those of no source of the reactor's: wake-ups by other threads, and in a host's loop the
     /// host's own.
-    pub other: u64,
+    pub foreign: u64,
 }
 
 #[derive(Default)]
 struct Counts {
-    told: Count,
-    merged: Count,
+    delivered: Count,
+    coalesced: Count,
     stale: Count,
-    other: Count,
+    foreign: Count,
 }
 
 impl Counts {
-    fn read(&self) -> Traffic {
-        let [told, merged, stale, other] =
-            [&self.told, &self.merged, &self.stale, &self.other].map(Count::get);
-        Traffic { events: told + merged + stale + other, told, merged, stale, other }
+    fn read(&self) -> EventStats {
+        let [delivered, coalesced, stale, foreign] =
+            [&self.delivered, &self.coalesced, &self.stale, &self.foreign].map(Count::get);
+        EventStats {
+            events: delivered + coalesced + stale + foreign,
+            delivered,
+            coalesced,
+            stale,
+            foreign,
+        }
     }
 }

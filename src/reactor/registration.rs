@@ -16,11 +16,11 @@ use std::io;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 
-use crate::call::CallId;
-use crate::error::{DeregisterError, RegisterError};
+use crate::id::CallId;
 use crate::reactor::ReactorHandle;
+use crate::reactor::error::{DeregisterError, RegisterError};
 use crate::reactor::readiness::{Flags, Readiness};
-use crate::recipient::{Address, Line};
+use crate::recipient::{Address, Context};
 use crate::slots::Key;
 
 const HELD: &str = "the source is taken only by into_source, which uses the registration up";
@@ -47,7 +47,7 @@ impl<S: Source> Registration<S> {
         handler: H,
     ) -> Result<Self, RegisterError<S>>
     where
-        H: Fn(&mut T, &Line<'_, T>, &Readiness<'_>) + 'static,
+        H: Fn(&mut T, &Context<'_, T>, &Readiness<'_>) + 'static,
     {
         let shared = reactor.shared();
         if shared.queue.is_closed() {
@@ -181,8 +181,14 @@ pub(super) const fn key(Token(token): Token) -> Option<Key> {
     Some(Key { slot: ((token & !OURS) >> 32) as u32, generation: token as u32 })
 }
 
+/// The slot and its generation that a token names, if it is that of a registration.
+#[cfg(feature = "testing")]
+pub(crate) fn slot(token: Token) -> Option<(u32, u32)> {
+    key(token).map(|key| (key.slot, key.generation))
+}
+
 /// A [`Watch`] whose types are of no interest.
-pub(super) trait Watched {
+pub(super) trait AnyWatch {
     /// Notes what there is to tell; true if that puts the registration in line, false if it was
     /// there already (rule M3).
     fn note(&self, flags: Flags) -> bool;
@@ -208,9 +214,9 @@ struct Watch<T: 'static, H> {
     registered: Cell<bool>,
 }
 
-impl<T, H> Watched for Watch<T, H>
+impl<T, H> AnyWatch for Watch<T, H>
 where
-    H: Fn(&mut T, &Line<'_, T>, &Readiness<'_>) + 'static,
+    H: Fn(&mut T, &Context<'_, T>, &Readiness<'_>) + 'static,
 {
     fn note(&self, flags: Flags) -> bool {
         let before = self.flags.get();
@@ -223,9 +229,9 @@ where
         // the registration or panic.
         self.call.set(Some(self.recipient.queue().core().next_id()));
         let delivery = Delivery { watch: Rc::clone(&self), dialed: false };
-        let call = move |recipient: &mut T, line: &Line<'_, T>| delivery.dial(recipient, line);
+        let call = move |recipient: &mut T, cx: &Context<'_, T>| delivery.dial(recipient, cx);
         // The call comes back if the queue takes no more; dropping it does what is to be done.
-        drop(self.recipient.promised_call(self.site, call));
+        self.recipient.promised_call(self.site, call);
     }
 
     fn end(&self) {
@@ -244,9 +250,9 @@ struct Delivery<T: 'static, H> {
 
 impl<T, H> Delivery<T, H>
 where
-    H: Fn(&mut T, &Line<'_, T>, &Readiness<'_>) + 'static,
+    H: Fn(&mut T, &Context<'_, T>, &Readiness<'_>) + 'static,
 {
-    fn dial(mut self, recipient: &mut T, line: &Line<'_, T>) {
+    fn dial(mut self, recipient: &mut T, cx: &Context<'_, T>) {
         self.dialed = true;
         let watch = &self.watch;
         watch.call.set(None);
@@ -258,7 +264,7 @@ where
                     Rc::clone(watch).schedule();
                 }
             };
-            (watch.handler)(recipient, line, &Readiness { flags, again: &again });
+            (watch.handler)(recipient, cx, &Readiness { flags, again: &again });
         }
     }
 }

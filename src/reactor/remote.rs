@@ -24,11 +24,11 @@ use std::sync::Arc;
 
 use mio::Waker;
 
-use crate::call::CallId;
-use crate::error::RemoteError;
+use crate::id::CallId;
 use crate::reactor::ReactorHandle;
+use crate::reactor::error::SendError;
 use crate::reactor::inbox::{Inbox, Quota, Rejection};
-use crate::recipient::{Address, Line};
+use crate::recipient::{Address, Context};
 use crate::slots::{Key, Slots};
 use crate::unwind::to_the_end;
 
@@ -57,7 +57,7 @@ const KEPT: usize = 1024;
 ///     }
 /// });
 /// reactor.run()?; // until the sender is gone
-/// total.call(|total, _| assert_eq!(*total, 55))?;
+/// total.call(|total, _| assert_eq!(*total, 55));
 /// reactor.run()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
@@ -87,12 +87,12 @@ impl Remote {
     /// Hands the closure back if the reactor is gone, if as many calls are underway as may be, or
     /// if the system does not let the reactor be woken.
     #[track_caller]
-    pub fn call<F>(&self, function: F) -> Result<(), RemoteError<F>>
+    pub fn call<F>(&self, function: F) -> Result<(), SendError<F>>
     where
         F: FnOnce(&ReactorHandle) + Send + 'static,
     {
         let site = Location::caller();
-        let Some(permit) = self.permit() else { return Err(RemoteError::Full(function)) };
+        let Some(permit) = self.permit() else { return Err(SendError::Full(function)) };
         let call = Box::new(RemoteFunction { function, site, permit });
         self.post.send(call).map_err(|(call, error)| error.rejecting(call.function))
     }
@@ -160,12 +160,12 @@ impl<T: 'static> RemoteAddress<T> {
     ///
     /// As [`Remote::call`].
     #[track_caller]
-    pub fn call<F>(&self, handler: F) -> Result<(), RemoteError<F>>
+    pub fn call<F>(&self, handler: F) -> Result<(), SendError<F>>
     where
-        F: FnOnce(&mut T, &Line<'_, T>) + Send + 'static,
+        F: FnOnce(&mut T, &Context<'_, T>) + Send + 'static,
     {
         let site = Location::caller();
-        let Some(permit) = self.remote.permit() else { return Err(RemoteError::Full(handler)) };
+        let Some(permit) = self.remote.permit() else { return Err(SendError::Full(handler)) };
         let mark = Arc::clone(&self.mark);
         let call = RemoteHandler { handler, site, permit, mark, recipient: PhantomData };
         let sent = self.remote.post.send(Box::new(call));
@@ -194,11 +194,11 @@ struct Post {
 
 impl Post {
     /// Hands the call back with the error.
-    fn send<D: Deliver + 'static>(&self, call: Box<D>) -> Result<(), (Box<D>, RemoteError<()>)> {
+    fn send<D: Deliver + 'static>(&self, call: Box<D>) -> Result<(), (Box<D>, SendError<()>)> {
         let sent = self.inbox.send(call, |call| call as Box<dyn Deliver>, || self.waker.wake());
         sent.map_err(|(call, rejection)| match rejection {
-            Rejection::Closed => (call, RemoteError::ReactorDropped(())),
-            Rejection::NotWoken(source) => (call, RemoteError::NotWoken { source, rejected: () }),
+            Rejection::Closed => (call, SendError::ReactorDropped(())),
+            Rejection::NotWoken(source) => (call, SendError::NotWoken { source, rejected: () }),
         })
     }
 }
@@ -254,11 +254,11 @@ impl<F: FnOnce(&ReactorHandle) + Send + 'static> Deliver for RemoteFunction<F> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let (site, handle) = (self.site, reactor.clone());
         // The call comes back if the queue takes no more; it is dropped here then (I1).
-        drop(reactor.queue().promised_call(site, move |_| {
+        reactor.queue().promised_call(site, move |_| {
             let Self { function, permit, .. } = *self;
             drop(permit);
             function(&handle);
-        }));
+        });
     }
 }
 
@@ -273,15 +273,15 @@ struct RemoteHandler<T: 'static, F> {
 impl<T, F> Deliver for RemoteHandler<T, F>
 where
     T: 'static,
-    F: FnOnce(&mut T, &Line<'_, T>) + Send + 'static,
+    F: FnOnce(&mut T, &Context<'_, T>) + Send + 'static,
 {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let address = reactor.shared().remotes.address::<T>(&self.mark);
-        drop(address.promised_call(self.site, move |recipient: &mut T, line: &Line<'_, T>| {
+        address.promised_call(self.site, move |recipient: &mut T, cx: &Context<'_, T>| {
             let Self { handler, permit, .. } = *self;
             drop(permit);
-            handler(recipient, line);
-        }));
+            handler(recipient, cx);
+        });
     }
 }
 

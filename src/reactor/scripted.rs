@@ -5,14 +5,9 @@ use std::io;
 
 use mio::Token;
 
-use crate::queue::Report;
+use crate::outcome::Report;
+use crate::reactor::Reactor;
 use crate::reactor::readiness::Flags;
-use crate::reactor::{Reactor, registration};
-
-/// The slot and its generation that a token names, if it is that of a registration.
-pub(crate) fn slot(token: Token) -> Option<(u32, u32)> {
-    registration::key(token).map(|key| (key.slot, key.generation))
-}
 
 impl Reactor {
     /// Polls, sleeping `timeout` at most, and hands out what would be told.

@@ -13,12 +13,12 @@ use mio::net::UnixStream;
 use mio::{Interest, Registry};
 
 use super::*;
-use crate::call::CallId;
-use crate::error::RegisterError;
-use crate::observe::Step;
+use crate::id::CallId;
+use crate::reactor::error::RegisterError;
 use crate::reactor::inbox::{Inbox, Rejection};
 use crate::recipient::Address;
 use crate::slots::Key;
+use crate::step::Step;
 
 type Told = Rc<RefCell<Vec<&'static str>>>;
 
@@ -87,13 +87,13 @@ fn m02_a_stale_event_is_not_told_to_the_new_owner_of_its_slot() {
 
     // The batch polled before is noted: it holds the event of the old one only.
     assert_eq!(go_on(&reactor).dialed, 0);
-    let stale = Traffic { events: 1, stale: 1, ..Traffic::default() };
-    assert_eq!((reactor.traffic(), told.take()), (stale, vec![]));
+    let stale = EventStats { events: 1, stale: 1, ..EventStats::default() };
+    assert_eq!((reactor.event_stats(), told.take()), (stale, vec![]));
     assert!(reactor.shared().ready.borrow().is_empty());
 
     poll(&mut reactor);
     assert_eq!(go_on(&reactor).dialed, 1);
-    assert_eq!((reactor.traffic().told, told.take()), (1, vec!["new"]));
+    assert_eq!((reactor.event_stats().delivered, told.take()), (1, vec!["new"]));
 }
 
 #[test]
@@ -106,8 +106,8 @@ fn m02_an_event_for_an_empty_slot_is_stale() {
     poll(&mut reactor);
     drop(first);
     assert_eq!(go_on(&reactor).dialed, 1);
-    let expected = Traffic { events: 2, told: 1, stale: 1, merged: 0, other: 0 };
-    assert_eq!((reactor.traffic(), told.take()), (expected, vec!["second"]));
+    let expected = EventStats { events: 2, delivered: 1, stale: 1, coalesced: 0, foreign: 0 };
+    assert_eq!((reactor.event_stats(), told.take()), (expected, vec!["second"]));
 }
 
 #[test]

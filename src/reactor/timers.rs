@@ -10,8 +10,8 @@ use core::panic::Location;
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::call::CallId;
 use crate::callback::Callback;
+use crate::id::CallId;
 use crate::queue::QueueHandle;
 use crate::reactor::ReactorHandle;
 use crate::unwind::to_the_end;
@@ -175,7 +175,7 @@ impl Timers {
         let next = || self.waiting.borrow_mut().pop_due(now, armed);
         while let Some(Armed { callback, site }) = next() {
             // If the queue takes no more, neither does it dial.
-            let _ = callback.answer_from(site, ());
+            callback.answer_from(site, ());
         }
     }
 

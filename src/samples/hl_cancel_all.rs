@@ -216,7 +216,7 @@ impl List {
     fn tell_if_drained(&self) {
         while let Some(Closing { callback, closed, .. }) = self.next_drained() {
             // If the queue is gone, there is nobody left to tell.
-            let _ = callback.answer(closed);
+            callback.answer(closed);
         }
     }
 

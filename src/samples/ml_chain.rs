@@ -131,7 +131,7 @@ fn completion<L: Module, A>(
     op: &ChainOperation<L, A>,
 ) -> Callback<OpResult<L::Answer, L::Error>> {
     let upper = op.clone();
-    let done = steps.callback(move |steps, line, result| steps.on_done(line, &upper, result));
+    let done = steps.callback(move |steps, cx, result| steps.on_done(cx, &upper, result));
     op.waits_for(done.id());
     done
 }

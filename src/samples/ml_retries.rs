@@ -123,8 +123,7 @@ fn completion<L: Module>(
     op: &RetryOperation<L>,
 ) -> Callback<OpResult<L::Answer, L::Error>> {
     let upper = op.clone();
-    let done =
-        attempts.callback(move |attempts, line, result| attempts.on_done(line, &upper, result));
+    let done = attempts.callback(move |attempts, cx, result| attempts.on_done(cx, &upper, result));
     op.waits_for(done.id());
     done
 }
@@ -163,8 +162,7 @@ impl<L: Module> Attempts<L> {
             // 4. Wait for the timer now, no more for the lower operation.
             Some(delay) => {
                 let upper = op.clone();
-                let due =
-                    attempts.callback(move |attempts, line, ()| attempts.on_due(line, &upper));
+                let due = attempts.callback(move |attempts, cx, ()| attempts.on_due(cx, &upper));
                 op.waits_for(due.id());
                 op.context().timer.set(Some(self.reactor.after(delay, due)));
                 // 5. If an observer has canceled the operation meanwhile, that found no timer.

@@ -7,8 +7,9 @@ use core::ops::Deref;
 use core::time::Duration;
 use std::io;
 
-use crate::error::ReactorError;
-use crate::queue::{Budget, CallQueue, Report};
+use crate::outcome::Report;
+use crate::queue::{Budget, CallQueue};
+use crate::reactor::CreateError;
 use crate::reactor::{Reactor, ReactorHandle};
 use crate::testing::clock::Clock;
 use crate::testing::event::{Event, Ready};
@@ -72,7 +73,7 @@ impl ScriptedReactor {
     /// # Errors
     ///
     /// Hands the queue back if the system gives no poll.
-    pub fn with_queue(queue: CallQueue) -> Result<Self, ReactorError> {
+    pub fn with_queue(queue: CallQueue) -> Result<Self, CreateError> {
         let reactor = Reactor::with_queue(queue)?;
         let (clock, sources) = (Clock::new(), Sources::default());
         let shown = clock.clone();
@@ -238,7 +239,7 @@ impl ScriptedReactor {
             turns,
             pending: self.queue().tally().pending,
             events: self.events.len(),
-            timers: self.timers(),
+            timers: self.timer_count(),
             due_in: self.poll_timeout().filter(|due_in| !due_in.is_zero()),
         }
     }

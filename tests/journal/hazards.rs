@@ -10,7 +10,8 @@ use support::util::{PanicsInCheck, panic_of, panics};
 use switchboard::journal::{Journal, OpEnd};
 use switchboard::op::{OpError, OpResult, OpState, Operation};
 use switchboard::{
-    CallId, CallQueue, Callback, Cancellation, Line, Observer, OpStep, Outcome, QueueHandle, Step,
+    CallId, CallQueue, Callback, Cancellation, Context, Observer, OpStep, Outcome, QueueHandle,
+    Step,
 };
 
 fn journaled(queue: &CallQueue) -> Rc<Journal> {
@@ -28,14 +29,12 @@ fn cause(journal: &Journal, call: CallId) -> Option<CallId> {
 fn after_a_panic_nothing_is_the_doing_of_the_call_that_panicked() {
     let queue = CallQueue::new();
     let journal = journaled(&queue);
-    let outer = queue
-        .call(|queue| {
-            queue.call(panics(())).unwrap();
-            let _ = queue.dial_all();
-        })
-        .unwrap();
+    let outer = queue.call(|queue| {
+        queue.call(panics(()));
+        let _ = queue.dial_all();
+    });
     panic_of(|| queue.dial_all());
-    let after = queue.call(|_| ()).unwrap();
+    let after = queue.call(|_| ());
     queue.dial_all();
     assert_eq!(cause(&journal, after), None);
     let history = journal.history();
@@ -51,17 +50,15 @@ fn in_nested_turns_the_innermost_live_call_is_the_cause() {
     let journal = journaled(&queue);
     let seen = Rc::new(RefCell::new(Vec::new()));
     let (before, within, after) = (Rc::clone(&seen), Rc::clone(&seen), Rc::clone(&seen));
-    let outer = queue
-        .call(move |queue| {
-            before.borrow_mut().push(queue.call(|_| ()).unwrap());
-            let _ = queue.dial_all();
-            after.borrow_mut().push(queue.call(|_| ()).unwrap());
-        })
-        .unwrap();
-    let inner = queue.call(move |queue| within.borrow_mut().push(queue.call(|_| ()).unwrap()));
+    let outer = queue.call(move |queue| {
+        before.borrow_mut().push(queue.call(|_| ()));
+        let _ = queue.dial_all();
+        after.borrow_mut().push(queue.call(|_| ()));
+    });
+    let inner = queue.call(move |queue| within.borrow_mut().push(queue.call(|_| ())));
     queue.dial_all();
     let causes: Vec<_> = seen.borrow().iter().map(|call| cause(&journal, *call).unwrap()).collect();
-    assert_eq!(causes, [outer, inner.unwrap(), outer]);
+    assert_eq!(causes, [outer, inner, outer]);
 }
 
 #[test]
@@ -70,19 +67,17 @@ fn a_journal_that_is_set_in_a_handler_learns_of_that_call_when_it_ends() {
     let journal = Rc::new(Journal::new());
     let (late, seen) = (Rc::clone(&journal), Rc::new(Cell::new(None)));
     let tell = Rc::clone(&seen);
-    let live = queue
-        .call(move |queue| {
-            queue.set_observer(Rc::clone(&late));
-            let nested = move |queue: &QueueHandle| tell.set(Some(queue.call(|_| ()).unwrap()));
-            queue.call(nested).unwrap();
-            let _ = queue.dial_pending();
-        })
-        .unwrap();
+    let live = queue.call(move |queue| {
+        queue.set_observer(Rc::clone(&late));
+        let nested = move |queue: &QueueHandle| tell.set(Some(queue.call(|_| ())));
+        queue.call(nested);
+        let _ = queue.dial_pending();
+    });
     queue.dial_all();
     let within = seen.get().unwrap();
     let nested = cause(&journal, within).unwrap();
     assert_eq!(journal.history().causes(within), [nested, live], "each is the doing of the next");
-    let after = queue.call(|_| ()).unwrap();
+    let after = queue.call(|_| ());
     assert_eq!(cause(&journal, after), None);
     let story = journal.explain(live);
     assert!(story.contains("its beginning is not known: the journal did not see it"), "{story}");
@@ -96,12 +91,10 @@ fn two_queues_of_one_journal_are_told_apart_and_cause_each_other() {
     other.set_observer(Rc::clone(&journal));
     let (queue, seen) = (Rc::clone(&other), Rc::new(Cell::new(None)));
     let tell = Rc::clone(&seen);
-    let live = one
-        .call(move |_| {
-            tell.set(Some(queue.call(|_| ()).unwrap()));
-            let _ = queue.dial_all();
-        })
-        .unwrap();
+    let live = one.call(move |_| {
+        tell.set(Some(queue.call(|_| ())));
+        let _ = queue.dial_all();
+    });
     one.dial_all();
     let nested = seen.get().unwrap();
     assert_eq!(live.to_string(), nested.to_string(), "their ids look the same");
@@ -129,7 +122,7 @@ fn the_clock_may_use_the_queue_and_the_journal() {
     journal.replace(Some(Rc::clone(&set)));
     queue.set_observer(Rc::clone(&set));
     asks.set(true);
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     queue.dial_all();
     assert_eq!(set.figures().counts.finished, 1);
     journal.take();
@@ -140,16 +133,16 @@ fn of_calls_that_are_over_only_their_steps_are_kept() {
     let queue = CallQueue::new();
     let journal = journaled(&queue);
     let server = queue.recipient(());
-    let canceled = queue.call(|_| ()).unwrap();
+    let canceled = queue.call(|_| ());
     queue.cancel(canceled, "unwanted");
     let address = server.address();
     server.hang_up();
-    address.call(|(), _| ()).unwrap(); // refused
-    queue.call(|_| ()).unwrap();
-    queue.call(panics(())).unwrap();
+    address.call(|(), _| ()); // refused
+    queue.call(|_| ());
+    queue.call(panics(()));
     let answered = queue.callback(|_, ()| ());
     let id = answered.id();
-    answered.answer(()).unwrap();
+    answered.answer(());
     queue.cancel(id, "unwanted");
     assert_eq!(format!("{journal:?}"), "Journal(12 steps, 0 dropped, 3 calls pending, 0 live)");
     panic_of(|| queue.dial_all());
@@ -159,7 +152,7 @@ fn of_calls_that_are_over_only_their_steps_are_kept() {
 #[test]
 fn a_call_that_is_not_known_has_a_story_that_says_so() {
     let journal = Journal::new();
-    let foreign = CallQueue::new().call(|_| ()).unwrap();
+    let foreign = CallQueue::new().call(|_| ());
     let expected = "call #0\n  not a step of it is known: the journal did not see it\n";
     assert_eq!(journal.explain(foreign), expected);
 }
@@ -211,9 +204,9 @@ fn a_pair_whose_first_panics_at_a_dial_leaves_the_second_right() {
     let journal = Rc::new(Journal::new());
     let panics = PanicsAt(Cell::new(Some("dialed")));
     queue.set_observer((panics, Rc::clone(&journal)));
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     panic_of(|| queue.dial_all());
-    let after = queue.call(|_| ()).unwrap();
+    let after = queue.call(|_| ());
     queue.dial_all();
     assert_eq!(cause(&journal, after), None);
     assert_eq!(journal.figures().counts.panicked, 1);
@@ -248,7 +241,7 @@ fn o01_holds_whichever_step_of_an_operation_the_observer_panics_at() {
             let op = operation(&queue, &results);
             ran.set(true);
             let handle = op.handle();
-            let waits = queue.call(|_| ()).unwrap();
+            let waits = queue.call(|_| ());
             let waited =
                 std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| op.waits_for(waits)));
             handle.cancel();
@@ -303,7 +296,7 @@ fn a_check_that_panics_leaves_nothing_pending_in_the_journal() {
     let journal = journaled(&queue);
     let server = queue.recipient(());
     for _ in 0..3 {
-        server.schedule(PanicsInCheck).unwrap();
+        server.schedule(PanicsInCheck);
         panic_of(|| queue.dial_all());
     }
     let text = format!("{journal:?}");
@@ -317,7 +310,7 @@ fn what_a_journal_is_printed_to_may_use_the_queue() {
 
     impl std::fmt::Write for Sink {
         fn write_str(&mut self, _: &str) -> std::fmt::Result {
-            self.0.call(|_| ()).unwrap();
+            self.0.call(|_| ());
             Ok(())
         }
     }
@@ -359,7 +352,7 @@ fn act((truth, other): Site<'_>, live: Option<CallId>) {
         let to = other.clone();
         let call = match truth.roll(4) {
             0 => {
-                let callback = other.callback(move |truth, line, ()| handle(truth, &to, line));
+                let callback = other.callback(move |truth, cx, ()| handle(truth, &to, cx));
                 truth.callbacks.borrow_mut().push(callback);
                 continue;
             }
@@ -367,10 +360,10 @@ fn act((truth, other): Site<'_>, live: Option<CallId>) {
                 let which = truth.roll(truth.callbacks.borrow().len());
                 let callback = truth.callbacks.borrow_mut().remove(which);
                 let id = callback.id();
-                callback.answer(()).unwrap();
+                callback.answer(());
                 id
             }
-            _ => other.call(move |truth, line| handle(truth, &to, line)).unwrap(),
+            _ => other.call(move |truth, cx| handle(truth, &to, cx)),
         };
         truth.scheduled.borrow_mut().push((call, live));
         if truth.roll(12) == 0 {
@@ -379,12 +372,12 @@ fn act((truth, other): Site<'_>, live: Option<CallId>) {
     }
 }
 
-fn handle(truth: &Rc<Truth>, other: &switchboard::Address<Rc<Truth>>, line: &Line<'_, Rc<Truth>>) {
-    act((truth, other), Some(line.id()));
+fn handle(truth: &Rc<Truth>, other: &switchboard::Address<Rc<Truth>>, cx: &Context<'_, Rc<Truth>>) {
+    act((truth, other), Some(cx.id()));
     if truth.roll(6) == 0 {
-        let turn = || line.queue().dial_pending();
+        let turn = || cx.queue().dial_pending();
         let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(turn));
-        act((truth, line), Some(line.id()));
+        act((truth, cx), Some(cx.id()));
     }
     if truth.roll(9) == 0 {
         std::panic::resume_unwind(Box::new("at random"));
@@ -428,9 +421,9 @@ fn a_call_whose_check_panics_has_done_nothing() {
     let queue = CallQueue::new();
     let journal = journaled(&queue);
     let recipient = queue.recipient(());
-    let before = recipient.call(|(), _| ()).unwrap();
+    let before = recipient.call(|(), _| ());
     queue.dial_all();
-    let call = recipient.schedule(PanicsInCheck).unwrap();
+    let call = recipient.schedule(PanicsInCheck);
     panic_of(|| queue.dial_all());
     assert_eq!((cause(&journal, before), cause(&journal, call)), (None, None));
     assert_eq!(journal.history().call(before).unwrap().dialed.unwrap().by, None);

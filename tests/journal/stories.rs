@@ -68,11 +68,10 @@ fn a_call_that_finished_tells_who_scheduled_it_and_what_it_waited_behind() {
     let (told, address, takes) = (Rc::clone(&call), server.address(), scene.takes(3));
     let first = scene.queue.call(move |queue| {
         let time = takes;
-        told.set(Some(address.call(move |_, line| time(line.queue())).unwrap()));
+        told.set(Some(address.call(move |_, cx| time(cx.queue()))));
         let _ = queue;
     });
-    let first = first.unwrap();
-    let second = scene.queue.call(scene.takes(2)).unwrap();
+    let second = scene.queue.call(scene.takes(2));
     scene.pass(1);
     scene.queue.dial_all();
     let call = call.get().unwrap();
@@ -109,7 +108,7 @@ fn a_callback_tells_its_creator_and_its_caller_apart() {
     let server = scene.queue.recipient(Server);
     let handed = Rc::new(RefCell::new(None::<Callback<()>>));
     let hands = Rc::clone(&handed);
-    server.call(move |_, line| _ = hands.replace(Some(line.callback(|_, _, ()| ())))).unwrap();
+    server.call(move |_, cx| _ = hands.replace(Some(cx.callback(|_, _, ()| ()))));
     scene.queue.dial_all();
     let call = handed.borrow().as_ref().unwrap().id();
     scene.expect(
@@ -121,7 +120,7 @@ fn a_callback_tells_its_creator_and_its_caller_apart() {
         ],
     );
     scene.pass(5);
-    scene.queue.call(move |_| handed.take().unwrap().answer(()).unwrap()).unwrap();
+    scene.queue.call(move |_| handed.take().unwrap().answer(()));
     scene.queue.dial_all();
     scene.expect(
         call,
@@ -139,14 +138,14 @@ fn a_callback_tells_its_creator_and_its_caller_apart() {
 #[test]
 fn a_canceled_call_tells_by_whom_and_why_and_that_a_second_cancel_was_late() {
     let scene = Scene::new();
-    let pending = scene.queue.call(never(())).unwrap();
+    let pending = scene.queue.call(never(()));
     scene.pass(1);
-    scene.queue.call(move |queue| _ = queue.cancel(pending, "unwanted")).unwrap();
+    scene.queue.call(move |queue| _ = queue.cancel(pending, "unwanted"));
     // When that is dialed, the turn of the call that it cancels has passed.
     let callback = scene.queue.callback(|_, ()| ());
     let waiting = callback.id();
     scene.queue.cancel(waiting, "the client went away");
-    callback.answer(()).unwrap();
+    callback.answer(());
     scene.queue.cancel(pending, "from outside");
     scene.queue.dial_all();
     scene.expect(
@@ -168,9 +167,9 @@ fn a_canceled_call_tells_by_whom_and_why_and_that_a_second_cancel_was_late() {
             "  its handler will never run",
         ],
     );
-    let live = scene.queue.call(move |_| ()).unwrap();
+    let live = scene.queue.call(move |_| ());
     scene.queue.dial_all();
-    scene.queue.call(move |queue| _ = queue.cancel(live, "too bad")).unwrap();
+    scene.queue.call(move |queue| _ = queue.cancel(live, "too bad"));
     scene.queue.dial_all();
     let story = scene.journal.explain(live);
     let late = "canceled too late, by call #3, a function call, which changes nothing: too bad";
@@ -181,9 +180,9 @@ fn a_canceled_call_tells_by_whom_and_why_and_that_a_second_cancel_was_late() {
 fn nested_and_refused_calls_tell_the_live_call() {
     let scene = Scene::new();
     let (a, b) = (scene.queue.recipient(Server), scene.queue.recipient(0));
-    a.call(|_, line| _ = line.queue().dial_all()).unwrap();
-    let nested = b.call(|_, _| ()).unwrap();
-    let refused = a.call(|_, _| ()).unwrap();
+    a.call(|_, cx| _ = cx.queue().dial_all());
+    let nested = b.call(|_, _| ());
+    let refused = a.call(|_, _| ());
     scene.queue.dial_all();
     let story = scene.journal.explain(nested);
     assert!(
@@ -203,9 +202,9 @@ fn bad_ends_are_told() {
     let callback = scene.queue.callback(|_, ()| ());
     let abandoned = callback.id();
     drop(callback);
-    let panicked = scene.queue.call(panics(())).unwrap();
+    let panicked = scene.queue.call(panics(()));
     panic_of(|| scene.queue.dial_all());
-    let pending = scene.queue.call(never(())).unwrap();
+    let pending = scene.queue.call(never(()));
     scene.pass(7);
     let ends = |call, end: &str| {
         let story = scene.journal.explain(call);
@@ -225,11 +224,11 @@ fn bad_ends_are_told() {
 fn a_chain_of_causes_is_told_from_the_nearest_on() {
     fn link(queue: &QueueHandle, left: u32) {
         if left > 0 {
-            queue.call(move |queue| link(queue, left - 1)).unwrap();
+            queue.call(move |queue| link(queue, left - 1));
         }
     }
     let scene = Scene::new();
-    let first = scene.queue.call(|queue| link(queue, 20)).unwrap();
+    let first = scene.queue.call(|queue| link(queue, 20));
     scene.queue.dial_all();
     let history = scene.journal.history();
     let last = history.calls().last().unwrap().id;
@@ -261,7 +260,7 @@ fn an_operation_tells_its_layers_and_its_cancel() {
     });
     scene.pass(4);
     let handle = lower.handle();
-    scene.queue.call(move |_| _ = handle.cancel()).unwrap();
+    scene.queue.call(move |_| _ = handle.cancel());
     scene.queue.dial_all();
     let story = |call| {
         let story = scene.journal.explain(call);
@@ -299,10 +298,10 @@ fn recipients_tell_their_calls_and_how_long_they_took() {
     for millis in 1..=10 {
         for server in &servers[..] {
             let takes = scene.takes(millis);
-            server.call(move |_, line| takes(line.queue())).unwrap();
+            server.call(move |_, cx| takes(cx.queue()));
         }
     }
-    scene.queue.call(|_| ()).unwrap();
+    scene.queue.call(|_| ());
     scene.queue.dial_all();
     let recipients = scene.journal.history().recipients();
     let names = recipients.iter().map(|it| it.info.map(|info| info.to_string()));
@@ -320,13 +319,13 @@ fn recipients_tell_their_calls_and_how_long_they_took() {
 fn figures_agree_with_the_tally_also_when_steps_were_dropped() {
     let scene = Scene::with_capacity(8);
     for number in 0..100 {
-        let call = scene.queue.call(scene.takes(1)).unwrap();
+        let call = scene.queue.call(scene.takes(1));
         if number % 4 == 0 {
             scene.queue.cancel(call, "every fourth");
         }
         scene.queue.dial_all();
     }
-    scene.queue.call(panics(())).unwrap();
+    scene.queue.call(panics(()));
     panic_of(|| scene.queue.dial_all());
     let (figures, tally) = (scene.journal.figures(), scene.queue.tally());
     assert_eq!(figures.counts.created, tally.created);
@@ -343,8 +342,8 @@ fn figures_agree_with_the_tally_also_when_steps_were_dropped() {
 #[test]
 fn a_story_whose_beginning_was_dropped_says_so() {
     let scene = Scene::with_capacity(4);
-    let early = scene.queue.call(|_| ()).unwrap();
-    let late = scene.queue.call(|_| ()).unwrap();
+    let early = scene.queue.call(|_| ());
+    let late = scene.queue.call(|_| ());
     scene.queue.dial_all();
     scene.expect(
         early,
@@ -356,7 +355,7 @@ fn a_story_whose_beginning_was_dropped_says_so() {
         ],
     );
     for _ in 0..3 {
-        scene.queue.call(never(())).unwrap();
+        scene.queue.call(never(()));
     }
     scene.expect(
         late,

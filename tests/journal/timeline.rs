@@ -11,7 +11,7 @@ use serde_json::Value;
 use support::util::panic_of;
 use switchboard::journal::{History, Journal};
 use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
-use switchboard::{Address, CallQueue, Callback, Line, QueueHandle, Recipient};
+use switchboard::{Address, CallQueue, Callback, Context, QueueHandle, Recipient};
 
 /// A clock that only work advances.
 #[derive(Clone)]
@@ -88,17 +88,17 @@ impl Shop {
         }
         let shop = Rc::clone(self);
         let call = match self.dice.roll(5) {
-            0 => queue.call(move |queue| shop.handle(queue)).unwrap(),
-            _ => self.worker().call(move |_, line| shop.handle(line.queue())).unwrap(),
+            0 => queue.call(move |queue| shop.handle(queue)),
+            _ => self.worker().call(move |_, cx| shop.handle(cx.queue())),
         };
         match self.dice.roll(200) {
             0..=8 => _ = queue.cancel(call, "nobody wants it any more"),
             9 => {
-                let nested = |_: &mut Worker, line: &Line<'_, Worker>| {
-                    line.call(|_, _| ()).unwrap();
-                    let _ = line.queue().dial_pending();
+                let nested = |_: &mut Worker, cx: &Context<'_, Worker>| {
+                    cx.call(|_, _| ());
+                    let _ = cx.queue().dial_pending();
                 };
-                self.worker().call(nested).unwrap();
+                self.worker().call(nested);
             }
             10 => drop(queue.callback(|_, ()| ())),
             _ => {}
@@ -121,7 +121,7 @@ impl Shop {
         upper.context().0.replace(Some(lookup.handle()));
         if self.dice.roll(3) == 0 {
             let handle = upper.handle();
-            queue.call(move |_| _ = handle.cancel()).unwrap();
+            queue.call(move |_| _ = handle.cancel());
         }
         if self.dice.roll(5) == 0 {
             let _ = lookup.complete(Err(OpError::Failed("not found".into())));
@@ -148,7 +148,7 @@ fn busy(calls: u64) -> History {
         let _ = queue.dial_all();
         shop.clock.work(shop.dice.roll(20_000));
     }
-    shop.worker().call(|_, _| panic!("a handler lost its head")).unwrap();
+    shop.worker().call(|_, _| panic!("a handler lost its head"));
     panic_of(|| queue.dial_all());
     shop.clock.work(100);
     journal.history()
@@ -211,10 +211,10 @@ fn strings_of_users_cannot_leave_their_place_in_the_page() {
     let queue = CallQueue::new();
     queue.set_observer(Rc::clone(&journal));
     for _ in 0..2 {
-        let call = queue.call(|_| ()).unwrap();
+        let call = queue.call(|_| ());
         queue.cancel(call, EVIL);
     }
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     queue.dial_all();
     let page = page(&journal.history());
     leave("timeline-evil.html", &page);
@@ -237,7 +237,7 @@ fn the_page_says_that_the_beginning_was_dropped() {
     let queue = CallQueue::new();
     queue.set_observer(Rc::clone(&journal));
     for _ in 0..9 {
-        queue.call(|queue| _ = queue.call(|_| ()).unwrap()).unwrap();
+        queue.call(|queue| _ = queue.call(|_| ()));
     }
     queue.dial_all();
     let page = page(&journal.history());

@@ -26,17 +26,15 @@ fn events() -> Vec<Value> {
 
     let server = queue.recipient("server \"one\"");
     let nests = other.handle();
-    other.call(|_| ()).unwrap();
-    server
-        .call(move |_, line| {
-            line.call(|_, _| ()).unwrap();
-            line.queue().call(|queue| _ = queue.call(|_| ()).unwrap()).unwrap();
-            let _ = line.queue().dial_all();
-            let _ = nests.dial_all();
-        })
-        .unwrap();
-    queue.call(|queue| _ = queue.dial_all()).unwrap();
-    let unwanted = queue.call(|_| ()).unwrap();
+    other.call(|_| ());
+    server.call(move |_, cx| {
+        cx.call(|_, _| ());
+        cx.queue().call(|queue| _ = queue.call(|_| ()));
+        let _ = cx.queue().dial_all();
+        let _ = nests.dial_all();
+    });
+    queue.call(|queue| _ = queue.dial_all());
+    let unwanted = queue.call(|_| ());
     queue.cancel(unwanted, "</script> \\ ü");
     drop(queue.callback(|_, ()| ()));
     queue.dial_all();
@@ -50,12 +48,12 @@ fn events() -> Vec<Value> {
         let _ = lower.complete(Err(OpError::Canceled));
     });
     let handle = lower.handle();
-    queue.call(move |_| _ = handle.cancel()).unwrap();
+    queue.call(move |_| _ = handle.cancel());
     queue.dial_all();
-    queue.call(panics(())).unwrap();
+    queue.call(panics(()));
     panic_of(|| queue.dial_all());
     queue.cancel(unwanted, "again");
-    queue.call(|_| ()).unwrap(); // pending still
+    queue.call(|_| ()); // pending still
 
     let mut trace = Vec::new();
     journal.history().write_trace(&mut trace).expect("a vector takes it");
@@ -197,12 +195,10 @@ fn lanes_are_named_for_queues_and_recipients() {
 fn no_arrow_leads_from_a_call_whose_dial_was_not_seen() {
     let journal = Rc::new(Journal::new());
     let (queue, late) = (CallQueue::new(), Rc::clone(&journal));
-    queue
-        .call(move |queue| {
-            queue.set_observer(Rc::clone(&late));
-            queue.call(|_| ()).unwrap();
-        })
-        .unwrap();
+    queue.call(move |queue| {
+        queue.set_observer(Rc::clone(&late));
+        queue.call(|_| ());
+    });
     queue.dial_all();
     let mut trace = Vec::new();
     journal.history().write_trace(&mut trace).expect("a vector takes it");

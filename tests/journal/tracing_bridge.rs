@@ -85,13 +85,11 @@ fn what_a_handler_logs_carries_the_call_and_those_that_led_to_it() {
     logged(|log, queue| {
         let server = queue.recipient(());
         let address = server.address();
-        queue
-            .call(move |_| {
-                info!("first");
-                address.call(|(), _| info!("second")).unwrap();
-            })
-            .unwrap();
-        queue.call(|_| info!("third")).unwrap();
+        queue.call(move |_| {
+            info!("first");
+            address.call(|(), _| info!("second"));
+        });
+        queue.call(|_| info!("third"));
         queue.dial_all();
         log.expect(&["#0 | first", "#1 | third", "#0 > #2 | second"]);
     });
@@ -105,9 +103,9 @@ fn a_callback_descends_from_the_call_that_answered_it() {
         let creates = move |queue: &QueueHandle| {
             hands.replace(Some(queue.callback(|_, ()| info!("told"))));
         };
-        queue.call(creates).unwrap();
+        queue.call(creates);
         queue.dial_all();
-        queue.call(move |_| handed.take().unwrap().answer(()).unwrap()).unwrap();
+        queue.call(move |_| handed.take().unwrap().answer(()));
         queue.dial_all();
         log.expect(&["#1 > #c0.0 | told"]);
     });
@@ -116,7 +114,7 @@ fn a_callback_descends_from_the_call_that_answered_it() {
 #[test]
 fn a_call_from_outside_any_descends_from_the_span_entered_there() {
     logged(|log, queue| {
-        tracing::info_span!("startup").in_scope(|| queue.call(|_| info!("begun")).unwrap());
+        tracing::info_span!("startup").in_scope(|| queue.call(|_| info!("begun")));
         queue.dial_all();
         log.expect(&["startup > #0 | begun"]);
     });
@@ -125,15 +123,13 @@ fn a_call_from_outside_any_descends_from_the_span_entered_there() {
 #[test]
 fn a_panic_leaves_the_spans_that_were_entered() {
     logged(|log, queue| {
-        queue
-            .call(|queue| {
-                queue.call(panics(())).unwrap();
-                panic_of(|| queue.dial_all());
-                info!("after the inner panic");
-                queue.call(|_| info!("later")).unwrap();
-                panic!("the outer panic");
-            })
-            .unwrap();
+        queue.call(|queue| {
+            queue.call(panics(()));
+            panic_of(|| queue.dial_all());
+            info!("after the inner panic");
+            queue.call(|_| info!("later"));
+            panic!("the outer panic");
+        });
         panic_of(|| queue.dial_all());
         info!("after the outer panic");
         queue.dial_all();
@@ -144,13 +140,11 @@ fn a_panic_leaves_the_spans_that_were_entered() {
 #[test]
 fn nested_turns_enter_one_span_within_the_other_and_leave_them_in_turn() {
     logged(|log, queue| {
-        queue
-            .call(|queue| {
-                queue.call(|_| info!("inner")).unwrap();
-                let _ = queue.dial_all();
-                info!("outer");
-            })
-            .unwrap();
+        queue.call(|queue| {
+            queue.call(|_| info!("inner"));
+            let _ = queue.dial_all();
+            info!("outer");
+        });
         queue.dial_all();
         log.expect(&["#0 > #1 | inner", "#0 | outer"]);
     });
@@ -161,14 +155,12 @@ fn calls_that_are_never_dialed_leave_no_span_behind() {
     logged(|log, queue| {
         let server = queue.recipient(());
         let address = server.address();
-        queue
-            .call(move |queue| {
-                let canceled = queue.call(|_| ()).unwrap();
-                queue.cancel(canceled, "unwanted");
-                drop(queue.callback(|_, ()| ()));
-                address.call(|(), _| ()).unwrap(); // refused: the recipient is gone
-            })
-            .unwrap();
+        queue.call(move |queue| {
+            let canceled = queue.call(|_| ());
+            queue.cancel(canceled, "unwanted");
+            drop(queue.callback(|_, ()| ()));
+            address.call(|(), _| ()); // refused: the recipient is gone
+        });
         server.hang_up();
         queue.dial_all();
         assert_eq!(log.open(), 0, "before the queue is dropped");
@@ -181,13 +173,13 @@ fn a_chain_that_goes_on_forever_keeps_a_bounded_number_of_spans_open() {
         most.set(most.get().max(log.open()));
         if left > 0 {
             let (log, most) = (log.clone(), Rc::clone(most));
-            queue.call(move |queue| link(queue, left - 1, &log, &most)).unwrap();
+            queue.call(move |queue| link(queue, left - 1, &log, &most));
         }
     }
     logged(|log, queue| {
         let most = Rc::new(Cell::new(0));
         let (logs, seen) = (log.clone(), Rc::clone(&most));
-        queue.call(move |queue| link(queue, 1000, &logs, &seen)).unwrap();
+        queue.call(move |queue| link(queue, 1000, &logs, &seen));
         queue.dial_all();
         assert!((16..=18).contains(&most.get()), "{} spans were open", most.get());
     });
@@ -197,20 +189,16 @@ fn a_chain_that_goes_on_forever_keeps_a_bounded_number_of_spans_open() {
 fn an_observer_that_is_set_or_removed_in_a_handler_leaves_the_spans_right() {
     logged(|log, queue| {
         queue.clear_observer();
-        queue
-            .call(|queue| {
-                queue.set_observer(DialSpans::new());
-                queue.call(|_| info!("seen")).unwrap();
-            })
-            .unwrap();
+        queue.call(|queue| {
+            queue.set_observer(DialSpans::new());
+            queue.call(|_| info!("seen"));
+        });
         queue.dial_all();
-        queue
-            .call(|queue| {
-                info!("with a span");
-                queue.clear_observer();
-                info!("without");
-            })
-            .unwrap();
+        queue.call(|queue| {
+            info!("with a span");
+            queue.clear_observer();
+            info!("without");
+        });
         queue.dial_all();
         log.expect(&["#1 | seen", "#2 | with a span", " | without"]);
     });
@@ -226,17 +214,15 @@ fn an_observer_before_it_that_panics_does_not_leave_a_span_entered() {
         };
         let spans = Rc::new(DialSpans::new());
         queue.set_observer((panics, Rc::clone(&spans)));
-        queue
-            .call(|queue| {
-                queue.call(|_| info!("inner")).unwrap();
-                // The end of the inner call is never told to the spans.
-                panic_of(|| queue.dial_all());
-            })
-            .unwrap();
+        queue.call(|queue| {
+            queue.call(|_| info!("inner"));
+            // The end of the inner call is never told to the spans.
+            panic_of(|| queue.dial_all());
+        });
         queue.dial_all();
         info!("after");
         log.expect(&["#0 > #1 | inner", " | after"]);
-        spans.observe(queue.call(|_| ()).unwrap(), &Step::Finished); // which it does not know
+        spans.observe(queue.call(|_| ()), &Step::Finished); // which it does not know
         queue.dial_all();
     });
 }
@@ -248,7 +234,7 @@ fn a_check_that_panics_leaves_nothing_waiting() {
     let spans = Rc::new(DialSpans::new());
     queue.set_observer(Rc::clone(&spans));
     let server = queue.recipient(());
-    server.schedule(PanicsInCheck).unwrap();
+    server.schedule(PanicsInCheck);
     panic_of(|| queue.dial_all());
     assert_eq!(format!("{spans:?}"), "DialSpans(0 waiting, 0 live)");
 }

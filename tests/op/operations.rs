@@ -101,32 +101,30 @@ fn o02_the_callback_runs_neither_inside_start_nor_inside_cancel() {
     let bench = Rc::new(Bench::default());
     let owner = bench.queue.recipient::<Owner>(Owner::default());
     let inner = Rc::clone(&bench);
-    owner
-        .call(move |owner, line| {
-            let done = line.callback(|owner: &mut Owner, _, result: Result| {
-                assert_eq!(result, Ok(7));
-                assert_eq!(owner.1.take().unwrap().state(), OpState::Completed);
-                owner.0.push("first called");
-            });
-            let (handle, op) = inner.start_with(done, complete);
-            op.complete(Ok(7)).unwrap(); // before start returns
-            owner.1 = Some(handle);
-            owner.0.push("first started");
+    owner.call(move |owner, cx| {
+        let done = cx.callback(|owner: &mut Owner, _, result: Result| {
+            assert_eq!(result, Ok(7));
+            assert_eq!(owner.1.take().unwrap().state(), OpState::Completed);
+            owner.0.push("first called");
+        });
+        let (handle, op) = inner.start_with(done, complete);
+        op.complete(Ok(7)).unwrap(); // before start returns
+        owner.1 = Some(handle);
+        owner.0.push("first started");
 
-            let done = line.callback(|owner: &mut Owner, _, result: Result| {
-                assert_eq!(result, Err(OpError::Canceled));
-                owner.0.push("second called");
-            });
-            let (handle, _op) = inner.start_with(done, complete);
-            owner.0.push("second started");
-            assert_eq!(handle.cancel(), Cancellation::Canceled);
-            owner.0.push("second canceled");
-        })
-        .unwrap();
+        let done = cx.callback(|owner: &mut Owner, _, result: Result| {
+            assert_eq!(result, Err(OpError::Canceled));
+            owner.0.push("second called");
+        });
+        let (handle, _op) = inner.start_with(done, complete);
+        owner.0.push("second started");
+        assert_eq!(handle.cancel(), Cancellation::Canceled);
+        owner.0.push("second canceled");
+    });
     assert_eq!(bench.queue.dial_all().dialed, 3);
     let called = ["first started", "second started", "second canceled"];
     let called = [&called[..], &["first called", "second called"]].concat();
-    owner.call(move |owner, _| assert_eq!(owner.0, called)).unwrap();
+    owner.call(move |owner, _| assert_eq!(owner.0, called));
     assert_eq!(bench.queue.dial_all().dialed, 1);
     bench.counts(0, 0, 4, 0);
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mio::Interest;
 use mio::net::{TcpListener, TcpStream};
-use switchboard::Line;
+use switchboard::Context;
 use switchboard::reactor::{Reactor, ReactorHandle, Registration, Timer};
 
 const CLIENTS: usize = 60;
@@ -57,7 +57,7 @@ struct Server {
 }
 
 impl Server {
-    fn accept(&mut self, line: &Line<'_, Self>) {
+    fn accept(&mut self, cx: &Context<'_, Self>) {
         loop {
             match self.listener.source().accept() {
                 Ok((client, _)) => {
@@ -65,17 +65,17 @@ impl Server {
                     self.accepted += 1;
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => return self.try_later(line, &error),
+                Err(error) => return self.try_later(cx, &error),
             }
         }
     }
 
-    fn try_later(&mut self, line: &Line<'_, Self>, error: &io::Error) {
+    fn try_later(&mut self, cx: &Context<'_, Self>, error: &io::Error) {
         assert_eq!(error.raw_os_error(), Some(24), "EMFILE: {error}");
         self.exhausted += 1;
-        let retry = line.callback(|server: &mut Self, line, ()| {
+        let retry = cx.callback(|server: &mut Self, cx, ()| {
             server.clients.drain(..10); // these leave meanwhile
-            server.accept(line);
+            server.accept(cx);
         });
         self.retry = Some(self.reactor.after(Duration::from_millis(20), retry));
     }
@@ -89,8 +89,8 @@ fn serve() {
         let accepts = Interest::READABLE;
         let handle = reactor.handle();
         let listener =
-            handle.register(listener, accepts, server, |server: &mut Server, line, _| {
-                server.accept(line);
+            handle.register(listener, accepts, server, |server: &mut Server, cx, _| {
+                server.accept(cx);
             })?;
         Ok::<_, Box<dyn std::error::Error>>(Server {
             reactor: handle,
@@ -108,14 +108,14 @@ fn serve() {
         let seen = std::rc::Rc::clone(&over);
         let _ = reactor.turn(None).unwrap();
         turns += 1;
-        server.call(move |server, _| seen.set(server.accepted == CLIENTS)).unwrap();
+        server.call(move |server, _| seen.set(server.accepted == CLIENTS));
         reactor.queue().dial_all();
     }
-    let check = move |server: &mut Server, _: &Line<'_, Server>| {
+    let check = move |server: &mut Server, _: &Context<'_, Server>| {
         assert!(server.exhausted >= 3, "{} times without a descriptor", server.exhausted);
         let most = CLIENTS + 2 * server.exhausted;
         assert!(turns <= most, "{turns} turns, so it spins: {most} would do");
     };
-    server.call(check).unwrap();
+    server.call(check);
     reactor.queue().dial_all();
 }

@@ -1,6 +1,6 @@
 //! Allocations that the docs deny: how many there are for each call in steady state.
 
-use switchboard::{CallQueue, Line, QueueHandle, future};
+use switchboard::{CallQueue, Context, QueueHandle, future};
 
 use support::counting::allocations;
 
@@ -46,7 +46,7 @@ impl<const N: usize> Drop for Held<N> {
 fn function_calls<const N: usize>() -> u64 {
     steady_allocations(|queue| {
         let held = Held::<N>::new();
-        queue.call(move |_| drop(held)).unwrap();
+        queue.call(move |_| drop(held));
     })
 }
 
@@ -55,7 +55,7 @@ fn calls_to_a_recipient<const N: usize>(cancel: bool) -> u64 {
     steady_allocations(|queue| {
         let server = server.get_or_insert_with(|| queue.recipient(()));
         let held = Held::<N>::new();
-        let id = server.call(move |(), _| drop(held)).unwrap();
+        let id = server.call(move |(), _| drop(held));
         if cancel {
             queue.cancel(id, "unwanted");
         }
@@ -67,8 +67,8 @@ fn callbacks<const N: usize, const M: usize>() -> u64 {
     steady_allocations(|queue| {
         let server = server.get_or_insert_with(|| queue.recipient(()));
         let held = Held::<N>::new();
-        let callback = server.callback(move |(), _: &Line<'_, ()>, value| drop((held, value)));
-        callback.answer(Held::<M>::new()).unwrap();
+        let callback = server.callback(move |(), _: &Context<'_, ()>, value| drop((held, value)));
+        callback.answer(Held::<M>::new());
     })
 }
 
@@ -103,16 +103,16 @@ fn callbacks_do_not_allocate_up_to_40_bytes_and_a_value_of_40() {
 
 #[test]
 fn calls_that_schedule_the_next_do_not_allocate() {
-    fn again(count: &mut u64, line: &Line<'_, u64>) {
+    fn again(count: &mut u64, cx: &Context<'_, u64>) {
         *count += 1;
         if *count < CALLS {
-            line.call(again).unwrap();
+            cx.call(again);
         }
     }
     let queue = CallQueue::new();
     let server = queue.recipient(0);
     let before = allocations();
-    server.call(again).unwrap();
+    server.call(again);
     assert_eq!(queue.dial_all().dialed, CALLS);
     assert_eq!(allocations() - before, 0);
 }
@@ -132,7 +132,7 @@ fn a_recipient_takes_one_allocation_and_its_address_none() {
 fn a_future_of_an_answer_takes_one_allocation() {
     let taken = steady_allocations(|queue| {
         let (callback, answer) = future::callback(queue);
-        callback.answer(1_u64).unwrap();
+        callback.answer(1_u64);
         queue.dial_all();
         drop(answer);
     });
@@ -162,7 +162,7 @@ fn a_queue_that_is_never_dialed_does_not_grow_by_canceled_calls() {
     let before = allocations();
     for round in 0..100_000_u64 {
         let held = Held::<40>::new();
-        let id = queue.call(move |_| drop(held)).unwrap();
+        let id = queue.call(move |_| drop(held));
         queue.cancel(id, "unwanted");
         assert!(queue.is_idle(), "in round {round}");
     }

@@ -56,7 +56,7 @@ fn a_source_whose_descriptor_is_closed_is_refused_and_one_closed_later_does_no_h
         "EBADF: {error:?}"
     );
     assert_eq!(*error.into_inner().0, *closed);
-    assert_eq!(reactor.registrations(), 0);
+    assert_eq!(reactor.registration_count(), 0);
 
     // The descriptor is closed behind the back of its registration, with readiness to tell.
     let (ours, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
@@ -69,7 +69,7 @@ fn a_source_whose_descriptor_is_closed_is_refused_and_one_closed_later_does_no_h
     assert_eq!((turn_now(&mut reactor).dialed, reactor.poll_timeout()), (0, None));
     let error = held.into_source().unwrap_err();
     assert_eq!(error.source.raw_os_error(), Some(9), "EBADF: {error:?}");
-    assert_eq!((reactor.registrations(), told.len()), (0, 0));
+    assert_eq!((reactor.registration_count(), told.len()), (0, 0));
     // Nor if it is dropped, which cannot tell of an error.
     let (ours, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
     let ours = std::os::fd::OwnedFd::from(ours);
@@ -77,7 +77,7 @@ fn a_source_whose_descriptor_is_closed_is_refused_and_one_closed_later_does_no_h
     let held = watch(&reactor, &recipient, SourceFd(descriptor), 0, &told);
     drop(ours);
     drop(held);
-    assert_eq!((reactor.registrations(), told.len()), (0, 0));
+    assert_eq!((reactor.registration_count(), told.len()), (0, 0));
     let (another, mut peer) = unix_pair();
     let _held = watch(&reactor, &recipient, another, 1, &told);
     peer.write_all(b"x").unwrap();

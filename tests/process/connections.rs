@@ -13,7 +13,7 @@ use std::rc::Rc;
 use mio::Interest;
 use mio::net::{TcpListener, TcpStream};
 use switchboard::reactor::{Reactor, ReactorHandle, Registration};
-use switchboard::{Line, Recipient};
+use switchboard::{Context, Recipient};
 
 use crate::alone::alone;
 use support::counting::held;
@@ -53,20 +53,20 @@ struct Counts {
 }
 
 impl Server {
-    fn accept(&mut self, which: usize, line: &Line<'_, Self>) {
+    fn accept(&mut self, which: usize, cx: &Context<'_, Self>) {
         while let Ok((socket, _)) = self.listeners[which].source().accept() {
-            let (number, server) = (self.accepted, line.address());
+            let (number, server) = (self.accepted, cx.address());
             self.accepted += 1;
-            let connection = line.queue().recipient_with(|connection| {
+            let connection = cx.queue().recipient_with(|connection| {
                 let reads = Interest::READABLE;
                 let socket = self.reactor.register(socket, reads, connection, {
                     move |connection: &mut Connection, _, _| {
                         if connection.is_over_after_echo() {
-                            let end = move |server: &mut Self, _: &Line<'_, Self>| {
+                            let end = move |server: &mut Self, _: &Context<'_, Self>| {
                                 server.connections.remove(&number);
                                 server.count();
                             };
-                            server.call(end).unwrap();
+                            server.call(end);
                         }
                     }
                 });
@@ -113,8 +113,8 @@ fn listen(reactor: &Reactor, counts: &Rc<Counts>) -> (Recipient<Server>, Vec<Soc
             addresses.push(listener.local_addr().unwrap());
             let reads = Interest::READABLE;
             let listener =
-                handle.register(listener, reads, server, move |server: &mut Server, line, _| {
-                    server.accept(which, line);
+                handle.register(listener, reads, server, move |server: &mut Server, cx, _| {
+                    server.accept(which, cx);
                 });
             listener.unwrap()
         });
@@ -224,7 +224,7 @@ fn ten_thousand_connections_held_and_a_hundred_thousand_churned_leave_nothing() 
         turn_until(&mut reactor, || counts.echoed.get() == echoed);
         peer.wait_until_done();
         assert_eq!(counts.open.get(), HELD);
-        assert_eq!((descriptors(), reactor.registrations()), (idle + HELD, LISTENERS + HELD));
+        assert_eq!((descriptors(), reactor.registration_count()), (idle + HELD, LISTENERS + HELD));
         peer.order("churn");
         let over = |rounds| (rounds - 1) * HELD + rounds * CHURNED;
         turn_until(&mut reactor, || counts.over.get() == over(round));
@@ -232,7 +232,7 @@ fn ten_thousand_connections_held_and_a_hundred_thousand_churned_leave_nothing() 
         peer.order("let go");
         turn_until(&mut reactor, || counts.over.get() == over(round) + HELD);
         peer.wait_until_done();
-        assert_eq!((descriptors(), reactor.registrations()), (idle, LISTENERS));
+        assert_eq!((descriptors(), reactor.registration_count()), (idle, LISTENERS));
         after_each[round - 1] = held();
     }
     // Room is kept for as much as there was at a time; but nothing for each connection that was.

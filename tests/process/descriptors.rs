@@ -49,7 +49,7 @@ fn m04_every_descriptor_is_closed_in_the_end() {
                 op.cancel();
             }
         }
-        while handle.registrations() > 1 || !reactor.queue().is_idle() {
+        while handle.registration_count() > 1 || !reactor.queue().is_idle() {
             let _ = turn_now(&mut reactor);
         }
 

@@ -46,9 +46,9 @@ fn run(recipe: Recipe, at: usize) -> Option<usize> {
         write_to(*peer);
     }
     if idle && script.waiting() == 1 {
-        let told = rig.reactor.traffic().told;
+        let told = rig.reactor.event_stats().delivered;
         rig.turn();
-        assert_eq!(rig.reactor.traffic().told, told + 1, "{}", rig.label());
+        assert_eq!(rig.reactor.event_stats().delivered, told + 1, "{}", rig.label());
         assert!(rig.reactor.queue().is_idle(), "{}: it goes on to wait", rig.label());
         spurious += 1;
     }

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use crate::alone::alone;
 use support::util::{never, panic_of, panics};
-use switchboard::{Call, CallQueue, Line};
+use switchboard::{Call, CallQueue, Context};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
@@ -70,7 +70,7 @@ impl Call for Objects {
         Err("not today")
     }
 
-    fn dial(self, (): &mut (), _: &Line<'_, ()>) {}
+    fn dial(self, (): &mut (), _: &Context<'_, ()>) {}
 }
 
 #[test]
@@ -80,13 +80,13 @@ fn bad_ends_are_logged_and_good_ones_are_not() {
     tracing::subscriber::set_global_default(Keeps).expect("no other subscriber");
     let queue = CallQueue::new();
     let server = queue.recipient(());
-    let finished = server.call(|(), _| ()).unwrap();
-    server.callback(|(), _, ()| ()).answer(()).unwrap();
+    let finished = server.call(|(), _| ());
+    server.callback(|(), _, ()| ()).answer(());
     queue.dial_all();
     queue.cancel(finished, "late");
     expect(&[]);
 
-    let canceled = queue.call(never(())).unwrap();
+    let canceled = queue.call(never(()));
     queue.cancel(canceled, "unwanted");
     queue.callback(|_, ()| ()).decline("never");
     expect(&["DEBUG call #2 canceled: unwanted", "DEBUG call #c0.1 canceled: never"]);
@@ -96,27 +96,27 @@ fn bad_ends_are_logged_and_good_ones_are_not() {
     let text = "abandoned: the callback created at";
     expect(&[&format!("WARN call #c0.2 {text} here:{line} was dropped without a call")]);
 
-    let dials = |(): &mut (), line: &Line<'_, ()>| _ = line.queue().dial_all();
-    let (_, first) = (server.call(dials).unwrap(), line!());
-    let (_, second) = (server.call(|(), _| ()).unwrap(), line!());
+    let dials = |(): &mut (), cx: &Context<'_, ()>| _ = cx.queue().dial_all();
+    let (_, first) = (server.call(dials), line!());
+    let (_, second) = (server.call(|(), _| ()), line!());
     queue.dial_all();
     let text = "refused: the recipient is live with call #3 scheduled at";
     expect(&[&format!("WARN call #4 scheduled at here:{second}, {text} here:{first}")]);
 
-    let (_, line) = (server.schedule(Objects).unwrap(), line!());
+    let (_, line) = (server.schedule(Objects), line!());
     queue.dial_all();
     expect(&[&format!("DEBUG call #5 scheduled at here:{line}, refused: not today")]);
     let address = server.address();
     server.hang_up();
-    let (_, line) = (address.schedule(Objects).unwrap(), line!());
+    let (_, line) = (address.schedule(Objects), line!());
     queue.dial_all();
     expect(&[&format!("DEBUG call #6 scheduled at here:{line}, refused: the recipient is gone")]);
 
-    queue.call(panics(())).unwrap();
+    queue.call(panics(()));
     panic_of(|| queue.dial_all());
     expect(&["DEBUG call #7 panicked"]);
 
-    queue.call(never(())).unwrap();
+    queue.call(never(()));
     drop(queue);
     expect(&["DEBUG call #8 canceled: queue dropped"]);
 }

@@ -6,11 +6,19 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use support::util::{Counts, Drops, NONE, Steps, Trace, assert_counts, figures};
+#[cfg(all(unix, feature = "mio"))]
+use switchboard::Step;
 #[cfg(feature = "mio")]
 use switchboard::reactor::Reactor;
-#[cfg(all(unix, feature = "mio"))]
-use switchboard::{CallId, Step};
-use switchboard::{CallQueue, Cancellation, QueueHandle, ScheduleError};
+use switchboard::{CallId, CallQueue, Cancellation, QueueHandle, ScheduleError, ScheduleErrorKind};
+
+/// The call that a full queue handed back.
+#[track_caller]
+fn rejected_as_full<C>(scheduled: Result<CallId, ScheduleError<C>>) -> C {
+    let (kind, rejected) = scheduled.expect_err("the queue is full").into_parts();
+    assert_eq!(kind, ScheduleErrorKind::Full);
+    rejected
+}
 
 #[test]
 fn a_full_queue_hands_the_call_back_and_takes_it_when_there_is_room() {
@@ -18,19 +26,17 @@ fn a_full_queue_hands_the_call_back_and_takes_it_when_there_is_room() {
         let (queue, drops) = (CallQueue::bounded(capacity), Drops::default());
         let call = || {
             let captured = drops.value();
-            queue.call(move |_| drop(captured))
+            queue.try_call(move |_| drop(captured))
         };
         for round in 1..=3 {
             for _ in 0..capacity {
-                call().unwrap();
+                call().expect("the queue has room");
             }
-            let Err(ScheduleError::Full(rejected)) = call() else {
-                panic!("{capacity} are pending")
-            };
+            let rejected = rejected_as_full(call());
             assert_eq!(queue.tally().pending, capacity as u64);
             assert_eq!(queue.dial_pending().dialed, capacity as u64);
             assert_eq!(drops.alive(), 1, "the call that was handed back");
-            queue.call(rejected).unwrap();
+            queue.call(rejected);
             assert_eq!(queue.dial_all().dialed, 1);
             assert_eq!(queue.tally().finished, round * (capacity as u64 + 1));
             assert_eq!(drops.alive(), 0);
@@ -42,13 +48,13 @@ fn a_full_queue_hands_the_call_back_and_takes_it_when_there_is_room() {
 fn canceled_calls_make_room_wherever_they_stand() {
     for capacity in [1, 3, 64, 100] {
         let queue = CallQueue::bounded(capacity);
-        let mut ids: Vec<_> = (0..capacity).map(|_| queue.call(|_| ()).unwrap()).collect();
+        let mut ids: Vec<_> = (0..capacity).map(|_| queue.call(|_| ())).collect();
         // The same number stays pending, while places in the ring are void: first, last, between.
         for round in 0..10 * capacity {
-            assert!(matches!(queue.call(|_| ()), Err(ScheduleError::Full(_))));
+            let _ = rejected_as_full(queue.try_call(|_| ()));
             let id = ids.remove([0, ids.len() - 1, ids.len() / 2][round % 3]);
             assert_eq!(queue.cancel(id, "to make room"), Cancellation::Canceled);
-            ids.push(queue.call(|_| ()).expect("room for one"));
+            ids.push(queue.call(|_| ()));
         }
         let pending = capacity as u64;
         let canceled = 10 * pending;
@@ -66,11 +72,11 @@ fn callbacks_are_taken_beyond_the_bound_and_count_as_pending() {
         queue.callback(move |_, value: u32| answered.set(answered.get() + value))
     };
     for callback in [callback(), callback(), callback()] {
-        callback.answer(1).unwrap();
+        callback.answer(1);
     }
     assert_counts(&queue, Counts { pending: 3, ..NONE });
-    assert!(matches!(queue.call(|_| ()), Err(ScheduleError::Full(_))));
-    callback().answer(1).unwrap();
+    let _ = rejected_as_full(queue.try_call(|_| ()));
+    callback().answer(1);
     assert_eq!(queue.dial_all().dialed, 4);
     assert_eq!(answered.get(), 4);
 }
@@ -82,12 +88,12 @@ fn a_live_call_is_not_pending_and_may_schedule_its_successor() {
     fn next(queue: &QueueHandle, count: Rc<Cell<u32>>) {
         count.set(count.get() + 1);
         if count.get() < 1000 {
-            queue.call(move |queue| next(queue, count)).unwrap();
-            assert!(matches!(queue.call(|_| ()), Err(ScheduleError::Full(_))));
+            queue.call(move |queue| next(queue, count));
+            let _ = rejected_as_full(queue.try_call(|_| ()));
         }
     }
     let first = Rc::clone(&count);
-    queue.call(move |queue| next(queue, first)).unwrap();
+    queue.call(move |queue| next(queue, first));
     assert_eq!(queue.dial_all().dialed, 1000);
     assert_eq!(count.get(), 1000);
 }
@@ -96,35 +102,36 @@ fn a_live_call_is_not_pending_and_may_schedule_its_successor() {
 fn calls_to_recipients_are_bounded_too() {
     let queue = CallQueue::bounded(1);
     let counter = queue.recipient(0);
-    counter.call(|counter, _| *counter += 1).unwrap();
-    let Err(ScheduleError::Full(rejected)) = counter.call(|counter, _| *counter += 10) else {
-        panic!("one is pending")
-    };
+    counter.call(|counter, _| *counter += 1);
+    let rejected = rejected_as_full(counter.try_call(|counter, _| *counter += 10));
     queue.dial_all();
-    counter.call(rejected).unwrap();
+    counter.call(rejected);
     queue.dial_all();
-    counter.call(|counter, _| assert_eq!(*counter, 11)).unwrap();
+    counter.call(|counter, _| assert_eq!(*counter, 11));
     assert_eq!(figures(queue.dial_all()), [1, 0, 0, 0]);
 }
 
 #[test]
 fn a_capacity_of_zero_takes_callbacks_only() {
     let queue = CallQueue::bounded(0);
-    let error = queue.call(|_| ()).unwrap_err();
+    let error = queue.try_call(|_| ()).unwrap_err();
     let text = "call not scheduled: the queue is full; dial it, then schedule the call again";
-    assert_eq!((error.to_string().as_str(), format!("{error:?}").as_str()), (text, "Full(..)"));
-    queue.callback(|_, ()| ()).answer(()).unwrap();
+    assert_eq!(
+        (error.to_string().as_str(), format!("{error:?}").as_str()),
+        (text, "ScheduleError(Full, ..)")
+    );
+    queue.callback(|_, ()| ()).answer(());
     assert_eq!(queue.dial_all().dialed, 1);
 }
 
 #[test]
 fn a_call_that_is_handed_back_leaves_no_trace() {
     let (queue, trace) = (CallQueue::bounded(1), Trace::default());
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     let steps = Steps::watch(&queue);
     let log = trace.clone();
     queue.set_wake_hook(move || log.add("woken"));
-    assert!(queue.call(|_| ()).is_err());
+    assert!(queue.try_call(|_| ()).is_err());
     assert!(steps.calls(|_| true).is_empty() && trace.take().is_empty());
     assert_counts(&queue, Counts { pending: 1, ..NONE });
 }
@@ -134,7 +141,8 @@ fn a_queue_that_is_both_full_and_gone_says_that_it_is_gone() {
     let queue = CallQueue::bounded(0);
     let handle = queue.handle();
     drop(queue);
-    assert!(matches!(handle.call(|_| ()), Err(ScheduleError::QueueDropped(_))));
+    let error = handle.try_call(|_| ()).unwrap_err();
+    assert_eq!(error.kind(), ScheduleErrorKind::QueueDropped);
 }
 
 /// A call of another thread came with each turn, although none was dialed.
@@ -144,13 +152,13 @@ fn calls_of_other_threads_exceed_the_bound_by_one_at_most() {
     for budget in [0, 1] {
         let mut reactor = Reactor::with_queue(CallQueue::bounded(4)).unwrap();
         // They take up a budget of 1, and make no room.
-        let canceled: Vec<_> = (0..4).map(|_| reactor.queue().call(|_| ()).unwrap()).collect();
+        let canceled: Vec<_> = (0..4).map(|_| reactor.queue().call(|_| ())).collect();
         for call in canceled {
             reactor.queue().cancel(call, "canceled");
         }
         let pending = 4;
         for _ in 0..pending {
-            reactor.queue().call(|_| ()).unwrap();
+            reactor.queue().call(|_| ());
         }
         reactor.set_budget(budget);
         let remote = reactor.remote();
@@ -196,7 +204,7 @@ fn readiness_and_timers_come_through_a_full_queue() {
         reactor.after(Duration::ZERO, due).detach();
         peer.write_all(b"x").unwrap();
         for _ in 0..capacity {
-            reactor.queue().call(|_| ()).unwrap();
+            reactor.queue().call(|_| ());
         }
         assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().remaining, 0);
         assert_eq!(told.get(), 11);
@@ -231,7 +239,7 @@ fn readiness_comes_through_a_queue_that_is_kept_full() {
             count.set(count.get() + 1);
         });
         let _source = source.unwrap();
-        reactor.queue().call(again).unwrap();
+        reactor.queue().call(again);
         peer.write_all(b"x").unwrap();
         for _ in 0..3 {
             let _ = reactor.turn(Some(Duration::ZERO)).unwrap();

@@ -7,7 +7,7 @@ use std::rc::Rc;
 use support::util::{
     self, Counts, Drops, NONE, Steps, Trace, assert_counts, figures, never, on_drop,
 };
-use switchboard::{Budget, Call, CallId, CallQueue, Cancellation, Line, QueueHandle, Step};
+use switchboard::{Budget, Call, CallId, CallQueue, Cancellation, Context, QueueHandle, Step};
 
 /// An id that is known later than it is captured.
 type Later = Rc<Cell<Option<CallId>>>;
@@ -17,21 +17,21 @@ type Kind<C> = (&'static str, fn(&QueueHandle, C) -> CallId);
 
 fn kinds<C: 'static>() -> [Kind<C>; 4] {
     [
-        ("a pending function call", |queue, captured| queue.call(never(captured)).unwrap()),
+        ("a pending function call", |queue, captured| queue.call(never(captured))),
         ("a pending call to a recipient", |queue, captured| {
             let server = queue.recipient(());
-            server.call(move |(), line| never(captured)(line.queue())).unwrap()
+            server.call(move |(), cx| never(captured)(cx.queue()))
         }),
         ("an answered callback", |queue, captured| {
             let callback = queue.callback(move |queue, ()| never(captured)(queue));
             let id = callback.id();
-            callback.answer(()).unwrap();
+            callback.answer(());
             id
         }),
         ("an answered callback, by its value", |queue, captured| {
             let callback = queue.callback(|queue, captured| never(captured)(queue));
             let id = callback.id();
-            callback.answer(captured).unwrap();
+            callback.answer(captured);
             id
         }),
     ]
@@ -42,20 +42,20 @@ fn a_handler_cancels_its_own_call() {
     let queue = CallQueue::new();
     let trace = Trace::default();
     let server = queue.recipient(trace.clone());
-    let cancels_itself = |trace: &mut Trace, line: &Line<'_, Trace>| {
-        assert_counts(line.queue(), Counts { pending: 1, live: 1, ..NONE });
-        assert_eq!(line.queue().cancel(line.id(), "own"), Cancellation::Late);
-        assert_counts(line.queue(), Counts { pending: 1, live: 1, ..NONE });
+    let cancels_itself = |trace: &mut Trace, cx: &Context<'_, Trace>| {
+        assert_counts(cx.queue(), Counts { pending: 1, live: 1, ..NONE });
+        assert_eq!(cx.queue().cancel(cx.id(), "own"), Cancellation::Late);
+        assert_counts(cx.queue(), Counts { pending: 1, live: 1, ..NONE });
         trace.add("goes on");
     };
-    server.call(cancels_itself).unwrap();
-    let callback = server.callback(|trace: &mut Trace, line, id: CallId| {
-        assert_eq!(line.id(), id);
-        assert_eq!(line.queue().cancel(id, "own"), Cancellation::Late);
+    server.call(cancels_itself);
+    let callback = server.callback(|trace: &mut Trace, cx, id: CallId| {
+        assert_eq!(cx.id(), id);
+        assert_eq!(cx.queue().cancel(id, "own"), Cancellation::Late);
         trace.add("goes on, too");
     });
     let id = callback.id();
-    callback.answer(id).unwrap();
+    callback.answer(id);
     assert_eq!(figures(queue.dial_all()), [2, 0, 0, 0]);
     assert_eq!(trace.take(), ["goes on", "goes on, too"]);
     assert_counts(&queue, Counts { finished: 2, ..NONE });
@@ -68,7 +68,7 @@ fn a_nested_turn_cancels_around_itself() {
     let (outer, next) = (Later::default(), Later::default());
     let dials =
         |queue: &QueueHandle| assert_eq!(figures(queue.dial(Budget::calls(1))), [1, 0, 0, 0]);
-    outer.set(Some(queue.call(dials).unwrap()));
+    outer.set(Some(queue.call(dials)));
     let (ids, inner) = ((Rc::clone(&outer), Rc::clone(&next)), drops.clone());
     let cancels = move |queue: &QueueHandle| {
         let (outer, next) = (ids.0.get().unwrap(), ids.1.get().unwrap());
@@ -77,8 +77,8 @@ fn a_nested_turn_cancels_around_itself() {
         assert_eq!(inner.count(), 1);
         assert_counts(queue, Counts { live: 2, canceled: 1, ..NONE });
     };
-    queue.call(cancels).unwrap();
-    next.set(Some(queue.call(never(drops.value())).unwrap()));
+    queue.call(cancels);
+    next.set(Some(queue.call(never(drops.value()))));
     assert_eq!(figures(queue.dial_all()), [2, 1, 0, 0]);
     assert_counts(&queue, Counts { finished: 2, canceled: 1, ..NONE });
 }
@@ -88,7 +88,7 @@ fn what_a_canceled_call_captured_drops_while_it_uses_the_queue() {
     for (kind, make) in kinds() {
         let queue = CallQueue::new();
         let trace = Trace::default();
-        let other = queue.call(never(trace.on_drop("other"))).unwrap();
+        let other = queue.call(never(trace.on_drop("other")));
         let waiting = queue.callback(|_, ()| unreachable!("canceled"));
         let (own, handle, log) = (Later::default(), queue.handle(), trace.clone());
         let (own_id, waiting_id) = (Rc::clone(&own), waiting.id());
@@ -97,11 +97,11 @@ fn what_a_canceled_call_captured_drops_while_it_uses_the_queue() {
             assert_eq!(handle.cancel(own_id.get().unwrap(), "itself"), Cancellation::Already);
             assert_eq!(handle.cancel(other, "another"), Cancellation::Canceled);
             assert_eq!(handle.cancel(waiting_id, "a callback"), Cancellation::Canceled);
-            handle.call(log.note("scheduled")).unwrap();
+            handle.call(log.note("scheduled"));
             let notes = log.clone();
             let created = handle.callback(move |_, ()| notes.add("created"));
             drop(handle.callback(|_, ()| unreachable!("abandoned")));
-            created.answer(()).unwrap();
+            created.answer(());
             assert_eq!(figures(handle.dial_all()), [2, 2, 0, 0], "{kind}");
             log.add("end");
         });
@@ -109,7 +109,7 @@ fn what_a_canceled_call_captured_drops_while_it_uses_the_queue() {
 
         assert_eq!(queue.cancel(own.get().unwrap(), "first"), Cancellation::Canceled, "{kind}");
         assert_eq!(trace.take(), ["other", "scheduled", "created", "end"], "{kind}");
-        waiting.answer(()).unwrap();
+        waiting.answer(());
         assert_eq!(figures(queue.dial_all()), [0, 0, 0, 0], "{kind}");
         assert_counts(&queue, Counts { finished: 2, canceled: 3, abandoned: 1, ..NONE });
     }
@@ -125,7 +125,7 @@ fn what_a_waiting_callback_captured_drops_while_it_uses_the_queue() {
         // Enough of them that their storage grows.
         let callbacks: Vec<_> = (0..100).map(|_| handle.callback(|_, ()| ())).collect();
         for callback in callbacks {
-            callback.answer(()).unwrap();
+            callback.answer(());
         }
         assert_eq!(figures(handle.dial_all()), [100, 0, 0, 0]);
     });
@@ -142,14 +142,14 @@ fn what_a_waiting_callback_captured_drops_while_it_uses_the_queue() {
 fn a_chain_of_calls_cancel_each_other() {
     let queue = CallQueue::new();
     let drops = Drops::default();
-    let mut next = queue.call(never(drops.value())).unwrap();
+    let mut next = queue.call(never(drops.value()));
     for _ in 1..500 {
         let (handle, counted) = (queue.handle(), drops.value());
         let cancels = on_drop(move || {
             assert_eq!(handle.cancel(next, "chain"), Cancellation::Canceled);
             drop(counted);
         });
-        next = queue.call(never(cancels)).unwrap();
+        next = queue.call(never(cancels));
     }
     assert_eq!(queue.cancel(next, "first"), Cancellation::Canceled);
     assert_eq!((drops.count(), drops.alive()), (500, 0));
@@ -161,7 +161,7 @@ fn a_chain_of_calls_cancel_each_other() {
 fn a_canceled_call_is_known_until_its_turn_has_passed() {
     for (kind, make) in kinds() {
         let queue = CallQueue::new();
-        queue.call(|_| ()).unwrap();
+        queue.call(|_| ());
         let id = make(&queue, ());
         assert_eq!(queue.cancel(id, "first"), Cancellation::Canceled, "{kind}");
         queue.dial(Budget::calls(1));
@@ -185,7 +185,7 @@ fn canceled_calls_are_forgotten_when_the_queue_needs_room() {
             })
             .collect();
         assert_counts(&queue, Counts { canceled: 300, ..NONE });
-        let pending = queue.call(|_| ()).unwrap();
+        let pending = queue.call(|_| ());
         // The last ones are still known.
         assert_eq!(queue.cancel(ids[0], "again"), Cancellation::Late, "{kind}");
         assert_eq!(queue.cancel(ids[299], "again"), Cancellation::Already, "{kind}");
@@ -207,7 +207,7 @@ fn canceled_calls_that_are_forgotten_for_room_are_not_reported() {
                 assert_eq!(queue.cancel(make(queue, ()), "unwanted"), Cancellation::Canceled);
             }
         };
-        queue.call(schedule).unwrap();
+        queue.call(schedule);
         let report = queue.dial(Budget::calls(1));
         assert_eq!((report.dialed, report.canceled), (1, 0), "{kind}");
         let left = queue.dial_all().canceled;
@@ -222,12 +222,12 @@ fn a_pending_call_is_not_forgotten_for_room() {
         let trace = Trace::default();
         let log = trace.clone();
         let callback = queue.callback(move |_, event: &str| log.add(event));
-        callback.answer("answered").unwrap();
+        callback.answer("answered");
         for n in 1..=500 {
             let id = make(&queue, ());
             assert_eq!(queue.cancel(id, "unwanted"), Cancellation::Canceled, "{kind}");
             if n % 100 == 0 {
-                queue.call(trace.note(n.to_string())).unwrap();
+                queue.call(trace.note(n.to_string()));
             }
         }
         assert_counts(&queue, Counts { pending: 6, canceled: 500, ..NONE });
@@ -246,7 +246,7 @@ fn a_canceled_callback_is_known_until_its_caller_lets_it_go() {
     queue.dial_all();
     assert_eq!(queue.cancel(id, "second"), Cancellation::Already);
     let drops = Drops::default();
-    callback.answer(drops.value()).unwrap();
+    callback.answer(drops.value());
     assert_eq!((drops.count(), queue.is_idle()), (1, true));
     assert_eq!(queue.cancel(id, "third"), Cancellation::Late);
     let told = steps.calls(|step| *step == Step::Canceled { reason: "first" });
@@ -262,10 +262,10 @@ fn the_value_of_a_canceled_callback_drops_while_it_uses_the_queue() {
     assert_eq!(queue.cancel(id, "unwanted"), Cancellation::Canceled);
     let busy = on_drop(move || {
         assert_eq!(handle.cancel(id, "again"), Cancellation::Late);
-        handle.callback(|_, ()| ()).answer(()).unwrap();
+        handle.callback(|_, ()| ()).answer(());
         assert_eq!(figures(handle.dial_all()), [1, 0, 0, 0]);
     });
-    callback.answer(Box::new(busy)).unwrap();
+    callback.answer(Box::new(busy));
     assert_counts(&queue, Counts { finished: 1, canceled: 1, ..NONE });
 }
 
@@ -285,7 +285,7 @@ impl Call for Cancels {
         Ok(())
     }
 
-    fn dial(self, queue: &mut QueueHandle, _: &Line<'_, QueueHandle>) {
+    fn dial(self, queue: &mut QueueHandle, _: &Context<'_, QueueHandle>) {
         assert_eq!(queue.cancel(self.next.get().unwrap(), "again"), Cancellation::Already);
     }
 }
@@ -296,8 +296,8 @@ fn a_check_at_the_dial_cancels() {
     let server = queue.recipient(queue.handle());
     let (own, next) = (Later::default(), Later::default());
     let call = Cancels { own: Rc::clone(&own), next: Rc::clone(&next) };
-    own.set(Some(server.schedule(call).unwrap()));
-    next.set(Some(queue.call(never(())).unwrap()));
+    own.set(Some(server.schedule(call)));
+    next.set(Some(queue.call(never(()))));
     assert_eq!(figures(queue.dial_all()), [1, 1, 0, 0]);
     assert_counts(&queue, Counts { finished: 1, canceled: 1, ..NONE });
 }
@@ -312,11 +312,11 @@ fn an_observer_cancels_what_it_is_told_of() {
                 assert_eq!(handle.cancel(call, "observed"), Cancellation::Canceled);
             }
         });
-        queue.call(never(drops.value())).unwrap();
+        queue.call(never(drops.value()));
         assert_eq!(drops.count(), 1, "{at}");
         let captured = drops.value();
         let callback = queue.callback(move |queue, ()| never(captured)(queue));
-        callback.answer(()).unwrap();
+        callback.answer(());
         assert_eq!(drops.count(), 2, "{at}");
         queue.dial_all();
         assert_counts(&queue, Counts { canceled: 2, ..NONE });
@@ -328,11 +328,11 @@ fn a_queue_whose_calls_are_all_canceled_is_idle() {
     let queue = CallQueue::new();
     for round in 1..=3 {
         for _ in 0..100 {
-            let id = queue.call(never(())).unwrap();
+            let id = queue.call(never(()));
             queue.cancel(id, "unwanted");
         }
         assert_counts(&queue, Counts { finished: round - 1, canceled: 100 * round, ..NONE });
-        queue.call(|_| ()).unwrap();
+        queue.call(|_| ());
         assert_eq!(queue.dial_all().dialed, 1);
     }
 }

@@ -8,8 +8,8 @@ use support::util::{
     Counted, Counts, Drops, NONE, Steps, Trace, assert_counts, figures, never, on_drop,
 };
 use switchboard::{
-    Address, Budget, CallId, CallQueue, Callback, Cancellation, Line, QueueHandle, Recipient,
-    ScheduleError, Step,
+    Address, Budget, CallId, CallQueue, Callback, Cancellation, Context, QueueHandle, Recipient,
+    ScheduleErrorKind, Step,
 };
 
 /// A recipient that holds the queue, whose calls hold the recipient.
@@ -35,11 +35,11 @@ fn a_thousand_calls_in_a_cycle_are_dropped_with_the_queue() {
     for n in 0..1000 {
         let captured = (Rc::clone(&server), queue.handle(), drops.value());
         if n % 3 == 0 {
-            queue.call(never(captured)).unwrap();
+            queue.call(never(captured));
         } else if n % 3 == 1 {
-            server.call(move |_, line| never(captured)(line.queue())).unwrap();
+            server.call(move |_, cx| never(captured)(cx.queue()));
         } else {
-            server.callback(|_, _, captured| drop(captured)).answer(captured).unwrap();
+            server.callback(|_, _, captured| drop(captured)).answer(captured);
         }
     }
     let (address, handle) = (server.address(), queue.handle());
@@ -59,22 +59,22 @@ fn every_call_ends_first_to_last() {
     let server = queue.recipient(());
     let callback = |event: &'static str| {
         let captured = trace.on_drop(event);
-        server.callback(move |(), line, ()| never(captured)(line.queue()))
+        server.callback(move |(), cx, ()| never(captured)(cx.queue()))
     };
     // Those that nobody answered come last.
     let (first, second, third) =
         (callback("unscheduled 1"), callback("2"), callback("unscheduled 2"));
-    let mut ids = vec![queue.call(never(trace.on_drop("1"))).unwrap(), second.id()];
-    second.answer(()).unwrap();
-    let canceled = queue.call(never(())).unwrap();
+    let mut ids = vec![queue.call(never(trace.on_drop("1"))), second.id()];
+    second.answer(());
+    let canceled = queue.call(never(()));
     queue.cancel(canceled, "before");
-    ids.push(queue.call(never(trace.on_drop("3"))).unwrap());
+    ids.push(queue.call(never(trace.on_drop("3"))));
     ids.extend([first.id(), third.id()]);
     drop(queue);
     assert_eq!(trace.take(), ["1", "2", "3", "unscheduled 1", "unscheduled 2"]);
     assert_eq!(steps.calls(|step| *step == Step::Canceled { reason: "queue dropped" }), ids);
     assert_eq!(steps.of(canceled).len(), 3);
-    assert_eq!(first.answer(()).map_err(ScheduleError::into_inner), Err(()));
+    first.answer(());
     third.decline("never");
     assert_eq!(trace.take(), [""; 0]);
 }
@@ -86,18 +86,18 @@ fn a_handler_drops_the_queue() {
     let handle = queue.handle();
     let server = handle.recipient(Some(queue));
     let (inner, captured) = (drops.clone(), drops.value());
-    let drops_it = move |queue: &mut Option<CallQueue>, line: &Line<'_, Option<CallQueue>>| {
+    let drops_it = move |queue: &mut Option<CallQueue>, cx: &Context<'_, Option<CallQueue>>| {
         drop(queue.take());
         assert_eq!(inner.count(), 100);
-        assert!(line.queue().is_closed() && line.is_live());
-        assert_counts(line.queue(), Counts { live: 1, canceled: 100, ..NONE });
-        assert!(line.call(|_, _| ()).is_err());
-        assert_eq!(figures(line.queue().dial_all()), [0, 0, 0, 0]);
+        assert!(cx.queue().is_closed() && cx.is_live());
+        assert_counts(cx.queue(), Counts { live: 1, canceled: 100, ..NONE });
+        assert!(cx.try_call(|_, _| ()).is_err());
+        assert_eq!(figures(cx.queue().dial_all()), [0, 0, 0, 0]);
         drop(captured);
     };
-    server.call(drops_it).unwrap();
+    server.call(drops_it);
     for _ in 0..100 {
-        handle.call(never(drops.value())).unwrap();
+        handle.call(never(drops.value()));
     }
     assert_eq!(figures(handle.dial_all()), [1, 0, 0, 0]);
     assert_eq!((drops.count(), drops.alive()), (101, 0));
@@ -113,12 +113,12 @@ fn a_nested_turn_drops_the_queue() {
         assert_eq!(figures(queue.dial(Budget::calls(1))), [1, 0, 0, 0]);
         assert_counts(queue, Counts { live: 1, finished: 1, canceled: 2, ..NONE });
     };
-    handle.call(dials).unwrap();
-    handle.call(move |_| drop(owner.take())).unwrap();
-    handle.call(never(())).unwrap();
+    handle.call(dials);
+    handle.call(move |_| drop(owner.take()));
+    handle.call(never(()));
     let waiting = handle.callback(|_, ()| unreachable!("canceled"));
     assert_eq!(figures(handle.dial_all()), [2, 0, 0, 0]);
-    assert!(waiting.answer(()).is_err());
+    waiting.answer(());
     assert_counts(&handle, Counts { finished: 2, canceled: 2, ..NONE });
 }
 
@@ -129,17 +129,17 @@ fn code_of_users_drops_the_queue_wherever_it_runs() {
     type Story = fn(&QueueHandle, Rc<Cell<Option<CallQueue>>>);
     let stories: [Story; 6] = [
         |handle, owner| {
-            let id = handle.call(never(on_drop(move || drop(owner.take())))).unwrap();
+            let id = handle.call(never(on_drop(move || drop(owner.take()))));
             assert_eq!(handle.cancel(id, "unwanted"), Cancellation::Canceled);
         },
         |handle, owner| {
             handle.set_observer(move |_: CallId, _: &Step| drop(owner.take()));
-            let id = handle.call(never(())).unwrap();
+            let id = handle.call(never(()));
             assert_eq!(handle.cancel(id, "unwanted"), Cancellation::Late);
         },
         |handle, owner| {
             handle.set_wake_hook(move || drop(owner.take()));
-            handle.callback(|_, ()| unreachable!("canceled")).answer(()).unwrap();
+            handle.callback(|_, ()| unreachable!("canceled")).answer(());
         },
         |handle, owner| {
             handle.set_observer(move |_: CallId, step: &Step| {
@@ -147,11 +147,11 @@ fn code_of_users_drops_the_queue_wherever_it_runs() {
                     drop(owner.take());
                 }
             });
-            let id = handle.call(never(())).unwrap();
+            let id = handle.call(never(()));
             assert_eq!(handle.cancel(id, "unwanted"), Cancellation::Canceled);
         },
         |handle, owner| {
-            handle.call(never(())).unwrap();
+            handle.call(never(()));
             let closes = || {
                 drop(owner.take());
                 false
@@ -160,7 +160,7 @@ fn code_of_users_drops_the_queue_wherever_it_runs() {
             assert_eq!(figures(report), [0, 0, 0, 0]);
         },
         |handle, owner| {
-            handle.call(never(())).unwrap();
+            handle.call(never(()));
             handle.recipient(on_drop(move || drop(owner.take()))).hang_up();
         },
     ];
@@ -172,9 +172,8 @@ fn code_of_users_drops_the_queue_wherever_it_runs() {
         story(&handle, Rc::new(Cell::new(Some(queue))));
         assert!(handle.is_closed());
         assert_counts(&handle, Counts { canceled: 2, ..NONE });
-        let rejected = waiting.answer(drops.value()).unwrap_err().into_inner();
-        assert_eq!(drops.count(), 0);
-        drop(rejected);
+        waiting.answer(drops.value());
+        assert_eq!(drops.count(), 1);
     }
 }
 
@@ -186,16 +185,16 @@ fn what_a_call_captured_finds_the_queue_closed_as_it_drops() {
     let (log, id) = (trace.clone(), Rc::clone(&next));
     let busy = on_drop(move || {
         assert!(handle.is_closed());
-        assert!(handle.call(never(())).is_err());
+        assert!(handle.try_call(never(())).is_err());
         let callback = handle.callback(|_, ()| unreachable!("canceled"));
         assert_eq!(handle.cancel(callback.id(), "again"), Cancellation::Already);
-        assert!(callback.answer(()).is_err());
+        callback.answer(());
         assert_eq!(handle.cancel(id.get().unwrap(), "next"), Cancellation::Canceled);
         assert!(handle.tally().balances());
         log.add("drop ends");
     });
-    queue.call(never(busy)).unwrap();
-    next.set(Some(queue.call(never(trace.on_drop("next dropped"))).unwrap()));
+    queue.call(never(busy));
+    next.set(Some(queue.call(never(trace.on_drop("next dropped")))));
     let handle = queue.handle();
     drop(queue);
     assert_eq!(trace.take(), ["next dropped", "drop ends"]);
@@ -208,9 +207,9 @@ fn callbacks_within_dropped_calls_are_canceled_and_not_abandoned() {
     let handle = queue.handle();
     let mut callback = queue.callback(|_, ()| ());
     for _ in 0..10 {
-        callback = queue.callback(move |_, ()| callback.answer(()).unwrap());
+        callback = queue.callback(move |_, ()| callback.answer(()));
     }
-    queue.call(move |_| callback.answer(()).unwrap()).unwrap();
+    queue.call(move |_| callback.answer(()));
     drop(queue);
     assert_counts(&handle, Counts { canceled: 12, ..NONE });
 }
@@ -223,8 +222,8 @@ fn recipients_outlive_the_queue() {
     drop(queue);
     let after = handle.recipient(drops.value());
     assert_eq!((drops.alive(), before.is_gone(), after.is_gone()), (2, false, false));
-    let Err(rejected) = before.call(|_, _| ()) else { panic!("scheduled") };
-    assert!(matches!(rejected, ScheduleError::QueueDropped(_)));
+    let Err(rejected) = before.try_call(|_, _| ()) else { panic!("scheduled") };
+    assert_eq!(rejected.kind(), ScheduleErrorKind::QueueDropped);
     before.hang_up();
     assert_eq!(drops.alive(), 1);
     drop(after);
@@ -242,8 +241,8 @@ fn recipients_own_recipients() {
     for _ in 0..100 {
         chain = queue.recipient(Link(Some(chain), drops.value()));
     }
-    chain.call(|link, _| drop(link.0.take())).unwrap();
-    last.call(|_, _| unreachable!("gone")).unwrap();
+    chain.call(|link, _| drop(link.0.take()));
+    last.call(|_, _| unreachable!("gone"));
     assert_eq!(figures(queue.dial_all()), [1, 0, 1, 0]);
     assert!(last.is_gone() && !chain.is_gone());
     assert_eq!((drops.count(), drops.alive()), (100, 1));
@@ -296,8 +295,8 @@ fn the_call_that_drops_the_queue_is_told_of_to_its_end() {
     let counted = drops.value();
     handle.set_wake_hook(move || _ = &counted);
     let owner = Cell::new(Some(queue));
-    let outer = handle.call(|queue| assert_eq!(queue.dial_all().dialed, 1)).unwrap();
-    let inner = handle.call(move |_| drop(owner.take())).unwrap();
+    let outer = handle.call(|queue| assert_eq!(queue.dial_all().dialed, 1));
+    let inner = handle.call(move |_| drop(owner.take()));
     assert_eq!(handle.dial_all().dialed, 2);
     assert_eq!(steps.calls(|step| *step == Step::Finished), [inner, outer]);
     assert_eq!(drops.alive(), 0);
@@ -309,8 +308,8 @@ fn a_turn_that_begins_as_the_queue_is_dropped_dials_nothing() {
     let queue = CallQueue::new();
     let handle = queue.handle();
     let dials = on_drop(move || assert_eq!(figures(handle.dial_all()), [0, 0, 0, 1]));
-    queue.call(never(dials)).unwrap();
-    queue.call(never(())).unwrap();
+    queue.call(never(dials));
+    queue.call(never(()));
     let (handle, observer) = (queue.handle(), queue.handle());
     queue.set_observer(move |_: CallId, _: &Step| _ = observer.dial_all());
     drop(queue);
@@ -324,8 +323,8 @@ fn each_callback_is_told_of_once_as_the_queue_is_dropped() {
     let steps = Steps::watch(&queue);
     let [answered, captured, waiting] = [(); 3].map(|()| queue.callback(|_, ()| ()));
     let ids = [answered.id(), captured.id(), waiting.id()];
-    answered.answer(()).unwrap();
-    queue.call(move |_| captured.answer(()).unwrap()).unwrap();
+    answered.answer(());
+    queue.call(move |_| captured.answer(()));
     drop(queue);
     let canceled = Step::Canceled { reason: "queue dropped" };
     for id in ids {
@@ -346,13 +345,13 @@ fn the_value_of_a_recipient_that_hung_up_drops_when_its_call_is_over() {
             let value = on_drop(move || {
                 told.borrow_mut().push(handle.tally());
                 // A turn within is not taken for the one that the call was in.
-                handle.call(|_| ()).unwrap();
+                handle.call(|_| ());
                 assert_eq!(figures(handle.dial_all()), [1, 0, 0, 0]);
                 told.borrow_mut().push(handle.tally());
             });
             let server = queue.recipient(value);
-            let call = server.call(move |_, line| {
-                line.hang_up();
+            let call = server.call(move |_, cx| {
+                cx.hang_up();
                 assert!(!panics, "on purpose");
             });
             let outcome = catch_unwind(AssertUnwindSafe(|| queue.dial_all()));
@@ -365,7 +364,7 @@ fn the_value_of_a_recipient_that_hung_up_drops_when_its_call_is_over() {
             assert_counts(&queue, Counts { finished: finished + 1, panicked, ..NONE });
             if let Some(steps) = steps {
                 let last = if panics { Step::Panicked } else { Step::Finished };
-                assert_eq!(steps.of(call.unwrap())[2..], [Step::Dialed, last]);
+                assert_eq!(steps.of(call)[2..], [Step::Dialed, last]);
             }
         }
     }
@@ -376,7 +375,7 @@ fn the_value_of_a_recipient_that_hung_up_drops_although_the_observer_panics_firs
     let queue = CallQueue::new();
     let drops = Drops::default();
     let server = queue.recipient(drops.value());
-    server.call(|_, line| line.hang_up()).unwrap();
+    server.call(|_, cx| cx.hang_up());
     queue.set_observer(|_: CallId, step: &Step| assert_ne!(*step, Step::Finished, "on purpose"));
     assert!(catch_unwind(AssertUnwindSafe(|| queue.dial_all())).is_err());
     assert_eq!((drops.count(), drops.alive()), (1, 0));
@@ -390,8 +389,8 @@ fn an_observer_that_is_set_as_the_queue_is_dropped_leaves_the_one_there_is() {
     let steps = Steps::watch(&queue);
     let handle = queue.handle();
     let sets = on_drop(move || handle.set_observer(|_: CallId, _: &Step| unreachable!("too late")));
-    let first = queue.call(never(sets)).unwrap();
-    let second = queue.call(|_| ()).unwrap();
+    let first = queue.call(never(sets));
+    let second = queue.call(|_| ());
     drop(queue);
     for call in [first, second] {
         assert_eq!(steps.last_of(call), Step::Canceled { reason: "queue dropped" });

@@ -7,7 +7,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::thread;
 
-use switchboard::{CallId, CallQueue, Line, Observer, QueueHandle, Step};
+use switchboard::{CallId, CallQueue, Context, Observer, QueueHandle, Step};
 
 use support::util::{Counts, Drops, NONE, assert_counts, never};
 
@@ -162,7 +162,7 @@ fn ten_million_pending_calls_are_dropped_on_a_stack_of_256_kib() {
         let drops = Drops::default();
         for _ in 0..PENDING {
             let captured = drops.value();
-            queue.call(|queue| never(captured)(queue)).unwrap();
+            queue.call(|queue| never(captured)(queue));
         }
         assert_counts(&handle, Counts { pending: PENDING, ..NONE });
         drop(queue);
@@ -181,7 +181,7 @@ fn a_million_pending_calls_that_own_callbacks_are_dropped_on_a_stack_of_256_kib(
         for _ in 0..PENDING / 10 {
             let captured = drops.value();
             let owned = queue.callback(move |queue, ()| never(captured)(queue));
-            queue.call(move |_| owned.answer(()).unwrap()).unwrap();
+            queue.call(move |_| owned.answer(()));
         }
         drop(queue);
         assert_counts(&handle, Counts { canceled: PENDING / 5, ..NONE });
@@ -207,17 +207,17 @@ fn a_queue_dropped_while_live_from_inside_a_handler_ends_a_million_pending_calls
         let dropped = Rc::new(Cell::new(0));
         let server = handle.recipient(());
         let after = Rc::clone(&dropped);
-        let drops_it = move |(): &mut (), line: &Line<'_, ()>| {
+        let drops_it = move |(): &mut (), cx: &Context<'_, ()>| {
             drop(queue);
             // They are over when the drop returns, with this call still live.
             assert_eq!(after.get(), PENDING);
-            assert_counts(line.queue(), Counts { live: 1, canceled: PENDING, ..NONE });
-            assert!(line.call(|(), _| ()).is_err(), "a queue that is gone takes nothing");
+            assert_counts(cx.queue(), Counts { live: 1, canceled: PENDING, ..NONE });
+            assert!(cx.try_call(|(), _| ()).is_err(), "a queue that is gone takes nothing");
         };
-        server.call(drops_it).unwrap();
+        server.call(drops_it);
         for number in 0..PENDING {
             let captured = Numbered(number, Rc::clone(&dropped));
-            handle.call(move |queue| never(captured)(queue)).unwrap();
+            handle.call(move |queue| never(captured)(queue));
         }
         let report = handle.dial_all();
         assert_eq!((report.dialed, report.remaining, dropped.get()), (1, 0, PENDING));

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Wake, Waker};
 
 use support::util::{Counts, Drops, NONE, assert_counts, panic_of};
-use switchboard::future::{self, Answer, OpFuture, Unanswered};
+use switchboard::future::{self, CallbackFuture, OpFuture, Unanswered};
 use switchboard::op::{AsyncOp, OpError, OpResult, OpState, Operation};
 use switchboard::{CallQueue, Callback};
 
@@ -40,7 +40,7 @@ fn an_answer_is_ready_when_its_call_was_dialed_and_wakes_once() {
     let (queue, wakes) = (CallQueue::new(), Arc::default());
     let (callback, mut answer) = future::callback(&queue);
     assert_eq!(poll(&mut answer, &wakes), Poll::Pending);
-    callback.answer("here").unwrap();
+    callback.answer("here");
     assert_eq!((poll(&mut answer, &wakes), wakes.take()), (Poll::Pending, 0));
     queue.dial_all();
     assert_eq!((wakes.take(), poll(&mut answer, &wakes)), (1, Poll::Ready(Ok("here"))));
@@ -52,7 +52,7 @@ fn an_answer_is_ready_when_its_call_was_dialed_and_wakes_once() {
 fn an_answer_that_is_there_before_the_first_poll_needs_no_waker() {
     let (queue, wakes) = (CallQueue::new(), Arc::default());
     let (callback, mut answer) = future::callback(&queue);
-    callback.answer(Box::new(7)).unwrap();
+    callback.answer(Box::new(7));
     queue.dial_all();
     assert_eq!((poll(&mut answer, &wakes), wakes.take()), (Poll::Ready(Ok(Box::new(7))), 0));
 }
@@ -75,7 +75,7 @@ fn a_call_that_ends_otherwise_wakes_its_future_with_an_error() {
         }),
         ("canceled while pending", |queue, callback| {
             let id = callback.id();
-            callback.answer(()).unwrap();
+            callback.answer(());
             queue.cancel(id, "unwanted");
             Some(queue)
         }),
@@ -107,13 +107,13 @@ fn dropping_the_future_cancels_its_call_and_wakes_nobody() {
         let (callback, mut answer) = future::callback(&queue);
         assert!(poll(&mut answer, &wakes).is_pending());
         if answered {
-            callback.answer(drops.value()).unwrap();
+            callback.answer(drops.value());
             drop(answer);
             assert_eq!(drops.alive(), 0, "the value that nobody awaits");
         } else {
             drop(answer);
             assert!(callback.is_canceled());
-            callback.answer(drops.value()).unwrap();
+            callback.answer(drops.value());
         }
         queue.dial_all();
         assert_eq!((wakes.take(), drops.alive(), Arc::strong_count(&wakes)), (0, 0, 1));
@@ -125,7 +125,7 @@ fn dropping_the_future_cancels_its_call_and_wakes_nobody() {
 fn dropping_the_future_after_the_dial_drops_the_value() {
     let (queue, drops) = (CallQueue::new(), Drops::default());
     let (callback, answer) = future::callback(&queue);
-    callback.answer(drops.value()).unwrap();
+    callback.answer(drops.value());
     queue.dial_all();
     assert_eq!(drops.alive(), 1);
     drop(answer);
@@ -142,7 +142,7 @@ fn the_waker_of_the_last_poll_is_the_one_that_is_woken() {
         assert!(poll(&mut answer, wakes).is_pending());
     }
     assert_eq!(Arc::strong_count(&first), 1, "the first is let go");
-    callback.answer(()).unwrap();
+    callback.answer(());
     queue.dial_all();
     assert_eq!((first.take(), second.take()), (0, 1));
 }
@@ -151,7 +151,7 @@ fn the_waker_of_the_last_poll_is_the_one_that_is_woken() {
 fn a_future_polled_after_it_was_ready_panics() {
     let (queue, wakes) = (CallQueue::new(), Arc::default());
     let (callback, mut answer) = future::callback(&queue);
-    callback.answer(()).unwrap();
+    callback.answer(());
     queue.dial_all();
     assert!(poll(&mut answer, &wakes).is_ready());
     let text = "a future was polled after it was ready";
@@ -164,7 +164,7 @@ fn a_future_polled_after_it_was_ready_panics() {
 #[test]
 fn a_wake_up_may_drop_the_future() {
     thread_local! {
-        static FUTURE: RefCell<Option<Answer<u32>>> = const { RefCell::new(None) };
+        static FUTURE: RefCell<Option<CallbackFuture<u32>>> = const { RefCell::new(None) };
     }
     struct DropsFuture;
     impl Wake for DropsFuture {
@@ -177,7 +177,7 @@ fn a_wake_up_may_drop_the_future() {
     let waker = Waker::from(Arc::new(DropsFuture));
     assert!(Pin::new(&mut answer).poll(&mut Context::from_waker(&waker)).is_pending());
     FUTURE.set(Some(answer));
-    callback.answer(1).unwrap();
+    callback.answer(1);
     queue.dial_all();
     assert!(FUTURE.take().is_none());
     assert_counts(&queue, Counts { finished: 1, ..NONE });
@@ -216,7 +216,7 @@ fn the_call_may_be_dialed_while_the_last_waker_is_dropped_for_another() {
     let dialer = queue.handle();
     let (callback, mut answer) = future::callback(&queue);
     poll_to_act(&mut answer, move || {
-        callback.answer(8).unwrap();
+        callback.answer(8);
         dialer.dial_all();
     });
     assert_eq!(poll(&mut answer, &wakes), Poll::Pending);
@@ -232,7 +232,7 @@ fn the_call_may_be_canceled_or_dialed_while_the_waker_goes_with_its_future() {
         let (callback, mut answer) = future::callback(&queue);
         poll_to_act(&mut answer, move || {
             if dials {
-                callback.answer(()).unwrap();
+                callback.answer(());
                 actor.dial_all();
             } else {
                 actor.cancel(callback.id(), "unwanted");

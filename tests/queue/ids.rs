@@ -7,9 +7,9 @@ use switchboard::{CallId, CallQueue, Cancellation, QueueHandle};
 #[test]
 fn an_id_shows_its_call_and_its_queue() {
     let queue = CallQueue::new();
-    let number = format!("{:?}", queue.call(|_| ()).unwrap());
+    let number = format!("{:?}", queue.call(|_| ()));
     let number = number.strip_prefix("CallId(#0 of queue ").unwrap().strip_suffix(')').unwrap();
-    let second = queue.call(|_| ()).unwrap();
+    let second = queue.call(|_| ());
     assert_eq!(second.to_string(), "#1");
     assert_eq!(format!("{second:?}"), format!("CallId(#1 of queue {number})"));
 
@@ -20,14 +20,14 @@ fn an_id_shows_its_call_and_its_queue() {
         ("#c0.0".into(), "Callback(#c0.0)".into())
     );
     assert_eq!(format!("{id:?}"), format!("CallId(#c0.0 of queue {number})"));
-    callback.answer(()).unwrap();
+    callback.answer(());
     // An answered callback has its position as well, which only shows in those after it.
-    assert_eq!(queue.call(|_| ()).unwrap().to_string(), "#3");
+    assert_eq!(queue.call(|_| ()).to_string(), "#3");
     queue.dial_all();
     let again = queue.callback(|_, ()| ());
     assert_eq!(again.id().to_string(), "#c0.1");
     again.decline("never");
-    let elsewhere = CallQueue::new().call(|_| ()).unwrap();
+    let elsewhere = CallQueue::new().call(|_| ());
     assert_ne!(format!("{elsewhere:?}"), format!("CallId(#0 of queue {number})"));
 }
 
@@ -41,12 +41,12 @@ fn a_slot_that_is_used_again_gives_another_id() {
         for (n, callback) in callbacks.into_iter().enumerate() {
             assert!(ids.insert(callback.id()), "{:?} was given out twice", callback.id());
             match (round + n) % 4 {
-                0 => callback.answer(()).unwrap(),
+                0 => callback.answer(()),
                 1 => callback.decline("never"),
                 2 => drop(callback),
                 _ => {
                     assert_eq!(queue.cancel(callback.id(), "unwanted"), Cancellation::Canceled);
-                    callback.answer(()).unwrap();
+                    callback.answer(());
                 }
             }
         }
@@ -62,19 +62,19 @@ fn a_slot_that_is_used_again_gives_another_id() {
 fn the_id_of_a_callback_stays_when_it_is_answered() {
     let queue = CallQueue::new();
     let server = queue.recipient(None);
-    let callback = server.callback(|received: &mut Option<CallId>, line, ()| {
-        *received = Some(line.id());
+    let callback = server.callback(|received: &mut Option<CallId>, cx, ()| {
+        *received = Some(cx.id());
     });
     let id = callback.id();
-    callback.answer(()).unwrap();
+    callback.answer(());
     queue.dial_all();
-    let scheduled = server.call(move |received, line| {
+    let scheduled = server.call(move |received, cx| {
         assert_eq!(*received, Some(id));
-        *received = Some(line.id());
+        *received = Some(cx.id());
     });
     queue.dial_all();
-    let expected = scheduled.unwrap();
-    server.call(move |received, _| assert_eq!(*received, Some(expected))).unwrap();
+    let expected = scheduled;
+    server.call(move |received, _| assert_eq!(*received, Some(expected)));
     assert_eq!(queue.dial_all().dialed, 1);
 }
 

@@ -9,7 +9,7 @@ use support::util::{
     panics,
 };
 use switchboard::{
-    Address, Budget, Call, CallId, CallQueue, Cancellation, Line, Observer, QueueHandle, Step,
+    Address, Budget, Call, CallId, CallQueue, Cancellation, Context, Observer, QueueHandle, Step,
 };
 
 /// Captured values that panic when they are dropped.
@@ -23,14 +23,14 @@ fn assert_goes_on(queue: &QueueHandle, pending: u64) {
     let tally = queue.tally();
     assert_eq!((tally.pending, tally.live), (pending, 0));
     assert!(tally.balances());
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     assert_eq!(queue.dial_all().dialed, pending + 1);
     assert_eq!(queue.tally().finished, tally.finished + pending + 1);
 }
 
 /// A handler that dials the queue.
-fn dials_within((): &mut (), line: &Line<'_, ()>) {
-    line.queue().dial_all();
+fn dials_within((): &mut (), cx: &Context<'_, ()>) {
+    cx.queue().dial_all();
 }
 
 #[test]
@@ -39,13 +39,13 @@ fn every_kind_of_handler_panics() {
     let drops = Drops::default();
     let server = queue.recipient(());
     let captured = drops.value();
-    server.call(move |(), line| panics(captured)(line.queue())).unwrap();
+    server.call(move |(), cx| panics(captured)(cx.queue()));
     let captured = drops.value();
-    let callback = server.callback(move |(), line, value| panics((captured, value))(line.queue()));
-    callback.answer(drops.value()).unwrap();
-    queue.call(panics(drops.value())).unwrap();
-    queue.callback(|queue, value| panics(value)(queue)).answer(drops.value()).unwrap();
-    server.call(|(), _| ()).unwrap();
+    let callback = server.callback(move |(), cx, value| panics((captured, value))(cx.queue()));
+    callback.answer(drops.value());
+    queue.call(panics(drops.value()));
+    queue.callback(|queue, value| panics(value)(queue)).answer(drops.value());
+    server.call(|(), _| ());
     for panicked in 1..=4 {
         assert_eq!(panic_of(|| queue.dial_all()), "on purpose");
         assert!(!server.is_live());
@@ -59,10 +59,10 @@ fn every_kind_of_handler_panics() {
 fn a_panic_passes_through_nested_turns() {
     let queue = CallQueue::new();
     let (outer, inner) = (queue.recipient(()), queue.recipient(()));
-    outer.call(dials_within).unwrap();
-    inner.call(dials_within).unwrap();
-    queue.call(panics(())).unwrap();
-    queue.call(|_| ()).unwrap();
+    outer.call(dials_within);
+    inner.call(dials_within);
+    queue.call(panics(()));
+    queue.call(|_| ());
     assert_eq!(panic_of(|| queue.dial_all()), "on purpose");
     assert!(!outer.is_live() && !inner.is_live());
     assert_counts(&queue, Counts { pending: 1, panicked: 3, ..NONE });
@@ -74,14 +74,14 @@ fn a_captured_value_panics_as_its_call_ends() {
     let queue = CallQueue::new();
     let server = queue.recipient(());
 
-    let canceled = queue.call(never(bomb())).unwrap();
+    let canceled = queue.call(never(bomb()));
     assert_eq!(panic_of(|| queue.cancel(canceled, "unwanted")), "in a drop");
     assert_eq!(queue.cancel(canceled, "again"), Cancellation::Already);
     assert_counts(&queue, Counts { canceled: 1, ..NONE });
     let captured = bomb();
     let callback = queue.callback(move |queue, ()| never(captured)(queue));
     assert_eq!(panic_of(|| queue.cancel(callback.id(), "unwanted")), "in a drop");
-    callback.answer(()).unwrap();
+    callback.answer(());
     assert_counts(&queue, Counts { canceled: 2, ..NONE });
 
     let captured = bomb();
@@ -98,15 +98,15 @@ fn a_captured_value_panics_as_its_call_ends() {
     assert_counts(&queue, Counts { canceled: 4, abandoned: 1, ..NONE });
 
     let captured = bomb();
-    server.call(move |(), _| drop(captured)).unwrap();
-    queue.call(|_| ()).unwrap();
+    server.call(move |(), _| drop(captured));
+    queue.call(|_| ());
     assert_eq!(panic_of(|| queue.dial_all()), "in a drop");
     assert!(!server.is_live());
     let counts = Counts { pending: 1, canceled: 4, abandoned: 1, panicked: 1, ..NONE };
     assert_counts(&queue, counts);
 
     let captured = bomb();
-    server.call(move |(), _| drop(captured)).unwrap();
+    server.call(move |(), _| drop(captured));
     server.hang_up();
     assert_eq!(panic_of(|| queue.dial_all()), "in a drop");
     assert_counts(&queue, Counts { pending: 0, finished: 1, refused: 1, ..counts });
@@ -120,7 +120,7 @@ fn a_captured_value_panics_as_the_queue_is_dropped() {
     let mut callbacks = Vec::new();
     for n in 0..20 {
         let captured = (drops.value(), (n == 7).then(bomb));
-        queue.call(never(captured)).unwrap();
+        queue.call(never(captured));
         let captured = drops.value();
         callbacks.push(queue.callback(move |queue, ()| never(captured)(queue)));
     }
@@ -140,7 +140,7 @@ fn a_captured_value_panics_as_the_queue_is_dropped() {
     assert_eq!(panic_of(|| drop(queue)), "in a drop");
     assert_counts(&handle, Counts { canceled: 2, ..NONE });
     for callback in waiting {
-        assert!(callback.answer(()).is_err());
+        callback.answer(());
     }
 }
 
@@ -151,12 +151,12 @@ fn the_value_of_a_recipient_panics_as_it_is_dropped() {
     let address = idle.address();
     assert_eq!(panic_of(|| idle.hang_up()), "in a drop");
     assert!(address.is_gone() && !address.is_live());
-    address.call(|_, _| unreachable!("gone")).unwrap();
+    address.call(|_, _| unreachable!("gone"));
     assert_eq!(figures(queue.dial_all()), [0, 0, 1, 0]);
 
     let live = queue.recipient(bomb());
-    live.call(|_, line| line.hang_up()).unwrap();
-    live.call(|_, _| unreachable!("gone")).unwrap();
+    live.call(|_, cx| cx.hang_up());
+    live.call(|_, _| unreachable!("gone"));
     assert_eq!(panic_of(|| queue.dial_all()), "in a drop");
     assert!(live.is_gone() && !live.is_live());
     assert_counts(&queue, Counts { pending: 1, refused: 1, finished: 1, ..NONE });
@@ -170,11 +170,11 @@ fn a_handler_panics_after_it_hung_up() {
     let queue = CallQueue::new();
     let drops = Drops::default();
     let server = queue.recipient(drops.value());
-    let hangs_up = |_: &mut Counted, line: &Line<'_, Counted>| {
-        line.hang_up();
+    let hangs_up = |_: &mut Counted, cx: &Context<'_, Counted>| {
+        cx.hang_up();
         panic!("on purpose");
     };
-    server.call(hangs_up).unwrap();
+    server.call(hangs_up);
     assert_eq!(panic_of(|| queue.dial_all()), "on purpose");
     assert_eq!((drops.count(), drops.alive()), (1, 0));
     assert_counts(&queue, Counts { panicked: 1, ..NONE });
@@ -191,7 +191,7 @@ impl Call for PanicsInCheck {
         panic!("in a check");
     }
 
-    fn dial(self, (): &mut (), _: &Line<'_, ()>) {
+    fn dial(self, (): &mut (), _: &Context<'_, ()>) {
         drop(self.0);
     }
 }
@@ -201,8 +201,8 @@ fn a_check_panics() {
     let queue = CallQueue::new();
     let drops = Drops::default();
     let server = queue.recipient(());
-    server.schedule(PanicsInCheck(drops.value())).unwrap();
-    server.call(|(), _| ()).unwrap();
+    server.schedule(PanicsInCheck(drops.value()));
+    server.call(|(), _| ());
     assert_eq!(panic_of(|| queue.dial_all()), "in a check");
     assert_eq!((drops.count(), server.is_live()), (1, false));
     assert_counts(&queue, Counts { pending: 1, panicked: 1, ..NONE });
@@ -212,7 +212,7 @@ fn a_check_panics() {
 #[test]
 fn a_condition_and_a_maker_panic() {
     let queue = CallQueue::new();
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     let budget = Budget::calls(1);
     assert_eq!(panic_of(|| queue.dial(budget.until(&|| panic!("asked")))), "asked");
     assert_counts(&queue, Counts { pending: 1, ..NONE });
@@ -220,7 +220,7 @@ fn a_condition_and_a_maker_panic() {
 
     let kept = Cell::new(None);
     let maker = |own: &Address<()>| {
-        own.call(|(), _| unreachable!("never made")).unwrap();
+        own.call(|(), _| unreachable!("never made"));
         kept.set(Some(own.clone()));
         panic!("making");
     };
@@ -241,7 +241,7 @@ fn a_wake_hook_panics() {
     });
     for round in 1..=2 {
         assert_eq!(panic_of(|| queue.call(|_| ())), "in the hook");
-        queue.call(|_| ()).unwrap();
+        queue.call(|_| ());
         assert_counts(&queue, Counts { pending: 2, finished: 2 * round - 2, ..NONE });
         assert_eq!(figures(queue.dial_all()), [2, 0, 0, 0]);
         assert_eq!(trace.take(), ["woken"]);
@@ -279,11 +279,11 @@ impl Observer for PanicsAt {
 }
 
 fn schedules(queue: &QueueHandle, captured: Counted) {
-    queue.call(move |_| drop(captured)).unwrap();
+    queue.call(move |_| drop(captured));
 }
 
 fn answers(queue: &QueueHandle, captured: Counted) {
-    queue.callback(|_, captured| drop(captured)).answer(captured).unwrap();
+    queue.callback(|_, captured| drop(captured)).answer(captured);
 }
 
 fn dials(queue: &QueueHandle, captured: Counted) {
@@ -293,17 +293,17 @@ fn dials(queue: &QueueHandle, captured: Counted) {
 
 fn dials_a_recipient(queue: &QueueHandle, captured: Counted) {
     let server = queue.recipient(());
-    server.call(move |(), _| drop(captured)).unwrap();
+    server.call(move |(), _| drop(captured));
     queue.dial_all();
 }
 
 fn cancels(queue: &QueueHandle, captured: Counted) {
-    let id = queue.call(never(captured)).unwrap();
+    let id = queue.call(never(captured));
     queue.cancel(id, "unwanted");
 }
 
 fn cancels_late(queue: &QueueHandle, captured: Counted) {
-    let id = queue.call(move |_| drop(captured)).unwrap();
+    let id = queue.call(move |_| drop(captured));
     queue.dial_all();
     queue.cancel(id, "late");
 }
@@ -318,15 +318,15 @@ fn abandons(queue: &QueueHandle, captured: Counted) {
 
 fn refuses(queue: &QueueHandle, captured: Counted) {
     let server = queue.recipient(());
-    server.call(move |(), line| never(captured)(line.queue())).unwrap();
+    server.call(move |(), cx| never(captured)(cx.queue()));
     server.hang_up();
     queue.dial_all();
 }
 
 fn refuses_in_a_nested_turn(queue: &QueueHandle, captured: Counted) {
     let server = queue.recipient(());
-    server.call(dials_within).unwrap();
-    server.call(move |(), line| never(captured)(line.queue())).unwrap();
+    server.call(dials_within);
+    server.call(move |(), cx| never(captured)(cx.queue()));
     queue.dial_all();
 }
 
@@ -384,7 +384,7 @@ fn an_observer_panics_as_the_queue_is_dropped() {
     let drops = Drops::default();
     let told = Rc::new(Cell::new(0));
     for _ in 0..10 {
-        queue.call(never(drops.value())).unwrap();
+        queue.call(never(drops.value()));
     }
     queue.set_observer(PanicsAt("Canceled", Rc::clone(&told), Cell::new(false)));
     let handle = queue.handle();
@@ -401,7 +401,7 @@ fn the_wake_hook_of_a_closed_queue_goes_also_if_the_observer_panics_as_it_drops(
     let (observer, hook) = (bomb(), (drops.value(), handle.clone()));
     handle.set_observer(move |_: CallId, _: &Step| _ = &observer);
     handle.set_wake_hook(move || _ = &hook);
-    handle.call(move |_| drop(queue)).unwrap();
+    handle.call(move |_| drop(queue));
     assert_eq!(panic_of(|| handle.dial_all()), "in a drop");
     assert_eq!(drops.count(), 1);
     assert_counts(&handle, Counts { finished: 1, ..NONE });

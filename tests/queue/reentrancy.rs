@@ -9,7 +9,8 @@ use support::util::{
     Counted, Counts, Drops, NONE, OnDrop, Steps, Trace, assert_counts, figures, on_drop,
 };
 use switchboard::{
-    Address, Budget, Call, CallId, CallQueue, Line, Observer, QueueHandle, Recipient, Refusal, Step,
+    Address, Budget, Call, CallId, CallQueue, Context, Observer, QueueHandle, Recipient, Refusal,
+    Step,
 };
 
 #[test]
@@ -22,7 +23,7 @@ fn turns_nest() {
     }
     let queue = CallQueue::new();
     for depth in 1..=50 {
-        queue.call(move |queue| dial_deeper(queue, depth)).unwrap();
+        queue.call(move |queue| dial_deeper(queue, depth));
     }
     assert_eq!(figures(queue.dial(Budget::calls(1))), [50, 0, 0, 0]);
     assert_counts(&queue, Counts { finished: 50, ..NONE });
@@ -31,31 +32,31 @@ fn turns_nest() {
 #[test]
 fn a_modal_loop_dials_everyone_else() {
     /// Counts up in calls to itself.
-    fn tick(count: &mut u64, line: &Line<'_, u64>) {
+    fn tick(count: &mut u64, cx: &Context<'_, u64>) {
         *count += 1;
         if *count < 10 {
-            line.call(tick).unwrap();
+            cx.call(tick);
         }
     }
     let queue = CallQueue::new();
     let (modal, clocks) = (queue.recipient(()), [(); 3].map(|()| queue.recipient(0)));
     let addresses = clocks.each_ref().map(|clock| clock.address());
-    let loops = move |(): &mut (), line: &Line<'_, ()>| {
+    let loops = move |(): &mut (), cx: &Context<'_, ()>| {
         for clock in &addresses {
-            clock.call(tick).unwrap();
+            clock.call(tick);
         }
         for turn in 1..=10 {
             assert_eq!(
-                figures(line.queue().dial_pending()),
+                figures(cx.queue().dial_pending()),
                 [3, 0, 0, if turn < 10 { 3 } else { 0 }]
             );
-            assert!(line.is_live() && addresses.iter().all(|clock| !clock.is_live()));
+            assert!(cx.is_live() && addresses.iter().all(|clock| !clock.is_live()));
         }
     };
-    modal.call(loops).unwrap();
+    modal.call(loops);
     assert_eq!(figures(queue.dial_all()), [31, 0, 0, 0]);
     for clock in &clocks {
-        clock.call(|count, _| assert_eq!(*count, 10)).unwrap();
+        clock.call(|count, _| assert_eq!(*count, 10));
     }
     assert_eq!(figures(queue.dial_all()), [3, 0, 0, 0]);
 }
@@ -66,15 +67,15 @@ fn a_handler_hangs_up_on_its_own_recipient() {
     let (drops, steps) = (Drops::default(), Steps::watch(&queue));
     let server = queue.recipient(drops.value());
     let inner = drops.clone();
-    let hangs_up = move |_: &mut Counted, line: &Line<'_, Counted>| {
-        line.hang_up();
-        assert_eq!((inner.count(), line.is_gone(), line.is_live()), (0, true, true));
-        line.call(|_, _| unreachable!("gone")).unwrap();
+    let hangs_up = move |_: &mut Counted, cx: &Context<'_, Counted>| {
+        cx.hang_up();
+        assert_eq!((inner.count(), cx.is_gone(), cx.is_live()), (0, true, true));
+        cx.call(|_, _| unreachable!("gone"));
         // It is gone before it is live, also for a call in a nested turn.
-        assert_eq!(figures(line.queue().dial_all()), [0, 0, 1, 0]);
+        assert_eq!(figures(cx.queue().dial_all()), [0, 0, 1, 0]);
         assert_eq!(inner.count(), 0);
     };
-    server.call(hangs_up).unwrap();
+    server.call(hangs_up);
     assert_eq!(figures(queue.dial_all()), [1, 0, 1, 0]);
     assert_eq!(drops.count(), 1);
     let refused = |step: &Step| matches!(step, Step::Refused { refusal: Refusal::Gone, .. });
@@ -96,11 +97,11 @@ fn a_handler_owns_its_own_recipient_and_drops_it() {
     }
     let own: Rc<Own> = Rc::new((Cell::new(None), trace.clone()));
     let recipient = queue.recipient(Counting(Rc::clone(&own)));
-    let lets_itself_go = |value: &mut Counting, line: &Line<'_, Counting>| {
+    let lets_itself_go = |value: &mut Counting, cx: &Context<'_, Counting>| {
         drop(value.0.0.take());
-        value.0.1.add(format!("gone: {}", line.is_gone()));
+        value.0.1.add(format!("gone: {}", cx.is_gone()));
     };
-    recipient.call(lets_itself_go).unwrap();
+    recipient.call(lets_itself_go);
     own.0.set(Some(recipient));
     assert_eq!(figures(queue.dial_all()), [1, 0, 0, 0]);
     assert_eq!(trace.take(), ["gone: true", "value dropped"]);
@@ -116,13 +117,13 @@ fn a_recipient_is_dropped_by_another_while_it_is_live() {
     let other = queue.recipient(Some(victim));
 
     let inner = drops.clone();
-    let dials = move |_: &mut Counted, line: &Line<'_, Counted>| {
-        assert_eq!(figures(line.queue().dial_all()), [1, 0, 1, 0]);
-        assert_eq!((inner.count(), line.is_gone()), (0, true));
+    let dials = move |_: &mut Counted, cx: &Context<'_, Counted>| {
+        assert_eq!(figures(cx.queue().dial_all()), [1, 0, 1, 0]);
+        assert_eq!((inner.count(), cx.is_gone()), (0, true));
     };
-    address.call(dials).unwrap();
-    other.call(|victim, _| drop(victim.take())).unwrap();
-    address.call(|_, _| unreachable!("gone")).unwrap();
+    address.call(dials);
+    other.call(|victim, _| drop(victim.take()));
+    address.call(|_, _| unreachable!("gone"));
     let inner = drops.clone();
     assert_eq!(figures(queue.dial_all()), [2, 0, 1, 0]);
     assert_eq!((inner.count(), inner.alive()), (1, 0));
@@ -141,8 +142,8 @@ fn the_value_of_a_recipient_drops_while_it_uses_the_queue() {
         let busy = on_drop(move || {
             let own: Address<OnDrop<Box<dyn FnOnce()>>> = address.take().unwrap();
             assert!(own.is_gone() && !own.is_live());
-            own.call(|_, _| unreachable!("gone")).unwrap();
-            handle.call(log.note("scheduled")).unwrap();
+            own.call(|_, _| unreachable!("gone"));
+            handle.call(log.note("scheduled"));
             assert_eq!(figures(handle.dial_all()), [1, 0, 1, 0]);
             log.add("value dropped");
         });
@@ -150,7 +151,7 @@ fn the_value_of_a_recipient_drops_while_it_uses_the_queue() {
         let server = queue.recipient(on_drop(boxed));
         own.replace(Some(server.address()));
         if live {
-            server.call(|_, line| line.hang_up()).unwrap();
+            server.call(|_, cx| cx.hang_up());
             assert_eq!(figures(queue.dial_all()), [2, 0, 1, 0]);
         }
         drop(server);
@@ -164,22 +165,22 @@ fn the_value_of_a_recipient_drops_while_it_uses_the_queue() {
 fn a_recipient_calls_itself_while_it_is_made() {
     let queue = CallQueue::new();
     let made = queue.recipient_with(|own: &Address<Vec<u32>>| {
-        own.call(|list, _| list.push(2)).unwrap();
-        own.callback(|list: &mut Vec<u32>, _, value| list.push(value)).answer(3).unwrap();
+        own.call(|list, _| list.push(2));
+        own.callback(|list: &mut Vec<u32>, _, value| list.push(value)).answer(3);
         assert!(!own.is_gone());
         vec![1]
     });
     assert_counts(&queue, Counts { pending: 2, ..NONE });
     assert_eq!(figures(queue.dial_all()), [2, 0, 0, 0]);
-    made.call(|list, _| assert_eq!(*list, [1, 2, 3])).unwrap();
+    made.call(|list, _| assert_eq!(*list, [1, 2, 3]));
     assert_eq!(figures(queue.dial_all()), [1, 0, 0, 0]);
 
     // Nobody is there yet if the queue is dialed meanwhile.
     let early = queue.recipient_with(|own: &Address<()>| {
-        own.call(|(), _| unreachable!("too early")).unwrap();
+        own.call(|(), _| unreachable!("too early"));
         assert_eq!(figures(own.queue().dial_all()), [0, 0, 1, 0]);
     });
-    early.call(|(), _| ()).unwrap();
+    early.call(|(), _| ());
     assert_eq!(figures(queue.dial_all()), [1, 0, 0, 0]);
     assert_ne!(made.info().number, early.info().number);
 }
@@ -194,12 +195,12 @@ fn an_observer_uses_the_queue_at_every_step() {
             return;
         }
         trace.add(format!("{step:?}").split(' ').next().unwrap());
-        handle.call(|_| ()).unwrap();
-        let unwanted = handle.call(|_| unreachable!("canceled")).unwrap();
+        handle.call(|_| ());
+        let unwanted = handle.call(|_| unreachable!("canceled"));
         handle.cancel(unwanted, "by the observer");
         let answered = handle.callback(|_, ()| ());
         drop(handle.callback(|_, ()| ()));
-        answered.answer(()).unwrap();
+        answered.answer(());
         // To dial the call before it is told of as scheduled would be possible, but confusing.
         if !matches!(step, Step::Created { .. } | Step::Scheduled { .. }) {
             handle.dial_all();
@@ -208,12 +209,12 @@ fn an_observer_uses_the_queue_at_every_step() {
         busy.set(false);
     });
     let server = queue.recipient(());
-    let id = server.call(|(), _| ()).unwrap();
+    let id = server.call(|(), _| ());
     queue.dial_all();
     queue.cancel(id, "late");
     queue.callback(|_, ()| ()).decline("never");
     drop(queue.callback(|_, ()| ()));
-    server.call(|(), _| ()).unwrap();
+    server.call(|(), _| ());
     server.hang_up();
     queue.dial_all();
     let finished = ["Created", "Scheduled", "Dialed", "Finished", "LateCancel"];
@@ -252,7 +253,7 @@ fn an_observer_is_replaced_from_inside_itself() {
         let trace = Trace::default();
         let observer = Replaces(next.clone(), Cell::new(Some(queue.handle())), trace.clone());
         queue.set_observer(observer);
-        let id = queue.call(|_| ()).unwrap();
+        let id = queue.call(|_| ());
         assert_eq!(trace.take(), ["created", "replaced", "dropped"]);
         queue.dial_all();
         if let Some(next) = next {
@@ -271,7 +272,7 @@ fn an_observer_that_is_replaced_drops_while_it_uses_the_queue() {
     let log = trace.clone();
     let busy = on_drop(move || {
         handle.set_observer(|_: CallId, _: &Step| ());
-        handle.call(log.note("by the drop")).unwrap();
+        handle.call(log.note("by the drop"));
         handle.dial_all();
     });
     queue.set_observer(move |_: CallId, _: &Step| _ = &busy);
@@ -295,7 +296,7 @@ fn a_call_that_is_over_as_its_observer_is_told_of_it_is_not_scheduled_after_that
                 end(&handle, call);
             }
         });
-        queue.call(|_| ()).unwrap();
+        queue.call(|_| ());
         let steps = trace.take();
         assert!(steps.ends_with(&told.map(String::from)), "{steps:?}");
     }
@@ -327,7 +328,7 @@ impl Call for Closing {
         Err("closed")
     }
 
-    fn dial(self, (): &mut (), _: &Line<'_, ()>) {
+    fn dial(self, (): &mut (), _: &Context<'_, ()>) {
         unreachable!("its check objects");
     }
 }
@@ -338,17 +339,17 @@ fn r09_an_observer_that_dials_reaches_no_recipient_that_was_let_go() {
     type Owner = Rc<RefCell<Option<Recipient<()>>>>;
     type Way = (fn(&Address<()>, &Owner), fn(&Step) -> bool, Counts);
     let hangs_up = |server: &Address<()>, _: &Owner| {
-        server.call(|(), line| line.hang_up()).unwrap();
+        server.call(|(), cx| cx.hang_up());
     };
     let panics = |server: &Address<()>, _: &Owner| {
-        let handler = |(): &mut (), line: &Line<'_, ()>| {
-            line.hang_up();
+        let handler = |(): &mut (), cx: &Context<'_, ()>| {
+            cx.hang_up();
             panic::resume_unwind(Box::new("on purpose"));
         };
-        server.call(handler).unwrap();
+        server.call(handler);
     };
     let closes = |server: &Address<()>, owner: &Owner| {
-        server.schedule(Closing(Rc::clone(owner))).unwrap();
+        server.schedule(Closing(Rc::clone(owner)));
     };
     let ways: [Way; 3] = [
         (hangs_up, |step| *step == Step::Finished, Counts { finished: 1, refused: 1, ..NONE }),
@@ -360,7 +361,7 @@ fn r09_an_observer_that_dials_reaches_no_recipient_that_was_let_go() {
         let owner = Rc::new(RefCell::new(Some(queue.recipient(()))));
         let address = owner.borrow().as_ref().map(|owner| owner.address()).unwrap();
         ends(&address, &owner);
-        address.call(|(), _| unreachable!("it is gone")).unwrap();
+        address.call(|(), _| unreachable!("it is gone"));
         let has_dialed = Cell::new(false);
         queue.set_observer(Dialer { queue: queue.handle(), at, has_dialed });
         let _ = panic::catch_unwind(AssertUnwindSafe(|| queue.dial_all()));

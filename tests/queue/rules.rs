@@ -9,8 +9,8 @@ use support::util::{
     panics,
 };
 use switchboard::{
-    Budget, Call, CallId, CallQueue, Callback, Cancellation, Line, Observer, QueueHandle,
-    Recipient, Refusal, ScheduleError, Step, Tally,
+    Budget, Call, CallId, CallQueue, Callback, Cancellation, Context, Observer, QueueHandle,
+    Recipient, Refusal, ScheduleErrorKind, Step, Tally,
 };
 
 #[test]
@@ -19,23 +19,23 @@ fn r01_calls_are_dialed_in_the_order_they_were_scheduled() {
     let trace = Trace::default();
     let server = queue.recipient(trace.clone());
 
-    let created_first = server.callback(|trace: &mut Trace, line, event: &'static str| {
+    let created_first = server.callback(|trace: &mut Trace, cx, event: &'static str| {
         trace.add(event);
-        line.call(|trace, _| trace.add("7")).unwrap();
+        cx.call(|trace, _| trace.add("7"));
     });
     let log = trace.clone();
     let first = move |queue: &QueueHandle| {
         log.add("1");
-        queue.call(log.note("5")).unwrap();
+        queue.call(log.note("5"));
     };
-    queue.call(first).unwrap();
-    server.call(|trace, _| trace.add("2")).unwrap();
-    created_first.answer("3").unwrap();
-    queue.call(trace.note("4")).unwrap();
+    queue.call(first);
+    server.call(|trace, _| trace.add("2"));
+    created_first.answer("3");
+    queue.call(trace.note("4"));
 
     assert_eq!(figures(queue.dial(Budget::calls(2))), [2, 0, 0, 3]);
     assert_eq!(trace.take(), ["1", "2"]);
-    queue.call(trace.note("6")).unwrap();
+    queue.call(trace.note("6"));
     assert_eq!(figures(queue.dial_pending()), [4, 0, 0, 1]);
     assert_eq!(trace.take(), ["3", "4", "5", "6"]);
     assert_eq!(figures(queue.dial_all()), [1, 0, 0, 0]);
@@ -50,17 +50,17 @@ fn r02_a_recipient_has_one_live_call() {
     let server = queue.recipient(trace.clone());
     let other = queue.recipient(trace.clone());
 
-    let dials = |trace: &mut Trace, line: &Line<'_, Trace>| {
+    let dials = |trace: &mut Trace, cx: &Context<'_, Trace>| {
         trace.add("a begins");
-        assert_eq!(figures(line.queue().dial_all()), [3, 0, 2, 0]);
-        assert_counts(line.queue(), Counts { live: 1, finished: 3, refused: 2, ..NONE });
-        assert!(line.is_live());
-        line.call(|trace, _| trace.add("g")).unwrap();
+        assert_eq!(figures(cx.queue().dial_all()), [3, 0, 2, 0]);
+        assert_counts(cx.queue(), Counts { live: 1, finished: 3, refused: 2, ..NONE });
+        assert!(cx.is_live());
+        cx.call(|trace, _| trace.add("g"));
         trace.add("a ends");
     };
-    let dials_too = |trace: &mut Trace, line: &Line<'_, Trace>| {
+    let dials_too = |trace: &mut Trace, cx: &Context<'_, Trace>| {
         trace.add("c begins");
-        assert_eq!(figures(line.queue().dial_all()), [2, 0, 2, 0]);
+        assert_eq!(figures(cx.queue().dial_all()), [2, 0, 2, 0]);
         trace.add("c ends");
     };
     let log = trace.clone();
@@ -70,15 +70,15 @@ fn r02_a_recipient_has_one_live_call() {
         log.add("d ends");
     };
     let captured = drops.value();
-    let unlucky = move |_: &mut Trace, _: &Line<'_, Trace>| drop(captured);
-    let (a, a_line) = (server.call(dials).unwrap(), line!());
-    other.call(dials_too).unwrap();
-    let (b, b_line) = (server.call(unlucky).unwrap(), line!());
-    queue.call(dials_a_function).unwrap();
+    let unlucky = move |_: &mut Trace, _: &Context<'_, Trace>| drop(captured);
+    let (a, a_line) = (server.call(dials), line!());
+    other.call(dials_too);
+    let (b, b_line) = (server.call(unlucky), line!());
+    queue.call(dials_a_function);
     let callback = server.callback(|trace, _, event| trace.add(event));
     let (e, e_line) = (callback.id(), line!() + 1);
-    callback.answer("e").unwrap();
-    queue.call(trace.note("f")).unwrap();
+    callback.answer("e");
+    queue.call(trace.note("f"));
 
     assert_eq!(figures(queue.dial_all()), [5, 0, 2, 0]);
     let order = ["a begins", "c begins", "d begins", "f", "d ends", "c ends", "a ends", "g"];
@@ -86,14 +86,14 @@ fn r02_a_recipient_has_one_live_call() {
     assert_counts(&queue, Counts { finished: 5, refused: 2, ..NONE });
     assert_eq!((drops.count(), drops.alive()), (1, 0));
     assert!(!server.is_live());
-    for (refused, line) in [(b, b_line), (e, e_line)] {
+    for (refused, cx) in [(b, b_line), (e, e_line)] {
         let Step::Refused { refusal: Refusal::Live { live, site: live_site }, site } =
             steps.last_of(refused)
         else {
             panic!("not refused because of a live call: {}", steps.last_of(refused));
         };
         assert_eq!((live, live_site.file(), live_site.line()), (a, file!(), a_line));
-        assert_eq!((site.file(), site.line()), (file!(), line));
+        assert_eq!((site.file(), site.line()), (file!(), cx));
         assert_eq!(steps.of(refused).iter().filter(|step| **step == Step::Dialed).count(), 0);
     }
 }
@@ -104,7 +104,7 @@ fn r03_cancel_is_immediate() {
     let drops = Drops::default();
     let server = queue.recipient(());
 
-    let pending = queue.call(never(drops.value())).unwrap();
+    let pending = queue.call(never(drops.value()));
     assert_eq!(queue.cancel(pending, "while pending"), Cancellation::Canceled);
     assert_eq!(drops.count(), 1);
     assert_counts(&queue, Counts { canceled: 1, ..NONE });
@@ -114,14 +114,14 @@ fn r03_cancel_is_immediate() {
     assert_eq!(queue.cancel(callback.id(), "before it is scheduled"), Cancellation::Canceled);
     assert_eq!(drops.count(), 2);
     assert_counts(&queue, Counts { canceled: 2, ..NONE });
-    callback.answer(drops.value()).unwrap();
+    callback.answer(drops.value());
     assert_eq!(drops.count(), 3);
     assert_counts(&queue, Counts { canceled: 2, ..NONE });
 
     let captured = drops.value();
     let callback = server.callback(move |(), _, _: util::Counted| drop(captured));
     let answered = callback.id();
-    callback.answer(drops.value()).unwrap();
+    callback.answer(drops.value());
     assert_counts(&queue, Counts { pending: 1, canceled: 2, ..NONE });
     assert_eq!(queue.cancel(answered, "while pending"), Cancellation::Canceled);
     assert_eq!(drops.count(), 5);
@@ -130,17 +130,17 @@ fn r03_cancel_is_immediate() {
     let (inner, captured) = (drops.clone(), drops.value());
     let later = Rc::new(Cell::new(None));
     let to_cancel = Rc::clone(&later);
-    let cancels = move |(): &mut (), line: &Line<'_, ()>| {
+    let cancels = move |(): &mut (), cx: &Context<'_, ()>| {
         let id = to_cancel.get().unwrap();
-        assert_eq!(line.queue().cancel(id, "from a handler"), Cancellation::Canceled);
+        assert_eq!(cx.queue().cancel(id, "from a handler"), Cancellation::Canceled);
         assert_eq!(inner.count(), 6);
-        assert_eq!(line.queue().cancel(line.id(), "from its own"), Cancellation::Late);
+        assert_eq!(cx.queue().cancel(cx.id(), "from its own"), Cancellation::Late);
         assert_eq!(inner.count(), 6);
         drop(captured);
     };
-    server.call(cancels).unwrap();
+    server.call(cancels);
     let captured = drops.value();
-    later.set(Some(server.call(move |(), _| drop(never(captured))).unwrap()));
+    later.set(Some(server.call(move |(), _| drop(never(captured)))));
     assert_eq!(figures(queue.dial_all()), [1, 3, 0, 0]);
     assert_eq!((drops.count(), drops.alive()), (7, 0));
     assert_counts(&queue, Counts { finished: 1, canceled: 4, ..NONE });
@@ -151,7 +151,7 @@ fn r03_what_a_canceled_call_captured_may_use_the_queue_as_it_drops() {
     for as_callback in [false, true] {
         let queue = CallQueue::new();
         let trace = Trace::default();
-        let other = queue.call(never(trace.on_drop("other dropped"))).unwrap();
+        let other = queue.call(never(trace.on_drop("other dropped")));
         let (own, handle, log) = (Rc::new(Cell::new(None)), queue.handle(), trace.clone());
         let own_id = Rc::clone(&own);
         let busy = on_drop(move || {
@@ -159,10 +159,10 @@ fn r03_what_a_canceled_call_captured_may_use_the_queue_as_it_drops() {
             assert_counts(&handle, Counts { pending, canceled: 1, ..NONE });
             assert_eq!(handle.cancel(own_id.get().unwrap(), "again"), Cancellation::Already);
             assert_eq!(handle.cancel(other, "by the drop"), Cancellation::Canceled);
-            handle.call(log.note("scheduled by the drop")).unwrap();
+            handle.call(log.note("scheduled by the drop"));
             let notes = log.clone();
             let callback = handle.callback(move |_, event: &str| notes.add(event));
-            callback.answer("created by the drop").unwrap();
+            callback.answer("created by the drop");
             assert_eq!(handle.dial_all().dialed, 2);
             log.add("drop ends");
         });
@@ -171,7 +171,7 @@ fn r03_what_a_canceled_call_captured_may_use_the_queue_as_it_drops() {
             own.set(Some(callback.id()));
             Some(callback)
         } else {
-            own.set(Some(queue.call(never(busy)).unwrap()));
+            own.set(Some(queue.call(never(busy))));
             None
         };
 
@@ -199,7 +199,7 @@ fn r04_late_cancel_is_a_no_op() {
     };
 
     let callback = server.callback(|_, _, ()| ());
-    for id in [queue.call(never(())).unwrap(), callback.id()] {
+    for id in [queue.call(never(())), callback.id()] {
         cancel(id, "first", Cancellation::Canceled);
         cancel(id, "second", Cancellation::Already);
         let canceled = |step: &&Step| matches!(step, Step::Canceled { .. });
@@ -209,17 +209,17 @@ fn r04_late_cancel_is_a_no_op() {
     callback.decline("third");
 
     let captured = log.on_drop("captured dropped");
-    let live = move |log: &mut Trace, line: &Line<'_, Trace>| {
-        let before = line.queue().tally();
-        assert_eq!(line.queue().cancel(line.id(), "while live"), Cancellation::Late);
-        assert_eq!(line.queue().tally(), before);
+    let live = move |log: &mut Trace, cx: &Context<'_, Trace>| {
+        let before = cx.queue().tally();
+        assert_eq!(cx.queue().cancel(cx.id(), "while live"), Cancellation::Late);
+        assert_eq!(cx.queue().tally(), before);
         log.add("handler goes on");
         drop(captured);
     };
-    let finished = server.call(live).unwrap();
+    let finished = server.call(live);
     let answered = server.callback(|log: &mut Trace, _, event: &str| log.add(event));
     let answered_id = answered.id();
-    answered.answer("answered").unwrap();
+    answered.answer("answered");
     assert_eq!(figures(queue.dial_all()), [2, 1, 0, 0]);
     assert_eq!(log.take(), ["handler goes on", "captured dropped", "answered"]);
     for id in [finished, answered_id] {
@@ -228,7 +228,7 @@ fn r04_late_cancel_is_a_no_op() {
         assert_eq!(steps.calls(|step| *step == Step::Finished).len(), 2);
     }
 
-    let panicked = server.call(|_, _| panic!("on purpose")).unwrap();
+    let panicked = server.call(|_, _| panic!("on purpose"));
     panic_of(|| queue.dial_all());
     server.hang_up();
     cancel(panicked, "when over", Cancellation::Late);
@@ -237,7 +237,7 @@ fn r04_late_cancel_is_a_no_op() {
 
 /// What a caller can do with a callback.
 const ENDS: [fn(Callback<()>); 3] =
-    [|callback| callback.answer(()).unwrap(), |callback| callback.decline("never"), drop];
+    [|callback| callback.answer(()), |callback| callback.decline("never"), drop];
 
 #[test]
 fn r05_a_callback_must_be_called() {
@@ -246,7 +246,7 @@ fn r05_a_callback_must_be_called() {
     let total = queue.recipient(0);
     let make = || {
         let captured = drops.value();
-        let add = move |total: &mut u64, _: &Line<'_, u64>, value: u64| {
+        let add = move |total: &mut u64, _: &Context<'_, u64>, value: u64| {
             *total += value;
             drop(captured);
         };
@@ -256,7 +256,7 @@ fn r05_a_callback_must_be_called() {
     let (answered, declined) = (make(), make());
     assert_counts(&queue, Counts { unscheduled: 2, ..NONE });
     let (answered_id, declined_id) = (answered.id(), declined.id());
-    answered.answer(12).unwrap();
+    answered.answer(12);
     assert_counts(&queue, Counts { unscheduled: 1, pending: 1, ..NONE });
     declined.decline("start failed");
     assert_eq!(drops.count(), 1);
@@ -265,13 +265,13 @@ fn r05_a_callback_must_be_called() {
     assert_eq!(figures(queue.dial_all()), [1, 0, 0, 0]);
     assert_eq!((steps.last_of(answered_id), drops.count()), (Step::Finished, 2));
 
-    let (abandoned, line) = (total.callback(|_, _, ()| ()), line!());
+    let (abandoned, cx) = (total.callback(|_, _, ()| ()), line!());
     let abandoned_id = abandoned.id();
     drop(abandoned);
     let Step::Abandoned { site } = steps.last_of(abandoned_id) else {
         panic!("not abandoned: {}", steps.last_of(abandoned_id));
     };
-    assert_eq!((site.file(), site.line()), (file!(), line));
+    assert_eq!((site.file(), site.line()), (file!(), cx));
     drop(make());
     assert_eq!(drops.count(), 3);
     assert_counts(&queue, Counts { finished: 1, canceled: 1, abandoned: 2, ..NONE });
@@ -287,7 +287,7 @@ fn r05_a_callback_must_be_called() {
         assert_eq!((queue.tally(), steps.of(id)), (tally, steps_so_far));
     }
     assert_eq!(drops.alive(), 0);
-    total.call(|total, _| assert_eq!(*total, 12)).unwrap();
+    total.call(|total, _| assert_eq!(*total, 12));
     assert_eq!(figures(queue.dial_all()), [1, 0, 0, 0]);
 }
 
@@ -300,9 +300,9 @@ struct Client {
 }
 
 impl Client {
-    fn expect_one(&mut self, line: &Line<'_, Self>) -> Callback<u32> {
-        let callback = line.callback(|client, line, value| {
-            client.waiting.retain(|id| *id != line.id());
+    fn expect_one(&mut self, cx: &Context<'_, Self>) -> Callback<u32> {
+        let callback = cx.callback(|client, cx, value| {
+            client.waiting.retain(|id| *id != cx.id());
             client.got.push(value);
         });
         self.waiting.push(callback.id());
@@ -330,26 +330,24 @@ fn r06_a_recipient_cancels_the_callbacks_that_it_gave_away() {
     });
     let given = Rc::new(RefCell::new(Vec::new()));
     let taken = Rc::clone(&given);
-    let give_away = move |client: &mut Client, line: &Line<'_, Client>| {
-        taken.borrow_mut().extend([(); 4].map(|()| client.expect_one(line)));
+    let give_away = move |client: &mut Client, cx: &Context<'_, Client>| {
+        taken.borrow_mut().extend([(); 4].map(|()| client.expect_one(cx)));
     };
-    client.call(give_away).unwrap();
+    client.call(give_away);
     queue.dial_all();
 
     let mut given = given.take().into_iter();
-    given.next().unwrap().answer(1).unwrap();
+    given.next().unwrap().answer(1);
     queue.dial_all();
-    client
-        .call(|client, _| assert_eq!((&client.got[..], client.waiting.len()), (&[1][..], 3)))
-        .unwrap();
+    client.call(|client, _| assert_eq!((&client.got[..], client.waiting.len()), (&[1][..], 3)));
     queue.dial_all();
 
-    given.next().unwrap().answer(2).unwrap();
+    given.next().unwrap().answer(2);
     assert_counts(&queue, Counts { unscheduled: 2, pending: 1, finished: 3, ..NONE });
     client.hang_up();
     assert_eq!(canceled.take(), [Cancellation::Canceled; 3]);
     assert_counts(&queue, Counts { finished: 3, canceled: 3, ..NONE });
-    given.next().unwrap().answer(3).unwrap();
+    given.next().unwrap().answer(3);
     given.next().unwrap().decline("never");
     assert_eq!(figures(queue.dial_all()), [0, 1, 0, 0]);
     assert_counts(&queue, Counts { finished: 3, canceled: 3, ..NONE });
@@ -364,19 +362,19 @@ fn r07_an_id_names_one_call_forever() {
         let callbacks = [(); 3].map(|()| queue.callback(|_, ()| ()));
         ids.extend(callbacks.each_ref().map(Callback::id));
         let [answered, declined, canceled] = callbacks;
-        answered.answer(()).unwrap();
+        answered.answer(());
         declined.decline("never");
         assert_eq!(queue.cancel(canceled.id(), "unwanted"), Cancellation::Canceled);
         drop(canceled);
-        ids.push(queue.call(|_| ()).unwrap());
-        foreign.push(elsewhere.call(|_| ()).unwrap());
+        ids.push(queue.call(|_| ()));
+        foreign.push(elsewhere.call(|_| ()));
         assert_eq!(figures(queue.dial_all()), [2, 0, 0, 0]);
     }
     let unique: HashSet<_> = ids.iter().chain(&foreign).collect();
     assert_eq!(unique.len(), 500);
 
     let callback = queue.callback(|_, ()| ());
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     let counts = Counts { unscheduled: 1, pending: 1, finished: 200, canceled: 200, ..NONE };
     for id in ids {
         assert_eq!(queue.cancel(id, "stale"), Cancellation::Late, "{id:?}");
@@ -386,7 +384,7 @@ fn r07_an_id_names_one_call_forever() {
     }
     assert_counts(&queue, counts);
     assert_counts(&elsewhere, Counts { pending: 100, ..NONE });
-    callback.answer(()).unwrap();
+    callback.answer(());
     assert_eq!(figures(queue.dial_all()), [2, 0, 0, 0]);
 }
 
@@ -400,10 +398,10 @@ fn r07_what_a_call_captured_goes_when_the_call_ends() {
         move |_: &QueueHandle| drop(captured)
     };
 
-    queue.call(holding()).unwrap();
+    queue.call(holding());
     assert_eq!(queue.dial_all().dialed, 1);
     assert_eq!(drops.count(), 1, "finished");
-    let canceled = queue.call(holding()).unwrap();
+    let canceled = queue.call(holding());
     assert_eq!(queue.cancel(canceled, "unwanted"), Cancellation::Canceled);
     assert_eq!(drops.count(), 2, "canceled");
     let captured = drops.value();
@@ -412,11 +410,11 @@ fn r07_what_a_call_captured_goes_when_the_call_ends() {
     let captured = drops.value();
     drop(queue.callback(move |_, ()| drop(captured)));
     assert_eq!(drops.count(), 4, "abandoned");
-    queue.call(panics(drops.value())).unwrap();
+    queue.call(panics(drops.value()));
     panic_of(|| queue.dial_all());
     assert_eq!(drops.count(), 5, "panicked");
     let captured = drops.value();
-    server.call(move |(), _| drop(captured)).unwrap();
+    server.call(move |(), _| drop(captured));
     server.hang_up();
     assert_eq!(figures(queue.dial_all()), [0, 0, 1, 0]);
     assert_eq!(drops.count(), 6, "refused");
@@ -439,11 +437,11 @@ impl Call for Checked {
         self.verdict
     }
 
-    fn dial(self, trace: &mut Trace, line: &Line<'_, Trace>) {
+    fn dial(self, trace: &mut Trace, cx: &Context<'_, Trace>) {
         trace.add(format!("{}: dialed", self.name));
         match self.name {
-            "dials" => drop(line.queue().dial_all()),
-            "hangs up and dials" => drop((line.hang_up(), line.queue().dial_all())),
+            "dials" => drop(cx.queue().dial_all()),
+            "hangs up and dials" => drop((cx.hang_up(), cx.queue().dial_all())),
             _ => {}
         }
     }
@@ -461,30 +459,30 @@ fn r08_the_checks_at_the_dial_have_an_order() {
 
     // The call type's own check comes last.
     let server = queue.recipient(trace.clone());
-    server.schedule(call("yes", Ok(()))).unwrap();
-    let no = server.schedule(call("no", Err("not today"))).unwrap();
+    server.schedule(call("yes", Ok(())));
+    let no = server.schedule(call("no", Err("not today")));
     assert_eq!(figures(queue.dial_all()), [1, 0, 1, 0]);
     assert_eq!(trace.take(), ["yes: asked", "yes: dialed", "no: asked"]);
     assert_eq!(refused(no), Refusal::Check("not today"));
     assert!(!steps.of(no).contains(&Step::Dialed));
 
     // Before it: is the recipient live?
-    let dials = server.schedule(call("dials", Ok(()))).unwrap();
-    let live = server.schedule(call("while live", Err("not today"))).unwrap();
+    let dials = server.schedule(call("dials", Ok(())));
+    let live = server.schedule(call("while live", Err("not today")));
     assert_eq!(figures(queue.dial_all()), [1, 0, 1, 0]);
     assert_eq!(trace.take(), ["dials: asked", "dials: dialed"]);
     assert!(matches!(refused(live), Refusal::Live { live, .. } if live == dials));
 
     // Before that: is it gone?
-    let last = server.schedule(call("hangs up and dials", Ok(()))).unwrap();
-    let gone = server.schedule(call("gone and live", Err("not today"))).unwrap();
+    let last = server.schedule(call("hangs up and dials", Ok(())));
+    let gone = server.schedule(call("gone and live", Err("not today")));
     assert_eq!(figures(queue.dial_all()), [1, 0, 1, 0]);
     assert_eq!(trace.take(), ["hangs up and dials: asked", "hangs up and dials: dialed"]);
     assert_eq!((steps.last_of(last), refused(gone)), (Step::Finished, Refusal::Gone));
 
     // And first of all: was the call canceled?
-    let canceled = server.schedule(call("canceled", Err("not today"))).unwrap();
-    let also_gone = server.schedule(call("gone", Err("not today"))).unwrap();
+    let canceled = server.schedule(call("canceled", Err("not today")));
+    let also_gone = server.schedule(call("gone", Err("not today")));
     assert_eq!(queue.cancel(canceled, "unwanted"), Cancellation::Canceled);
     assert_eq!(figures(queue.dial_all()), [0, 1, 1, 0]);
     assert_eq!(trace.take(), [""; 0]);
@@ -505,7 +503,7 @@ fn r09_a_recipient_that_is_let_go_gets_no_more_calls() {
         let server = queue.recipient(values.value());
         let address = server.address();
         let captured = captures.value();
-        let id = server.call(move |_, _| drop(captured)).unwrap();
+        let id = server.call(move |_, _| drop(captured));
         assert!(!address.is_gone());
         hang_up(server);
         assert!(address.is_gone());
@@ -521,16 +519,16 @@ fn r09_a_recipient_that_is_let_go_gets_no_more_calls() {
     let server = queue.recipient(values.value());
     let address = server.address();
     let (owner, inner) = (Cell::new(Some(server)), values.clone());
-    let lets_go = move |_: &mut util::Counted, line: &Line<'_, util::Counted>| {
+    let lets_go = move |_: &mut util::Counted, cx: &Context<'_, util::Counted>| {
         drop(owner.take());
-        line.hang_up();
-        assert!(line.is_gone() && line.is_live());
+        cx.hang_up();
+        assert!(cx.is_gone() && cx.is_live());
         assert_eq!(inner.alive(), 1);
     };
     let (next, later) = (values.clone(), address.clone());
-    address.call(lets_go).unwrap();
-    queue.call(move |_| assert_eq!((next.alive(), later.is_live()), (0, false))).unwrap();
-    address.call(|_, _| ()).unwrap();
+    address.call(lets_go);
+    queue.call(move |_| assert_eq!((next.alive(), later.is_live()), (0, false)));
+    address.call(|_, _| ());
     assert_eq!(figures(queue.dial_all()), [2, 0, 1, 0]);
     assert_eq!((values.count(), values.alive()), (3, 0));
     assert_counts(&queue, Counts { finished: 2, refused: 3, ..NONE });
@@ -542,38 +540,35 @@ fn r10_a_live_call_ends_when_its_handler_unwinds() {
     let (trace, steps) = (Trace::default(), Steps::watch(&queue));
     let server = queue.recipient(trace.clone());
     let captured = trace.on_drop("captured dropped");
-    let panics = move |trace: &mut Trace, _: &Line<'_, Trace>| {
+    let panics = move |trace: &mut Trace, _: &Context<'_, Trace>| {
         trace.add("panics");
         let _captured = captured;
         panic!("on purpose");
     };
-    let panicked = server.call(panics).unwrap();
-    server.call(|trace, _| trace.add("second")).unwrap();
-    queue.call(trace.note("third")).unwrap();
+    let panicked = server.call(panics);
+    server.call(|trace, _| trace.add("second"));
+    queue.call(trace.note("third"));
 
     assert_eq!(panic_of(|| queue.dial_all()), "on purpose");
     assert_eq!(trace.take(), ["panics", "captured dropped"]);
     assert_eq!(steps.last_of(panicked), Step::Panicked);
     assert!(!server.is_live());
     assert_counts(&queue, Counts { pending: 2, panicked: 1, ..NONE });
-    queue.call(trace.note("fourth")).unwrap();
+    queue.call(trace.note("fourth"));
     assert_eq!(figures(queue.dial_all()), [3, 0, 0, 0]);
     assert_eq!(trace.take(), ["second", "third", "fourth"]);
     assert_counts(&queue, Counts { finished: 3, panicked: 1, ..NONE });
 
     // Out of a nested turn into the handler that dials, which may catch it and go on.
-    let catches = |trace: &mut Trace, line: &Line<'_, Trace>| {
-        let payload = panic_of(|| line.queue().dial_all());
+    let catches = |trace: &mut Trace, cx: &Context<'_, Trace>| {
+        let payload = panic_of(|| cx.queue().dial_all());
         trace.add(format!("caught: {payload}"));
-        assert!(line.is_live());
-        assert_counts(
-            line.queue(),
-            Counts { pending: 1, live: 1, finished: 3, panicked: 2, ..NONE },
-        );
+        assert!(cx.is_live());
+        assert_counts(cx.queue(), Counts { pending: 1, live: 1, finished: 3, panicked: 2, ..NONE });
     };
-    server.call(catches).unwrap();
-    queue.call(|_| panic!("within")).unwrap();
-    server.call(|trace, _| trace.add("after")).unwrap();
+    server.call(catches);
+    queue.call(|_| panic!("within"));
+    server.call(|trace, _| trace.add("after"));
     assert_eq!(figures(queue.dial_all()), [3, 0, 0, 0]);
     assert_eq!(trace.take(), ["caught: within", "after"]);
     assert_counts(&queue, Counts { finished: 5, panicked: 2, ..NONE });
@@ -585,15 +580,15 @@ fn r11_the_end_of_the_queue_is_the_end_of_its_calls() {
     let (trace, steps) = (Trace::default(), Steps::watch(&queue));
     let server = queue.recipient(0);
     let captured = trace.on_drop("1");
-    let mut ids = vec![queue.call(|_| drop(never(captured))).unwrap()];
+    let mut ids = vec![queue.call(|_| drop(never(captured)))];
     let captured = trace.on_drop("2");
     let answered = server.callback(move |_: &mut u64, _, ()| drop(captured));
     ids.push(answered.id());
     let captured = trace.on_drop("4");
     let unscheduled = server.callback(move |_: &mut u64, _, _: &'static str| drop(captured));
-    answered.answer(()).unwrap();
+    answered.answer(());
     let captured = trace.on_drop("3");
-    ids.push(server.call(move |_, _| drop(captured)).unwrap());
+    ids.push(server.call(move |_, _| drop(captured)));
     ids.push(unscheduled.id());
 
     let handle = queue.handle();
@@ -606,19 +601,22 @@ fn r11_the_end_of_the_queue_is_the_end_of_its_calls() {
     assert_eq!(steps.calls(|step| *step == canceled), ids);
     assert_counts(&handle, Counts { canceled: 4, ..NONE });
 
-    // Surviving handles hand the value back.
-    let Err(rejected) = handle.call(trace.note("handed back")) else { panic!("scheduled") };
-    assert!(matches!(rejected, ScheduleError::QueueDropped(_)));
+    // What surviving handles schedule ends at once, or is handed back.
+    let Err(rejected) = handle.try_call(trace.note("handed back")) else { panic!("scheduled") };
+    assert_eq!(rejected.kind(), ScheduleErrorKind::QueueDropped);
     rejected.into_inner()(&handle);
     assert_eq!(trace.take(), ["handed back"]);
-    assert!(server.call(|_, _| ()).is_err());
-    assert_eq!(unscheduled.answer("handed back").unwrap_err().into_inner(), "handed back");
+    assert_counts(&handle, Counts { canceled: 4, ..NONE });
+    handle.call(never(trace.on_drop("dropped")));
+    assert_eq!(trace.take(), ["dropped"]);
+    assert!(server.try_call(|_, _| ()).is_err());
+    unscheduled.answer("dropped");
     let late = server.callback(|_, _, ()| ());
     assert_eq!(handle.cancel(late.id(), "again"), Cancellation::Already);
-    assert_counts(&handle, Counts { canceled: 5, ..NONE });
+    assert_counts(&handle, Counts { canceled: 6, ..NONE });
     drop(late);
     assert_eq!(figures(handle.dial_all()), [0, 0, 0, 0]);
-    assert_counts(&handle, Counts { canceled: 5, ..NONE });
+    assert_counts(&handle, Counts { canceled: 6, ..NONE });
 }
 
 /// Looks at rule R12 wherever it is told to. (It does not assert, as it is told in drops, too.)
@@ -684,7 +682,7 @@ impl Call for Scale {
         Err("weighed")
     }
 
-    fn dial(self, _: &mut Self, _: &Line<'_, Self>) {}
+    fn dial(self, _: &mut Self, _: &Context<'_, Self>) {}
 }
 
 #[test]
@@ -698,13 +696,13 @@ fn r12_the_tally_balances_at_every_instant() {
     let server = queue.recipient(scale.clone());
     let nested = scale.weighing(scale.on_drop());
     let dials = move |queue: &QueueHandle| {
-        queue.call(nested).unwrap();
+        queue.call(nested);
         assert_eq!(figures(queue.dial(Budget::calls(1))), [0, 0, 1, 3]);
     };
-    queue.call(dials).unwrap();
-    server.schedule(scale.clone()).unwrap();
-    queue.call(panics(scale.on_drop())).unwrap();
-    let canceled = queue.call(scale.weighing(scale.on_drop())).unwrap();
+    queue.call(dials);
+    server.schedule(scale.clone());
+    queue.call(panics(scale.on_drop()));
+    let canceled = queue.call(scale.weighing(scale.on_drop()));
     for end in ENDS {
         let (captured, inner) = (scale.on_drop(), scale.clone());
         end(queue.callback(move |_, ()| drop((inner.weigh(), captured))));
@@ -721,9 +719,9 @@ fn r12_the_tally_balances_at_every_instant() {
     };
     assert_eq!(figures(queue.dial(Budget::calls(9).until(&never_spent))), [2, 1, 0, 0]);
     server.hang_up();
-    waiting.answer(()).unwrap();
+    waiting.answer(());
     queue.dial_all();
-    let left = queue.call(scale.weighing(scale.on_drop())).unwrap();
+    let left = queue.call(scale.weighing(scale.on_drop()));
     let handle = queue.handle();
     drop(queue);
     assert_eq!(handle.cancel(left, "late"), Cancellation::Late);
@@ -740,27 +738,27 @@ fn r13_misuse_is_the_same_in_debug_and_release() {
     let server = queue.recipient(());
 
     // A handler dials the calls to its own recipient; it cancels itself; it hangs up twice.
-    let misbehaves = |(): &mut (), line: &Line<'_, ()>| {
-        line.call(|(), _| unreachable!("live twice")).unwrap();
-        assert_eq!(figures(line.queue().dial_all()), [0, 0, 1, 0]);
-        assert_eq!(line.queue().cancel(line.id(), "live"), Cancellation::Late);
-        line.hang_up();
-        line.hang_up();
+    let misbehaves = |(): &mut (), cx: &Context<'_, ()>| {
+        cx.call(|(), _| unreachable!("live twice"));
+        assert_eq!(figures(cx.queue().dial_all()), [0, 0, 1, 0]);
+        assert_eq!(cx.queue().cancel(cx.id(), "live"), Cancellation::Late);
+        cx.hang_up();
+        cx.hang_up();
     };
-    let id = server.call(misbehaves).unwrap();
+    let id = server.call(misbehaves);
     assert_eq!(figures(queue.dial_all()), [1, 0, 1, 0]);
     assert_counts(&queue, Counts { finished: 1, refused: 1, ..NONE });
 
     // Calls to a recipient that is gone.
-    server.call(|(), _| unreachable!("gone")).unwrap();
-    server.callback(|(), _, ()| unreachable!("gone")).answer(()).unwrap();
+    server.call(|(), _| unreachable!("gone"));
+    server.callback(|(), _, ()| unreachable!("gone")).answer(());
     assert_eq!(figures(queue.dial_all()), [0, 0, 2, 0]);
     server.hang_up();
 
     // A callback forgotten; an id used when it is stale, twice, or with another queue.
     drop(queue.callback(|_, ()| unreachable!("abandoned")));
     assert_eq!(queue.cancel(id, "stale"), Cancellation::Late);
-    let canceled = queue.call(never(())).unwrap();
+    let canceled = queue.call(never(()));
     assert_eq!(queue.cancel(canceled, "once"), Cancellation::Canceled);
     assert_eq!(queue.cancel(canceled, "twice"), Cancellation::Already);
     assert_eq!(CallQueue::new().cancel(canceled, "elsewhere"), Cancellation::Foreign);
@@ -771,12 +769,12 @@ fn r13_misuse_is_the_same_in_debug_and_release() {
     let owner = Cell::new(Some(queue));
     let ends_it = move |queue: &QueueHandle| {
         drop(owner.take());
-        assert!(queue.call(never(())).is_err());
+        assert!(queue.try_call(never(())).is_err());
         drop(queue.callback(|_, ()| unreachable!("closed")));
         assert_eq!(figures(queue.dial_all()), [0, 0, 0, 0]);
     };
-    handle.call(ends_it).unwrap();
-    let lost = handle.call(never(())).unwrap();
+    handle.call(ends_it);
+    let lost = handle.call(never(()));
     assert_eq!(figures(handle.dial_all()), [1, 1, 0, 0]);
     assert_eq!(handle.cancel(lost, "over"), Cancellation::Late);
     assert_counts(&handle, Counts { finished: 2, canceled: 3, refused: 3, abandoned: 1, ..NONE });

@@ -28,10 +28,10 @@ fn the_hook_is_called_once_until_the_queue_is_empty_again() {
         }
         expect(&trace, 0);
         for _ in 0..3 {
-            queue.call(|_| ()).unwrap();
+            queue.call(|_| ());
             expect(&trace, 1);
-            queue.call(|_| ()).unwrap();
-            queue.callback(|_, ()| ()).answer(()).unwrap();
+            queue.call(|_| ());
+            queue.callback(|_, ()| ()).answer(());
             expect(&trace, 0);
             queue.dial_all();
             queue.dial_all();
@@ -47,11 +47,11 @@ fn an_answer_wakes_and_a_waiting_callback_does_not() {
     let [first, second, third, fourth] = [(); 4].map(|()| server.callback(|(), _, ()| ()));
     expect(&trace, 0);
     queue.cancel(first.id(), "unwanted");
-    first.answer(()).unwrap();
+    first.answer(());
     second.decline("never");
     drop(third);
     expect(&trace, 0);
-    fourth.answer(()).unwrap();
+    fourth.answer(());
     expect(&trace, 1);
 }
 
@@ -60,19 +60,19 @@ fn nothing_wakes_within_a_turn_nor_does_what_a_turn_leaves() {
     let (queue, trace) = hooked();
     let schedules = |queue: &QueueHandle| {
         queue.dial_all();
-        queue.call(|_| ()).unwrap();
-        queue.call(|_| ()).unwrap();
+        queue.call(|_| ());
+        queue.call(|_| ());
     };
-    queue.call(schedules).unwrap();
+    queue.call(schedules);
     expect(&trace, 1);
     assert_eq!(figures(queue.dial_pending()), [1, 0, 0, 2]);
     expect(&trace, 0);
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     assert_eq!(figures(queue.dial(Budget::calls(2))), [2, 0, 0, 1]);
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     expect(&trace, 0);
     assert_eq!(figures(queue.dial(Budget::calls(2))), [2, 0, 0, 0]);
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     expect(&trace, 1);
 }
 
@@ -80,21 +80,21 @@ fn nothing_wakes_within_a_turn_nor_does_what_a_turn_leaves() {
 fn a_queue_emptied_by_canceling_wakes_again() {
     let (queue, trace) = hooked();
     for _ in 0..3 {
-        let id = queue.call(never(())).unwrap();
+        let id = queue.call(never(()));
         expect(&trace, 1);
         queue.cancel(id, "unwanted");
         let callback = queue.callback(|_, ()| unreachable!("canceled"));
         let id = callback.id();
-        callback.answer(()).unwrap();
+        callback.answer(());
         expect(&trace, 1);
         queue.cancel(id, "unwanted");
     }
     let (handle, log) = (queue.handle(), trace.clone());
     let schedules = on_drop(move || {
         log.take();
-        handle.call(|_| ()).unwrap();
+        handle.call(|_| ());
     });
-    let id = queue.call(never(schedules)).unwrap();
+    let id = queue.call(never(schedules));
     queue.cancel(id, "unwanted");
     expect(&trace, 1);
     assert_counts(&queue, Counts { pending: 1, canceled: 7, ..NONE });
@@ -103,10 +103,10 @@ fn a_queue_emptied_by_canceling_wakes_again() {
 #[test]
 fn a_panic_out_of_a_turn_wakes_again_once_the_queue_is_empty() {
     let (queue, trace) = hooked();
-    queue.call(util::panics(())).unwrap();
+    queue.call(util::panics(()));
     expect(&trace, 1);
     util::panic_of(|| queue.dial_all());
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     expect(&trace, 1);
 }
 
@@ -120,7 +120,7 @@ fn the_hook_may_dial() {
         assert_eq!(figures(handle.dial_all()), [1, 0, 0, 0]);
     });
     for event in ["1", "2"] {
-        queue.call(trace.note(event)).unwrap();
+        queue.call(trace.note(event));
         assert_eq!(trace.take(), ["woken", event]);
     }
     assert_counts(&queue, Counts { finished: 2, ..NONE });
@@ -134,10 +134,10 @@ fn the_hook_may_schedule() {
     queue.set_wake_hook(move || {
         log.add("woken");
         if let Some(queue) = handle.take() {
-            queue.call(log.note("by the hook")).unwrap();
+            queue.call(log.note("by the hook"));
         }
     });
-    queue.call(trace.note("first")).unwrap();
+    queue.call(trace.note("first"));
     queue.dial_all();
     assert_eq!(trace.take(), ["woken", "first", "by the hook"]);
 }
@@ -153,10 +153,10 @@ fn the_hook_is_replaced_from_inside_itself() {
         log.add("first hook");
         _ = &captured;
     });
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     assert_eq!(trace.take(), ["first hook", "first hook dropped"]);
     queue.dial_all();
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     assert_eq!(trace.take(), ["second hook"]);
 }
 
@@ -169,9 +169,9 @@ fn the_hook_is_cleared_from_inside_itself() {
         handle.take().unwrap().clear_wake_hook();
         log.add("woken");
     });
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     queue.dial_all();
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     expect(&trace, 1);
 }
 
@@ -183,14 +183,14 @@ fn a_hook_set_late_waits_for_the_next_time() {
     let sets = move |queue: &QueueHandle| {
         let hook = log.clone();
         queue.set_wake_hook(move || hook.add("woken"));
-        queue.call(|_| ()).unwrap();
+        queue.call(|_| ());
     };
-    queue.call(sets).unwrap();
+    queue.call(sets);
     queue.dial_pending();
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     expect(&trace, 0);
     queue.dial_all();
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     expect(&trace, 1);
 }
 
@@ -200,7 +200,7 @@ fn a_hook_that_is_replaced_drops_while_it_uses_the_queue() {
     let (handle, trace) = (queue.handle(), Trace::default());
     let log = trace.clone();
     let busy = on_drop(move || {
-        handle.call(log.note("by the drop")).unwrap();
+        handle.call(log.note("by the drop"));
         handle.set_wake_hook(|| ());
         handle.dial_all();
     });
@@ -223,9 +223,9 @@ fn a_call_that_the_observer_cancels_wakes_nobody_and_the_next_one_does() {
             handle.cancel(call, "not wanted");
         }
     });
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     assert_eq!((wakes.get(), queue.is_idle()), (0, true));
     queue.clear_observer();
-    queue.call(|_| ()).unwrap();
+    queue.call(|_| ());
     assert_eq!(wakes.get(), 1);
 }

@@ -49,7 +49,7 @@ fn m03_again_lets_another_socket_have_its_turn_and_takes_no_poll() {
             move |polite, _, ready| polite.on_ready(name, ready)
         });
         let source = source.unwrap();
-        polite.call(|polite, _| polite.sockets.push(Some(source))).unwrap();
+        polite.call(|polite, _| polite.sockets.push(Some(source)));
     }
     reactor.queue().dial_all();
     peers[0].write_all(b"abc").unwrap();
@@ -69,14 +69,14 @@ fn m03_again_lets_another_socket_have_its_turn_and_takes_no_poll() {
     // Three bytes each, and one attempt that would block.
     assert_eq!(queue.tally().finished, 2 + 8);
     check(&reactor);
-    assert_eq!((reactor.traffic().events, reactor.traffic().told), (2, 2));
+    assert_eq!((reactor.event_stats().events, reactor.event_stats().delivered), (2, 2));
 
     // The end of the stream comes after the last byte.
     reactor.set_budget(100);
     peers[0].write_all(b"d").unwrap();
     drop(peers);
     let handle = reactor.handle();
-    turn_until(&mut reactor, || handle.registrations() == 0);
+    turn_until(&mut reactor, || handle.registration_count() == 0);
     assert_eq!(read.take(), [(0, b'd')]);
 }
 
@@ -101,8 +101,8 @@ fn m03_an_event_merges_into_the_call_that_again_asked_for() {
     peer.shutdown(Shutdown::Write).unwrap();
     assert_eq!(turn_now(&mut reactor).remaining, 0);
     assert_eq!(told.take(), [false, true]);
-    let traffic = reactor.traffic();
-    assert_eq!((traffic.events, traffic.told, traffic.merged), (2, 1, 1));
+    let traffic = reactor.event_stats();
+    assert_eq!((traffic.events, traffic.delivered, traffic.coalesced), (2, 1, 1));
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn m03_again_is_kept_when_the_handler_panics_and_void_when_it_drops_the_registra
         ready.again();
     });
     let source = source.unwrap();
-    holder.call(|held, _| *held = Some(source)).unwrap();
+    holder.call(|held, _| *held = Some(source));
     peer.write_all(b"x").unwrap();
 
     reactor.set_budget(2);
@@ -132,7 +132,7 @@ fn m03_again_is_kept_when_the_handler_panics_and_void_when_it_drops_the_registra
     assert_eq!(turn_now(&mut reactor).dialed, 1);
     let tally = reactor.queue().tally();
     assert_eq!((told.get(), tally.pending, tally.canceled), (2, 0, 1));
-    assert_eq!((handle.registrations(), Rc::strong_count(&told)), (0, 1));
+    assert_eq!((handle.registration_count(), Rc::strong_count(&told)), (0, 1));
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn m03_a_spurious_readiness_call_finds_that_it_would_block() {
     reactor.set_budget(0);
     assert_eq!(turn_now(&mut reactor).remaining, 1);
     assert_eq!(drain(source.source_mut()), b"x"); // behind the handler's back
-    polite.call(|polite, _| polite.sockets.push(Some(source))).unwrap();
+    polite.call(|polite, _| polite.sockets.push(Some(source)));
     // The handler runs before it has its socket, and that is harmless as well.
     assert_eq!(reactor.queue().dial_all().dialed, 2);
     peer.write_all(b"y").unwrap();
@@ -167,12 +167,12 @@ fn m03_again_is_kept_when_its_call_is_refused() {
     let told = Log::new();
     let log = told.clone();
     let handle = reactor.handle();
-    let held = handle.register(source, Interest::READABLE, &recipient, move |(), line, ready| {
+    let held = handle.register(source, Interest::READABLE, &recipient, move |(), cx, ready| {
         log.push(ready.is_readable());
         if log.len() == 1 {
             ready.again();
             // Its own next readiness call is dialed while it is live.
-            assert_eq!(line.queue().dial_all().refused, 1);
+            assert_eq!(cx.queue().dial_all().refused, 1);
             ready.again();
         }
     });
@@ -181,7 +181,7 @@ fn m03_again_is_kept_when_its_call_is_refused() {
     assert_eq!(turn_now(&mut reactor).refused, 1);
     assert_eq!(turn_now(&mut reactor).dialed, 1);
     assert_eq!(told.take(), [true, true]);
-    assert_eq!((reactor.traffic().told, reactor.poll_timeout()), (1, None));
+    assert_eq!((reactor.event_stats().delivered, reactor.poll_timeout()), (1, None));
 }
 
 #[test]

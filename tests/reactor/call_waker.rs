@@ -4,12 +4,12 @@ use std::cell::Cell;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
-use std::task::{Context, Poll, Waker};
+use std::task::{self, Poll, Waker};
 use std::thread;
 use std::time::Duration;
 
 use switchboard::reactor::Reactor;
-use switchboard::{CallId, Line, Recipient, Step, future};
+use switchboard::{CallId, Context, Recipient, Step, future};
 
 /// Counts the calls of a waker.
 struct Woken {
@@ -78,7 +78,7 @@ fn a_wake_up_within_the_call_leads_to_another() {
 fn a_wake_up_that_is_refused_comes_again() {
     let (mut reactor, recipient, times, waker) = world();
     // A handler of the same recipient dials the queue when the wake-up is pending.
-    recipient.call(|_, line| assert_eq!(line.queue().dial_all().refused, 1)).unwrap();
+    recipient.call(|_, cx| assert_eq!(cx.queue().dial_all().refused, 1));
     waker.wake_by_ref();
     assert_eq!((turn(&mut reactor), times.get()), (1, 0));
     assert_eq!((turn(&mut reactor), times.get()), (1, 1));
@@ -149,10 +149,10 @@ struct Session {
 }
 
 impl Session {
-    fn poll(&mut self, line: &Line<'_, Self>) {
+    fn poll(&mut self, cx: &Context<'_, Self>) {
         self.polls.set(self.polls.get() + 1);
-        if self.body.as_mut().poll(&mut Context::from_waker(&self.waker)).is_ready() {
-            line.hang_up();
+        if self.body.as_mut().poll(&mut task::Context::from_waker(&self.waker)).is_ready() {
+            cx.hang_up();
         }
     }
 }
@@ -167,7 +167,7 @@ fn session(
         waker: reactor.remote_to(own).waker(Session::poll),
         polls: Rc::clone(&polls),
     });
-    session.call(Session::poll).unwrap();
+    session.call(Session::poll);
     (session, polls)
 }
 
@@ -195,7 +195,7 @@ fn a_future_is_woken_by_another_thread() {
     struct Baton(Arc<Mutex<(bool, Option<Waker>)>>);
     impl Future for Baton {
         type Output = ();
-        fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        fn poll(self: Pin<&mut Self>, context: &mut task::Context<'_>) -> Poll<()> {
             let mut state = self.0.lock().unwrap();
             state.1 = Some(context.waker().clone());
             if state.0 { Poll::Ready(()) } else { Poll::Pending }

@@ -9,7 +9,7 @@ use std::thread;
 use mio::Interest;
 use mio::net::{TcpListener, TcpStream};
 use switchboard::reactor::{Reactor, ReactorHandle, Readiness, Registration};
-use switchboard::{Address, Line, Recipient};
+use switchboard::{Address, Context, Recipient};
 
 use support::echo::Echo;
 use support::net::check;
@@ -26,11 +26,11 @@ struct Server {
 }
 
 impl Server {
-    fn on_ready(&mut self, line: &Line<'_, Self>) {
+    fn on_ready(&mut self, cx: &Context<'_, Self>) {
         while self.left > 0 {
             let Some(listener) = &self.listener else { return };
             match listener.source().accept() {
-                Ok((socket, _)) => self.serve(socket, line),
+                Ok((socket, _)) => self.serve(socket, cx),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 Err(error) => panic!("{error}"),
             }
@@ -38,19 +38,19 @@ impl Server {
         self.listener = None;
     }
 
-    fn serve(&mut self, socket: TcpStream, line: &Line<'_, Self>) {
+    fn serve(&mut self, socket: TcpStream, cx: &Context<'_, Self>) {
         self.left -= 1;
         let number = self.left;
         let both = Interest::READABLE | Interest::WRITABLE;
-        let server = line.address();
-        let connection = line.queue().recipient_with(|connection| {
+        let server = cx.address();
+        let connection = cx.queue().recipient_with(|connection| {
             let registered = self.reactor.register(socket, both, connection, {
                 move |connection: &mut Connection, _, ready| {
                     if connection.echo(ready).unwrap_or(true) {
-                        let over = move |server: &mut Self, _: &Line<'_, Self>| {
+                        let over = move |server: &mut Self, _: &Context<'_, Self>| {
                             server.connections.remove(&number);
                         };
-                        server.call(over).unwrap();
+                        server.call(over);
                     }
                 }
             });
@@ -87,9 +87,9 @@ fn listen(reactor: &Reactor, left: u32) -> (Recipient<Server>, SocketAddr) {
     let to: &Address<Server> = &server;
     let listener = reactor
         .handle()
-        .register(listener, Interest::READABLE, to, |server, line, _| server.on_ready(line))
+        .register(listener, Interest::READABLE, to, |server, cx, _| server.on_ready(cx))
         .unwrap();
-    server.call(|server, _| server.listener = Some(listener)).unwrap();
+    server.call(|server, _| server.listener = Some(listener));
     (server, address)
 }
 
@@ -127,11 +127,11 @@ fn m01_a_hundred_clients_get_everything_back() {
         }
     });
     check(&reactor);
-    assert_eq!(reactor.handle().registrations(), 0);
+    assert_eq!(reactor.handle().registration_count(), 0);
     let tally = reactor.queue().tally();
     assert_eq!((tally.pending, tally.unscheduled, tally.refused), (0, 0, 0));
     assert!(tally.finished > u64::from(CLIENTS) * 50, "a chunk at a time: {tally}");
-    server.call(|server, _| assert!(server.connections.is_empty())).unwrap();
+    server.call(|server, _| assert!(server.connections.is_empty()));
     reactor.run().unwrap();
 }
 
@@ -147,5 +147,5 @@ fn m03_a_client_that_sends_more_than_buffers_hold_is_served() {
         client.join().unwrap();
     });
     check(&reactor);
-    assert_eq!(reactor.handle().registrations(), 0);
+    assert_eq!(reactor.handle().registration_count(), 0);
 }

@@ -26,7 +26,7 @@ fn a_recipient_of_another_queue_is_refused_and_the_source_handed_back() {
     let error = refused.unwrap_err();
     assert!(matches!(error, RegisterError::ForeignRecipient(_)));
     assert!(error.to_string().contains("another queue"));
-    assert_eq!((handle.registrations(), Rc::strong_count(&captured)), (0, 1));
+    assert_eq!((handle.registration_count(), Rc::strong_count(&captured)), (0, 1));
 
     let own = reactor.queue().recipient(());
     let source = error.into_inner();

@@ -10,7 +10,7 @@ use mio::event::Source;
 use mio::net::UnixStream;
 use mio::unix::SourceFd;
 use mio::{Interest, Registry, Token};
-use switchboard::Line;
+use switchboard::Context;
 use switchboard::reactor::{Reactor, Readiness};
 
 use support::net::{Log, turn_now, unix_pair, unwind, unwinding, watch};
@@ -77,13 +77,13 @@ fn m04_a_source_is_deregistered_also_if_what_its_handler_captured_panics() {
     let recipient = reactor.queue().recipient(());
     let stream = Rc::new(unix_pair().0);
     let register = |bomb: Option<Bomb>| {
-        let handler = move |(): &mut (), _: &Line<'_, ()>, _: &Readiness<'_>| _ = &bomb;
+        let handler = move |(): &mut (), _: &Context<'_, ()>, _: &Readiness<'_>| _ = &bomb;
         let source = Borrowed(Rc::clone(&stream));
         reactor.register(source, Interest::READABLE, &recipient, handler)
     };
     let held = register(Some(Bomb)).unwrap();
     assert_eq!(unwinding(|| drop(held)), "a capture");
-    assert_eq!(reactor.registrations(), 0);
+    assert_eq!(reactor.registration_count(), 0);
     assert!(register(None).is_ok(), "the poll has let go of it");
 }
 
@@ -94,7 +94,7 @@ fn m04_a_source_that_panics_when_it_is_registered_leaves_no_registration() {
     let source = Panicking { stream: unix_pair().0, when: "register" };
     let told = Log::new();
     assert_eq!(unwinding(|| watch(&reactor, &recipient, source, 0, &told)), "register");
-    assert_eq!(reactor.handle().registrations(), 0);
+    assert_eq!(reactor.handle().registration_count(), 0);
 }
 
 #[test]
@@ -110,5 +110,5 @@ fn m04_a_source_that_panics_when_it_is_deregistered_is_never_told_again() {
     assert_eq!(unwinding(|| drop(held)), "deregister");
     reactor.set_budget(10);
     let _ = turn_now(&mut reactor);
-    assert_eq!((told.len(), reactor.handle().registrations()), (0, 0));
+    assert_eq!((told.len(), reactor.handle().registration_count()), (0, 0));
 }

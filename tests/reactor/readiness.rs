@@ -159,10 +159,10 @@ fn m03_readiness_refused_by_a_nested_dial_is_told_in_the_next_turn() {
         peers.push(peer);
         let told = told.clone();
         let handle = reactor.handle();
-        let source = handle.register(source, Interest::READABLE, &recipient, move |(), line, _| {
+        let source = handle.register(source, Interest::READABLE, &recipient, move |(), cx, _| {
             told.push(name);
             if told.len() == 1 {
-                assert_eq!(line.queue().dial_all().refused, 2);
+                assert_eq!(cx.queue().dial_all().refused, 2);
             }
         });
         held.push(source.unwrap());
@@ -180,8 +180,8 @@ fn m03_readiness_refused_by_a_nested_dial_is_told_in_the_next_turn() {
     drop(held.remove(third));
     assert_eq!(turn_now(&mut reactor).dialed, 1);
     assert_eq!(told.take(), [first, second]);
-    let traffic = reactor.traffic();
-    assert_eq!((traffic.events, traffic.told, traffic.merged), (4, 3, 1));
+    let traffic = reactor.event_stats();
+    assert_eq!((traffic.events, traffic.delivered, traffic.coalesced), (4, 3, 1));
     assert_eq!(reactor.poll_timeout(), None);
 }
 
@@ -293,7 +293,7 @@ fn m03_readiness_that_is_refused_is_told_as_it_came() {
         let (source, mut peer) = unix_pair();
         peer.write_all(b"x").unwrap();
         let (_source, told) = listen(&reactor, &recipient, source, interest);
-        recipient.call(|(), line| assert_eq!(line.queue().dial_all().refused, 1)).unwrap();
+        recipient.call(|(), cx| assert_eq!(cx.queue().dial_all().refused, 1));
         assert_eq!((turn_now(&mut reactor).refused, told.get()), (1, [false; 5]));
         assert_eq!(turn_now(&mut reactor).dialed, 1);
         let expected = [interest.is_readable(), interest.is_writable(), false, false, false];

@@ -10,7 +10,7 @@ use std::sync::{Arc, Barrier};
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
-use switchboard::reactor::{Reactor, ReactorHandle, Remote, RemoteError};
+use switchboard::reactor::{Reactor, ReactorHandle, Remote, SendError};
 use switchboard::{CallId, Step, Tally};
 
 use support::net::{Log, check, turn_now, turn_until, turn_until_idle, unwind, unwinding};
@@ -96,7 +96,10 @@ fn m08_one_sender_keeps_its_order_over_both_kinds_of_senders() {
             remote.call(|_| ()).unwrap();
             bounded.call(|log, _| log.push(2)).unwrap();
             address
-                .call(|log, line| line.call(|log, _| log.push(4)).map_or((), |_| log.push(3)))
+                .call(|log, cx| {
+                    cx.call(|log, _| log.push(4));
+                    log.push(3);
+                })
                 .unwrap();
         });
     });
@@ -115,8 +118,8 @@ fn m08_wake_ups_merge() {
         }
         assert_eq!(turn_now(&mut reactor).dialed, 100);
     }
-    let traffic = reactor.traffic();
-    assert_eq!((traffic.events, traffic.other), (10, 10), "one wake-up for a hundred calls");
+    let traffic = reactor.event_stats();
+    assert_eq!((traffic.events, traffic.foreign), (10, 10), "one wake-up for a hundred calls");
     assert_eq!(turn_now(&mut reactor).dialed, 0);
     assert_eq!(reactor.poll_timeout(), None);
 }
@@ -138,9 +141,9 @@ fn m08_closures_run_and_drop_on_the_thread_of_the_reactor() {
         };
         remote.call(run).unwrap();
         address
-            .call(move |(), line| {
+            .call(move |(), cx| {
                 let _other = other;
-                line.hang_up();
+                cx.hang_up();
             })
             .unwrap();
         address.call(move |(), _| drop(gone)).unwrap();
@@ -177,7 +180,7 @@ fn m08_a_reactor_that_is_gone_hands_the_closure_back() {
     assert_eq!(Arc::strong_count(&value), 2);
     drop(error.into_inner());
     assert_eq!(Arc::strong_count(&value), 1);
-    assert!(matches!(address.call(|_, _| ()), Err(RemoteError::ReactorDropped(_))));
+    assert!(matches!(address.call(|_, _| ()), Err(SendError::ReactorDropped(_))));
     let _ = (remote.clone(), address.clone());
 }
 
@@ -234,7 +237,7 @@ fn a_remote_closure_whose_captures_panic_when_they_drop_poisons_nothing() {
     let queue = reactor.queue().clone();
     assert_eq!(unwinding(|| drop(reactor)), "drop");
     assert_eq!((queue.tally().canceled, queue.tally().pending), (2, 0));
-    assert!(matches!(remote.call(|(), _| ()), Err(RemoteError::ReactorDropped(_))));
+    assert!(matches!(remote.call(|(), _| ()), Err(SendError::ReactorDropped(_))));
 }
 
 #[test]
@@ -367,7 +370,7 @@ fn a_loop_that_goes_while_threads_send_loses_no_closure() {
                         let late = gone.load(Ordering::SeqCst);
                         let count = Count(Arc::clone(&dropped));
                         if let Err(error) = remote.call(move |_| drop(count)) {
-                            assert!(matches!(error, RemoteError::ReactorDropped(_)));
+                            assert!(matches!(error, SendError::ReactorDropped(_)));
                             return sent;
                         }
                         assert!(!late, "taken by a loop that is gone");

@@ -60,7 +60,7 @@ fn m05_no_event_is_needed_to_come_back_from_a_short_sleep() {
     let _held = watch(&reactor, &recipient, source, 0, &told);
     let report = reactor.turn(Some(Duration::from_nanos(1))).unwrap();
     assert_eq!((report.dialed, report.remaining, told.len()), (0, 0, 0));
-    assert_eq!(reactor.traffic().events, 0);
+    assert_eq!(reactor.event_stats().events, 0);
 }
 
 #[test]
@@ -71,7 +71,7 @@ fn m06_run_ends_when_nothing_can_happen_any_more() {
     // Calls only, more than a turn's budget.
     reactor.set_budget(2);
     for _ in 0..5 {
-        reactor.queue().call(|_| ()).unwrap();
+        reactor.queue().call(|_| ());
     }
     reactor.run().unwrap();
     assert_eq!(reactor.queue().tally().finished, 5);
@@ -82,20 +82,20 @@ fn m06_run_ends_when_nothing_can_happen_any_more() {
     let (source, mut peer) = unix_pair();
     let told = log.clone();
     let handle = reactor.handle();
-    let source = handle.register(source, Interest::READABLE, &holder, move |holder, line, _| {
+    let source = handle.register(source, Interest::READABLE, &holder, move |holder, cx, _| {
         told.push("told");
         holder.clear();
         let told = told.clone();
-        line.call(move |_, _| told.push("afterwards")).unwrap();
+        cx.call(move |_, _| told.push("afterwards"));
     });
     let source = source.unwrap();
     let first = log.clone();
-    let call = move |holder: &mut Holder, _: &switchboard::Line<'_, Holder>| {
+    let call = move |holder: &mut Holder, _: &switchboard::Context<'_, Holder>| {
         first.push("first");
         holder.push(source);
         peer.write_all(b"x").unwrap();
     };
-    holder.call(call).unwrap();
+    holder.call(call);
     reactor.run().unwrap();
     check(&reactor);
     assert_eq!(log.take(), ["first", "told", "afterwards"]);
@@ -110,11 +110,11 @@ fn m06_run_ends_on_stop_and_can_be_run_again() {
     let log = Log::new();
     let (told, handle) = (log.clone(), reactor.handle());
     let held = reactor.handle().register(source, Interest::READABLE, &recipient, {
-        move |(), line, _| {
+        move |(), cx, _| {
             handle.stop();
             told.push("told");
             let told = told.clone();
-            line.call(move |(), _| told.push("same turn")).unwrap();
+            cx.call(move |(), _| told.push("same turn"));
         }
     });
     let mut held = held.unwrap();
@@ -156,7 +156,7 @@ fn m06_run_goes_on_after_a_panic() {
             }
         });
         let source = source.unwrap();
-        holder.call(|holder, _| holder.push(source)).unwrap();
+        holder.call(|holder, _| holder.push(source));
     }
     for panicked in 1..=2 {
         assert_eq!(unwinding(|| reactor.run()), "told");
@@ -167,7 +167,7 @@ fn m06_run_goes_on_after_a_panic() {
     let mut told = log.take();
     told.sort_unstable();
     assert_eq!(told, [0, 1, 2]);
-    assert_eq!(reactor.handle().registrations(), 0);
+    assert_eq!(reactor.handle().registration_count(), 0);
 }
 
 #[test]
@@ -201,7 +201,7 @@ fn m06_a_socket_that_is_always_ready_does_not_starve_another_one() {
         );
         busy_peer.write_all(b"x").unwrap();
     }
-    assert!(reactor.traffic().merged >= 9, "into the call that `again` asked for");
+    assert!(reactor.event_stats().coalesced >= 9, "into the call that `again` asked for");
 }
 
 #[test]
@@ -214,14 +214,14 @@ fn m06_a_handler_reaches_the_reactor_through_a_handle() {
     }
 
     impl Relay {
-        fn hand_over(&mut self, line: &switchboard::Line<'_, Self>) {
+        fn hand_over(&mut self, cx: &switchboard::Context<'_, Self>) {
             let (source, mut peer) = unix_pair();
             peer.write_all(b"x").unwrap();
-            let next = self.handle.register(source, Interest::READABLE, line, |relay, line, _| {
+            let next = self.handle.register(source, Interest::READABLE, cx, |relay, cx, _| {
                 relay.left -= 1;
                 relay.runner = None;
                 if relay.left > 0 {
-                    relay.hand_over(line);
+                    relay.hand_over(cx);
                 }
             });
             self.runner = Some(next.unwrap());
@@ -231,10 +231,10 @@ fn m06_a_handler_reaches_the_reactor_through_a_handle() {
     let mut reactor = Reactor::new().unwrap();
     let relay = Relay { runner: None, left: 100, handle: reactor.handle() };
     let relay = reactor.queue().recipient(relay);
-    relay.call(Relay::hand_over).unwrap();
+    relay.call(Relay::hand_over);
     let handle = reactor.handle();
-    turn_until(&mut reactor, || handle.queue().is_idle() && handle.registrations() == 0);
-    assert_eq!(reactor.traffic().told, 100);
+    turn_until(&mut reactor, || handle.queue().is_idle() && handle.registration_count() == 0);
+    assert_eq!(reactor.event_stats().delivered, 100);
     assert_eq!(reactor.queue().tally().finished, 101);
     assert!(format!("{reactor:?} {handle:?}").contains("registrations: 0"));
 }

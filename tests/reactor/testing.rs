@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use mio::Interest;
 use switchboard::Recipient;
-use switchboard::reactor::{ReactorHandle, RegisterError, Registration, Traffic};
+use switchboard::reactor::{EventStats, ReactorHandle, RegisterError, Registration};
 use switchboard::testing::{Peer, Ready, ScriptedReactor, ScriptedSource};
 
 /// What was told: a name, and readable, writable, read closed, write closed, error.
@@ -182,8 +182,8 @@ fn events_are_told_as_the_script_says() {
     drop(b_source);
     rig.reactor.turn_with([events[1], events[0].with(Ready::ERROR)]);
     assert_eq!(rig.told.take(), [("a", [true, true, false, false, true])]);
-    let Traffic { events, told, merged, stale, other, .. } = rig.reactor.traffic();
-    assert_eq!([events, told, merged, stale, other], [8, 5, 2, 1, 0]);
+    let EventStats { events, delivered, coalesced, stale, foreign, .. } = rig.reactor.event_stats();
+    assert_eq!([events, delivered, coalesced, stale, foreign], [8, 5, 2, 1, 0]);
 }
 
 #[test]
@@ -199,7 +199,7 @@ fn an_event_for_nothing_is_there_only_while_the_source_is_registered() {
     assert_eq!((peer.event(Ready::READABLE), peer.is_registered()), (None, false));
     let _again = rig.register("again", source, Interest::READABLE);
     rig.reactor.turn_with([event]);
-    assert_eq!((rig.names(), rig.reactor.traffic().stale), (vec![], 1));
+    assert_eq!((rig.names(), rig.reactor.event_stats().stale), (vec![], 1));
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn a_registration_that_is_to_fail_hands_the_source_back() {
     let refused = rig.reactor.register(source, Interest::READABLE, &rig.recipient, |(), _, _| ());
     let (source, error) = refused.unwrap_err().split();
     assert!(error.to_string().contains("register"), "{error}");
-    assert_eq!((rig.reactor.registrations(), peer.is_registered()), (0, false));
+    assert_eq!((rig.reactor.registration_count(), peer.is_registered()), (0, false));
     peer.push("x");
     let _source = rig.register("a", source, Interest::READABLE);
     rig.reactor.turn();
@@ -243,11 +243,11 @@ fn time_stands_still_until_it_is_advanced() {
 #[test]
 fn what_does_not_settle_says_what_is_left() {
     fn forever(queue: &switchboard::QueueHandle) {
-        queue.call(forever).unwrap();
+        queue.call(forever);
     }
 
     let mut rig = Rig::new();
-    rig.reactor.queue().call(forever).unwrap();
+    rig.reactor.queue().call(forever);
     let due = rig.reactor.queue().callback(|_, ()| ());
     rig.reactor.after(Duration::from_secs(1), due).detach();
     let left = rig.reactor.settle(3).unwrap_err();
@@ -264,8 +264,8 @@ fn a_step_dials_one_call_and_a_panic_loses_no_event() {
     let mut rig = Rig::new();
     let (_a, a) = rig.reads("a");
     a.push("x");
-    rig.reactor.queue().call(|_| panic::resume_unwind(Box::new("a call"))).unwrap();
-    rig.reactor.queue().call(|_| ()).unwrap();
+    rig.reactor.queue().call(|_| panic::resume_unwind(Box::new("a call")));
+    rig.reactor.queue().call(|_| ());
     let turn = panic::catch_unwind(AssertUnwindSafe(|| rig.reactor.turn()));
     assert!(turn.is_err());
     assert_eq!(rig.reactor.queue().tally().pending, 2);
@@ -294,7 +294,7 @@ fn events_of_real_sources_are_held_back_too() {
     rig.reactor.turn();
     assert_eq!(rig.names(), [""; 0]);
     rig.reactor.turn_with([events[0], events[0]]);
-    assert_eq!((rig.names(), rig.reactor.traffic().merged), (vec!["real"], 1));
+    assert_eq!((rig.names(), rig.reactor.event_stats().coalesced), (vec!["real"], 1));
 }
 
 #[test]
@@ -305,7 +305,7 @@ fn what_other_threads_send_is_waited_for() {
     assert!(reactor.wait(Duration::from_secs(20)));
     sender.join().unwrap().unwrap();
     assert_eq!(reactor.settle(3).unwrap().dialed, 1);
-    assert!(reactor.traffic().other > 0);
+    assert!(reactor.event_stats().foreign > 0);
 }
 
 /// The wire was borrowed while the bytes were asked for.

@@ -52,7 +52,7 @@ fn m07_a_timer_is_never_early_and_tells_once() {
     world.expect_at(10 * MS - Duration::from_nanos(1), &[]);
     world.expect_at(10 * MS, &[1]);
     world.expect_at(20 * MS, &[]);
-    assert_eq!(world.reactor.handle().timers(), 0);
+    assert_eq!(world.reactor.handle().timer_count(), 0);
     drop(timer);
     assert_eq!(world.reactor.queue().tally().finished, 1);
 }
@@ -76,9 +76,9 @@ fn m07_a_canceled_timer_leaves_nothing() {
     let inner = Rc::clone(&captured);
     let callback = world.reactor.queue().callback(move |_, ()| drop(inner));
     let timer = handle.after(MS, callback);
-    assert_eq!((handle.timers(), Rc::strong_count(&captured)), (1, 2));
+    assert_eq!((handle.timer_count(), Rc::strong_count(&captured)), (1, 2));
     drop(timer);
-    assert_eq!((handle.timers(), Rc::strong_count(&captured)), (0, 1));
+    assert_eq!((handle.timer_count(), Rc::strong_count(&captured)), (0, 1));
     assert_eq!(world.reactor.poll_timeout(), None);
     world.expect_at(MS, &[]);
     assert_eq!(world.reactor.queue().tally().canceled, 1);
@@ -107,7 +107,7 @@ fn m07_a_timer_whose_callback_is_canceled_by_its_id_does_no_harm() {
     world.reactor.queue().cancel(id, "by its id");
     world.expect_at(MS, &[]);
     drop(timer);
-    assert_eq!(world.reactor.handle().timers(), 0);
+    assert_eq!(world.reactor.handle().timer_count(), 0);
     assert_eq!(world.reactor.queue().tally().canceled, 1);
 }
 
@@ -120,7 +120,7 @@ fn m07_a_timer_canceled_by_the_id_of_its_callback_keeps_nobody_waiting() {
     assert_eq!(world.reactor.poll_timeout(), Some(10 * MS));
     world.reactor.queue().cancel(id, "by its id");
     assert_eq!(world.reactor.poll_timeout(), None);
-    assert_eq!(world.reactor.handle().timers(), 0);
+    assert_eq!(world.reactor.handle().timer_count(), 0);
     world.reactor.run().expect("an end, at once");
 }
 
@@ -227,13 +227,13 @@ fn m07_among_many_that_are_due_some_are_canceled_and_the_observer_panics() {
     world.reactor.queue().clear_observer();
 
     // Those that are left are due still, but not before one that is due earlier.
-    assert_eq!(handle.timers(), 100 - PANICS as usize - 2);
+    assert_eq!(handle.timer_count(), 100 - PANICS as usize - 2);
     handle.at(world.start, world.callback(0)).detach();
     let canceled = [98, 99].map(|number| number * 7 % 100 + 1);
     let later = (PANICS + 1..=100).filter(|number| !canceled.contains(number));
     let expected: Vec<_> = (1..=PANICS).chain([0]).chain(later).collect();
     world.expect_at(100 * MS, &expected);
-    assert_eq!((handle.timers(), world.reactor.queue().tally().canceled), (0, 2));
+    assert_eq!((handle.timer_count(), world.reactor.queue().tally().canceled), (0, 2));
 }
 
 #[test]
@@ -299,10 +299,10 @@ fn timers_go_with_the_reactor() {
     let callback = queue.callback(move |_, ()| drop(inner));
     let timer = handle.after(MS, callback);
     drop(world);
-    assert_eq!((handle.timers(), Rc::strong_count(&captured)), (0, 1));
+    assert_eq!((handle.timer_count(), Rc::strong_count(&captured)), (0, 1));
     drop(timer);
     handle.after(MS, queue.callback(|_, ()| unreachable!())).detach();
-    assert_eq!(handle.timers(), 0);
+    assert_eq!(handle.timer_count(), 0);
     assert!(queue.tally().balances() && queue.tally().unscheduled == 0);
 }
 
@@ -319,7 +319,7 @@ fn m07_a_million_timers_of_which_half_are_canceled() {
     let timers: Vec<_> =
         (0..MANY).map(|number| handle.after(delay(number), world.callback(number))).collect();
     let kept: Vec<_> = timers.into_iter().step_by(2).collect();
-    assert_eq!(handle.timers(), MANY as usize / 2);
+    assert_eq!(handle.timer_count(), MANY as usize / 2);
     let mut expected: Vec<u32> = (0..MANY).step_by(2).collect();
     expected.sort_by_key(|number| delay(*number));
     world.expect_at(Duration::from_secs(5000), &expected);
@@ -336,7 +336,7 @@ fn m07_a_million_timers_due_at_once_are_told_in_order_within_the_budget() {
     for number in 0..MANY {
         handle.after(10 * MS, world.callback(number)).detach();
     }
-    assert_eq!(handle.timers(), MANY as usize);
+    assert_eq!(handle.timer_count(), MANY as usize);
     world.expect_at(10 * MS - Duration::from_nanos(1), &[]);
     world.now.set(world.start + 10 * MS);
     let mut told = 0;
@@ -347,7 +347,7 @@ fn m07_a_million_timers_due_at_once_are_told_in_order_within_the_budget() {
         assert_eq!(now, (told..told + report.dialed as u32).collect::<Vec<_>>());
         told += report.dialed as u32;
     }
-    assert_eq!((handle.timers(), world.reactor.poll_timeout()), (0, None));
+    assert_eq!((handle.timer_count(), world.reactor.poll_timeout()), (0, None));
     assert_eq!(world.reactor.queue().tally().finished, u64::from(MANY));
 }
 
@@ -364,7 +364,7 @@ fn m07_a_clock_that_stands_still_tells_what_is_due_and_nothing_else() {
         assert_eq!(world.reactor.poll_timeout(), Some(Duration::from_nanos(1)));
         world.expect_at(Duration::ZERO, &[]);
     }
-    assert_eq!((handle.timers(), world.reactor.queue().tally().unscheduled), (1, 1));
+    assert_eq!((handle.timer_count(), world.reactor.queue().tally().unscheduled), (1, 1));
     world.expect_at(Duration::from_nanos(1), &[2]);
 }
 
@@ -396,7 +396,7 @@ fn a_timer_whose_drop_panics_is_gone_all_the_same() {
     let captured = Panics;
     let timer = handle.after(MS, world.reactor.queue().callback(move |_, ()| drop(captured)));
     assert!(panic::catch_unwind(panic::AssertUnwindSafe(|| drop(timer))).is_err());
-    assert_eq!(handle.timers(), 0);
+    assert_eq!(handle.timer_count(), 0);
     assert_eq!(world.reactor.queue().tally().abandoned, 0);
 }
 
@@ -416,7 +416,7 @@ fn m07_timers_that_are_armed_in_the_past_as_others_fire_keep_none_from_it() {
         }
     });
     world.expect_at(10 * MS, &[1, 2]);
-    assert_eq!(handle.timers(), 2, "those are for the next turn");
+    assert_eq!(handle.timer_count(), 2, "those are for the next turn");
     handle.queue().clear_observer();
     world.expect_at(10 * MS, &[]);
     // Later on, deadlines in the past count again.

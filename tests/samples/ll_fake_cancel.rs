@@ -65,11 +65,11 @@ impl<A: Send + 'static> Bench<A> {
     #[track_caller]
     fn finish(&mut self) {
         let patience = Instant::now() + PATIENCE;
-        while self.reactor.handle().registrations() > 0 || !self.reactor.queue().is_idle() {
+        while self.reactor.handle().registration_count() > 0 || !self.reactor.queue().is_idle() {
             assert!(Instant::now() < patience, "not told: {}", self.reactor.queue().tally());
             let _ = self.reactor.turn(Some(PATIENCE)).expect("a turn");
         }
-        assert_eq!((self.reactor.handle().registrations(), self.module.leftovers()), (0, 0));
+        assert_eq!((self.reactor.handle().registration_count(), self.module.leftovers()), (0, 0));
         let tally = self.reactor.queue().tally();
         assert!(tally.balances(), "{tally}");
         assert_eq!([tally.unscheduled, tally.pending, tally.abandoned, tally.panicked], [0; 4]);
@@ -141,7 +141,7 @@ fn a_result_that_comes_after_the_cancel_is_swallowed_and_freed() {
     assert_eq!(op.cancel(), Cancellation::Canceled);
     bench.reactor.queue().dial_all();
     assert_eq!(Arc::strong_count(&result), 2, "the thread still holds it");
-    assert_eq!(bench.reactor.handle().registrations(), 1);
+    assert_eq!(bench.reactor.handle().registration_count(), 1);
     ends.send(()).expect("it waits");
     bench.finish();
     assert_eq!(Arc::strong_count(&result), 1);
@@ -176,7 +176,7 @@ fn a_bound_on_threads_counts_those_of_canceled_operations() {
         assert_eq!(error.to_string(), "operation not started: the module is full");
         let after = bench.reactor.queue().tally();
         assert_eq!((after.created, after.canceled), (before.created + 1, before.canceled + 1));
-        assert_eq!(bench.reactor.handle().registrations(), 2);
+        assert_eq!(bench.reactor.handle().registration_count(), 2);
         assert!(matches!(error.into_request()(), Ok(7)));
     };
     refused(&bench);

@@ -53,10 +53,10 @@ impl<S: Source + io::Read + 'static> Bench<S> {
     /// Turns once, and asserts that nothing is told, pending or registered.
     #[track_caller]
     fn nothing_left(&mut self) {
-        let before = self.reactor.traffic();
-        assert_eq!(self.reactor.handle().registrations(), 0);
+        let before = self.reactor.event_stats();
+        assert_eq!(self.reactor.handle().registration_count(), 0);
         assert_eq!(turn_now(&mut self.reactor).dialed, 0);
-        assert_eq!(self.reactor.traffic(), before);
+        assert_eq!(self.reactor.event_stats(), before);
         let tally = self.reactor.queue().tally();
         assert_eq!((tally.pending, tally.unscheduled, self.told.len()), (0, 0, 0), "{tally}");
         assert_eq!((tally.refused, tally.abandoned, tally.panicked), (0, 0, 0), "{tally}");
@@ -77,7 +77,7 @@ fn it_completes_when_there_is_something_to_read() {
     let mut bench = Bench::new();
     let (source, mut peer) = unix_pair();
     let op = bench.start(0, source);
-    assert_eq!((op.state(), bench.reactor.handle().registrations()), (OpState::Running, 1));
+    assert_eq!((op.state(), bench.reactor.handle().registration_count()), (OpState::Running, 1));
     assert_eq!(turn_now(&mut bench.reactor).dialed, 0);
     peer.write_all(b"hello").unwrap();
     let Received { source, bytes } = bench.result().unwrap();
@@ -131,7 +131,7 @@ fn it_is_canceled_while_it_waits() {
     assert_eq!(turn_now(&mut bench.reactor).dialed, 0);
     assert_eq!(op.cancel(), Cancellation::Canceled);
     assert_eq!((op.state(), bench.told.len()), (OpState::Completed, 0), "not inside cancel");
-    assert_eq!(bench.reactor.handle().registrations(), 0);
+    assert_eq!(bench.reactor.handle().registration_count(), 0);
     is_closed(&mut peer);
     assert!(is_canceled(&bench.result()));
     // Canceled when it is over: nothing more.
@@ -145,7 +145,7 @@ fn it_is_canceled_while_it_waits() {
     assert_eq!(op.cancel(), Cancellation::Canceled);
     assert!(is_canceled(&bench.result()));
     bench.nothing_left();
-    assert_eq!(bench.reactor.traffic().told, 0);
+    assert_eq!(bench.reactor.event_stats().delivered, 0);
 
     // With its readiness call pending.
     let (source, mut peer) = unix_pair();
@@ -296,7 +296,7 @@ fn a_callback_cancels_another_operation_of_the_same_batch() {
             Ok(second) => assert!(!in_time && second.bytes == b"two"),
             result => assert!(in_time && is_canceled(result)),
         }
-        assert_eq!(bench.reactor.traffic().told, 2);
+        assert_eq!(bench.reactor.event_stats().delivered, 2);
         bench.nothing_left();
     }
 }

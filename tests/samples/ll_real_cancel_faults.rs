@@ -49,7 +49,7 @@ impl<S: Source + io::Read + fmt::Debug + 'static> Bench<S> {
     #[track_caller]
     fn outcome(&mut self) -> Outcome<S> {
         let handle = self.reactor.handle();
-        let over = || handle.registrations() == 0 && handle.queue().is_idle();
+        let over = || handle.registration_count() == 0 && handle.queue().is_idle();
         turn_until(&mut self.reactor, over);
         let tally = self.reactor.queue().tally();
         assert!(tally.balances(), "{tally}");
@@ -99,7 +99,7 @@ fn a_canceled_read_closes_its_socket_before_cancel_returns() {
     let op = bench.start(source, 4);
     assert_eq!(op.cancel(), Cancellation::Canceled);
     assert_eq!(peer.read(&mut [0]).ok(), Some(0), "the end of the stream");
-    assert_eq!(bench.reactor.handle().registrations(), 0);
+    assert_eq!(bench.reactor.handle().registration_count(), 0);
     assert!(matches!(bench.outcome(), Err(OpError::Canceled)));
 }
 
@@ -185,7 +185,7 @@ fn a_source_that_cannot_be_registered_is_handed_back() {
     let StartError::Failed { mut request, source } = error else { panic!("{error:?}") };
     assert_eq!(source.source().expect("a cause").to_string(), "unsupported");
     request.source.registers = true;
-    assert_eq!((bench.reactor.handle().registrations(), bench.told.borrow().len()), (0, 0));
+    assert_eq!((bench.reactor.handle().registration_count(), bench.told.borrow().len()), (0, 0));
     let mut bench = bench;
     bench.start(request.source, 4);
     assert_eq!(bench.outcome().expect("it is read").bytes, b"x");
@@ -223,7 +223,7 @@ fn a_source_that_panics_is_dropped_and_the_operation_is_lost() {
     bench.start(odd([Behavior::Panic]), 4);
     let run = panic::AssertUnwindSafe(|| bench.reactor.run());
     assert!(panic::catch_unwind(run).is_err(), "it comes through");
-    assert_eq!(bench.reactor.handle().registrations(), 0);
+    assert_eq!(bench.reactor.handle().registration_count(), 0);
     assert!(matches!(bench.outcome(), Err(OpError::Dropped)));
 }
 

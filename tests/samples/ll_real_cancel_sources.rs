@@ -85,13 +85,13 @@ fn interrupts_and_false_alarms_are_waited_out() {
     for _ in 0..2 {
         assert_eq!(turn_now(&mut reactor).dialed, 1);
         assert_eq!((op.state(), told.len()), (OpState::Running, 0));
-        assert_eq!(reactor.handle().registrations(), 1);
+        assert_eq!(reactor.handle().registration_count(), 1);
         peer.write_all(b"y").unwrap();
     }
     turn_until(&mut reactor, || told.len() == 1);
     let [Ok(received)] = &told.take()[..] else { panic!("not received") };
     assert_eq!(received.bytes, b"xyy");
-    assert_eq!(reactor.handle().registrations(), 0);
+    assert_eq!(reactor.handle().registration_count(), 0);
     assert_eq!(Rc::strong_count(&alive), 1 + 1);
 }
 
@@ -115,7 +115,7 @@ fn a_read_that_fails_ends_the_operation_and_closes_the_source() {
             other => panic!("{script:?}: {other:?}"),
         };
         assert_eq!((error.kind(), op.cancel()), (kind, Cancellation::Late));
-        assert_eq!((reactor.handle().registrations(), Rc::strong_count(&alive)), (0, 1));
+        assert_eq!((reactor.handle().registration_count(), Rc::strong_count(&alive)), (0, 1));
         assert!(peer.write(b"x").is_err(), "still open");
     }
 }
@@ -157,7 +157,7 @@ fn a_call_that_is_canceled_silences_its_operation_and_drops_the_answer() {
     let id = done.id();
     let op = module.start(Read { source, limit: 8 }, done).unwrap();
     assert_eq!(reactor.queue().cancel(id, "not interested"), Cancellation::Canceled);
-    assert_eq!((op.state(), reactor.handle().registrations()), (OpState::Running, 1));
+    assert_eq!((op.state(), reactor.handle().registration_count()), (OpState::Running, 1));
     reactor.run().unwrap(); // ends, as the operation does
     assert_eq!((op.state(), told.len()), (OpState::Completed, 0));
     assert_eq!(Rc::strong_count(&alive), 1);
@@ -208,13 +208,13 @@ fn a_thousand_operations_are_canceled() {
         let source = Silent { _alive: Rc::clone(&alive) };
         ops.push(module.start(Read { source, limit: 8 }, done).map_err(drop).unwrap());
     }
-    assert_eq!(reactor.handle().registrations(), COUNT);
+    assert_eq!(reactor.handle().registration_count(), COUNT);
     // Every third first, then the rest; what is canceled twice is told once.
     for op in ops.iter().step_by(3).chain(&ops) {
         let late = op.state() == OpState::Completed;
         assert_eq!(op.cancel(), if late { Cancellation::Late } else { Cancellation::Canceled });
     }
-    assert_eq!((reactor.handle().registrations(), Rc::strong_count(&alive)), (0, 1));
+    assert_eq!((reactor.handle().registration_count(), Rc::strong_count(&alive)), (0, 1));
     let tally = reactor.queue().tally();
     assert_eq!((tally.pending, tally.unscheduled), (COUNT as u64, 0));
     reactor.run().unwrap();

@@ -107,7 +107,7 @@ impl Watch {
                 // The one call that is not like the others.
                 self.early.set(isize::MIN);
                 let watch = self.clone();
-                self.queue.call(move |_| watch.cancel()).map(drop).expect("the queue is there");
+                self.queue.call(move |_| watch.cancel());
             }
             _ => {}
         }

@@ -148,7 +148,7 @@ fn what_makes_the_request_may_cancel_the_operation() {
             bench.end_attempt(AGAIN);
             bench.pass(delay);
         }
-        assert_eq!((bench.lower.requests(), bench.timers()), (vec![0, 1], 0));
+        assert_eq!((bench.lower.requests(), bench.timer_count()), (vec![0, 1], 0));
         assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
         bench.finish();
     }

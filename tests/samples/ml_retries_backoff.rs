@@ -22,11 +22,11 @@ fn an_attempt_waits_for_what_the_backoff_says_of_the_attempts_made() {
     bench.start();
     for made in 1..=5 {
         bench.end_attempt(AGAIN);
-        assert_eq!((bench.timers(), bench.lower.running()), (1, 0));
+        assert_eq!((bench.timer_count(), bench.lower.running()), (1, 0));
         bench.pass(SECOND * made - Duration::from_nanos(1));
-        assert_eq!((bench.timers(), bench.lower.running()), (1, 0), "too early");
+        assert_eq!((bench.timer_count(), bench.lower.running()), (1, 0), "too early");
         bench.pass(Duration::from_nanos(1));
-        assert_eq!((bench.timers(), bench.lower.running()), (0, 1), "due");
+        assert_eq!((bench.timer_count(), bench.lower.running()), (0, 1), "due");
     }
     bench.end_attempt(Ok(7));
     assert!(matches!(bench.told.only(), Ok(7)));
@@ -42,7 +42,7 @@ fn there_is_no_wait_after_the_last_attempt_nor_after_a_failure_for_good() {
         bench.end_attempt(AGAIN);
         bench.pass(SECOND);
         bench.end_attempt(result);
-        assert_eq!(bench.timers(), 0);
+        assert_eq!(bench.timer_count(), 0);
         let _ = bench.told.only();
         bench.finish();
     }
@@ -54,9 +54,9 @@ fn a_backoff_of_zero_uses_no_timer() {
         Bench::new(RetryPolicy::new().backoff(|made| SECOND * u32::from(made % 2 == 0)));
     bench.start();
     bench.end_attempt(AGAIN);
-    assert_eq!((bench.timers(), bench.lower.running()), (0, 1));
+    assert_eq!((bench.timer_count(), bench.lower.running()), (0, 1));
     bench.end_attempt(AGAIN);
-    assert_eq!((bench.timers(), bench.lower.running()), (1, 0));
+    assert_eq!((bench.timer_count(), bench.lower.running()), (1, 0));
     bench.pass(SECOND);
     bench.end_attempt(Ok(7));
     assert!(bench.told.only().is_ok());
@@ -69,9 +69,13 @@ fn a_cancel_during_backoff_stops_the_timer_at_once_and_no_attempt_follows() {
         let mut bench = Bench::new(RetryPolicy::new().backoff(move |_| delay));
         let op = bench.start();
         bench.end_attempt(AGAIN);
-        assert_eq!(bench.timers(), 1);
+        assert_eq!(bench.timer_count(), 1);
         assert_eq!(op.cancel(), Cancellation::Canceled);
-        assert_eq!((bench.timers(), bench.told.count()), (0, 0), "at once, and not told inside");
+        assert_eq!(
+            (bench.timer_count(), bench.told.count()),
+            (0, 0),
+            "at once, and not told inside"
+        );
         assert_eq!((op.state(), op.cancel()), (OpState::Completed, Cancellation::Late));
         bench.pass(SECOND * 10);
         assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
@@ -88,7 +92,7 @@ fn a_cancel_when_the_timer_is_due_and_its_call_pending_is_in_time() {
     bench.reactor.set_budget(0);
     bench.now.set(bench.now.get() + SECOND);
     let _ = bench.reactor.turn(Some(Duration::ZERO)).expect("a turn");
-    assert_eq!((bench.timers(), bench.reactor.queue().tally().pending), (0, 1));
+    assert_eq!((bench.timer_count(), bench.reactor.queue().tally().pending), (0, 1));
     assert_eq!(op.cancel(), Cancellation::Canceled);
     bench.reactor.set_budget(10);
     bench.pass(SECOND);

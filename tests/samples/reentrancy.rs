@@ -48,7 +48,7 @@ fn a_cancel_within_backoff_is_told_at_once() {
     own.replace(Some(module.start(Retry::new(|| 1), told.done()).expect("it is open")));
     lower.complete(AGAIN);
     queue.dial_all();
-    assert_eq!(reactor.handle().timers(), 0);
+    assert_eq!(reactor.handle().timer_count(), 0);
     assert!(matches!(told.only(), Err(OpError::Canceled)));
 }
 
@@ -69,7 +69,7 @@ fn a_cancel_within_the_choice_of_failures_is_told_at_once() {
     own.replace(Some(module.start(Retry::new(|| 1), told.done()).expect("it is open")));
     lower.complete(AGAIN);
     queue.dial_all();
-    assert_eq!(reactor.handle().timers(), 0);
+    assert_eq!(reactor.handle().timer_count(), 0);
     assert!(matches!(told.only(), Err(OpError::Canceled)));
 }
 
@@ -144,7 +144,7 @@ fn a_cancel_within_the_read_deregisters_the_source() {
     own.replace(Some(module.start(Read { source, limit: 1 }, done).expect("it is open")));
     let _ = reactor.turn(None).expect("a turn");
     assert!(matches!(told.take()[..], [Err(OpError::Canceled)]));
-    assert_eq!(reactor.handle().registrations(), 0);
+    assert_eq!(reactor.handle().registration_count(), 0);
 }
 
 struct Canceling {
@@ -212,7 +212,7 @@ fn a_cancel_by_an_observer_as_the_timer_is_armed_is_told_at_once() {
         let own = Rc::new(RefCell::new(Some(bench.start())));
         bench.reactor.queue().set_observer(canceler(&own));
         bench.end_attempt(retrying::AGAIN);
-        assert_eq!(bench.timers(), 0);
+        assert_eq!(bench.timer_count(), 0);
         assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
         bench.finish();
     }

@@ -14,7 +14,7 @@ use core::task::Waker;
 use crate::reactor::ReactorHandle;
 use crate::reactor::inbox::Flag;
 use crate::reactor::remote::{Deliver, RemoteAddress};
-use crate::recipient::{Address, Line};
+use crate::recipient::{Address, Context};
 
 impl<T: 'static> RemoteAddress<T> {
     /// Makes a [`Waker`] that schedules calls of `handler` to the recipient, so that a future can be
@@ -30,7 +30,7 @@ impl<T: 'static> RemoteAddress<T> {
     #[track_caller]
     pub fn waker<H>(&self, handler: H) -> Waker
     where
-        H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
+        H: Fn(&mut T, &Context<'_, T>) + Send + Sync + 'static,
     {
         let (address, site) = (self.clone(), Location::caller());
         Waker::from(Arc::new(CallWaker { address, handler, site, woken: Flag::new() }))
@@ -47,7 +47,7 @@ struct CallWaker<T: 'static, H> {
 impl<T, H> Wake for CallWaker<T, H>
 where
     T: 'static,
-    H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
+    H: Fn(&mut T, &Context<'_, T>) + Send + Sync + 'static,
 {
     fn wake(self: Arc<Self>) {
         if self.woken.raise() {
@@ -67,7 +67,7 @@ struct Wakeup<T: 'static, H>(Arc<CallWaker<T, H>>);
 impl<T, H> Deliver for Wakeup<T, H>
 where
     T: 'static,
-    H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
+    H: Fn(&mut T, &Context<'_, T>) + Send + Sync + 'static,
 {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let Self(waker) = *self;
@@ -75,9 +75,9 @@ where
         let site = waker.site;
         let call = PendingWakeup { waker: Some(waker), address: Rc::clone(&address) };
         // The call comes back if the queue takes no more; dropping it does what is to be done.
-        drop(address.promised_call(site, |recipient: &mut T, line: &Line<'_, T>| {
-            call.dial(recipient, line);
-        }));
+        address.promised_call(site, |recipient: &mut T, cx: &Context<'_, T>| {
+            call.dial(recipient, cx);
+        });
     }
 }
 
@@ -85,7 +85,7 @@ where
 struct PendingWakeup<T, H>
 where
     T: 'static,
-    H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
+    H: Fn(&mut T, &Context<'_, T>) + Send + Sync + 'static,
 {
     /// `None` once it is dialed.
     waker: Option<Arc<CallWaker<T, H>>>,
@@ -95,13 +95,13 @@ where
 impl<T, H> PendingWakeup<T, H>
 where
     T: 'static,
-    H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
+    H: Fn(&mut T, &Context<'_, T>) + Send + Sync + 'static,
 {
-    fn dial(mut self, recipient: &mut T, line: &Line<'_, T>) {
+    fn dial(mut self, recipient: &mut T, cx: &Context<'_, T>) {
         if let Some(waker) = self.waker.take() {
             // First, as the handler may be woken.
             waker.woken.lower();
-            (waker.handler)(recipient, line);
+            (waker.handler)(recipient, cx);
         }
     }
 }
@@ -109,7 +109,7 @@ where
 impl<T, H> Drop for PendingWakeup<T, H>
 where
     T: 'static,
-    H: Fn(&mut T, &Line<'_, T>) + Send + Sync + 'static,
+    H: Fn(&mut T, &Context<'_, T>) + Send + Sync + 'static,
 {
     /// Keeps I1.
     fn drop(&mut self) {

@@ -102,10 +102,10 @@ impl Bell {
     /// Takes the callback of a start that fails.
     fn refuse(&self, done: Done) {
         match self.fault {
-            Fault::AnswersAFailedStart => drop(done.answer(Err(OpError::Canceled))),
+            Fault::AnswersAFailedStart => done.answer(Err(OpError::Canceled)),
             Fault::AnswersAFailedStartAfterwards => {
-                let later = move |_: &QueueHandle| drop(done.answer(Ok(0)));
-                drop(self.reactor.queue().call(later));
+                let later = move |_: &QueueHandle| done.answer(Ok(0));
+                self.reactor.queue().call(later);
             }
             Fault::DropsTheCallbackOfAFailedStart => drop(done),
             Fault::ForgetsTheCallbackOfAFailedStart => mem::forget(done),
@@ -232,12 +232,12 @@ fn ring(wait: &Wait) {
         Fault::CallsARecipientThatIsLive => {
             let bell = Rc::new(queue.recipient(()));
             let same = Rc::clone(&bell);
-            let handler = move |(): &mut (), line: &switchboard::Line<'_, ()>| {
-                drop(line.call(|(), _| ()));
-                let _ = line.queue().dial_all();
+            let handler = move |(): &mut (), cx: &switchboard::Context<'_, ()>| {
+                cx.call(|(), _| ());
+                let _ = cx.queue().dial_all();
                 drop(same);
             };
-            drop(bell.call(handler));
+            bell.call(handler);
         }
         Fault::CancelsByItself | Fault::IsCanceledTooLate => {
             return drop(wait.complete(Err(OpError::Canceled)));

@@ -197,10 +197,10 @@ fn nudge<R: Drive>(rig: &mut RigOn<R>) -> usize {
     if !rig.reactor.queue().is_idle() || script.waiting() == 0 {
         return 0;
     }
-    let (told, outcomes) = (rig.reactor.traffic().told, rig.told());
+    let (told, outcomes) = (rig.reactor.event_stats().delivered, rig.told());
     rig.turn();
     rig.until(|rig| rig.reactor.queue().is_idle());
-    assert_eq!(rig.reactor.traffic().told, told + 1, "{}", rig.label());
+    assert_eq!(rig.reactor.event_stats().delivered, told + 1, "{}", rig.label());
     assert_eq!(rig.told(), outcomes, "{}", rig.label());
     1
 }

@@ -98,8 +98,8 @@ fn a_failure_of_an_operation_that_waits_is_told_once() {
 #[test]
 fn a_start_that_fails_at_any_step_brings_one_outcome() {
     for recipe in compositions::<ScriptedReactor>().into_iter().filter(|recipe| !recipe.fake) {
-        let goes_on = recipe.steps > 1 || recipe.retries;
-        explore(recipe, goes_on.then_some(&Outcome::NotStarted), |_| REFUSES.set(true));
+        let should_run = recipe.steps > 1 || recipe.retries;
+        explore(recipe, should_run.then_some(&Outcome::NotStarted), |_| REFUSES.set(true));
     }
 }
 
@@ -117,7 +117,7 @@ fn a_start_that_fails_at_the_lowest_layer_is_refused_and_tells_nothing() {
             after.created - before.created,
             "{recipe}: all callbacks are declined"
         );
-        assert_eq!(rig.reactor.registrations(), 0, "{recipe}");
+        assert_eq!(rig.reactor.registration_count(), 0, "{recipe}");
         REFUSES.set(false);
         rig.start(&recipe.success(|_| When::AtOnce));
         rig.finish(&[recipe.answer()]);

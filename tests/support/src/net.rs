@@ -107,15 +107,15 @@ pub fn turn_until(reactor: &mut Reactor, mut over: impl FnMut() -> bool) {
         if over() {
             return;
         }
-        let before = (reactor.traffic(), reactor.queue().tally());
+        let before = (reactor.event_stats(), reactor.queue().tally());
         for _ in 0..=usize::from(cfg!(mio_unsupported_force_poll_poll)) {
             let _ = reactor.turn(Some(PATIENCE)).unwrap();
             check(reactor);
-            if before != (reactor.traffic(), reactor.queue().tally()) {
+            if before != (reactor.event_stats(), reactor.queue().tally()) {
                 break;
             }
         }
-        let after = (reactor.traffic(), reactor.queue().tally());
+        let after = (reactor.event_stats(), reactor.queue().tally());
         assert_ne!(before, after, "waited {PATIENCE:?} for nothing");
     }
     panic!("not over after {TURNS} turns");

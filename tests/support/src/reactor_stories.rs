@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use mio::Interest;
 use mio::net::UnixStream;
-use switchboard::future::{self, Answer};
+use switchboard::future::{self, CallbackFuture};
 use switchboard::reactor::{Reactor, ReactorHandle, Registration, Remote, RemoteAddress, Timer};
 use switchboard::{CallId, CallQueue, Callback, QueueHandle, Recipient, Step};
 
@@ -51,7 +51,7 @@ struct Stage {
     remotes: RefCell<Vec<Remote>>,
     addresses: RefCell<Vec<RemoteAddress<u32>>>,
     wakers: RefCell<Vec<Waker>>,
-    answers: RefCell<Vec<Answer<Prop>>>,
+    answers: RefCell<Vec<CallbackFuture<Prop>>>,
     promises: RefCell<Vec<Callback<Prop>>>,
     sources: RefCell<Vec<(Registration<UnixStream>, unix::net::UnixStream)>>,
 }
@@ -192,7 +192,7 @@ impl Stage {
         match action {
             0 | 1 => {
                 let captured = Prop::new(self);
-                let id = self.queue().call(|queue| captured.handle(queue)).ok();
+                let id = Some(self.queue().call(|queue| captured.handle(queue)));
                 self.ids.borrow_mut().extend(id);
             }
             2 => {
@@ -228,9 +228,9 @@ impl Stage {
         };
         let callback = match self.random.take(&self.recipients) {
             Some(recipient) if self.pick(2) == 0 => {
-                let callback = recipient.callback(|count, line, ()| {
+                let callback = recipient.callback(|count, cx, ()| {
                     *count += 1;
-                    told(line.queue());
+                    told(cx.queue());
                 });
                 self.recipients.borrow_mut().push(recipient);
                 callback
@@ -266,7 +266,7 @@ impl Stage {
             _ => {
                 let captured = SentProp;
                 self.random.lend(&self.addresses, |address| {
-                    drop(address.call(|_, line| captured.handle(line.queue())));
+                    drop(address.call(|_, cx| captured.handle(cx.queue())));
                 });
             }
         }
@@ -275,11 +275,11 @@ impl Stage {
     fn act_on_futures(self: &Rc<Self>, action: usize) {
         match action {
             0 => {
-                let woken = |wakes: &mut u32, line: &switchboard::Line<'_, u32>| {
+                let woken = |wakes: &mut u32, cx: &switchboard::Context<'_, u32>| {
                     *wakes += 1;
                     act(2);
                     if wakes.is_multiple_of(8) {
-                        line.hang_up();
+                        cx.hang_up();
                     }
                 };
                 let waker = self.random.lend(&self.addresses, |address| address.waker(woken));
@@ -343,13 +343,13 @@ impl Stage {
         self.attempt(|| drop((self.callbacks.take(), self.promises.take(), self.answers.take())));
         self.attempt(|| drop(self.wakers.take()));
         for _ in 0..5000 {
-            if !reactor.goes_on() && self.queues[1].is_idle() {
+            if !reactor.should_run() && self.queues[1].is_idle() {
                 break;
             }
             self.attempt(|| _ = reactor.turn(Some(Duration::ZERO)).unwrap());
             self.attempt(|| _ = self.queues[1].dial_all());
         }
-        let left = (reactor.goes_on(), reactor.poll_timeout(), reactor.timers());
+        let left = (reactor.should_run(), reactor.poll_timeout(), reactor.timer_count());
         self.rule(left == (false, None, 0), || format!("goes on for ever: {left:?}"));
         self.reactor.replace(Some(reactor));
     }
@@ -464,7 +464,10 @@ pub fn run(kind: u64, random: Random, panics: bool) -> [u64; 5] {
     STAGE.set(None);
     assert_eq!(stage.broken.take(), None);
     let Stage { handle, queues, .. } = &*stage;
-    assert_eq!((handle.timers(), handle.registrations(), handle.poll_timeout()), (0, 0, None));
+    assert_eq!(
+        (handle.timer_count(), handle.registration_count(), handle.poll_timeout()),
+        (0, 0, None)
+    );
     let tallies = queues.each_ref().map(QueueHandle::tally);
     for tally in tallies {
         let open = tally.unscheduled + tally.pending + tally.live;

@@ -49,6 +49,7 @@ pub enum Event {
     /// With the call that is live.
     RefusedAsLive(u16, u16),
     RefusedByCheck(u16),
+    RefusedAsFull(u16),
     Abandoned(u16),
     Panicked(u16),
     /// Of a call that the queue made up.
@@ -61,8 +62,6 @@ pub enum Event {
     Woken,
     // What acts return.
     Took(u16),
-    GaveBackAsDropped(u16),
-    GaveBackAsFull(u16),
     CanceledNow(u16),
     CanceledAlready(u16),
     CanceledTooLate(u16),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use mio::Token;
 use switchboard::op::OpState;
-use switchboard::reactor::{Timer, Traffic};
+use switchboard::reactor::{EventStats, Timer};
 use switchboard::testing::{self, Event, Peer, Ready, ScriptedReactor};
 
 use crate::random::Random;
@@ -157,22 +157,22 @@ impl Script {
     fn tell(&mut self, events: Vec<Event>, budget: usize) {
         let Self { reactor, stage, .. } = self;
         let (links, readers) = (stage.links.borrow().clone(), stage.readers.borrow().len());
-        let (before, attempts) = (reactor.traffic(), stage.calls.attempts());
+        let (before, attempts) = (reactor.event_stats(), stage.calls.attempts());
         let due = stage.calls.timers.due(stage.clock.now());
         let ahead = reactor.queue().tally().pending as usize + events.len() + links.len() + readers;
-        let mut expected = Traffic::default();
+        let mut expected = EventStats::default();
         let mut unknown = 0;
         let live = sources(stage, &links);
         for event in &events {
             expected.events += 1;
             match live.get(&event.token()) {
-                Some(Some(link)) if link.flow.told.replace(true) => expected.merged += 1,
+                Some(Some(link)) if link.flow.told.replace(true) => expected.coalesced += 1,
                 Some(Some(link)) => {
-                    expected.told += 1;
+                    expected.delivered += 1;
                     link.flow.due.set(Some(attempts + ahead as u64 + 1));
                 }
                 Some(None) => unknown += 1,
-                None if event.token() == Token(0) => expected.other += 1,
+                None if event.token() == Token(0) => expected.foreign += 1,
                 None => expected.stale += 1,
             }
         }
@@ -181,14 +181,14 @@ impl Script {
         stage.attempt(|| _ = reactor.turn_with(events));
         self.turns += 1;
 
-        let (after, verdict) = (reactor.traffic(), stage.verdict());
-        let come = |count: fn(&Traffic) -> u64| count(&after) - count(&before);
+        let (after, verdict) = (reactor.event_stats(), stage.verdict());
+        let come = |count: fn(&EventStats) -> u64| count(&after) - count(&before);
         verdict.equal("L4", "events", come(|all| all.events), expected.events);
         verdict.equal("L4", "stale", come(|all| all.stale), expected.stale);
-        verdict.equal("L4", "other", come(|all| all.other), expected.other);
+        verdict.equal("L4", "other", come(|all| all.foreign), expected.foreign);
         for (what, is, least) in [
-            ("told", come(|all| all.told), expected.told),
-            ("merged", come(|all| all.merged), expected.merged),
+            ("told", come(|all| all.delivered), expected.delivered),
+            ("merged", come(|all| all.coalesced), expected.coalesced),
         ] {
             let holds = (least..=least + unknown).contains(&is);
             verdict.check("L4", holds, || format!("{what}: {is}, but should be {least}"));
@@ -223,8 +223,8 @@ impl Script {
 
         let links = stage.links.borrow();
         let live = sources(stage, &links).len();
-        verdict.equal("L4", "registrations", reactor.registrations(), live);
-        stage.calls.timers.check(reactor.timers(), stage.ops.borrow().len(), verdict);
+        verdict.equal("L4", "registrations", reactor.registration_count(), live);
+        stage.calls.timers.check(reactor.timer_count(), stage.ops.borrow().len(), verdict);
         for sent in senders(stage) {
             sent.check(over, verdict);
         }
@@ -243,7 +243,7 @@ impl Script {
         }
         let Self { reactor, stage, turns, .. } = self;
         let handle = reactor.handle();
-        let (tally, traffic) = (handle.queue().tally(), handle.traffic());
+        let (tally, traffic) = (handle.queue().tally(), handle.event_stats());
         drop(reactor);
         drop((stage.module.take(), stage.servers.take()));
         drop((stage.timers.take(), stage.callbacks.take()));
@@ -262,8 +262,8 @@ impl Script {
         let links = stage.links.borrow().iter().any(|link| registered(&link.peer));
         let readers = stage.readers.borrow().iter().any(registered);
         verdict.check("L4", !links && !readers, || "a source is left".into());
-        verdict.equal("L4", "registrations", handle.registrations(), 0);
-        verdict.equal("L5", "timers", handle.timers(), 0);
+        verdict.equal("L4", "registrations", handle.registration_count(), 0);
+        verdict.equal("L5", "timers", handle.timer_count(), 0);
         let received = senders.iter().map(|sent| {
             sent.check(true, verdict);
             sent.received()
@@ -283,8 +283,8 @@ impl Script {
             panicked: tally.panicked,
             entered,
             dropped,
-            told: traffic.told,
-            merged: traffic.merged,
+            told: traffic.delivered,
+            merged: traffic.coalesced,
             stale: traffic.stale,
             spurious: flows(|link| link.spurious.get()),
             operations: stage.ops.borrow().len() as u64,
@@ -319,9 +319,9 @@ impl Script {
         let senders: u64 = senders(&stage).iter().map(|sent| sent.underway()).sum();
         // For each operation four attempts, of some calls each; for each byte a call at most.
         let ops = stage.ops.borrow().len();
-        let waiting = self.reactor.timers() + 2 * links.len() + unread + 16 * ops;
+        let waiting = self.reactor.timer_count() + 2 * links.len() + unread + 16 * ops;
         let calls = tally.pending as usize + senders as usize + waiting;
-        let bound = 10 + calls / budget + 8 * ops + self.reactor.timers();
+        let bound = 10 + calls / budget + 8 * ops + self.reactor.timer_count();
         for _ in 0..bound {
             if self.reactor.settle(0).is_ok() {
                 break;

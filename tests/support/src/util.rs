@@ -5,7 +5,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::thread;
 
-use switchboard::{Call, CallId, Line, Observer, QueueHandle, Report, Step};
+use switchboard::{Call, CallId, Context, Observer, QueueHandle, Report, Step};
 
 /// What happened, in order.
 #[derive(Clone, Default)]
@@ -63,7 +63,7 @@ impl Call for PanicsInCheck {
         panic::resume_unwind(Box::new("in a check"));
     }
 
-    fn dial(self, (): &mut (), _: &Line<'_, ()>) {}
+    fn dial(self, (): &mut (), _: &Context<'_, ()>) {}
 }
 
 /// Counts the values that were made of it, and their drops.

@@ -94,7 +94,7 @@ pub fn run(data: &[u8]) {
                 for _ in 0..=script.pick(100) {
                     let end = Rc::new(Cell::new(End::Open));
                     let ends = Rc::clone(&end);
-                    let id = queue.call(move |_| dial(&ends)).expect("it is there");
+                    let id = queue.call(move |_| dial(&ends));
                     world.keep(id, number, end);
                 }
             }
@@ -114,7 +114,7 @@ pub fn run(data: &[u8]) {
                 match how {
                     0 => callback.decline("declined"),
                     1 => drop(callback),
-                    _ => drop(callback.answer(())),
+                    _ => callback.answer(()),
                 }
             }
             4 => drop(queue.dial(Budget::calls(script.pick(200)))),

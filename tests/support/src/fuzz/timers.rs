@@ -113,7 +113,7 @@ impl Model {
         assert_eq!(tally.unscheduled, armed as u64, "{tally}");
         assert_eq!(tally.pending, self.due.borrow().len() as u64, "{tally}");
         assert_eq!(tally.canceled, self.count(Life::Canceled) as u64, "{tally}");
-        assert!(self.reactor.timers() >= armed);
+        assert!(self.reactor.timer_count() >= armed);
         let timers = self.timers.borrow();
         let next = timers.iter().filter(|timer| timer.1 == Life::Armed).map(|timer| timer.0).min();
         let sleep = next.map(|next| next.saturating_duration_since(self.now.get()));
@@ -173,6 +173,6 @@ pub fn run(data: &[u8]) {
     drop(reactor);
     let tally = model.reactor.queue().tally();
     assert_eq!((tally.unscheduled, tally.pending, tally.abandoned), (0, 0, 0), "{tally}");
-    assert_eq!(model.reactor.timers(), 0);
+    assert_eq!(model.reactor.timer_count(), 0);
     assert_eq!(Rc::strong_count(&model), 1, "leaked");
 }

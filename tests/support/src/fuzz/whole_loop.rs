@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 
 use mio::Interest;
 use mio::net::UnixStream;
-use switchboard::reactor::{Reactor, ReactorHandle, Readiness, Registration, Remote, RemoteError};
+use switchboard::reactor::{Reactor, ReactorHandle, Readiness, Registration, Remote, SendError};
 use switchboard::{CallQueue, Recipient};
 
 use super::{Script, attempt, unwind};
@@ -145,7 +145,7 @@ impl World {
                 unwind();
             }
         };
-        if self.reactor.queue().call(call).is_ok() {
+        if self.reactor.queue().try_call(call).is_ok() {
             self.scheduled.set(number + 1);
             self.in_order.borrow_mut().push_back(number);
         }
@@ -161,7 +161,7 @@ impl World {
             Ok(()) => self.sent.set(number + 1),
             Err(error) => {
                 let closed = self.reactor.queue().is_closed();
-                assert!(closed || matches!(error, RemoteError::Full(_)), "{error:?}");
+                assert!(closed || matches!(error, SendError::Full(_)), "{error:?}");
             }
         }
     }
@@ -300,7 +300,7 @@ fn settle(world: &Rc<World>, reactor: Option<Reactor>, remote: Remote) {
             turn(&mut reactor);
             world.lines.borrow().iter().for_each(|line| receive(line));
             turns += 1;
-            assert!(turns < TURNS, "it does not drain: {:?}", reactor.traffic());
+            assert!(turns < TURNS, "it does not drain: {:?}", reactor.event_stats());
         }
         world.lines.borrow().iter().for_each(|line| receive(line));
         world.check();
@@ -314,8 +314,8 @@ fn settle(world: &Rc<World>, reactor: Option<Reactor>, remote: Remote) {
             (world.dialed.get(), world.fired.get()),
             (world.scheduled.get(), world.armed.get())
         );
-        assert_eq!((world.reactor.registrations(), world.reactor.timers()), (0, 0));
-        assert!(!reactor.goes_on(), "nothing can happen any more");
+        assert_eq!((world.reactor.registration_count(), world.reactor.timer_count()), (0, 0));
+        assert!(!reactor.should_run(), "nothing can happen any more");
     }
     for line in world.lines.take() {
         let echo = line.echo.take();

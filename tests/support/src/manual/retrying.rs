@@ -74,15 +74,15 @@ impl Bench {
         self.pass(Duration::ZERO);
     }
 
-    pub fn timers(&self) -> usize {
-        self.reactor.handle().timers()
+    pub fn timer_count(&self) -> usize {
+        self.reactor.handle().timer_count()
     }
 
     /// Checks that all is over.
     #[track_caller]
     pub fn finish(mut self) {
         self.pass(Duration::ZERO);
-        assert_eq!((self.told.count(), self.timers(), self.lower.running()), (0, 0, 0));
+        assert_eq!((self.told.count(), self.timer_count(), self.lower.running()), (0, 0, 0));
         check_over(self.reactor.queue());
         self.module = None;
         assert_eq!(self.lower.references(), 1, "nothing holds the layer below");

@@ -206,8 +206,7 @@ impl<R: Drive> RigOn<R> {
 
     /// Schedules a function call that unwinds.
     pub fn schedule_panic(&self) {
-        let call = self.reactor.queue().call(|_| panic::resume_unwind(Box::new("a call")));
-        assert!(call.is_ok(), "the queue is there");
+        self.reactor.queue().call(|_| panic::resume_unwind(Box::new("a call")));
     }
 
     /// Turns until `over`. To wait long for readiness is a failure.
@@ -356,7 +355,7 @@ impl<R: Drive> RigOn<R> {
         let Tally { unscheduled, pending, live, .. } = self.tally();
         let handle = &*self.reactor;
         (unscheduled, pending, live) == (0, 0, 0)
-            && (handle.registrations(), handle.timers(), self.leftovers()) == (0, 0, 0)
+            && (handle.registration_count(), handle.timer_count(), self.leftovers()) == (0, 0, 0)
     }
 
     /// Does something during which nothing may be told.
@@ -383,9 +382,9 @@ impl<R: Drive> RigOn<R> {
     fn turn_once(&mut self) -> bool {
         let handle = &*self.reactor;
         let idle = self.reactor.queue().is_idle();
-        let hopeless = idle && (handle.registrations(), handle.timers()) == (0, 0);
+        let hopeless = idle && (handle.registration_count(), handle.timer_count()) == (0, 0);
         assert!(!hopeless, "{}: nothing will happen: {}", self.label, self.tally());
-        let before = (self.reactor.traffic(), self.tally());
+        let before = (self.reactor.event_stats(), self.tally());
         // A canceled call whose turn comes changes no count.
         let passed_over = match panic::catch_unwind(AssertUnwindSafe(|| self.reactor.go_on())) {
             Ok(report) => report.canceled > 0,
@@ -395,6 +394,6 @@ impl<R: Drive> RigOn<R> {
             }
         };
         assert!(self.tally().balances(), "{}", self.label);
-        passed_over || before != (self.reactor.traffic(), self.tally())
+        passed_over || before != (self.reactor.event_stats(), self.tally())
     }
 }

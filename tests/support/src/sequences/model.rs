@@ -18,7 +18,6 @@ enum Life {
     Refused,
     Abandoned,
     Panicked,
-    GivenBack,
 }
 
 #[derive(Clone, Copy)]
@@ -61,6 +60,8 @@ struct State {
     turns: usize,
     /// Canceled calls whose turn came.
     skipped: usize,
+    /// Calls refused as they were scheduled.
+    turned_away: usize,
 }
 
 pub(super) struct Model {
@@ -91,6 +92,7 @@ impl Model {
             awake: false,
             turns: 0,
             skipped: 0,
+            turned_away: 0,
         };
         Self {
             trace: Vec::new(),
@@ -180,15 +182,21 @@ impl Model {
     }
 
     fn call(&mut self, to: To, script: Script) {
-        let call = self.make(to, script, Life::GivenBack, false);
-        // R11: a queue without an owner takes nothing. A bounded one takes so many.
-        if self.state.closed || self.pending() >= self.state.setup.capacity {
-            let event =
-                if self.state.closed { Event::GaveBackAsDropped } else { Event::GaveBackAsFull };
-            self.note("R11", event(call as u16));
-            return self.release(call);
+        // R11: in a queue without an owner a call is canceled at once, in one that is full refused.
+        let full = self.pending() >= self.state.setup.capacity;
+        if self.state.closed || full {
+            let life = if self.state.closed { Life::Canceled } else { Life::Refused };
+            self.state.turned_away += usize::from(life == Life::Refused);
+            let call = self.make(to, script, life, false);
+            self.tell("R12", Event::Created(call as u16));
+            self.calls[call].named = self.state.setup.observed;
+            let event = if life == Life::Canceled { Event::Canceled } else { Event::RefusedAsFull };
+            self.tell("R11", event(call as u16));
+            self.release(call);
+            self.calls[call].named = true;
+            return self.note("R11", Event::Took(call as u16));
         }
-        self.calls[call].life = Life::Pending;
+        let call = self.make(to, script, Life::Pending, false);
         self.make_room();
         self.put(call);
         self.tell("R12", Event::Created(call as u16));
@@ -212,7 +220,7 @@ impl Model {
         let call = self.holders.remove(k);
         if self.state.closed {
             self.end_unscheduled(call, Life::Canceled);
-            return self.note("R11", Event::GaveBackAsDropped(call as u16));
+            return self.note("R11", Event::Took(call as u16));
         }
         self.make_room();
         // R5: a canceled callback may be answered.
@@ -473,7 +481,8 @@ impl Model {
     fn figures(&self) -> [u16; 4] {
         let count = |life| self.calls.iter().filter(|call| call.life == life).count();
         let dialed = count(Life::Finished) + count(Life::Panicked);
-        [dialed, self.state.skipped, count(Life::Refused), self.pending()].map(|count| count as u16)
+        [dialed, self.state.skipped, count(Life::Refused) - self.state.turned_away, self.pending()]
+            .map(|count| count as u16)
     }
 
     /// The end of a sequence: everything is dropped.

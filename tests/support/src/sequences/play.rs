@@ -5,8 +5,8 @@ use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 
 use switchboard::{
-    Address, Budget, Call as CallType, CallId, CallQueue, Callback as Held, Cancellation, Line,
-    QueueHandle, Recipient, Refusal, Report, ScheduleError, Step,
+    Address, Budget, Call as CallType, CallId, CallQueue, Callback as Held, Cancellation, Context,
+    QueueHandle, Recipient, Refusal, Report, ScheduleErrorKind, Step,
 };
 
 use super::{Event, Setup, act::*};
@@ -97,11 +97,11 @@ impl Play {
     }
 
     /// What handlers do.
-    fn enter(self, line: Option<&Line<'_, Value>>) {
+    fn enter(self, cx: Option<&Context<'_, Value>>) {
         self.note(Event::Entered(self.number));
         match self.script.entered() {
             Some(Panic) => panic::resume_unwind(Box::new(Unwinding)),
-            Some(act) => perform(act, Some(self.number), line),
+            Some(act) => perform(act, Some(self.number), cx),
             None => {}
         }
     }
@@ -130,8 +130,8 @@ impl CallType for Play {
         if self.script == Check { Err("refused by its check") } else { Ok(()) }
     }
 
-    fn dial(self, _: &mut Value, line: &Line<'_, Value>) {
-        self.enter(Some(line));
+    fn dial(self, _: &mut Value, cx: &Context<'_, Value>) {
+        self.enter(Some(cx));
     }
 }
 
@@ -168,7 +168,7 @@ fn attempt(act: Option<&Act>, own: Option<u16>) -> bool {
     false
 }
 
-fn perform(act: &Act, own: Option<u16>, line: Option<&Line<'_, Value>>) {
+fn perform(act: &Act, own: Option<u16>, cx: Option<&Context<'_, Value>>) {
     // (None if a capture that is lost turns up behind the end.)
     let Some(queue) = on(|stage| stage.handle.borrow().clone()) else { return };
     match *act {
@@ -179,9 +179,9 @@ fn perform(act: &Act, own: Option<u16>, line: Option<&Line<'_, Value>>) {
         Abandon(k) => drop(held(k)),
         Cancel(which) => cancel(&queue, which, own),
         Dial(how) => dial(&queue, how),
-        HangUp(to) => hang_up(to, line),
+        HangUp(to) => hang_up(to, cx),
         Renew(to) => {
-            hang_up(to, line);
+            hang_up(to, cx);
             seat(&queue, to);
         }
         Close => drop(on(|stage| stage.owner.take())),
@@ -211,9 +211,9 @@ fn callback(queue: &QueueHandle, to: To, script: Script) {
             let _paid: Paid = paid;
             play.enter(None);
         }),
-        Some(address) => address.callback(move |_, line, paid| {
+        Some(address) => address.callback(move |_, cx, paid| {
             let _paid: Paid = paid;
-            play.enter(Some(line));
+            play.enter(Some(cx));
         }),
     };
     named(number, callback.id());
@@ -225,7 +225,8 @@ fn callback(queue: &QueueHandle, to: To, script: Script) {
 fn answer(k: usize) {
     if let Some((number, callback)) = held(k) {
         let id = callback.id();
-        scheduled(number, callback.answer(Paid::new()).map(|()| id));
+        callback.answer(Paid::new());
+        scheduled(number, id);
     }
 }
 
@@ -253,18 +254,10 @@ fn address(to: To) -> Option<Address<Value>> {
     to.desk().and_then(|desk| on(|stage| stage.addresses.borrow()[desk].clone()))
 }
 
-/// Notes what came of scheduling.
-fn scheduled<C>(number: u16, result: Result<CallId, ScheduleError<C>>) {
-    let (event, _given_back) = match result {
-        Ok(id) => {
-            named(number, id);
-            (Event::Took(number), None)
-        }
-        Err(ScheduleError::QueueDropped(call)) => (Event::GaveBackAsDropped(number), Some(call)),
-        Err(ScheduleError::Full(call)) => (Event::GaveBackAsFull(number), Some(call)),
-        Err(other) => (Event::Unknown, Some(other.into_inner())),
-    };
-    note(event);
+/// Notes that a call is scheduled.
+fn scheduled(number: u16, id: CallId) {
+    named(number, id);
+    note(Event::Took(number));
 }
 
 /// R7: an id is of one call.
@@ -307,9 +300,9 @@ fn cancel(queue: &QueueHandle, which: Which, own: Option<u16>) {
 
 /// By the recipient itself, if it is live, else by its owner.
 #[inline(never)]
-fn hang_up(to: To, line: Option<&Line<'_, Value>>) {
-    match (line, to.desk()) {
-        (Some(line), Some(_)) if address(to) == Some(line.address()) => line.hang_up(),
+fn hang_up(to: To, cx: Option<&Context<'_, Value>>) {
+    match (cx, to.desk()) {
+        (Some(cx), Some(_)) if address(to) == Some(cx.address()) => cx.hang_up(),
         (_, Some(desk)) => drop(on(|stage| stage.owners.borrow_mut()[desk].take())),
         (_, None) => {}
     }
@@ -353,6 +346,9 @@ fn observe(id: CallId, step: &Step) {
             Event::RefusedAsLive(number, live.unwrap_or(usize::MAX) as u16)
         }
         Step::Refused { refusal: Refusal::Check(_), .. } => Event::RefusedByCheck(number),
+        Step::Refused { refusal: Refusal::NotAdmitted(ScheduleErrorKind::Full), .. } => {
+            Event::RefusedAsFull(number)
+        }
         Step::Abandoned { .. } => Event::Abandoned(number),
         Step::Panicked => Event::Panicked(number),
         _ => Event::Unknown,

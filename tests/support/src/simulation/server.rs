@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::rc::Rc;
 
 use mio::Interest;
-use switchboard::Line;
+use switchboard::Context;
 use switchboard::reactor::{Readiness, Registration};
 use switchboard::testing::{Peer, ScriptedSource};
 
@@ -61,7 +61,7 @@ impl Server {
         (!self.0.is_empty()).then(|| self.0.swap_remove(stage.pick(self.0.len())))
     }
 
-    pub fn connect(&mut self, stage: &Rc<Stage>, line: &Line<'_, Self>) {
+    pub fn connect(&mut self, stage: &Rc<Stage>, cx: &Context<'_, Self>) {
         let (source, peer) = stage.sources.pair();
         if stage.fault(8) {
             peer.fail_registering(ErrorKind::OutOfMemory);
@@ -72,8 +72,8 @@ impl Server {
         }
         let both = Interest::READABLE | Interest::WRITABLE;
         let (own, told) = (Rc::clone(stage), Rc::clone(&link));
-        let registered = stage.handle.register(source, both, line, move |server, line, ready| {
-            Self::ready(server, &own, &told, line, ready);
+        let registered = stage.handle.register(source, both, cx, move |server, cx, ready| {
+            Self::ready(server, &own, &told, cx, ready);
         });
         // One that is refused is closed.
         if let Ok(registration) = registered {
@@ -88,7 +88,7 @@ impl Server {
         &mut self,
         stage: &Rc<Stage>,
         link: &Rc<Link>,
-        line: &Line<'_, Self>,
+        cx: &Context<'_, Self>,
         ready: &Readiness<'_>,
     ) {
         let verdict = stage.verdict();
@@ -111,12 +111,12 @@ impl Server {
         }
         if stage.fault(20) {
             drop(self.take(stage));
-            self.connect(stage, line);
+            self.connect(stage, cx);
         }
         if stage.fault(60) {
-            line.hang_up();
+            cx.hang_up();
         }
-        handle(stage, line.queue());
+        handle(stage, cx.queue());
     }
 }
 

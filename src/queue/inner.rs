@@ -10,28 +10,32 @@ use core::mem;
 use core::num::NonZeroU64;
 use core::panic::Location;
 
-use crate::call::inline::Packed;
-use crate::call::{Body, CallId, Named};
-use crate::callback::Canceled;
-use crate::callback::store::{Callbacks, Stage};
-use crate::error::ScheduleError;
-use crate::observe::{Counters, Observer, RecipientInfo, Step};
-use crate::queue::Cancellation;
-use crate::queue::attend::{WakeOnDrop, flag};
-use crate::queue::ring::Ring;
+use crate::erased::Erased;
+use crate::erased::Payload;
+use crate::id::{CallId, Named};
+use crate::observe::Observer;
+use crate::outcome::Cancellation;
+use crate::outcome::{ScheduleError, ScheduleErrorKind};
+use crate::queue::Dialing;
+use crate::queue::listener::{WakeOnDrop, flag};
+use crate::queue::order::Ring;
+use crate::queue::waiting::Canceled;
+use crate::queue::waiting::{Callbacks, Stage};
 use crate::slots::Key;
+use crate::step::{RecipientInfo, Refusal, Step};
+use crate::tally::Counters;
+use crate::unwind::to_the_end;
 
 /// The reason of calls that end because their queue does.
 pub(super) const QUEUE_DROPPED: &str = "queue dropped";
 
 /// Whether a call may be turned away by a queue that is full.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Claim {
     /// It may.
-    New,
+    Plain,
     /// It may not, as nobody is there to schedule it again. Whoever promised it limits how many
     /// there are.
-    #[cfg(feature = "mio")]
     Promised,
 }
 
@@ -84,11 +88,28 @@ impl Core {
 
     // Calls enter.
 
-    /// Schedules `call`, as the body that `pack` makes of it.
+    /// Schedules `call`, as the payload that `pack` makes of it. If the queue does not admit it, the
+    /// call ends at once.
     #[inline(always)]
-    pub(crate) fn schedule<C, B: Body>(
+    pub(crate) fn schedule<C, B: Payload<Dialing>>(
         &self,
         claim: Claim,
+        call: C,
+        site: &'static Location<'static>,
+        pack: impl FnOnce(C) -> B,
+        recipient: impl FnOnce() -> Option<RecipientInfo>,
+    ) -> CallId {
+        if self.ring.is_easy() {
+            self.id(self.ring.push(|| pack(call), site))
+        } else {
+            self.schedule_slow(claim, pack(call), site, recipient())
+        }
+    }
+
+    /// As [`schedule`](Self::schedule), but hands the call back if the queue does not admit it.
+    #[inline(always)]
+    pub(crate) fn try_schedule<C, B: Payload<Dialing>>(
+        &self,
         call: C,
         site: &'static Location<'static>,
         pack: impl FnOnce(C) -> B,
@@ -96,18 +117,66 @@ impl Core {
     ) -> Result<CallId, ScheduleError<C>> {
         if self.ring.is_easy() {
             Ok(self.id(self.ring.push(|| pack(call), site)))
-        } else if let Some(obstacle) = self.obstacle_to(claim) {
-            Err(obstacle.rejecting(call))
+        } else if let Some(kind) = self.admission_error(Claim::Plain) {
+            Err(ScheduleError::new(kind, call))
         } else {
-            Ok(self.schedule_attentively(pack(call), site, recipient()))
+            Ok(self.schedule_admitted(pack(call), site, recipient()))
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn schedule_attentively(
+    fn schedule_slow(
         &self,
-        body: impl Body,
+        claim: Claim,
+        body: impl Payload<Dialing>,
+        site: &'static Location<'static>,
+        recipient: Option<RecipientInfo>,
+    ) -> CallId {
+        match self.admission_error(claim) {
+            None => self.schedule_admitted(body, site, recipient),
+            Some(kind) => self.turn_away(kind, body, site, recipient),
+        }
+    }
+
+    /// Creates and ends a call that the queue does not admit.
+    fn turn_away(
+        &self,
+        kind: ScheduleErrorKind,
+        body: impl Payload<Dialing>,
+        site: &'static Location<'static>,
+        recipient: Option<RecipientInfo>,
+    ) -> CallId {
+        let key = CallId::turned_away_key(self.tally.turned_away.get());
+        self.tally.turned_away.add();
+        let end = match kind {
+            ScheduleErrorKind::QueueDropped => {
+                self.tally.canceled.add();
+                Step::Canceled { reason: QUEUE_DROPPED }
+            }
+            ScheduleErrorKind::Full | ScheduleErrorKind::IdsExhausted => {
+                self.tally.refused_at_once.add();
+                Step::Refused { refusal: Refusal::NotAdmitted(kind), site }
+            }
+        };
+        // Drops last, even if the observer panics.
+        let _body = body;
+        let mut steps = [Step::Created { recipient, site }, end].into_iter();
+        to_the_end(|| {
+            let step = steps.next();
+            match step {
+                Some(created @ Step::Created { .. }) => self.tell(key, || created),
+                Some(end) => self.tell_end(key, end),
+                None => {}
+            }
+            step.is_some()
+        });
+        self.id(key)
+    }
+
+    fn schedule_admitted(
+        &self,
+        body: impl Payload<Dialing>,
         site: &'static Location<'static>,
         recipient: Option<RecipientInfo>,
     ) -> CallId {
@@ -143,20 +212,18 @@ impl Core {
         self.ring.ease(!self.has(flag::NEWS));
     }
 
-    /// What keeps a call from being created and scheduled, if anything.
-    #[inline(always)]
-    fn obstacle_to(&self, claim: Claim) -> Option<ScheduleError<()>> {
-        match claim {
-            Claim::New => self.obstacle_to_new(),
-            #[cfg(feature = "mio")]
-            Claim::Promised => self.obstacle(),
-        }
-    }
-
+    /// Why a call is not admitted, if it is not.
     #[cold]
-    #[inline(never)]
-    fn obstacle_to_new(&self) -> Option<ScheduleError<()>> {
-        self.obstacle().or_else(|| self.is_full().then_some(ScheduleError::Full(())))
+    fn admission_error(&self, claim: Claim) -> Option<ScheduleErrorKind> {
+        if self.has(flag::CLOSED) {
+            Some(ScheduleErrorKind::QueueDropped)
+        } else if self.ring.tail() >= CallId::END {
+            Some(ScheduleErrorKind::IdsExhausted)
+        } else if claim == Claim::Plain && self.is_full() {
+            Some(ScheduleErrorKind::Full)
+        } else {
+            None
+        }
     }
 
     /// Whether the turn of a call that was scheduled in one go has not come.
@@ -175,22 +242,10 @@ impl Core {
         self.ring.pending() >= self.ring.capacity()
     }
 
-    /// What keeps a call that was promised, or created before, from being scheduled, if anything.
-    #[cold]
-    fn obstacle(&self) -> Option<ScheduleError<()>> {
-        if self.has(flag::CLOSED) {
-            Some(ScheduleError::QueueDropped(()))
-        } else if self.ring.tail() >= CallId::END {
-            Some(ScheduleError::IdsExhausted(()))
-        } else {
-            None
-        }
-    }
-
     #[inline(always)]
     pub(crate) fn create_callback(
         &self,
-        waiting: impl Body,
+        waiting: impl Payload<Dialing>,
         site: &'static Location<'static>,
     ) -> Key {
         let key = self.callbacks.create(waiting, site);
@@ -222,34 +277,41 @@ impl Core {
         self.callbacks.is_canceled(key)
     }
 
-    /// Schedules the callback `key`, whose caller gives it up, as the body that `pack` makes of the
+    /// Schedules the callback `key`, whose caller gives it up, as the payload that `pack` makes of the
     /// value. If it was canceled, drops the value.
     #[inline(always)]
-    pub(crate) fn answer<A, B: Body>(
+    pub(crate) fn answer<A, B: Payload<Dialing>>(
         &self,
         key: Key,
         value: A,
         site: &'static Location<'static>,
         pack: impl FnOnce(A) -> B,
-    ) -> Result<(), ScheduleError<A>> {
+    ) {
         if self.ring.is_easy() {
             if self.callbacks.answer(key, self.ring.tail()) {
                 self.tally.answered.add();
                 self.ring.push(|| pack(value), site);
             }
-            Ok(())
-        } else if let Some(obstacle) = self.obstacle() {
-            self.decline(key, "the queue takes no more calls");
-            Err(obstacle.rejecting(value))
         } else {
-            self.answer_attentively(key, pack(value), site);
-            Ok(())
+            self.answer_slow(key, pack(value), site);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn answer_attentively(&self, key: Key, body: impl Body, site: &'static Location<'static>) {
+    fn answer_slow(&self, key: Key, body: impl Payload<Dialing>, site: &'static Location<'static>) {
+        match self.admission_error(Claim::Promised) {
+            None => {}
+            Some(ScheduleErrorKind::QueueDropped) => return self.decline(key, QUEUE_DROPPED),
+            Some(kind) => {
+                if let Some(_body) = self.withdraw(key) {
+                    self.tally.refused_at_once.add();
+                    let refusal = Refusal::NotAdmitted(kind);
+                    self.tell_end(CallId::callback_key(key), Step::Refused { refusal, site });
+                }
+                return;
+            }
+        }
         self.make_room();
         if self.callbacks.answer(key, self.ring.tail()) {
             self.tally.answered.add();
@@ -263,7 +325,7 @@ impl Core {
 
     /// Takes out the body of the callback `key`, whose turn has come.
     #[inline(always)]
-    pub(crate) fn take_callback<B: Body>(&self, key: Key) -> Option<B> {
+    pub(crate) fn take_callback<B: Payload<Dialing>>(&self, key: Key) -> Option<B> {
         self.callbacks.take(key)
     }
 
@@ -290,6 +352,7 @@ impl Core {
         let position = match id.named() {
             Named::Position(position) => position,
             Named::Callback(key) => return self.cancel_callback(key, reason),
+            Named::TurnedAway(_) => return self.late(id.key(), reason),
         };
         match self.ring.cancel(position) {
             Ok(None) => self.end_canceled(position, reason),
@@ -356,7 +419,7 @@ impl Core {
 
     /// Forgets the callback `key`, which is not answered. If it was waiting, returns what is to be
     /// dropped.
-    fn withdraw(&self, key: Key) -> Option<Option<Packed>> {
+    fn withdraw(&self, key: Key) -> Option<Option<Erased<Dialing>>> {
         let (stage, body) = self.callbacks.remove(key)?;
         (stage == Stage::Waiting).then(|| {
             self.tally.withdrawn.add();
@@ -375,7 +438,7 @@ impl Core {
 
     /// Apart, so that the usual case needs no room for the call.
     #[inline(never)]
-    fn end_and_drop(&self, key: u64, reason: &'static str, call: Packed) {
+    fn end_and_drop(&self, key: u64, reason: &'static str, call: Erased<Dialing>) {
         self.end_canceled(key, reason);
         if cfg!(seeded = "capture_lost") {
             mem::forget(call);

@@ -5,13 +5,12 @@ use core::fmt;
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::call::CallId;
-use crate::observe::journal::latency::Latency;
-use crate::observe::journal::pages::{Entry, Map, What};
-use crate::observe::journal::records::{
-    CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord,
-};
-use crate::observe::{OpStep, RecipientInfo, Step};
+use crate::id::CallId;
+use crate::journal::latency::Latency;
+use crate::journal::pages::{Entry, Map, What};
+use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord};
+use crate::op_step::OpStep;
+use crate::step::{RecipientInfo, Step};
 
 /// What a [`Journal`](super::Journal) held at an instant.
 pub struct History {

@@ -10,8 +10,9 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::panic::Location;
 
-use crate::call::Body;
-use crate::call::inline::Packed;
+use crate::erased::Erased;
+use crate::erased::Payload;
+use crate::queue::{Attempt, Dialing};
 use crate::slots::{Key, Slots};
 
 /// How far a callback is.
@@ -26,7 +27,7 @@ pub(crate) enum Stage {
 }
 
 struct Entry {
-    body: Packed,
+    body: Erased<Dialing>,
     /// Where the call is in the ring, or one of the constants below.
     position: u64,
 }
@@ -49,7 +50,11 @@ impl Callbacks {
     ///
     /// If there are 2^31 callbacks already.
     #[inline(always)]
-    pub(crate) fn create(&self, body: impl Body, site: &'static Location<'static>) -> Key {
+    pub(crate) fn create(
+        &self,
+        body: impl Payload<Dialing>,
+        site: &'static Location<'static>,
+    ) -> Key {
         let mut entries = self.entries.borrow_mut();
         let (key, entry) = entries.occupy(0);
         entry.position = WAITING;
@@ -77,7 +82,7 @@ impl Callbacks {
 
     /// Takes out the body of a callback, whose turn has come.
     #[inline(always)]
-    pub(crate) fn take<B: Body>(&self, key: Key) -> Option<B> {
+    pub(crate) fn take<B: Payload<Dialing>>(&self, key: Key) -> Option<B> {
         let mut entries = self.entries.borrow_mut();
         let entry = entries.vacate(key)?;
         entry.position = VACANT;
@@ -86,13 +91,13 @@ impl Callbacks {
 
     /// Cancels a callback, leaving it to its holder. Returns the stage it was in, and what is to be
     /// dropped; none if its holder has given it up.
-    pub(crate) fn cancel(&self, key: Key) -> Option<(Stage, Option<Packed>)> {
+    pub(crate) fn cancel(&self, key: Key) -> Option<(Stage, Option<Erased<Dialing>>)> {
         self.with(key, |entry| entry.end(CANCELED))
     }
 
     /// Forgets a callback on behalf of its holder. Returns the stage it was in, and what is to be
     /// dropped.
-    pub(crate) fn remove(&self, key: Key) -> Option<(Stage, Option<Packed>)> {
+    pub(crate) fn remove(&self, key: Key) -> Option<(Stage, Option<Erased<Dialing>>)> {
         self.entries.borrow_mut().vacate(key).map(|entry| entry.end(VACANT))
     }
 
@@ -130,7 +135,7 @@ impl Callbacks {
 impl Entry {
     /// Ends what this is the entry of: from now on it is at `position`. Returns the stage it was in,
     /// and what is to be dropped.
-    fn end(&mut self, position: u64) -> (Stage, Option<Packed>) {
+    fn end(&mut self, position: u64) -> (Stage, Option<Erased<Dialing>>) {
         let stage = self.stage();
         self.position = position;
         (stage, self.body.clear())
@@ -147,6 +152,16 @@ impl Entry {
 
 impl Default for Entry {
     fn default() -> Self {
-        Self { body: Packed::EMPTY, position: VACANT }
+        Self { body: Erased::EMPTY, position: VACANT }
+    }
+}
+
+/// What the ring holds instead once the callback is canceled.
+pub(crate) struct Canceled(pub(crate) Key);
+
+impl Payload<Dialing> for Canceled {
+    #[cold]
+    fn dial(self, attempt: &mut Attempt<'_>, _: &'static Location<'static>) {
+        attempt.at_canceled(self.0);
     }
 }

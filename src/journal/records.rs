@@ -5,9 +5,11 @@ use core::fmt;
 use core::panic::Location;
 use core::time::Duration;
 
-use crate::call::{CallId, Refusal};
-use crate::observe::journal::latency::Latency;
-use crate::observe::{Outcome, RecipientInfo, short_name};
+use crate::id::CallId;
+use crate::journal::latency::Latency;
+use crate::op_step::Outcome;
+use crate::step::Refusal;
+use crate::step::{RecipientInfo, short_name};
 
 /// One step: when, by whom, and where, as far as that was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use core::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
-use crate::queue::CallQueue;
+use crate::queue::{Attempt, CallQueue, Dialing};
 
 /// Counts its drops.
 struct Dropped(Rc<Cell<u32>>);
@@ -26,7 +26,7 @@ struct Sized<const N: usize, A> {
     panics: bool,
 }
 
-impl<const N: usize, A: 'static> Body for Sized<N, A> {
+impl<const N: usize, A: 'static> Payload<Dialing> for Sized<N, A> {
     fn dial(self, _: &mut Attempt<'_>, _: &'static Location<'static>) {
         assert!((&raw const self).is_aligned());
         assert!(self.bytes.iter().enumerate().all(|(index, byte)| *byte == index as u8));
@@ -64,7 +64,7 @@ fn check<const N: usize, A: 'static>() {
     let queue = CallQueue::new();
     let site = Location::caller();
 
-    let places = Places::new(2, 6);
+    let places = Places::<Dialing>::new(2, 6);
     let attempt = &mut Attempt::new(&queue);
     let put = |panics| places.push(|| counts.body::<N, A>(panics), site);
 
@@ -105,7 +105,7 @@ fn check<const N: usize, A: 'static>() {
     drop(places);
     counts.expect(3, 6);
 
-    let mut packed = Packed::EMPTY;
+    let mut packed = Erased::<Dialing>::EMPTY;
     packed.fill(counts.body::<N, A>(false), site);
     assert!(packed.unpack::<Sized<N, Odd>>().is_none());
     assert!(packed.clear().is_some() && packed.clear().is_none());
@@ -146,16 +146,16 @@ fn a_body_of_any_size_and_alignment_leaves_its_words_just_once() {
 
 struct Zero;
 
-impl Body for Zero {
+impl Payload<Dialing> for Zero {
     fn dial(self, attempt: &mut Attempt<'_>, _: &'static Location<'static>) {
-        let _ = attempt.queue().call(|_| ()).expect("the queue is open");
+        let _ = attempt.queue().call(|_| ());
     }
 }
 
 #[test]
 fn a_body_without_a_size_is_dialed_and_dropped() {
     let queue = CallQueue::new();
-    let places = Places::new(1, 0);
+    let places = Places::<Dialing>::new(1, 0);
     places.push(|| Zero, Location::caller());
     assert!(places.clear(0).is_some_and(|packed| packed.is_none()));
     assert!(places.pop().is_some_and(|(_, packed)| packed.is_empty()));
@@ -168,15 +168,15 @@ fn a_body_without_a_size_is_dialed_and_dropped() {
 fn a_body_is_inline_up_to_six_words_and_boxed_beyond() {
     assert!(fits::<[u64; 6]>() && fits::<[u8; 48]>() && fits::<()>());
     assert!(!fits::<[u8; 49]>() && !fits::<Align16>());
-    assert_eq!(size_of::<Packed>(), 64);
-    assert_eq!((size_of::<Place>(), align_of::<Place>()), (64, 64));
+    assert_eq!(size_of::<Erased<Dialing>>(), 64);
+    assert_eq!((size_of::<Place<Dialing>>(), align_of::<Place<Dialing>>()), (64, 64));
 }
 
 #[test]
 fn calls_keep_their_places_when_the_places_grow() {
     struct Number(u64, Rc<Cell<u64>>);
 
-    impl Body for Number {
+    impl Payload<Dialing> for Number {
         fn dial(self, _: &mut Attempt<'_>, _: &'static Location<'static>) {
             self.1.set(self.0);
         }
@@ -184,7 +184,7 @@ fn calls_keep_their_places_when_the_places_grow() {
 
     let queue = CallQueue::new();
     let last = Rc::new(Cell::new(0));
-    let places = Places::new(4, 3);
+    let places = Places::<Dialing>::new(4, 3);
     for position in 3..7 {
         assert_eq!(places.push(|| Number(position, last.clone()), Location::caller()), position);
     }
@@ -211,14 +211,14 @@ fn a_panic_in_a_drop_leaves_the_place_empty() {
 
     struct Holds(PanicsOnDrop);
 
-    impl Body for Holds {
+    impl Payload<Dialing> for Holds {
         fn dial(self, _: &mut Attempt<'_>, _: &'static Location<'static>) {
             drop(self.0);
         }
     }
 
     let queue = CallQueue::new();
-    let places = Places::new(2, 0);
+    let places = Places::<Dialing>::new(2, 0);
     let put = || places.push(|| Holds(PanicsOnDrop), Location::caller());
     put();
     let clear = catch_unwind(AssertUnwindSafe(|| drop(places.clear(0))));
@@ -233,7 +233,7 @@ fn a_panic_in_a_drop_leaves_the_place_empty() {
 
 #[test]
 fn places_are_taken_easily_up_to_the_limit_and_only_while_they_are_free() {
-    let places = Places::new(4, 0);
+    let places = Places::<Dialing>::new(4, 0);
     assert!(!places.is_easy());
     places.ease(2);
     let put = || places.push(|| Zero, Location::caller());

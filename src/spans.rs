@@ -8,18 +8,9 @@ use core::panic::Location;
 
 use tracing::span::{EnteredSpan, Span};
 
-use crate::call::{CallId, Refusal};
-use crate::observe::{Observer, RecipientInfo, Step};
-
-/// Logs an end other than Finished: bugs as warnings, the rest for debugging.
-pub(crate) fn log(call: CallId, step: &Step) {
-    match step {
-        Step::Abandoned { .. } | Step::Refused { refusal: Refusal::Live { .. }, .. } => {
-            tracing::warn!("call {call} {step}");
-        }
-        _ => tracing::debug!("call {call} {step}"),
-    }
-}
+use crate::id::CallId;
+use crate::observe::Observer;
+use crate::step::{RecipientInfo, Step};
 
 /// How many spans may stand one within the other, unless [`DialSpans::with_depth`] says otherwise.
 const DEPTH: usize = 16;
@@ -51,8 +42,8 @@ const DEPTH: usize = 16;
 /// queue.set_observer(DialSpans::new());
 /// queue.call(|queue| {
 ///     tracing::info!("first"); // in the span call{id=#0}
-///     queue.call(|_| tracing::info!("second")).unwrap(); // in call{id=#0}:call{id=#1}
-/// })?;
+///     queue.call(|_| tracing::info!("second")); // in call{id=#0}:call{id=#1}
+/// });
 /// queue.dial_all();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

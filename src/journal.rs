@@ -17,7 +17,7 @@
 //! let server = queue.recipient(String::from("server"));
 //! let callback = server.callback(|_, _, ()| ());
 //! let call = callback.id();
-//! queue.call(move |_| callback.answer(()).unwrap())?;
+//! queue.call(move |_| callback.answer(()));
 //! queue.dial_all();
 //!
 //! let story = journal.explain(call);
@@ -47,8 +47,10 @@ use core::cell::RefCell;
 use core::fmt;
 use std::time::Instant;
 
-use crate::call::CallId;
-use crate::observe::{Observer, OpStep, Step};
+use crate::id::CallId;
+use crate::observe::Observer;
+use crate::op_step::OpStep;
+use crate::step::Step;
 
 mod explain;
 mod history;

@@ -11,18 +11,22 @@
 
 use core::panic::Location;
 
-use crate::call::inline::{Packed, Places};
-use crate::call::{Attempt, Body, CallId};
-use crate::callback::Canceled;
-use crate::observe::Count;
-use crate::queue::{Cancellation, Core};
+use crate::erased::Payload;
+use crate::erased::{Erased, Places};
+use crate::id::CallId;
+use crate::outcome::Cancellation;
+use crate::queue::Attempt;
+use crate::queue::Core;
+use crate::queue::Dialing;
+use crate::queue::waiting::Canceled;
 use crate::slots::Key;
+use crate::tally::Count;
 
 /// Places of the first allocation: 4 KiB.
 const FIRST_PLACES: usize = 64;
 
 pub(super) struct Ring {
-    places: Places,
+    places: Places<Dialing>,
     void: Count,
     /// How many calls may be pending.
     capacity: u64,
@@ -71,7 +75,7 @@ impl Ring {
 
     /// Puts a call at the tail, where there is a place for it, and returns its position.
     #[inline(always)]
-    pub(super) fn push<B: Body>(
+    pub(super) fn push<B: Payload<Dialing>>(
         &self,
         make: impl FnOnce() -> B,
         site: &'static Location<'static>,
@@ -91,7 +95,7 @@ impl Ring {
     }
 
     /// Goes past the next place; its position, and what it held.
-    pub(super) fn pass(&self) -> Option<(u64, Packed)> {
+    pub(super) fn pass(&self) -> Option<(u64, Erased<Dialing>)> {
         self.places.pop()
     }
 
@@ -108,7 +112,7 @@ impl Ring {
 
     /// Makes the place at `position` void. Returns what is left of its call to be dropped.
     #[inline(always)]
-    pub(super) fn cancel(&self, position: u64) -> Result<Option<Packed>, Cancellation> {
+    pub(super) fn cancel(&self, position: u64) -> Result<Option<Erased<Dialing>>, Cancellation> {
         if !self.places.contains(position) {
             return Err(Cancellation::Late);
         }
@@ -119,7 +123,7 @@ impl Ring {
 
     /// Makes the place of the callback `key` void, but for its name. Returns what is left of its
     /// call to be dropped.
-    pub(super) fn cancel_callback(&self, position: u64, key: Key) -> Option<Packed> {
+    pub(super) fn cancel_callback(&self, position: u64, key: Key) -> Option<Erased<Dialing>> {
         let call = self.places.clear(position).flatten();
         self.places.refill(position, Canceled(key));
         self.void.add();

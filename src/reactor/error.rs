@@ -4,60 +4,12 @@ use core::fmt;
 
 use thiserror::Error;
 
-#[cfg(feature = "mio")]
 use crate::queue::CallQueue;
 
-/// A call was not scheduled. The value that would have been scheduled is inside.
-#[derive(Error)]
-#[non_exhaustive]
-pub enum ScheduleError<C> {
-    /// The owner of the queue has dropped it (rule R11).
-    #[error("call not scheduled: the owner of the queue has dropped it")]
-    QueueDropped(C),
-    /// As many calls are pending as the queue was made for
-    /// ([`CallQueue::bounded`](crate::CallQueue::bounded)).
-    #[error("call not scheduled: the queue is full; dial it, then schedule the call again")]
-    Full(C),
-    /// The queue has given out all of its 2^63 positions.
-    #[error("call not scheduled: all 2^63 call ids of the queue are used up; make a new queue")]
-    IdsExhausted(C),
-}
-
-impl<C> ScheduleError<C> {
-    /// The value that was not scheduled.
-    pub fn into_inner(self) -> C {
-        match self {
-            Self::QueueDropped(call) | Self::Full(call) | Self::IdsExhausted(call) => call,
-        }
-    }
-}
-
-impl ScheduleError<()> {
-    /// The same error, with the value that was not scheduled.
-    pub(crate) fn rejecting<C>(self, call: C) -> ScheduleError<C> {
-        match self {
-            Self::QueueDropped(()) => ScheduleError::QueueDropped(call),
-            Self::Full(()) => ScheduleError::Full(call),
-            Self::IdsExhausted(()) => ScheduleError::IdsExhausted(call),
-        }
-    }
-}
-
-impl<C> fmt::Debug for ScheduleError<C> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::QueueDropped(_) => "QueueDropped(..)",
-            Self::Full(_) => "Full(..)",
-            Self::IdsExhausted(_) => "IdsExhausted(..)",
-        })
-    }
-}
-
 /// A call from another thread was not scheduled. The closure is inside.
-#[cfg(feature = "mio")]
 #[derive(Error)]
 #[non_exhaustive]
-pub enum RemoteError<F> {
+pub enum SendError<F> {
     /// The reactor has been dropped.
     #[error("remote call not scheduled: the reactor has been dropped")]
     ReactorDropped(F),
@@ -75,8 +27,7 @@ pub enum RemoteError<F> {
     },
 }
 
-#[cfg(feature = "mio")]
-impl<F> RemoteError<F> {
+impl<F> SendError<F> {
     /// The closure that was not scheduled.
     pub fn into_inner(self) -> F {
         match self {
@@ -87,20 +38,18 @@ impl<F> RemoteError<F> {
     }
 }
 
-#[cfg(feature = "mio")]
-impl RemoteError<()> {
+impl SendError<()> {
     /// The same error, with the closure that was not scheduled.
-    pub(crate) fn rejecting<F>(self, rejected: F) -> RemoteError<F> {
+    pub(crate) fn rejecting<F>(self, rejected: F) -> SendError<F> {
         match self {
-            Self::ReactorDropped(()) => RemoteError::ReactorDropped(rejected),
-            Self::Full(()) => RemoteError::Full(rejected),
-            Self::NotWoken { source, rejected: () } => RemoteError::NotWoken { source, rejected },
+            Self::ReactorDropped(()) => SendError::ReactorDropped(rejected),
+            Self::Full(()) => SendError::Full(rejected),
+            Self::NotWoken { source, rejected: () } => SendError::NotWoken { source, rejected },
         }
     }
 }
 
-#[cfg(feature = "mio")]
-impl<F> fmt::Debug for RemoteError<F> {
+impl<F> fmt::Debug for SendError<F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::ReactorDropped(_) => f.write_str("ReactorDropped(..)"),
@@ -111,7 +60,6 @@ impl<F> fmt::Debug for RemoteError<F> {
 }
 
 /// A source was not registered. It is inside.
-#[cfg(feature = "mio")]
 #[derive(Error)]
 #[non_exhaustive]
 pub enum RegisterError<S> {
@@ -131,7 +79,6 @@ pub enum RegisterError<S> {
     },
 }
 
-#[cfg(feature = "mio")]
 impl<S> RegisterError<S> {
     /// The source that was not registered.
     pub fn into_inner(self) -> S {
@@ -154,7 +101,6 @@ impl<S> RegisterError<S> {
     }
 }
 
-#[cfg(feature = "mio")]
 impl<S> fmt::Debug for RegisterError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -166,7 +112,6 @@ impl<S> fmt::Debug for RegisterError<S> {
 }
 
 /// A source could not be deregistered. It is inside.
-#[cfg(feature = "mio")]
 #[derive(Error)]
 #[error("source not deregistered: the poll does not let it go")]
 #[non_exhaustive]
@@ -177,7 +122,6 @@ pub struct DeregisterError<S> {
     pub rejected: S,
 }
 
-#[cfg(feature = "mio")]
 impl<S> fmt::Debug for DeregisterError<S> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DeregisterError({:?}, ..)", self.source)
@@ -185,11 +129,10 @@ impl<S> fmt::Debug for DeregisterError<S> {
 }
 
 /// A reactor could not be made.
-#[cfg(feature = "mio")]
 #[derive(Debug, Error)]
 #[error("no reactor for the queue: the system gives no poll")]
 #[non_exhaustive]
-pub struct ReactorError {
+pub struct CreateError {
     /// The error of the system.
     pub source: std::io::Error,
     /// The queue that the reactor was for.

@@ -3,11 +3,11 @@
 use alloc::vec::{self, Vec};
 use core::iter::Peekable;
 
-use crate::call::CallId;
-use crate::callback::Canceled;
-use crate::callback::store::Stage;
-use crate::queue::attend::flag;
-use crate::queue::inside::{Core, QUEUE_DROPPED};
+use crate::id::CallId;
+use crate::queue::inner::{Core, QUEUE_DROPPED};
+use crate::queue::listener::flag;
+use crate::queue::waiting::Canceled;
+use crate::queue::waiting::Stage;
 use crate::slots::Key;
 use crate::unwind::to_the_end;
 

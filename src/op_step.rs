@@ -1,13 +1,10 @@
-//! Watching operations: every [`OpStep`], told under the id of the upper callback.
+//! What can be observed of an operation: every [`OpStep`], reported under the id of the upper callback.
 
 use core::fmt;
 use core::panic::Location;
 
-use crate::call::CallId;
-use crate::callback::Callback;
-use crate::observe::short_name;
-use crate::op::{OpError, OpResult};
-use crate::queue::QueueHandle;
+use crate::id::CallId;
+use crate::step::short_name;
 
 /// One step in the life of an operation.
 ///
@@ -79,20 +76,6 @@ pub enum Outcome {
     Failed,
 }
 
-impl Outcome {
-    /// The kind of `result`.
-    pub const fn of<A, E>(result: &OpResult<A, E>) -> Self {
-        match result {
-            Ok(_) => Self::Answered,
-            Err(OpError::Canceled) => Self::Canceled,
-            Err(OpError::Dropped) => Self::Dropped,
-            Err(OpError::NotStarted(_)) => Self::NotStarted,
-            Err(OpError::Retryable(_)) => Self::Retryable,
-            Err(OpError::Failed(_)) => Self::Failed,
-        }
-    }
-}
-
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -103,27 +86,5 @@ impl fmt::Display for Outcome {
             Self::Retryable => "failed for now",
             Self::Failed => "failed",
         })
-    }
-}
-
-/// Whom to tell of an operation's step, if anybody: made before the step, as that may use up the
-/// callback that knows, and told after it.
-#[derive(Default)]
-#[must_use]
-pub(crate) struct Watch(Option<(QueueHandle, CallId)>);
-
-impl Watch {
-    /// The operation whose upper callback is `upper`.
-    #[inline]
-    pub(crate) fn of<A>(upper: &Callback<A>) -> Self {
-        let queue = upper.queue();
-        Self(queue.core().is_observed().then(|| (queue.clone(), upper.id())))
-    }
-
-    #[inline]
-    pub(crate) fn tell(self, step: impl FnOnce() -> OpStep) {
-        if let Some((queue, operation)) = self.0 {
-            queue.core().tell_operation(operation, &step());
-        }
     }
 }

@@ -13,11 +13,12 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::call::CallId;
-use crate::observe::journal::history::History;
-use crate::observe::journal::pages::Map;
-use crate::observe::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord};
-use crate::observe::{Outcome, RecipientInfo};
+use crate::id::CallId;
+use crate::journal::history::History;
+use crate::journal::pages::Map;
+use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord};
+use crate::op_step::Outcome;
+use crate::step::RecipientInfo;
 
 const PAGE: &str = include_str!("timeline/page.html");
 

@@ -12,10 +12,10 @@ use std::io::{self, Write};
 
 use serde_json::{Value, json};
 
-use crate::call::CallId;
-use crate::observe::RecipientInfo;
-use crate::observe::journal::history::History;
-use crate::observe::journal::records::{CallRecord, End, Moment};
+use crate::id::CallId;
+use crate::journal::history::History;
+use crate::journal::records::{CallRecord, End, Moment};
+use crate::step::RecipientInfo;
 
 /// The thread of function calls.
 const FUNCTIONS: u64 = 1;

@@ -3,10 +3,13 @@
 
 use alloc::rc::Rc;
 
-use crate::call::CallId;
-use crate::observe::{Counters, Observer, OpStep, Step, Tally};
-use crate::queue::Report;
-use crate::queue::inside::Core;
+use crate::id::CallId;
+use crate::observe::Observer;
+use crate::op_step::OpStep;
+use crate::outcome::Report;
+use crate::queue::inner::Core;
+use crate::step::Step;
+use crate::tally::{Counters, Tally};
 
 pub(super) mod flag {
     /// The owner has dropped the queue.
@@ -112,17 +115,18 @@ impl Core {
     // Watching.
 
     pub(super) fn tally(&self) -> Tally {
-        let Counters { callbacks, answered, withdrawn, .. } = &self.tally;
+        let Counters { callbacks, answered, withdrawn, turned_away, refused_at_once, .. } =
+            &self.tally;
         let Counters { finished, canceled, refused, abandoned, panicked, .. } = &self.tally;
         Tally {
             // An answered callback is among those scheduled, and was created before.
-            created: self.ring.scheduled() + callbacks.get() - answered.get(),
+            created: self.ring.scheduled() + callbacks.get() - answered.get() + turned_away.get(),
             unscheduled: callbacks.get() - answered.get() - withdrawn.get(),
             pending: self.ring.pending(),
             live: self.live(),
             finished: finished.get(),
             canceled: canceled.get(),
-            refused: refused.get(),
+            refused: refused.get() + refused_at_once.get(),
             abandoned: abandoned.get(),
             panicked: panicked.get(),
         }

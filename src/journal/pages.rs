@@ -9,9 +9,10 @@ use core::hash::{BuildHasherDefault, Hasher};
 use std::collections::HashMap;
 use std::time::Instant;
 
-use crate::call::CallId;
-use crate::observe::journal::latency::{Latencies, Latency};
-use crate::observe::{OpStep, Step};
+use crate::id::CallId;
+use crate::journal::latency::{Latencies, Latency};
+use crate::op_step::OpStep;
+use crate::step::Step;
 
 /// One step, as it was told.
 #[derive(Clone, Copy)]

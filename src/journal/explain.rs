@@ -5,9 +5,9 @@ use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
 
-use crate::call::{CallId, Named};
-use crate::observe::journal::history::History;
-use crate::observe::journal::records::{CallRecord, End, Moment, OperationRecord};
+use crate::id::{CallId, Named};
+use crate::journal::history::History;
+use crate::journal::records::{CallRecord, End, Moment, OperationRecord};
 
 /// How many calls are named of a list.
 const NAMED: usize = 3;

@@ -1,0 +1,88 @@
+//! The names of calls.
+
+use core::fmt;
+use core::num::NonZeroU64;
+
+use crate::slots::Key;
+
+/// Names one call of one queue.
+///
+/// Small (16 bytes) and `Copy`. It is never used again for another call in the life of the
+/// process, and means nothing to another queue. Having it is no proof of any right: whoever has
+/// the id can cancel the call.
+///
+/// Prints as `#17` for the queue's 18th call scheduled, as `#c3.1` for a callback, and as `#x2` for a
+/// call that the queue did not admit. Ordered, so
+/// that it can be a key; the order of callbacks means nothing.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CallId {
+    queue: NonZeroU64,
+    /// The call's position in the queue, or [`CallId::CALLBACK`], slot and generation.
+    key: u64,
+}
+
+impl CallId {
+    /// Set in the key of a call that began as a callback.
+    const CALLBACK: u64 = 1 << 63;
+
+    /// Set in the key of a call that its queue did not admit.
+    const TURNED_AWAY: u64 = 1 << 62;
+
+    /// Positions end here.
+    pub(crate) const END: u64 = Self::TURNED_AWAY;
+
+    pub(crate) const fn new(queue: NonZeroU64, key: u64) -> Self {
+        Self { queue, key }
+    }
+
+    pub(crate) const fn callback_key(key: Key) -> u64 {
+        Self::CALLBACK | (key.slot as u64) << 32 | key.generation as u64
+    }
+
+    pub(crate) const fn turned_away_key(serial: u64) -> u64 {
+        Self::TURNED_AWAY | serial
+    }
+
+    pub(crate) const fn queue(self) -> NonZeroU64 {
+        self.queue
+    }
+
+    pub(crate) const fn key(self) -> u64 {
+        self.key
+    }
+
+    pub(crate) const fn named(self) -> Named {
+        if self.key < Self::END {
+            return Named::Position(self.key);
+        }
+        if self.key & Self::CALLBACK == 0 {
+            return Named::TurnedAway(self.key & !Self::TURNED_AWAY);
+        }
+        let slot = ((self.key & !Self::CALLBACK) >> 32) as u32;
+        Named::Callback(Key { slot, generation: self.key as u32 })
+    }
+}
+
+/// What a [`CallId`] names within its queue.
+pub(crate) enum Named {
+    Position(u64),
+    Callback(Key),
+    /// A call that ended as it was created.
+    TurnedAway(u64),
+}
+
+impl fmt::Display for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.named() {
+            Named::Position(position) => write!(f, "#{position}"),
+            Named::TurnedAway(serial) => write!(f, "#x{serial}"),
+            Named::Callback(Key { slot, generation }) => write!(f, "#c{slot}.{generation}"),
+        }
+    }
+}
+
+impl fmt::Debug for CallId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "CallId({self} of queue {})", self.queue)
+    }
+}

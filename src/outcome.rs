@@ -1,0 +1,111 @@
+//! What comes of scheduling, dialing and canceling.
+
+use core::fmt;
+
+use thiserror::Error;
+
+/// A call was not scheduled: why, and the value that would have been.
+///
+/// Only the kind implements [`Error`](core::error::Error) whatever the rejected value is, so that is
+/// what goes through `?`:
+///
+/// ```
+/// use std::rc::Rc;
+/// use switchboard::{CallQueue, ScheduleError};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+/// let queue = CallQueue::bounded(1);
+/// let shared = Rc::new(5);
+/// queue.try_call(move |_| assert_eq!(*shared, 5)).map_err(ScheduleError::into_kind)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Error)]
+#[error("{kind}")]
+pub struct ScheduleError<C> {
+    kind: ScheduleErrorKind,
+    rejected: C,
+}
+
+/// Why a call was not scheduled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Error)]
+#[non_exhaustive]
+pub enum ScheduleErrorKind {
+    /// The owner of the queue has dropped it (rule R11).
+    #[error("call not scheduled: the owner of the queue has dropped it")]
+    QueueDropped,
+    /// The queue's limit of pending calls is reached
+    /// ([`CallQueue::bounded`](crate::CallQueue::bounded)).
+    #[error("call not scheduled: the queue is full; dial it, then schedule the call again")]
+    Full,
+    /// The queue has given out all of its 2^62 positions.
+    #[error("call not scheduled: all 2^62 call ids of the queue are used up; make a new queue")]
+    IdsExhausted,
+}
+
+impl<C> ScheduleError<C> {
+    pub(crate) const fn new(kind: ScheduleErrorKind, rejected: C) -> Self {
+        Self { kind, rejected }
+    }
+
+    /// Why the call was not scheduled.
+    pub const fn kind(&self) -> ScheduleErrorKind {
+        self.kind
+    }
+
+    /// The value that was not scheduled.
+    pub fn into_inner(self) -> C {
+        self.rejected
+    }
+
+    /// Why the call was not scheduled; drops the rejected value.
+    pub fn into_kind(self) -> ScheduleErrorKind {
+        self.kind
+    }
+
+    /// Splits the error.
+    pub fn into_parts(self) -> (ScheduleErrorKind, C) {
+        (self.kind, self.rejected)
+    }
+}
+
+impl<C> From<ScheduleError<C>> for ScheduleErrorKind {
+    fn from(error: ScheduleError<C>) -> Self {
+        error.kind
+    }
+}
+
+impl<C> fmt::Debug for ScheduleError<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ScheduleError({:?}, ..)", self.kind)
+    }
+}
+
+/// What came of an attempt to cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cancellation {
+    /// Canceled, now.
+    Canceled,
+    /// Canceled before; the first reason stays. The queue knows this until the turn of the
+    /// canceled call would have come (for a callback that is not called: until its caller lets it
+    /// go), or until it needs the room. It says [`Late`](Self::Late) afterwards.
+    Already,
+    /// Too late: the call is live or over. Nothing happened.
+    Late,
+    /// The id belongs to another queue. Nothing happened.
+    Foreign,
+}
+
+/// What happened in a turn, turns within it included.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// Calls whose handler ran.
+    pub dialed: u64,
+    /// Calls found canceled when their turn came.
+    pub canceled: u64,
+    /// Calls refused when their turn came.
+    pub refused: u64,
+    /// Calls still pending at the end.
+    pub remaining: u64,
+}

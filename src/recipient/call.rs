@@ -1,0 +1,190 @@
+//! Calls to a recipient: the open trait for call types ([`Call`]), what its handlers get
+//! ([`Context`]), and how the queue stores and delivers such a call.
+
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Deref;
+use core::panic::Location;
+
+use crate::erased::Payload;
+use crate::id::CallId;
+use crate::queue::{Attempt, Dialing, Ended};
+use crate::recipient::Address;
+use crate::recipient::cell::Delivery;
+use crate::step::Refusal;
+
+/// A type of call to a recipient.
+///
+/// Most calls are closures ([`Address::call`](crate::Address::call)). Implement this trait for a
+/// call with a check of its own, and schedule it with
+/// [`Address::schedule`](crate::Address::schedule).
+///
+/// Before the queue dials a call it asks, in this order (rule R8): was it canceled? is the
+/// recipient gone? is the recipient live? and then [`can_dial`](Self::can_dial).
+///
+/// # Examples
+///
+/// ```
+/// use switchboard::{Call, CallQueue, Context};
+///
+/// struct Door { open: bool, visitors: u32 }
+///
+/// struct Enter;
+///
+/// impl Call for Enter {
+///     type Recipient = Door;
+///
+///     fn can_dial(&self, door: &Door) -> Result<(), &'static str> {
+///         if door.open { Ok(()) } else { Err("the door is closed") }
+///     }
+///
+///     fn dial(self, door: &mut Door, _: &Context<'_, Door>) {
+///         door.visitors += 1;
+///     }
+/// }
+///
+/// let queue = CallQueue::new();
+/// let door = queue.recipient(Door { open: false, visitors: 0 });
+/// door.schedule(Enter);
+/// door.call(|door, _| door.open = true);
+/// door.schedule(Enter);
+/// let report = queue.dial_all();
+/// assert_eq!((report.refused, report.dialed), (1, 2));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait Call: Sized + 'static {
+    /// The type of the recipient.
+    type Recipient: 'static;
+
+    /// Says whether the call may be dialed.
+    ///
+    /// The recipient is live meanwhile: if this lets it go, and does not object, the handler runs all
+    /// the same, before the value drops.
+    ///
+    /// # Errors
+    ///
+    /// Says why not; the call then ends Refused.
+    fn can_dial(&self, recipient: &Self::Recipient) -> Result<(), &'static str> {
+        let _ = recipient;
+        Ok(())
+    }
+
+    /// Delivers the call.
+    fn dial(self, recipient: &mut Self::Recipient, cx: &Context<'_, Self::Recipient>);
+}
+
+/// What a handler gets beside its recipient's value: the line that it was called on.
+///
+/// Derefs to the recipient's own [`Address`], so a handler schedules calls and makes callbacks to
+/// itself with `cx.call(..)` and `cx.callback(..)`, and reaches the queue with
+/// `cx.queue()`.
+pub struct Context<'a, T: 'static> {
+    address: &'a Address<T>,
+    id: CallId,
+}
+
+impl<T: 'static> Context<'_, T> {
+    /// The id of the live call.
+    pub const fn id(&self) -> CallId {
+        self.id
+    }
+
+    /// Lets the recipient go: its value is dropped right after the live call has ended.
+    pub fn hang_up(&self) {
+        self.address.cell.hang_up();
+    }
+}
+
+impl<T: 'static> Deref for Context<'_, T> {
+    type Target = Address<T>;
+
+    #[inline]
+    fn deref(&self) -> &Address<T> {
+        self.address
+    }
+}
+
+impl<T: 'static> fmt::Debug for Context<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Context({} to {})", self.id, self.address.info())
+    }
+}
+
+/// A call to a recipient, as the queue stores it.
+pub(crate) struct ToRecipient<C: Call> {
+    pub(crate) address: Address<C::Recipient>,
+    pub(crate) call: C,
+}
+
+impl<C: Call> Payload<Dialing> for ToRecipient<C> {
+    #[inline(always)]
+    fn dial(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
+        if attempt.is_observed() || !self.address.cell.is_free() {
+            self.deliver_slowly(attempt, site);
+        } else {
+            self.deliver(attempt, site, false);
+        }
+    }
+}
+
+impl<C: Call> ToRecipient<C> {
+    /// Checks (rule R8), and lets the call through to its handler.
+    #[inline(always)]
+    fn deliver(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>, observed: bool) {
+        let Self { address, call } = self;
+        let cell = &*address.cell;
+        // Declared first, dropped last: after the borrow below is back.
+        let mut delivery = Delivery { cell, ended: None };
+        let Ok(mut borrow) = cell.value.try_borrow_mut() else {
+            if cfg!(seeded = "dial_while_live") {
+                return attempt.dialed();
+            }
+            return attempt.refuse(cell.refusal(), site);
+        };
+        let Some(value) = &mut *borrow else {
+            drop(borrow);
+            return attempt.refuse(Refusal::Gone, site);
+        };
+        cell.live.set((attempt.key(), site));
+        delivery.ended = Some(Ended::Unwound);
+        if let Err(reason) = call.can_dial(value) {
+            drop(borrow);
+            delivery.ended = None;
+            return cell.refuse(attempt, reason, site);
+        }
+        if observed {
+            attempt.dialed();
+        }
+        call.dial(value, &Context { address: &address, id: attempt.id() });
+        delivery.ended = Some(Ended::Returned);
+    }
+
+    /// The same, apart, to keep what is unusual out of the way of the usual.
+    #[cold]
+    #[inline(never)]
+    fn deliver_slowly(self, attempt: &mut Attempt<'_>, site: &'static Location<'static>) {
+        self.deliver(attempt, site, true);
+    }
+}
+
+/// The call type of a closure.
+pub(super) struct Handler<T, F> {
+    handler: F,
+    recipient: PhantomData<fn(&mut T)>,
+}
+
+impl<T, F> Handler<T, F> {
+    #[inline(always)]
+    pub(super) const fn new(handler: F) -> Self {
+        Self { handler, recipient: PhantomData }
+    }
+}
+
+impl<T: 'static, F: FnOnce(&mut T, &Context<'_, T>) + 'static> Call for Handler<T, F> {
+    type Recipient = T;
+
+    #[inline(always)]
+    fn dial(self, recipient: &mut T, cx: &Context<'_, T>) {
+        (self.handler)(recipient, cx);
+    }
+}
