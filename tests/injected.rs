@@ -22,6 +22,7 @@ mod echo {
 
     use mio::Interest;
     use mio::net::{TcpListener, TcpStream};
+    use support::echo::Echo;
     use switchboard::reactor::{Reactor, ReactorHandle, RegisterError, Registration, Timer};
     use switchboard::{CallQueue, Context, Recipient};
 
@@ -74,8 +75,8 @@ mod echo {
                         }
                     }
                 })?;
-                let (reactor, buffer, at_end) = (self.reactor.clone(), Vec::new(), false);
-                let connection = Connection { reactor, socket, buffer, at_end, retry: None };
+                let (reactor, echo) = (self.reactor.clone(), Echo::default());
+                let connection = Connection { reactor, socket, echo, retry: None };
                 Ok::<_, RegisterError<TcpStream>>(connection)
             });
             if let Ok(connection) = connection {
@@ -94,9 +95,7 @@ mod echo {
     struct Connection {
         reactor: ReactorHandle,
         socket: Registration<TcpStream>,
-        /// Read, and not written yet.
-        buffer: Vec<u8>,
-        at_end: bool,
+        echo: Echo,
         retry: Option<Timer>,
     }
 
@@ -109,7 +108,7 @@ mod echo {
                 self.try_later(cx);
                 return false;
             }
-            if !self.buffer.is_empty() {
+            if self.echo.waiting() > 0 {
                 // (An error that was made up is followed by no event.)
                 self.try_later(cx);
             }
@@ -127,27 +126,10 @@ mod echo {
 
         /// True at the end.
         fn echo(&mut self) -> io::Result<bool> {
-            let mut chunk = [0; 1000];
-            while !self.at_end {
-                match self.socket.source_mut().read(&mut chunk) {
-                    Ok(read) => {
-                        self.at_end = read == 0;
-                        self.buffer.extend_from_slice(&chunk[..read]);
-                    }
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
+            while !self.echo.at_end() && self.echo.read(self.socket.source_mut(), 1000)?.is_some() {
             }
-            while !self.buffer.is_empty() {
-                match self.socket.source_mut().write(&self.buffer) {
-                    Ok(written) => drop(self.buffer.drain(..written)),
-                    Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                    Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                    Err(error) => return Err(error),
-                }
-            }
-            Ok(self.at_end)
+            self.echo.write(self.socket.source_mut())?;
+            Ok(self.echo.is_over())
         }
     }
 

@@ -8,6 +8,7 @@ use std::net::{SocketAddr, TcpStream as Client};
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
+use crate::alone::alone;
 use mio::Interest;
 use mio::net::{TcpListener, TcpStream};
 use switchboard::Context;
@@ -18,6 +19,7 @@ const CHILD: &str = "SWITCHBOARD_TEST_FEW_DESCRIPTORS";
 
 #[test]
 fn a_server_without_descriptors_accepts_again_when_there_are_some() {
+    alone!();
     if env::var_os(CHILD).is_some() {
         return serve();
     }

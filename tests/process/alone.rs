@@ -7,7 +7,7 @@ use std::sync::Mutex;
 /// Set in such a process.
 const CHILD: &str = "SWITCHBOARD_TEST_ALONE";
 
-/// One at a time, so that they do not slow each other down.
+/// One at a time, so that they do not slow each other down: what is held of memory depends on that.
 static ONE: Mutex<()> = Mutex::new(());
 
 /// Runs the test that calls this in a process of its own; there, the test goes on.

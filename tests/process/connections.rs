@@ -156,7 +156,7 @@ impl Peer {
         let mut line = String::new();
         while !line.ends_with("done\n") {
             line.clear();
-            assert!(self.answers.read_line(&mut cx).unwrap() > 0, "the peer is gone");
+            assert!(self.answers.read_line(&mut line).unwrap() > 0, "the peer is gone");
         }
     }
 

@@ -76,7 +76,7 @@ impl Call for Objects {
 #[test]
 fn bad_ends_are_logged_and_good_ones_are_not() {
     alone!();
-    // Fails if another test of this file has set it; there is none.
+    // Fails if another test of this process has set it; there is none.
     tracing::subscriber::set_global_default(Keeps).expect("no other subscriber");
     let queue = CallQueue::new();
     let server = queue.recipient(());

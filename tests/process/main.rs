@@ -1,10 +1,9 @@
-//! Tests of what belongs to the process: its memory, its descriptors, its `tracing` subscriber. An
-//! allocator counts for each thread; a test that needs a process of its own has one (`alone!`).
+//! Tests of what belongs to the process: its descriptors, its `tracing` subscriber, its memory while
+//! there are many connections. Each has a process of its own (`alone!`), one after the other.
+#![cfg(any(all(unix, feature = "mio"), feature = "tracing"))]
 
 #[cfg(all(unix, feature = "mio"))]
 mod accept;
-mod alloc;
-#[cfg(any(all(unix, feature = "mio"), feature = "tracing"))]
 mod alone;
 #[cfg(all(target_os = "linux", feature = "mio"))]
 mod closed_descriptor;
@@ -18,8 +17,6 @@ mod explorer_work;
 mod logging;
 #[cfg(all(unix, feature = "mio"))]
 mod no_descriptors;
-#[cfg(feature = "mio")]
-mod remote_memory;
 
 use support::counting::Counting;
 

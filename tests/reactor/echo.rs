@@ -11,6 +11,7 @@ use mio::net::{TcpListener, TcpStream};
 use switchboard::reactor::{Reactor, ReactorHandle, Readiness, Registration};
 use switchboard::{Address, Context, Recipient};
 
+use support::echo::Echo;
 use support::net::check;
 
 /// Bytes that a connection reads before it lets others have their turn.
@@ -53,7 +54,7 @@ impl Server {
                     }
                 }
             });
-            Connection { socket: registered.unwrap(), echo: Vec::new(), at_end: false }
+            Connection { socket: registered.unwrap(), echo: Echo::default() }
         });
         self.connections.insert(number, connection);
     }
@@ -61,36 +62,19 @@ impl Server {
 
 struct Connection {
     socket: Registration<TcpStream>,
-    /// Read, and not written yet.
-    echo: Vec<u8>,
-    at_end: bool,
+    echo: Echo,
 }
 
 impl Connection {
     /// Reads a little, and writes all that it can; true if that was the end.
     fn echo(&mut self, ready: &Readiness<'_>) -> io::Result<bool> {
         let socket = self.socket.source_mut();
-        let mut chunk = [0; CHUNK];
-        while !self.at_end {
-            match socket.read(&mut chunk) {
-                Ok(0) => self.at_end = true,
-                Ok(read) => {
-                    self.echo.extend_from_slice(&chunk[..read]);
-                    ready.again();
-                    break;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(error) => return Err(error),
-            }
+        if !self.echo.at_end() && self.echo.read(&mut *socket, CHUNK)?.is_some_and(|read| read > 0)
+        {
+            ready.again();
         }
-        while !self.echo.is_empty() {
-            match socket.write(&self.echo) {
-                Ok(written) => drop(self.echo.drain(..written)),
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(self.at_end)
+        self.echo.write(socket)?;
+        Ok(self.echo.is_over())
     }
 }
 

@@ -10,7 +10,8 @@ use std::env;
 use std::ops::Range;
 use std::panic;
 
-use crate::script::{Counts, simulate};
+use support::random::Random;
+use support::simulation::{Counts, simulate};
 
 const SEEDS: u64 = 10_000;
 
@@ -27,7 +28,7 @@ fn simulate_all(rest: u64) {
     let enough = seeds.end - seeds.start >= SEEDS;
     let mut total = Counts::default();
     for seed in seeds.filter(|seed| seed % 2 == rest) {
-        match panic::catch_unwind(|| simulate(seed)) {
+        match panic::catch_unwind(|| simulate(seed, Random::new(seed))) {
             Ok(Ok(counts)) => total.add(&counts),
             Ok(Err(broken)) => panic!("{broken}; SEED={seed} tells it again"),
             Err(payload) => {

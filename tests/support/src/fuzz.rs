@@ -5,23 +5,68 @@
 use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 
+use crate::random::Random;
+#[cfg(feature = "testing")]
+use crate::simulation;
+use crate::{reactor_stories, sequences, user_code};
+
 pub mod ids;
 pub mod operations;
 pub mod queue;
 pub mod timers;
 pub mod whole_loop;
 
-/// Tells a story.
-pub type Tell = fn(&[u8]);
+/// Runs a story.
+pub type Run = fn(&[u8]);
 
 /// The stories by name.
-pub const TARGETS: [(&str, Tell); 5] = [
+pub const TARGETS: &[(&str, Run)] = &[
     ("ids", ids::run),
     ("operations", operations::run),
     ("queue", queue::run),
+    ("reactor_stories", reactor_stories),
+    ("sequences", sequences),
+    #[cfg(feature = "testing")]
+    ("simulation", simulation),
     ("timers", timers::run),
+    ("user_code", user_code),
     ("whole_loop", whole_loop::run),
 ];
+
+/// The first byte, and the numbers that the others decide.
+fn decided(story: &[u8]) -> (u64, Random) {
+    let (kind, rest) = story.split_first().unwrap_or((&0, &[]));
+    (u64::from(*kind), Random::of_bytes(rest))
+}
+
+/// A sequence of acts, on the queue and on the model of its rules.
+pub fn sequences(story: &[u8]) {
+    if let Err(fault) = sequences::decided(Random::of_bytes(story)) {
+        panic!("{fault}");
+    }
+}
+
+/// Code of users that acts, or panics, wherever the queue runs it.
+pub fn user_code(story: &[u8]) {
+    let (kind, random) = decided(story);
+    let broken = user_code::run(kind, random);
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+/// A reactor on real sockets, and a queue beside it.
+pub fn reactor_stories(story: &[u8]) {
+    let (kind, random) = decided(story);
+    reactor_stories::run(kind / 2, random, kind % 2 == 0);
+}
+
+/// The whole loop on a scripted reactor.
+#[cfg(feature = "testing")]
+pub fn simulation(story: &[u8]) {
+    let (kind, random) = decided(story);
+    if let Err(broken) = simulation::simulate(kind, random) {
+        panic!("{broken}");
+    }
+}
 
 /// The bytes that decide. When they are over, all decisions are 0.
 pub struct Script {

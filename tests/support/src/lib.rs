@@ -2,6 +2,7 @@
 //! published.
 
 pub mod counting;
+pub mod echo;
 #[cfg(all(unix, feature = "mio"))]
 pub mod fuzz;
 #[cfg(feature = "mio")]
@@ -10,6 +11,11 @@ pub mod manual;
 pub mod net;
 pub mod random;
 #[cfg(all(unix, feature = "mio"))]
+pub mod reactor_stories;
+#[cfg(all(unix, feature = "mio"))]
 pub mod rig;
 pub mod sequences;
+#[cfg(all(feature = "mio", feature = "testing"))]
+pub mod simulation;
+pub mod user_code;
 pub mod util;

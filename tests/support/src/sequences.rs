@@ -9,7 +9,7 @@ mod walk;
 
 pub use act::*;
 pub use check::holds;
-pub use walk::{every, random, random_from};
+pub use walk::{decided, every, random, random_from};
 
 /// What a sequence is told on.
 #[derive(Clone, Copy, Debug)]

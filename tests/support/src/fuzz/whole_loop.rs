@@ -4,7 +4,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::os::unix::net::UnixStream as Peer;
 use std::rc::Rc;
@@ -18,6 +18,7 @@ use switchboard::reactor::{Reactor, ReactorHandle, Readiness, Registration, Remo
 use switchboard::{CallQueue, Recipient};
 
 use super::{Script, attempt, unwind};
+use crate::echo::Echo;
 
 /// Turns in which all must drain.
 const TURNS: usize = 2000;
@@ -40,7 +41,7 @@ struct World {
 /// A connection and what is known of its bytes.
 struct Line {
     peer: RefCell<Option<Peer>>,
-    echo: RefCell<Option<Recipient<Echo>>>,
+    echo: RefCell<Option<Recipient<Connection>>>,
     sent: Cell<usize>,
     back: Cell<usize>,
     read: Cell<usize>,
@@ -53,23 +54,22 @@ struct Line {
 }
 
 /// Sends back what it reads.
-struct Echo {
+struct Connection {
     socket: Option<Registration<UnixStream>>,
-    buffer: Vec<u8>,
-    at_end: bool,
+    echo: Echo,
     line: Rc<Line>,
     world: Rc<World>,
 }
 
-impl Drop for Echo {
+impl Drop for Connection {
     fn drop(&mut self) {
-        self.line.discarded.set(self.line.discarded.get() + self.buffer.len());
+        self.line.discarded.set(self.line.discarded.get() + self.echo.waiting());
         self.line.buffered.set(0);
         self.line.over.set(true);
     }
 }
 
-impl Echo {
+impl Connection {
     fn on_ready(&mut self, ready: &Readiness<'_>) {
         let line = Rc::clone(&self.line);
         line.told.set(line.told.get() + 1);
@@ -80,29 +80,16 @@ impl Echo {
             unwind();
         }
         let Some(socket) = &mut self.socket else { return };
-        let mut chunk = vec![0; if faults { 1 + self.world.script.pick(200) } else { 4096 }];
-        let mut broken = false;
-        match socket.source_mut().read(&mut chunk) {
-            Ok(0) => self.at_end = true,
-            Ok(read) => {
-                line.read.set(line.read.get() + read);
-                self.buffer.extend_from_slice(&chunk[..read]);
-                ready.again();
-            }
-            Err(error) => broken = error.kind() != ErrorKind::WouldBlock,
+        let most = if faults { 1 + self.world.script.pick(200) } else { 4096 };
+        let read = self.echo.read(socket.source_mut(), most);
+        if let Ok(Some(read @ 1..)) = read {
+            line.read.set(line.read.get() + read);
+            ready.again();
         }
-        while !self.buffer.is_empty() && !broken {
-            match socket.source_mut().write(&self.buffer) {
-                Ok(written) => {
-                    line.written.set(line.written.get() + written);
-                    self.buffer.drain(..written);
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => broken = true,
-            }
-        }
-        line.buffered.set(self.buffer.len());
-        if broken || self.at_end && self.buffer.is_empty() {
+        let broken = read.is_err() || self.echo.write(socket.source_mut()).is_err();
+        line.written.set(self.echo.written() as usize);
+        line.buffered.set(self.echo.waiting());
+        if broken || self.echo.is_over() {
             self.socket = None;
             line.over.set(true);
         }
@@ -131,12 +118,13 @@ impl World {
         let echo = self.reactor.queue().recipient_with(|echo| {
             let (ours, both) =
                 (UnixStream::from_std(ours), Interest::READABLE | Interest::WRITABLE);
-            let socket = self.reactor.register(ours, both, echo, |echo: &mut Echo, _, ready| {
-                echo.on_ready(ready);
-            });
+            let socket =
+                self.reactor.register(ours, both, echo, |echo: &mut Connection, _, ready| {
+                    echo.on_ready(ready);
+                });
             let socket = Some(socket.expect("the poll takes it"));
             let (line, world) = (Rc::clone(&line), Rc::clone(self));
-            Echo { socket, buffer: Vec::new(), at_end: false, line, world }
+            Connection { socket, echo: Echo::default(), line, world }
         });
         line.echo.replace(Some(echo));
         self.lines.borrow_mut().push(line);

@@ -174,9 +174,14 @@ pub fn random(operations: u64) {
     rate("random operations", done.into_inner(), start.elapsed());
 }
 
-/// Tells the random sequence of `seed`, and returns its length.
+/// Runs the random sequence of `seed`, and returns its length.
 pub fn random_from(seed: u64) -> Result<u64, String> {
-    let random = Choices(Random::new(seed));
+    decided(Random::new(seed)).map_err(|fault| format!("SEED={seed}\n{fault}"))
+}
+
+/// Runs the sequence that `random` decides, and returns its length.
+pub fn decided(random: Random) -> Result<u64, String> {
+    let random = Choices(random);
     let setup = random.setup();
     let length = 1 + random.below(200);
     // The longer turns are put off, the more calls are pending.
@@ -184,7 +189,7 @@ pub fn random_from(seed: u64) -> Result<u64, String> {
     let acts: Vec<Act> = (0..length).map(|_| random.act(laziness)).collect();
     match report(setup, &acts) {
         None => Ok(length as u64),
-        Some(fault) => Err(format!("SEED={seed}\n{fault}")),
+        Some(fault) => Err(fault),
     }
 }
 

@@ -11,26 +11,20 @@ use switchboard::{CallId, Step, Tally};
 
 /// The first law that was broken. A panic could be caught by those that are checked, or abort.
 #[derive(Default)]
-pub(crate) struct Verdict(RefCell<Option<String>>);
+pub struct Verdict(RefCell<Option<String>>);
 
 impl Verdict {
-    pub(crate) fn check(&self, law: &str, holds: bool, says: impl FnOnce() -> String) {
+    pub fn check(&self, law: &str, holds: bool, says: impl FnOnce() -> String) {
         if !holds {
             self.0.borrow_mut().get_or_insert_with(|| format!("{law}: {}", says()));
         }
     }
 
-    pub(crate) fn equal<T: PartialEq + fmt::Debug + Copy>(
-        &self,
-        law: &str,
-        what: &str,
-        is: T,
-        should: T,
-    ) {
+    pub fn equal<T: PartialEq + fmt::Debug + Copy>(&self, law: &str, what: &str, is: T, should: T) {
         self.check(law, is == should, || format!("{what}: {is:?}, but should be {should:?}"));
     }
 
-    pub(crate) fn broken(&self) -> Option<String> {
+    pub fn broken(&self) -> Option<String> {
         self.0.borrow().clone()
     }
 }
@@ -45,7 +39,7 @@ enum Life {
 
 /// The calls of the queue, as the observer is told (laws L1, L2 and L5).
 #[derive(Default)]
-pub(crate) struct Calls {
+pub struct Calls {
     verdict: Verdict,
     lives: RefCell<HashMap<CallId, Life>>,
     /// In the order in which they were scheduled; those that are not pending any more are passed
@@ -53,20 +47,20 @@ pub(crate) struct Calls {
     line: RefCell<VecDeque<CallId>>,
     created: Cell<u64>,
     attempts: Cell<u64>,
-    pub(crate) timers: Timers,
+    pub timers: Timers,
 }
 
 impl Calls {
-    pub(crate) const fn verdict(&self) -> &Verdict {
+    pub const fn verdict(&self) -> &Verdict {
         &self.verdict
     }
 
     /// Attempts to dial so far.
-    pub(crate) fn attempts(&self) -> u64 {
+    pub fn attempts(&self) -> u64 {
         self.attempts.get()
     }
 
-    pub(crate) fn observe(&self, call: CallId, step: &Step, now: Instant) {
+    pub fn observe(&self, call: CallId, step: &Step, now: Instant) {
         match step {
             Step::Created { .. } => {
                 self.created.set(self.created.get() + 1);
@@ -119,7 +113,7 @@ impl Calls {
         self.verdict.check("L2", false, || format!("{call} is dialed, and none was pending"));
     }
 
-    pub(crate) fn check(&self, tally: &Tally, walked: u64) {
+    pub fn check(&self, tally: &Tally, walked: u64) {
         let lives = self.lives.borrow();
         let count = |life| lives.values().filter(|is| **is == life).count() as u64;
         let counted = [count(Life::Created), count(Life::Pending), count(Life::Live)];
@@ -133,7 +127,7 @@ impl Calls {
 
 /// Timers (law L5).
 #[derive(Default)]
-pub(crate) struct Timers {
+pub struct Timers {
     /// By deadline, and by when they were armed.
     live: RefCell<BTreeMap<(Instant, u64), CallId>>,
     keys: RefCell<HashMap<CallId, (Instant, u64)>>,
@@ -143,7 +137,7 @@ pub(crate) struct Timers {
 }
 
 impl Timers {
-    pub(crate) fn arm(&self, call: CallId, deadline: Instant) {
+    pub fn arm(&self, call: CallId, deadline: Instant) {
         let key = (deadline, self.armed.get());
         self.armed.set(self.armed.get() + 1);
         self.live.borrow_mut().insert(key, call);
@@ -167,16 +161,16 @@ impl Timers {
     }
 
     /// Those that are due at `now`.
-    pub(crate) fn due(&self, now: Instant) -> Vec<CallId> {
+    pub fn due(&self, now: Instant) -> Vec<CallId> {
         self.live.borrow().range(..=(now, u64::MAX)).map(|(_, call)| *call).collect()
     }
 
-    pub(crate) fn is_live(&self, call: CallId) -> bool {
+    pub fn is_live(&self, call: CallId) -> bool {
         self.keys.borrow().contains_key(&call)
     }
 
     /// `others` are armed by those who keep no books.
-    pub(crate) fn check(&self, timers: usize, others: usize, verdict: &Verdict) {
+    pub fn check(&self, timers: usize, others: usize, verdict: &Verdict) {
         let live = self.live.borrow().len();
         let sum = self.fired.get() + self.canceled.get() + live as u64;
         verdict.equal("L5", "armed", self.armed.get(), sum);
@@ -189,28 +183,28 @@ impl Timers {
 
 /// Captured values: entered by a handler, or dropped, once (law L1).
 #[derive(Default)]
-pub(crate) struct Captures {
+pub struct Captures {
     /// `None` while neither; then whether it was entered.
     ends: RefCell<Vec<Option<bool>>>,
 }
 
 impl Captures {
-    pub(crate) fn make(&self) -> usize {
+    pub fn make(&self) -> usize {
         self.ends.borrow_mut().push(None);
         self.ends.borrow().len() - 1
     }
 
-    pub(crate) fn end(&self, capture: usize, entered: bool, verdict: &Verdict) {
+    pub fn end(&self, capture: usize, entered: bool, verdict: &Verdict) {
         let before = self.ends.borrow_mut()[capture].replace(entered);
         verdict.check("L1", before.is_none(), || format!("capture {capture} ends twice"));
     }
 
-    pub(crate) fn held(&self) -> usize {
+    pub fn held(&self) -> usize {
         self.ends.borrow().iter().filter(|end| end.is_none()).count()
     }
 
     /// Entered and dropped.
-    pub(crate) fn counts(&self) -> [u64; 2] {
+    pub fn counts(&self) -> [u64; 2] {
         let ends = self.ends.borrow();
         [true, false].map(|how| ends.iter().filter(|end| **end == Some(how)).count() as u64)
     }
@@ -218,9 +212,9 @@ impl Captures {
 
 /// What one sender has sent (law L6). What is sent may own nothing of the thread.
 #[derive(Default)]
-pub(crate) struct Sent {
-    pub(crate) sent: AtomicU64,
-    pub(crate) rejected: AtomicU64,
+pub struct Sent {
+    pub sent: AtomicU64,
+    pub rejected: AtomicU64,
     received: AtomicU64,
     dropped: AtomicU64,
     /// The next number that may be received.
@@ -229,18 +223,18 @@ pub(crate) struct Sent {
 }
 
 impl Sent {
-    pub(crate) fn receive(&self, number: u64) {
+    pub fn receive(&self, number: u64) {
         self.received.fetch_add(1, Ordering::Relaxed);
         let next = self.next.swap(number + 1, Ordering::Relaxed);
         self.disordered.fetch_add(u64::from(number < next), Ordering::Relaxed);
     }
 
-    pub(crate) fn drop_unreceived(&self) {
+    pub fn drop_unreceived(&self) {
         self.dropped.fetch_add(1, Ordering::Relaxed);
     }
 
     /// `over`: nothing is underway any more.
-    pub(crate) fn check(&self, over: bool, verdict: &Verdict) {
+    pub fn check(&self, over: bool, verdict: &Verdict) {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         let given = read(&self.sent) + read(&self.rejected);
         let ended = read(&self.received) + read(&self.dropped);
@@ -252,52 +246,52 @@ impl Sent {
     }
 
     /// How many are neither received nor dropped.
-    pub(crate) fn underway(&self) -> u64 {
+    pub fn underway(&self) -> u64 {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
         read(&self.sent) + read(&self.rejected) - read(&self.received) - read(&self.dropped)
     }
 
-    pub(crate) fn received(&self) -> u64 {
+    pub fn received(&self) -> u64 {
         self.received.load(Ordering::Relaxed)
     }
 }
 
 /// One connection, from both ends (laws L4, L7 and L8).
 #[derive(Default)]
-pub(crate) struct Flow {
-    pub(crate) pushed: Cell<u64>,
-    pub(crate) read: Cell<u64>,
-    pub(crate) written: Cell<u64>,
-    pub(crate) buffered: Cell<u64>,
-    pub(crate) discarded: Cell<u64>,
+pub struct Flow {
+    pub pushed: Cell<u64>,
+    pub read: Cell<u64>,
+    pub written: Cell<u64>,
+    pub buffered: Cell<u64>,
+    pub discarded: Cell<u64>,
     /// What the peer has received.
-    pub(crate) arrived: Cell<u64>,
+    pub arrived: Cell<u64>,
     /// Whether readiness was told or asked for that no handler has seen.
-    pub(crate) told: Cell<bool>,
+    pub told: Cell<bool>,
     /// The attempt to dial by which that is to be seen.
-    pub(crate) due: Cell<Option<u64>>,
+    pub due: Cell<Option<u64>>,
 }
 
 impl Flow {
-    pub(crate) fn add(count: &Cell<u64>, more: usize) {
+    pub fn add(count: &Cell<u64>, more: usize) {
         count.set(count.get() + more as u64);
     }
 
     /// The byte at a place of a stream.
-    pub(crate) const fn byte(place: u64) -> u8 {
+    pub const fn byte(place: u64) -> u8 {
         (place % 251) as u8
     }
 
     /// Whether `bytes` are those from `place` on.
-    pub(crate) fn matches(place: u64, bytes: &[u8]) -> bool {
+    pub fn matches(place: u64, bytes: &[u8]) -> bool {
         (place..).zip(bytes).all(|(place, byte)| Self::byte(place) == *byte)
     }
 
-    pub(crate) fn discard(&self) {
+    pub fn discard(&self) {
         self.discarded.set(self.discarded.get() + self.buffered.take());
     }
 
-    pub(crate) fn check(&self, unread: usize, verdict: &Verdict) {
+    pub fn check(&self, unread: usize, verdict: &Verdict) {
         let sum = self.written.get() + self.buffered.get() + self.discarded.get();
         verdict.equal("L7", "bytes read", self.read.get(), sum);
         verdict.equal("L7", "bytes pushed", self.pushed.get(), self.read.get() + unread as u64);

@@ -15,51 +15,51 @@ use switchboard::samples::{LlRealCancel, MlRetries, Module, Read, Retry, RetryPo
 use switchboard::testing::{Clock, Peer, ScriptedReactor, ScriptedSource, Sources};
 use switchboard::{CallId, Callback, Cancellation, QueueHandle, Recipient, Step};
 
-use crate::laws::{Calls, Captures, Sent, Verdict};
-use crate::server::{Link, Server};
-use support::random::Random;
+use super::laws::{Calls, Captures, Sent, Verdict};
+use super::server::{Link, Server};
+use crate::random::Random;
 
 const DEPTH: u32 = 4;
 
 /// All that the actions of one simulation use.
-pub(crate) struct Stage {
+pub struct Stage {
     random: Random,
     /// How many actions there may still be.
-    pub(crate) actions: Cell<u32>,
+    pub actions: Cell<u32>,
     depth: Cell<u32>,
     /// Whether anything goes wrong.
-    pub(crate) faults: Cell<bool>,
+    pub faults: Cell<bool>,
     /// Whether a handler has dialed the queue in this turn.
-    pub(crate) nested: Cell<bool>,
-    pub(crate) calls: Rc<Calls>,
-    pub(crate) captures: Captures,
-    pub(crate) handle: ReactorHandle,
-    pub(crate) clock: Clock,
-    pub(crate) sources: Sources,
-    pub(crate) servers: RefCell<Vec<Recipient<Server>>>,
-    pub(crate) links: RefCell<Vec<Rc<Link>>>,
+    pub nested: Cell<bool>,
+    pub calls: Rc<Calls>,
+    pub captures: Captures,
+    pub handle: ReactorHandle,
+    pub clock: Clock,
+    pub sources: Sources,
+    pub servers: RefCell<Vec<Recipient<Server>>>,
+    pub links: RefCell<Vec<Rc<Link>>>,
     ids: RefCell<Vec<CallId>>,
-    pub(crate) timers: RefCell<Vec<Timer>>,
-    pub(crate) callbacks: RefCell<Vec<Callback<()>>>,
-    pub(crate) module: RefCell<Option<Rc<Reads>>>,
-    pub(crate) ops: RefCell<Vec<Op>>,
+    pub timers: RefCell<Vec<Timer>>,
+    pub callbacks: RefCell<Vec<Callback<()>>>,
+    pub module: RefCell<Option<Rc<Reads>>>,
+    pub ops: RefCell<Vec<Op>>,
     /// How often those that did not start have told.
-    pub(crate) not_started: RefCell<Vec<Rc<Cell<u32>>>>,
-    pub(crate) readers: RefCell<Vec<Peer>>,
-    pub(crate) remotes: RefCell<Vec<(Remote, Arc<Sent>)>>,
-    pub(crate) addresses: RefCell<Vec<(RemoteAddress<Server>, Arc<Sent>)>>,
+    pub not_started: RefCell<Vec<Rc<Cell<u32>>>>,
+    pub readers: RefCell<Vec<Peer>>,
+    pub remotes: RefCell<Vec<(Remote, Arc<Sent>)>>,
+    pub addresses: RefCell<Vec<(RemoteAddress<Server>, Arc<Sent>)>>,
 }
 
 type Reads = MlRetries<LlRealCancel<ScriptedSource>>;
 
 /// An operation that was started, and how often it told.
-pub(crate) struct Op {
-    pub(crate) handle: AsyncOp,
-    pub(crate) told: Rc<Cell<u32>>,
+pub struct Op {
+    pub handle: AsyncOp,
+    pub told: Rc<Cell<u32>>,
     /// Whether a cancel was accepted.
-    pub(crate) canceled: Cell<bool>,
+    pub canceled: Cell<bool>,
     /// Whether it told that it was canceled.
-    pub(crate) told_canceled: Rc<Cell<bool>>,
+    pub told_canceled: Rc<Cell<bool>>,
 }
 
 thread_local! {
@@ -71,7 +71,7 @@ thread_local! {
 struct Expected;
 
 impl Stage {
-    pub(crate) fn new(seed: u64, reactor: &ScriptedReactor) -> Rc<Self> {
+    pub fn new(random: Random, reactor: &ScriptedReactor) -> Rc<Self> {
         let (handle, calls) = (reactor.handle(), Rc::new(Calls::default()));
         let (books, clock) = (Rc::clone(&calls), reactor.clock().clone());
         handle.queue().add_observer(move |call: CallId, step: &Step| {
@@ -81,7 +81,7 @@ impl Stage {
         let module = MlRetries::new(&handle, LlRealCancel::new(&handle), policy);
         module.open();
         let stage = Rc::new(Self {
-            random: Random::new(seed),
+            random,
             actions: Cell::new(300),
             depth: Cell::new(0),
             faults: Cell::new(true),
@@ -108,7 +108,7 @@ impl Stage {
     }
 
     /// Makes a server with two connections, and senders.
-    pub(crate) fn begin(self: &Rc<Self>) {
+    pub fn begin(self: &Rc<Self>) {
         self.serve();
         self.connect();
         self.connect();
@@ -116,37 +116,37 @@ impl Stage {
     }
 
     /// Nobody acts any more.
-    pub(crate) fn leave() {
+    pub fn leave() {
         STAGE.set(None);
     }
 
-    pub(crate) fn verdict(&self) -> &Verdict {
+    pub fn verdict(&self) -> &Verdict {
         self.calls.verdict()
     }
 
     /// A random number less than `end`.
-    pub(crate) fn pick(&self, end: usize) -> usize {
+    pub fn pick(&self, end: usize) -> usize {
         self.random.below(end)
     }
 
-    pub(crate) fn one_in(&self, odds: usize) -> bool {
+    pub fn one_in(&self, odds: usize) -> bool {
         self.random.one_in(odds)
     }
 
     /// Whether something goes wrong now, in one case of `odds`.
-    pub(crate) fn fault(&self, odds: usize) -> bool {
+    pub fn fault(&self, odds: usize) -> bool {
         self.faults.get() && self.one_in(odds)
     }
 
     /// Panics now and then, unless that would abort.
-    pub(crate) fn panic_perhaps(&self, odds: usize) {
+    pub fn panic_perhaps(&self, odds: usize) {
         if self.fault(odds) && !thread::panicking() {
             panic::resume_unwind(Box::new(Expected));
         }
     }
 
     /// Catches what actions panic with. False if there was one.
-    pub(crate) fn attempt(&self, run: impl FnOnce()) -> bool {
+    pub fn attempt(&self, run: impl FnOnce()) -> bool {
         match panic::catch_unwind(AssertUnwindSafe(run)) {
             Ok(()) => true,
             Err(payload) if payload.is::<Expected>() => false,
@@ -155,7 +155,7 @@ impl Stage {
     }
 
     /// What handlers and captured values do: one random action in `odds`, with what follows from it.
-    pub(crate) fn act(self: &Rc<Self>, odds: usize) {
+    pub fn act(self: &Rc<Self>, odds: usize) {
         if self.depth.get() < DEPTH && self.actions.get() > 0 && self.fault(odds) {
             self.actions.set(self.actions.get() - 1);
             self.depth.set(self.depth.get() + 1);
@@ -169,7 +169,7 @@ impl Stage {
         }
     }
 
-    pub(crate) fn act_once(self: &Rc<Self>) {
+    pub fn act_once(self: &Rc<Self>) {
         match self.pick(36) {
             0..4 => self.call(),
             4..6 => self.make_callback(),
@@ -414,7 +414,7 @@ fn count(sent: &Sent, ok: bool) {
 }
 
 /// A captured value. It acts and panics as it drops.
-pub(crate) struct Capture {
+pub struct Capture {
     stage: Rc<Stage>,
     number: usize,
     entered: bool,
@@ -444,7 +444,7 @@ impl Drop for Capture {
 }
 
 /// What every handler does besides its own.
-pub(crate) fn handle(stage: &Rc<Stage>, queue: &QueueHandle) {
+pub fn handle(stage: &Rc<Stage>, queue: &QueueHandle) {
     stage.act(3);
     if stage.fault(30) {
         stage.nested.set(true);

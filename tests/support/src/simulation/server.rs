@@ -1,8 +1,7 @@
 //! Recipients that echo what they read, on scripted sources, and keep the books of it.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::rc::Rc;
 
 use mio::Interest;
@@ -10,19 +9,21 @@ use switchboard::Context;
 use switchboard::reactor::{Readiness, Registration};
 use switchboard::testing::{Peer, ScriptedSource};
 
-use crate::laws::Flow;
-use crate::stage::{Stage, handle};
+use crate::echo::Echo;
+
+use super::laws::Flow;
+use super::stage::{Stage, handle};
 
 /// The test's end of a connection.
-pub(crate) struct Link {
-    pub(crate) peer: Peer,
-    pub(crate) flow: Flow,
+pub struct Link {
+    pub peer: Peer,
+    pub flow: Flow,
     /// Readiness calls for nothing.
-    pub(crate) spurious: Cell<u64>,
+    pub spurious: Cell<u64>,
 }
 
 impl Link {
-    pub(crate) fn push(&self, bytes: usize) {
+    pub fn push(&self, bytes: usize) {
         let place = self.flow.pushed.get();
         let bytes: Vec<_> = (place..).take(bytes).map(Flow::byte).collect();
         self.peer.push(&bytes);
@@ -30,7 +31,7 @@ impl Link {
     }
 
     /// Receives what was written; false if that is not what was pushed.
-    pub(crate) fn receive(&self) -> bool {
+    pub fn receive(&self) -> bool {
         let bytes = self.peer.take_written();
         let place = self.flow.arrived.get();
         Flow::add(&self.flow.arrived, bytes.len());
@@ -40,12 +41,12 @@ impl Link {
 
 /// A recipient with connections.
 #[derive(Default)]
-pub(crate) struct Server(Vec<Connection>);
+pub struct Server(Vec<Connection>);
 
-pub(crate) struct Connection {
+pub struct Connection {
     registration: Registration<ScriptedSource>,
     link: Rc<Link>,
-    buffer: VecDeque<u8>,
+    echo: Echo,
 }
 
 impl Drop for Connection {
@@ -56,11 +57,11 @@ impl Drop for Connection {
 
 impl Server {
     /// Takes a random connection out.
-    pub(crate) fn take(&mut self, stage: &Stage) -> Option<Connection> {
+    pub fn take(&mut self, stage: &Stage) -> Option<Connection> {
         (!self.0.is_empty()).then(|| self.0.swap_remove(stage.pick(self.0.len())))
     }
 
-    pub(crate) fn connect(&mut self, stage: &Rc<Stage>, cx: &Context<'_, Self>) {
+    pub fn connect(&mut self, stage: &Rc<Stage>, cx: &Context<'_, Self>) {
         let (source, peer) = stage.sources.pair();
         if stage.fault(8) {
             peer.fail_registering(ErrorKind::OutOfMemory);
@@ -77,7 +78,7 @@ impl Server {
         // One that is refused is closed.
         if let Ok(registration) = registered {
             let connection =
-                Connection { registration, link: Rc::clone(&link), buffer: VecDeque::new() };
+                Connection { registration, link: Rc::clone(&link), echo: Echo::default() };
             self.0.push(connection);
         }
         stage.links.borrow_mut().push(link);
@@ -128,43 +129,30 @@ enum Served {
 impl Connection {
     /// Reads once, and writes as much as may be.
     fn serve(&mut self, stage: &Stage) -> Served {
-        let Self { registration, link, buffer } = self;
+        let Self { registration, link, echo } = self;
         let source = registration.source_mut();
-        let mut bytes = [0; 16];
-        let read = loop {
-            match source.read(&mut bytes) {
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        let served = match read {
-            Ok(0) if buffer.is_empty() => return Served::Over,
-            Ok(0) => Served::Blocked,
-            Ok(read) => {
-                let matches = Flow::matches(link.flow.read.get(), &bytes[..read]);
+        let served = match echo.read(&mut *source, 16) {
+            Ok(Some(0)) if echo.is_over() => return Served::Over,
+            Ok(Some(0) | None) => Served::Blocked,
+            Ok(Some(read)) => {
+                let matches = Flow::matches(link.flow.read.get(), &echo.latest(read));
                 stage.verdict().check("L7", matches, || "other bytes are read".into());
                 Flow::add(&link.flow.read, read);
                 Flow::add(&link.flow.buffered, read);
-                buffer.extend(&bytes[..read]);
                 Served::More
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Served::Blocked,
             Err(_) => return Served::Over,
         };
-        if matches!(served, Served::Blocked) && buffer.is_empty() {
+        if matches!(served, Served::Blocked) && echo.waiting() == 0 {
             Flow::add(&link.spurious, 1);
         }
-        while !buffer.is_empty() {
-            match source.write(buffer.make_contiguous()) {
-                Ok(written) => {
-                    drop(buffer.drain(..written));
-                    Flow::add(&link.flow.written, written);
-                    link.flow.buffered.set(link.flow.buffered.get() - written as u64);
-                }
-                Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => break,
-                Err(_) => return Served::Over,
-            }
+        let before = echo.written();
+        let result = echo.write(source);
+        let written = echo.written() - before;
+        Flow::add(&link.flow.written, written as usize);
+        link.flow.buffered.set(link.flow.buffered.get() - written);
+        if result.is_err() {
+            return Served::Over;
         }
         served
     }

@@ -1,0 +1,5 @@
+#![no_main]
+
+use support::fuzz;
+
+libfuzzer_sys::fuzz_target!(|story: &[u8]| fuzz::reactor_stories(story));

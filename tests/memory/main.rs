@@ -1,0 +1,10 @@
+//! Memory: how many allocations there are, and what is held. An allocator counts for each thread.
+
+mod alloc;
+#[cfg(feature = "mio")]
+mod remote_memory;
+
+use support::counting::Counting;
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
