@@ -578,14 +578,10 @@ impl<C: DialContext> Calls<C> {
         let directory = &mut *self.directory.borrow_mut();
         let size = directory.next_size(start - head);
         let end = start.checked_add(u64::from(size)).expect("positions must not be used up");
-        let block = if head == start {
-            directory.take_last(size)
-        } else {
-            directory.leave_tail(self.tail_canceled.get());
-            directory.take_spare(size)
-        };
+        let block =
+            if head == start { directory.take_last(size) } else { directory.take_spare(size) };
         let base = base(block.places, start);
-        directory.push(start, block);
+        directory.push(start, block, self.tail_canceled.get());
         // From here on, the new block is the tail's (I5, I6).
         self.tail_base.set(base);
         self.tail_start.set(start);
@@ -830,22 +826,23 @@ impl<C: DialContext> Directory<C> {
         self.spares.pop().filter(|block| block.size == size).unwrap_or_else(|| Block::new(size))
     }
 
-    /// Appends the block that the tail enters.
-    fn push(&mut self, start: u64, block: Block<C>) {
+    /// Appends the block that the tail enters. In the one that it leaves, `canceled` calls were
+    /// canceled.
+    fn push(&mut self, start: u64, block: Block<C>, canceled: u32) {
         let size = block.size;
+        // What may fail comes first: the tail is still in its block.
+        self.entries.reserve(1);
+        self.spares.reserve(1);
+        if let Some(last) = self.entries.back_mut() {
+            last.canceled = canceled;
+            if self.entries.len() > 1 {
+                self.free_tombstones(self.entries.len() - 1);
+            }
+        }
         self.entries.push_back(Entry { start, size, canceled: 0, memory: Memory::Block(block) });
         self.in_use += 1;
         self.peaks.note(self.in_use);
         self.trim();
-    }
-
-    /// The tail leaves its block, in which `canceled` calls were canceled.
-    fn leave_tail(&mut self, canceled: u32) {
-        let last = self.entries.len() - 1;
-        self.entries[last].canceled = canceled;
-        if last > 0 {
-            self.free_tombstones(last);
-        }
     }
 
     /// The head enters the block that starts at `head`, or goes on in one that was freed. Returns

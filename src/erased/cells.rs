@@ -2,19 +2,20 @@
 //!
 //! [`Storage::create`] puts a [`Join`] (a handler and its recipient) in a slot, and returns the
 //! [`Waiting`] that holds it. [`Waiting::answer`] pushes an [`Answered`], which has the value and
-//! the address of the slot; its dial moves the join out and runs it. So a callback costs no
-//! reference count, no check of a type and no borrow. A [`Key`] names a slot to everybody else.
+//! the address of the slot; its dial moves the join out and runs it. So the dial of a callback needs
+//! no reference count, no check of a type, no look-up and no borrow. To everybody else, a [`Key`]
+//! names the callback.
 //!
-//! Slots are in chunks, chunks belong to a slab. The first slot of a chunk's memory is its header,
-//! so a slot finds its chunk by its own index.
+//! Slots are in chunks that do not move, chunks belong to a slab. A chunk starts with a header,
+//! which a slot finds by its own offset. Each chunk has its own list of free slots.
 //!
 //! Invariants, beside those of [`erased`](super):
 //!
 //! - I1 A slot that is not vacant has one owner: a `Waiting`, an `Answered` or a `Gone`. Only the
 //!   owner makes it vacant. A `Waiting` that is dropped leaves the slot to the slab.
-//! - I2 The words of a slot hold a valid join if its stage [`has_join`](Tag::has_join), and its
+//! - I2 The words of a slot hold a valid join if its tag [`has_join`](Tag::has_join), and its
 //!   vtable is that of the join's type and of the value's. A join is moved out at most once: the
-//!   stage changes with it.
+//!   tag changes with it.
 //! - I3 Memory of a chunk is freed only when its slots are all vacant, and a slab only after its
 //!   chunks. So an owner's pointer to its slot is valid, even after the storage has dropped.
 //! - I4 The slots of a `Storage` have owners that are its own: a `Waiting` has a reference to it,
@@ -474,18 +475,13 @@ impl<C: DialContext, A: 'static, J: Join<C, A>> Payload<C> for Answered<C, J, A>
         if let Some(busy) = self.look(J::busy) {
             return self.defer(busy, at, site);
         }
-        // SAFETY: the slot is valid.
-        let key = unsafe { key(self.slot) };
-        let this = ManuallyDrop::new(self);
-        // SAFETY: the slot has a join of type `J` (I2). It is moved out just once, as the slot
-        // becomes vacant right after this. `this` does not drop, so the value moves too.
-        let (join, value) =
-            unsafe { (slot.words.get().cast::<J>().read(), (&raw const this.value).read()) };
-        // SAFETY: the slot is in a list (I7).
-        unsafe { unlink(&slot.links) };
-        // SAFETY: `this` owned the slot, and is given up.
-        unsafe { vacate(this.slot) };
-        join.dial(value, key, at, site);
+        // SAFETY: `self` owns the slot.
+        if let Some(chunk) = unsafe { chunk_if_simple(self.slot) } {
+            // SAFETY: `self` owned the slot, which has left its list; nothing else has happened.
+            self.deliver(|slot| unsafe { vacate_simple(slot, chunk) }, at, site);
+        } else {
+            self.deliver_slow(at, site);
+        }
     }
 
     fn recipient(&self) -> u64 {
@@ -495,6 +491,32 @@ impl<C: DialContext, A: 'static, J: Join<C, A>> Payload<C> for Answered<C, J, A>
 }
 
 impl<C: DialContext, A: 'static, J: Join<C, A>> Answered<C, J, A> {
+    /// Dials the join, which is there, after `vacate` has made the slot vacant.
+    #[inline(always)]
+    fn deliver(self, vacate: impl FnOnce(NonNull<Slot<C>>), at: &mut C::At<'_>, site: Site) {
+        // SAFETY: `self` owns the slot, so it is valid (I1, I3).
+        let (slot, key) = unsafe { (self.slot.as_ref(), key(self.slot)) };
+        let this = ManuallyDrop::new(self);
+        debug_assert!(slot.words.get().cast::<J>().is_aligned());
+        // SAFETY: the slot has a join of type `J` (I2). It is moved out just once, as the slot
+        // becomes vacant right after this. `this` does not drop, so the value moves too.
+        let (join, value) =
+            unsafe { (slot.words.get().cast::<J>().read(), (&raw const this.value).read()) };
+        // SAFETY: the slot is in a list, as it had a join (I7).
+        unsafe { unlink(&slot.links) };
+        vacate(this.slot);
+        join.dial(value, key, at, site);
+    }
+
+    /// The same if making the slot vacant is not simple. (Apart, so that the usual dial has no
+    /// calls around which it would have to save what it moved.)
+    #[cold]
+    #[inline(never)]
+    fn deliver_slow(self, at: &mut C::At<'_>, site: Site) {
+        // SAFETY: `self` owned the slot, which has left its list.
+        self.deliver(|slot| unsafe { vacate(slot) }, at, site);
+    }
+
     /// Looks at the join, which is there.
     #[inline(always)]
     fn look<R>(&self, look: impl FnOnce(&J) -> R) -> R {
@@ -751,35 +773,69 @@ unsafe fn end<C: DialContext>(slot: NonNull<Slot<C>>) -> Captured {
     join
 }
 
+/// The chunk of a slot, if making the slot vacant changes nothing in the chunk but its free slots:
+/// it is available, and stays so.
+///
+/// # Safety
+///
+/// The slot must be valid.
+#[inline(always)]
+unsafe fn chunk_if_simple<C: DialContext>(slot: NonNull<Slot<C>>) -> Option<NonNull<Header<C>>> {
+    // SAFETY: the slot is valid, and so is its header (I3).
+    let chunk = unsafe { header(slot) };
+    // SAFETY: the same.
+    let (header, slot) = unsafe { (chunk.as_ref(), slot.as_ref()) };
+    let is_simple =
+        !header.free.get().is_null() && header.used.get() != 1 && slot.generation.get() != u32::MAX;
+    is_simple.then_some(chunk)
+}
+
 /// Makes a slot vacant, whose join has been moved out.
 ///
 /// # Safety
 ///
-/// The caller must own the slot, and give it up. The slot must be in no list.
+/// The caller must own the slot, and give it up. The slot must be in no list of links. `chunk` must
+/// be what [`chunk_if_simple`] returns.
 #[inline(always)]
+unsafe fn vacate_simple<C: DialContext>(pointer: NonNull<Slot<C>>, chunk: NonNull<Header<C>>) {
+    // SAFETY: the caller owns the slot, so it and its header are valid (I3).
+    let (header, slot) = unsafe { (chunk.as_ref(), pointer.as_ref()) };
+    slot.tag.set(Tag::Vacant);
+    slot.generation.set(slot.generation.get().wrapping_add(1));
+    slot.links.next.set(header.free.replace(pointer.as_ptr()).cast());
+    header.used.set(header.used.get() - 1);
+}
+
+/// Makes a slot vacant, whose join has been moved out.
+///
+/// # Safety
+///
+/// The caller must own the slot, and give it up. The slot must be in no list of links.
 unsafe fn vacate<C: DialContext>(pointer: NonNull<Slot<C>>) {
+    // SAFETY: guaranteed by the caller.
+    if let Some(chunk) = unsafe { chunk_if_simple(pointer) } {
+        // SAFETY: the same.
+        return unsafe { vacate_simple(pointer, chunk) };
+    }
     // SAFETY: the caller owns the slot, so it and its header are valid (I3).
     let (chunk, slot) = unsafe { (header(pointer), pointer.as_ref()) };
     // SAFETY: the same.
     let header = unsafe { chunk.as_ref() };
-    slot.tag.set(Tag::Vacant);
     let free = header.free.get();
+    slot.tag.set(Tag::Vacant);
     // Else the generations of the slot are used up: it is retired.
     if let Some(generation) = slot.generation.get().checked_add(1) {
         slot.generation.set(generation);
         slot.links.next.set(free.cast());
         header.free.set(pointer.as_ptr());
     }
-    let used = header.used.get() - 1;
-    header.used.set(used);
-    if used == 0 || free.is_null() {
-        // SAFETY: the chunk is valid. It is available exactly if it had a free slot (I8).
-        unsafe { vacated(chunk, !free.is_null()) };
-    }
+    header.used.set(header.used.get() - 1);
+    // SAFETY: the chunk is valid. It was available exactly if it had a free slot (I8).
+    unsafe { vacated(chunk, !free.is_null()) };
 }
 
-/// Does what is left to be done when the first slot of a chunk has become vacant, or the last one
-/// that was used.
+/// Makes a chunk available, or not so, and keeps or frees it if it is empty: the first slot may have
+/// become vacant, or the last one that was used.
 ///
 /// # Safety
 ///

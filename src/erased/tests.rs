@@ -424,6 +424,17 @@ mod memory {
     }
 }
 
+/// How many random sequences are tried: more with `ROUNDS=10` in the environment.
+pub(super) fn rounds(count: u64) -> u64 {
+    let times = std::env::var("ROUNDS").ok().and_then(|times| times.parse().ok());
+    times.unwrap_or(1) * count / if cfg!(debug_assertions) { 8 } else { 1 }
+}
+
+/// Other sequences with `SEED` in the environment.
+pub(super) fn seed() -> u64 {
+    std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or(0)
+}
+
 /// A generator of numbers that look random (xorshift).
 pub(super) struct Random(pub(super) u64);
 
@@ -802,8 +813,8 @@ mod model {
 
     #[test]
     fn random_operations_do_what_a_plain_queue_does() {
-        let mut random = Random(0x9e37_79b9_7f4a_7c15);
-        for round in 0..20_000 / if cfg!(debug_assertions) { 4 } else { 1 } {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ seed());
+        for round in 0..rounds(20_000) {
             let count = 1 + random.below(120);
             let ops: Vec<Op> = (0..count).map(|_| random_op(&mut random)).collect();
             check(&ops, if round % 2 == 0 { round } else { (1 << 63) - 1 - round });

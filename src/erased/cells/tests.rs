@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{format, vec};
 
 use super::*;
-use crate::erased::tests::{At, Context, Random, here};
+use crate::erased::tests::{At, Context, Random, here, rounds, seed};
 use crate::erased::{Next, Popped};
 
 std::thread_local! {
@@ -1087,8 +1087,8 @@ mod model {
 
     #[test]
     fn random_operations_do_what_plain_lists_do() {
-        let mut random = Random(0x1234_5678_9abc_def1);
-        for round in 0..40_000 / if cfg!(debug_assertions) { 8 } else { 1 } {
+        let mut random = Random(0x1234_5678_9abc_def1 ^ seed());
+        for round in 0..rounds(40_000) {
             let count = 1 + random.below(100);
             let ops: Vec<Op> = (0..count).map(|_| random_op(&mut random)).collect();
             check(&ops, round % 2 == 0);
