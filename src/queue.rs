@@ -15,20 +15,22 @@ use crate::outcome::{Cancellation, Report, ScheduleError};
 use crate::tally::Tally;
 
 mod attempt;
+mod budget;
 mod callback;
 mod cancel;
 mod close;
 mod deferred;
 mod listener;
+mod notify;
+mod recipient_index;
 mod release;
 mod schedule;
 mod state;
 mod turn;
 
 pub(crate) use attempt::{Attempt, Dialing, End};
-pub(crate) use schedule::Claim;
-pub(crate) use state::{Core, State};
-pub use turn::Budget;
+pub use budget::Budget;
+pub(crate) use state::{Claim, Core, State};
 
 /// Owns a queue of calls.
 ///

@@ -7,9 +7,9 @@ use crate::erased::cells::{Answer, GivenUp, Key, Waiting};
 use crate::id::CallId;
 use crate::outcome::ScheduleErrorKind;
 use crate::queue::attempt::Dialing;
-use crate::queue::listener::{WakeOnDrop, flag};
-use crate::queue::schedule::Claim;
-use crate::queue::state::{Core, QUEUE_DROPPED, State};
+use crate::queue::listener::flag;
+use crate::queue::notify::WakeOnDrop;
+use crate::queue::state::{Claim, Core, QUEUE_DROPPED, State};
 use crate::step::{RecipientInfo, Refusal, Step};
 
 impl Core {

@@ -16,11 +16,20 @@ use crate::id::CallId;
 use crate::queue::attempt::Dialing;
 use crate::queue::deferred::Deferred;
 use crate::queue::listener::{Listener, flag};
-use crate::queue::release::RecipientIndex;
+use crate::queue::recipient_index::RecipientIndex;
 use crate::tally::{Count, Counters, Tally};
 
 /// The reason of calls that end because their queue does.
 pub(super) const QUEUE_DROPPED: &str = "queue dropped";
+
+/// Whether a call may be turned away by a queue that is full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It may.
+    Plain,
+    /// It may not, as nothing would schedule it again. Whoever promised it limits how many there are.
+    Promised,
+}
 
 pub(crate) type Core = Storage<Dialing, State>;
 
@@ -46,7 +55,7 @@ pub(crate) struct State {
     pub(super) forgotten: Count,
     /// The keys of callbacks that were canceled while they were pending, and whose turn has not come.
     pub(super) canceled: RefCell<BTreeSet<u64>>,
-    pub(super) deferred: Deferred,
+    pub(super) deferred: Deferred<Dialing>,
     pub(super) listener: Listener,
     pub(super) index: RecipientIndex,
     recipients: Cell<u64>,
