@@ -38,6 +38,7 @@ impl Core {
         let mut has_looked = false;
         to_the_end(|| {
             if let Some(_released) = self.release_next(callbacks) {
+                self.unwanted.add();
                 return true;
             }
             if let Some(position) = deferred.pop() {

@@ -55,6 +55,9 @@ pub(crate) struct State {
     pub(super) forgotten: Count,
     /// The keys of callbacks that were canceled while they were pending, and whose turn has not come.
     pub(super) canceled: RefCell<BTreeSet<u64>>,
+    /// How many callbacks ever became unwanted while they waited: canceled by id, or their recipient is
+    /// gone.
+    pub(super) unwanted: Count,
     pub(super) deferred: Deferred<Dialing>,
     pub(super) listener: Listener,
     pub(super) index: RecipientIndex,
@@ -71,6 +74,7 @@ impl State {
             skipped: Count::default(),
             forgotten: Count::default(),
             canceled: RefCell::default(),
+            unwanted: Count::default(),
             deferred: Deferred::default(),
             listener: Listener::default(),
             index: RecipientIndex::default(),
@@ -87,6 +91,12 @@ impl State {
     pub(crate) fn number_recipient(&self) -> u64 {
         self.recipients.set(self.recipients.get() + 1);
         self.recipients.get()
+    }
+
+    /// How many callbacks ever became unwanted while they waited.
+    #[cfg(feature = "mio")]
+    pub(crate) fn unwanted(&self) -> u64 {
+        self.unwanted.get()
     }
 
     pub(crate) fn is_closed(&self) -> bool {

@@ -129,8 +129,16 @@ impl ReactorHandle {
     /// Makes [`Reactor::run`](crate::reactor::Reactor::run), or a loop that asks
     /// [`should_run`](crate::reactor::Guest::should_run), end after the turn in progress. If none runs, the
     /// next one ends at once. Calls that are pending then stay so. Loops that do not ask go on.
+    ///
+    /// `run` answers a stop once: the next `run` goes on. A loop of the host's takes it back with
+    /// [`resume`](Self::resume).
     pub fn stop(&self) {
         self.shared.stopped.set(true);
+    }
+
+    /// Takes back a [`stop`](Self::stop).
+    pub fn resume(&self) {
+        self.shared.stopped.set(false);
     }
 
     /// Sets how many calls are dialed between two polls; 1,024 at first. With 0 a turn dials none,
@@ -154,10 +162,11 @@ impl ReactorHandle {
         self.shared.timers.now()
     }
 
-    /// How many timers are armed. One whose callback was canceled by its id counts until it would be
-    /// the next.
+    /// How many timers are armed.
+    ///
+    /// Cost: O(1), or a look at all of them if callbacks were canceled by their id meanwhile.
     pub fn timer_count(&self) -> usize {
-        self.shared.timers.len()
+        self.shared.timers.count(&self.shared.queue)
     }
 
     /// How many sources are registered.
@@ -321,7 +330,7 @@ impl Shared {
         self.remotes.are_alive()
             || self.is_busy()
             || self.watches.borrow().len() > 0
-            || self.timers.timeout().is_some()
+            || self.timers.has_wanted()
     }
 }
 

@@ -161,6 +161,20 @@ impl<T> Heap<T> {
         self.vacate(handle.slot)
     }
 
+    /// Whether there is a value that `is_wanted` accepts. Looks at the first one first.
+    pub(super) fn any(&self, is_wanted: impl Fn(&T) -> bool) -> bool {
+        let all = self.first_entry().into_iter().chain(&self.entries).chain(&self.run);
+        all.filter_map(|entry| self.values.get(entry.slot)).any(is_wanted)
+    }
+
+    /// The values that `is_wanted` rejects.
+    pub(super) fn unwanted(&self, is_wanted: impl Fn(&T) -> bool) -> Vec<Handle> {
+        let all = self.entries.iter().chain(&self.run);
+        let unwanted =
+            all.filter(|entry| self.values.get(entry.slot).is_some_and(|value| !is_wanted(value)));
+        unwanted.map(|entry| Handle { serial: entry.serial, slot: entry.slot }).collect()
+    }
+
     /// Whether the value is the first.
     pub(super) fn is_first(&self, handle: Handle) -> bool {
         self.first_entry().is_some_and(|first| first.serial == handle.serial)
