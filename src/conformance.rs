@@ -1,6 +1,6 @@
 //! Checks of users' own operations: whether they keep the rules of [`op`](crate::op).
 //!
-//! A [`Subject`] tells how to start an operation and how to make it ready. [`Conformance::check`]
+//! A [`Subject`] knows how to start an operation and how to make it ready. [`Conformance::check`]
 //! runs it through all [`Scenario`]s, each on a reactor of its own, and watches it from outside: by
 //! its callbacks, the steps of every call, and what is left in the reactor. The first [`Rule`] that
 //! it breaks comes back as a [`Violation`], which names the scenario.

@@ -381,6 +381,8 @@ impl<C: DialContext> Calls<C> {
 
     #[inline(always)]
     fn push_fitting<P: Payload<C>>(&self, payload: P, site: Site) -> u64 {
+        // (So that nothing is to be dropped if the next line unwinds, which takes a place in memory.)
+        let payload = ManuallyDrop::new(payload);
         if !self.is_fast() {
             self.make_room();
         }

@@ -70,7 +70,7 @@ pub fn callback<A: 'static>(queue: &QueueHandle) -> (Callback<A>, CallbackFuture
 
 /// Starts an operation, whose result the future is of.
 ///
-/// Dropping the future before that cancels the operation, and nothing is told then.
+/// Dropping the future before that cancels the operation, and nothing is reported then.
 ///
 /// # Errors
 ///
@@ -162,7 +162,7 @@ pub struct OpFuture<A: 'static, E: 'static> {
 }
 
 impl<A: 'static, E: 'static> OpFuture<A, E> {
-    /// The id of the call that tells the result: for observers, the name of the operation.
+    /// The id of the call that delivers the result: for observers, the name of the operation.
     pub const fn id(&self) -> CallId {
         self.answer.call
     }

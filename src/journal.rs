@@ -1,6 +1,6 @@
 //! The journal: what happened to calls and operations, to be asked later (feature `journal`).
 //!
-//! A [`Journal`] is an observer that keeps the latest steps in a ring. [`Journal::explain`] tells
+//! A [`Journal`] is an observer that keeps the latest steps in a ring. [`Journal::explain`] reports
 //! one call's story. [`Journal::history`] is a copy to look around in: calls, operations,
 //! recipients, causes and effects; it is exported as a page to look at
 //! ([`History::write_timeline`]) or as a trace for Perfetto ([`History::write_trace`]).
@@ -98,7 +98,7 @@ impl Journal {
     }
 
     /// Tells the story of a call in a few lines: who created and scheduled it, and where; how long
-    /// it waited, and behind what; how it ended, and why; what it caused. If it tells the result
+    /// it waited, and behind what; how it ended, and why; what it caused. If it delivers the result
     /// of an operation, the story of that too.
     ///
     /// What the journal has dropped, or never saw, the story says so.

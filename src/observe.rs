@@ -8,7 +8,7 @@ use crate::step::{RecipientInfo, Step};
 
 /// Sees every step of every call of a queue, as it happens.
 ///
-/// An observer is told after the queue's own state has changed, with nothing borrowed, so it may
+/// An observer is notified after the queue's own state has changed, with nothing borrowed, so it may
 /// use the queue. If it panics, the panic goes to whoever caused the step (the one who schedules,
 /// cancels or dials) and the queue stays right; during an unwinding it aborts the process, as any
 /// second panic does.
@@ -42,7 +42,7 @@ pub trait Observer {
         let _ = (recipient, label);
     }
 
-    /// Receives one step of one operation, which is named by the call that tells its result: the
+    /// Receives one step of one operation, which is named by the call that delivers its result: the
     /// upper callback. Closures do not get these.
     fn observe_operation(&self, operation: CallId, step: &OpStep) {
         let _ = (operation, step);

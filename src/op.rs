@@ -33,7 +33,7 @@
 //! - **O2** The callback runs neither inside the start function nor inside [`AsyncOp::cancel`],
 //!   even if the result is there at once: it goes through the queue.
 //! - **O3** [`AsyncOp::cancel`] runs the cancel hook once, and is a no-op after that. The states
-//!   go from Running, maybe over Canceling, to Completed, and end there; [`AsyncOp::state`] tells.
+//!   go from Running, maybe over Canceling, to Completed, and end there; [`AsyncOp::state`] returns the current one.
 //! - **O4** The result is fixed when its call is scheduled. To cancel the operation between that
 //!   and the dial is late, and the real result arrives. To cancel the *call* instead, by the
 //!   callback's id, silences it: then nothing arrives. Canceling a call is silent; canceling an
@@ -215,12 +215,12 @@ impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
     }
 
     /// Says that the operation goes on when `call` comes: the completion of a lower operation, or
-    /// a timer. Does nothing but tell the observer, which knows the layers then.
+    /// a timer. Does nothing but notify the observer, which knows the layers then.
     pub fn waits_for(&self, call: CallId) {
         self.cell.reporter().report(|| OpStep::WaitsFor { call });
     }
 
-    /// Completes the operation: schedules the call that tells `result` to the caller.
+    /// Completes the operation: schedules the call that delivers `result` to the caller.
     ///
     /// # Errors
     ///
@@ -256,7 +256,7 @@ impl<C: 'static, A: 'static, E: 'static> fmt::Debug for Operation<C, A, E> {
 }
 
 impl<C: 'static, A: 'static, E: 'static> OpCell<C, A, E> {
-    /// Whom to tell of a step; nobody once the callback is used up.
+    /// Who is notified of a step; no one once the callback is used up.
     fn reporter(&self) -> StepReporter {
         let upper = self.upper.take();
         let reporter = upper.as_ref().map(StepReporter::of);
@@ -272,7 +272,7 @@ impl<C: 'static, A: 'static, E: 'static> OpCell<C, A, E> {
             Some(upper) if action == OpAction::Answer => {
                 let reporter = StepReporter::of(&upper);
                 let outcome = Outcome::of(&result);
-                // If the queue is gone, there is nobody left to tell.
+                // If the queue is gone, no one is left to be notified.
                 upper.answer(result);
                 reporter.report(|| OpStep::Completed { outcome });
                 Ok(())
@@ -341,8 +341,8 @@ impl Outcome {
     }
 }
 
-/// Whom to tell of an operation's step, if anybody: made before the step, as that may use up the
-/// callback that knows, and told after it.
+/// Who is notified of an operation's step, if anyone: made before the step, as that may use up the
+/// callback that knows, and used after it.
 #[derive(Default)]
 #[must_use]
 struct StepReporter(Option<(QueueHandle, CallId)>);

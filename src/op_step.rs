@@ -8,20 +8,20 @@ use crate::step::short_name;
 
 /// One step in the life of an operation.
 ///
-/// Told to [`Observer::observe_operation`](crate::Observer::observe_operation). The call that
-/// tells the result has steps of its own: it is scheduled right before the operation is Completed.
+/// Reported to [`Observer::observe_operation`](crate::Observer::observe_operation). The call that
+/// delivers the result has steps of its own: it is scheduled right before the operation is Completed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum OpStep {
     /// The operation runs.
     Started {
-        /// The full name of the type of its context, which tells whose operation it is.
+        /// The full name of the type of its context, which shows whose operation it is.
         context: &'static str,
         /// Where it was made.
         site: &'static Location<'static>,
     },
     /// The operation goes on when `call` comes
-    /// ([`Operation::waits_for`](crate::op::Operation::waits_for)). If `call` tells the result of
+    /// ([`Operation::waits_for`](crate::op::Operation::waits_for)). If `call` delivers the result of
     /// another operation, that is the layer below.
     WaitsFor {
         /// The call.

@@ -217,7 +217,9 @@ impl<T: 'static> Address<T> {
         C: Call<Recipient = T>,
     {
         let claim = if PROMISED { Claim::Promised } else { Claim::Plain };
-        let pack = |call| ToRecipient::<C, PROMISED> { address: self.clone(), call };
+        // Counted before the queue is asked for a place, so that it is asked once.
+        let address = self.clone();
+        let pack = |call| ToRecipient::<C, PROMISED> { address, call };
         self.cell.queue.core().schedule(claim, call, site, pack, || Some(self.info()))
     }
 
@@ -228,7 +230,8 @@ impl<T: 'static> Address<T> {
         site: Site,
         convert: impl FnOnce(C) -> D,
     ) -> Result<CallId, ScheduleError<C>> {
-        let pack = |call| ToRecipient::<D, false> { address: self.clone(), call: convert(call) };
+        let address = self.clone();
+        let pack = |call| ToRecipient::<D, false> { address, call: convert(call) };
         self.cell.queue.core().try_schedule(call, site, pack, || Some(self.info()))
     }
 

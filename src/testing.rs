@@ -2,7 +2,7 @@
 //!
 //! With the feature `mio`, a [`ScriptedReactor`] drives recipients in memory: its poll never
 //! sleeps, its [`Clock`] stands still until it is advanced, its [`ScriptedSource`]s read what their
-//! [`Peer`] in the test's hands has pushed, and each [`Event`] is told when the script says. What
+//! [`Peer`] in the test's hands has pushed, and each [`Event`] is reported when the script says. What
 //! happens is then the same in every run. `docs/testing.md` walks through the test of a recipient.
 //!
 //! | a recipient meets | the script says |

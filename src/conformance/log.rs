@@ -234,7 +234,7 @@ impl Log {
         self.numbers.borrow().get(&call).copied()
     }
 
-    /// Notes that the callback of an operation ends without a call; tells how far it was.
+    /// Notes that the callback of an operation ends without a call; returns how far it was.
     fn end(&self, call: CallId) -> Option<(usize, Stage)> {
         let number = self.number(call)?;
         Some((number, self.with(number, |record| replace(&mut record.stage, Stage::Ended))))

@@ -29,7 +29,7 @@ const TURNS: usize = 100;
 /// Makes a subject on a reactor.
 type Make<'a> = dyn Fn(&Reactor) -> Rc<dyn AnySubject> + 'a;
 
-/// Runs a scenario; tells how many operations were started.
+/// Runs a scenario; returns how many operations were started.
 pub(super) fn run(setting: Setting, make: &Make<'_>) -> Result<usize, Violation> {
     let mut run = Run::new(setting, make)?;
     let Scenario { ending, moment, .. } = setting.scenario;
@@ -140,7 +140,7 @@ impl Run {
             self.scene.start_in_vain();
             self.look()?;
         }
-        self.scene.let_go();
+        self.scene.release();
         self.settle(Left::default())?;
         self.scene.log.check_drops();
         self.fail_if_broken()?;

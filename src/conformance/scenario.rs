@@ -33,7 +33,7 @@ pub enum Moment {
     /// Started. If it is ready [later](Ready::Later) it is not ready yet, else no call has been
     /// dialed since the start.
     Waiting,
-    /// The call that tells its result is scheduled, not dialed yet.
+    /// The call that delivers its result is scheduled, not dialed yet.
     Completing,
     /// That call is live: this happens in its handler.
     InHandler,

@@ -108,7 +108,7 @@ impl Scene {
     }
 
     /// Drops the subject.
-    pub(super) fn let_go(&self) {
+    pub(super) fn release(&self) {
         let subject = self.subject.take();
         drop(subject);
     }
@@ -206,7 +206,7 @@ impl Scene {
         function: impl FnOnce(&dyn AnySubject) -> R,
     ) -> R {
         let subject = self.subject.borrow().clone();
-        let subject = subject.unwrap_or_else(|| unreachable!("nothing is done after `let_go`"));
+        let subject = subject.unwrap_or_else(|| unreachable!("nothing is done after `release`"));
         self.log.inside(name, || function(&*subject))
     }
 }

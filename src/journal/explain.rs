@@ -20,7 +20,7 @@ impl History {
     pub fn explain(&self, id: CallId) -> String {
         let mut story = Story { history: self, text: String::new() };
         // Writing to a string does not fail.
-        let _ = story.tell(id);
+        let _ = story.write(id);
         story.text
     }
 }
@@ -31,7 +31,7 @@ struct Story<'a> {
 }
 
 impl Story<'_> {
-    fn tell(&mut self, id: CallId) -> fmt::Result {
+    fn write(&mut self, id: CallId) -> fmt::Result {
         let history = self.history;
         let operation = history.operation(id);
         let Some(call) = history.call(id) else {
@@ -161,7 +161,7 @@ impl Story<'_> {
 
     fn operation(&mut self, operation: &OperationRecord) -> fmt::Result {
         let kind = operation.name();
-        self.line(format_args!("tells the result of an operation, {kind}:"))?;
+        self.line(format_args!("delivers the result of an operation, {kind}:"))?;
         match &operation.started {
             Some(started) => {
                 let (at, by) = (self.at(started), self.by(started));

@@ -96,7 +96,7 @@ impl History {
         &self.operations
     }
 
-    /// One operation, by the call that tells its result.
+    /// One operation, by the call that delivers its result.
     pub fn operation(&self, id: CallId) -> Option<&OperationRecord> {
         self.operation_places.get(&id).map(|place| &self.operations[*place])
     }

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use hdrhistogram::Histogram;
 
-/// What is told apart: a nanosecond to a day, within 1 %. What takes longer counts as a day.
+/// The resolution: a nanosecond to a day, within 1 %. What takes longer counts as a day.
 const LONGEST: u64 = 24 * 60 * 60 * 1_000_000_000;
 
 /// How long something took, over many times: shortest, longest, and what most of them keep within.

@@ -1,7 +1,7 @@
 //! The ring of a journal, and what is counted as steps come in.
 //!
 //! - I1 `live` holds the calls that were dialed and are not over, each within the one before. A
-//!   call that ends takes those within it along, whose ends were not told.
+//!   call that ends takes those within it along, whose ends were not reported.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -14,7 +14,7 @@ use crate::journal::latency::{Latencies, Latency};
 use crate::op_step::OpStep;
 use crate::step::Step;
 
-/// One step, as it was told.
+/// One step, as it was reported.
 #[derive(Clone, Copy)]
 pub(super) struct Entry {
     pub(super) at: Instant,

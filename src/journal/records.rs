@@ -11,7 +11,7 @@ use crate::op_step::Outcome;
 use crate::step::Refusal;
 use crate::step::{RecipientInfo, short_name};
 
-/// One step: when, by whom, and where, as far as that was told.
+/// One step: when, by whom, and where, as far as that was reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Moment {
@@ -19,7 +19,7 @@ pub struct Moment {
     pub at: Duration,
     /// The call that was live, innermost; none from outside any call.
     pub by: Option<CallId>,
-    /// The place in the code, where the step tells one.
+    /// The place in the code, if the step has one.
     pub site: Option<&'static Location<'static>>,
     /// How many steps the history holds before.
     pub(super) place: usize,
@@ -134,7 +134,7 @@ impl fmt::Display for End {
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OperationRecord {
-    /// The call that tells its result, which names it.
+    /// The call that delivers its result, which names it.
     pub id: CallId,
     /// The full name of the type of its context; empty if `started` is missing.
     pub context: &'static str,

@@ -121,7 +121,7 @@ impl ReactorHandle {
     }
 
     /// How long a poll may sleep: not at all if anything is pending (or the last poll may not have
-    /// told all), else until the next timer is due, else until an event (`None`).
+    /// reported all), else until the next timer is due, else until an event (`None`).
     pub fn poll_timeout(&self) -> Option<Duration> {
         if self.shared.is_busy() { Some(Duration::ZERO) } else { self.shared.timers.timeout() }
     }
@@ -174,7 +174,7 @@ impl ReactorHandle {
         &self.shared
     }
 
-    /// What tells whether a handle is left.
+    /// Shows whether a handle is left.
     #[cfg(feature = "conformance")]
     pub(crate) fn downgrade(&self) -> alloc::rc::Weak<dyn core::any::Any> {
         Rc::<Shared>::downgrade(&self.shared)
@@ -193,18 +193,18 @@ impl fmt::Debug for ReactorHandle {
 
 pub(super) struct Shared {
     pub(super) registry: Registry,
-    /// Whether others may have registered with the poll what tells of itself as ours: another guest,
+    /// Whether others may have registered with the poll what looks like ours: another guest,
     /// or one that is gone, and survived by its registrations.
     shares_poll: bool,
     pub(super) queue: QueueHandle,
     pub(super) watches: RefCell<Slots<Option<Rc<dyn AnyWatch>>>>,
-    /// Registrations with something to tell whose call is not scheduled yet.
+    /// Registrations with something to report whose call is not scheduled yet.
     pub(super) ready: RefCell<VecDeque<Key>>,
     pub(super) timers: Timers,
     pub(super) remotes: Remotes,
     pub(super) budget: Cell<usize>,
     pub(super) stopped: Cell<bool>,
-    /// Whether the poll may have more events, which a loop around its descriptor is not told of again.
+    /// Whether the poll may have more events, which a loop around its descriptor is not notified of again.
     batch_was_full: Cell<bool>,
     counts: Counts,
 }
@@ -241,8 +241,8 @@ impl Shared {
     /// Notes a batch of events of a poll.
     #[inline]
     pub(super) fn note(&self, events: &Events) {
-        let told = events.iter().map(|event| (event.token(), || Flags::of(event)));
-        let noted = self.note_each(told);
+        let reported = events.iter().map(|event| (event.token(), || Flags::of(event)));
+        let noted = self.note_each(reported);
         self.batch_was_full.set(noted > 0 && noted == events.capacity());
     }
 
@@ -335,7 +335,7 @@ pub struct EventStats {
     pub events: u64,
     /// Those that led to a readiness call.
     pub delivered: u64,
-    /// Those merged into what was still to be told of the same source.
+    /// Those merged into what was still to be reported of the same source.
     pub coalesced: u64,
     /// Those dropped, as their source was gone, or is that of another guest of the poll.
     pub stale: u64,

@@ -106,7 +106,7 @@ impl<E> Inbox<E> {
         }
     }
 
-    /// Whether anybody may send. If not, [`has_mail`](Self::has_mail) tells of all that was sent.
+    /// Whether anybody may send. If not, [`has_mail`](Self::has_mail) covers all that was sent.
     pub(super) fn has_senders(&self) -> bool {
         self.senders.load(Ordering::Acquire) > 0
     }

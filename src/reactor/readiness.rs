@@ -39,10 +39,10 @@ impl Flags {
     }
 }
 
-/// What a readiness call tells its handler.
+/// What a readiness call passes to its handler.
 ///
 /// Readiness is a hint: the read or write itself may still find that it would block. And it is
-/// told once, when it begins (mio is edge-triggered): a handler either goes on until its source
+/// reported once, when it begins (mio is edge-triggered): a handler either goes on until its source
 /// would block, or asks to be called [`again`](Self::again).
 pub struct Readiness<'a> {
     pub(super) flags: Flags,
@@ -70,7 +70,7 @@ impl Readiness<'_> {
         self.flags.any(Flags::WRITE_CLOSED)
     }
 
-    /// Whether the source has an error to tell.
+    /// Whether the source has an error to report.
     pub const fn is_error(&self) -> bool {
         self.flags.any(Flags::ERROR)
     }

@@ -1,6 +1,6 @@
 //! Registered sources, and the one readiness call that each may have pending.
 //!
-//! - I1 `flags` is empty exactly if nothing is to be told: no readiness call is pending, and the
+//! - I1 `flags` is empty exactly if nothing is to be reported: no readiness call is pending, and the
 //!   registration is not in line for one.
 //! - I2 A readiness call that is canceled by its id puts its registration in line again. Only the end
 //!   of the registration, of the recipient or of the queue loses readiness.
@@ -188,7 +188,7 @@ pub(crate) fn slot(token: Token) -> Option<(u32, u32)> {
 
 /// A [`Watch`] whose types are of no interest.
 pub(super) trait AnyWatch {
-    /// Notes what there is to tell; true if that puts the registration in line, false if it was
+    /// Notes what there is to report; true if that puts the registration in line, false if it was
     /// there already (rule M3).
     fn note(&self, flags: Flags) -> bool;
 
@@ -199,7 +199,7 @@ pub(super) trait AnyWatch {
     fn end(&self);
 }
 
-/// Who is told of a source's readiness, and what there is to tell.
+/// Who is notified of a source's readiness, and what there is to report.
 struct Watch<T: 'static, H> {
     reactor: ReactorHandle,
     key: Key,
@@ -259,8 +259,8 @@ where
         let flags = watch.flags.replace(Flags::NONE);
         if watch.registered.get() {
             let again = |flags| {
-                let told = !cfg!(seeded = "drain_stops_early");
-                if told && watch.registered.get() && watch.note(flags) {
+                let reported = !cfg!(seeded = "drain_stops_early");
+                if reported && watch.registered.get() && watch.note(flags) {
                     Rc::clone(watch).schedule();
                 }
             };

@@ -136,7 +136,7 @@ impl fmt::Debug for Remote {
 /// Made by [`ReactorHandle::remote_to`]. Like an [`Address`], it does not own the recipient: calls
 /// to one that is gone are refused. Otherwise as [`Remote`].
 ///
-/// Cost: two allocations to make one, none to clone it. The last clone to drop tells the reactor
+/// Cost: two allocations to make one, none to clone it. The last clone to drop has the reactor
 /// to let go of the address: one allocation, and a system call if nothing else waits to be fetched.
 pub struct RemoteAddress<T: 'static> {
     // Fields drop in this order: what the mark sends is in while the remote still counts as a sender.
@@ -358,7 +358,7 @@ impl Remotes {
         !self.taken.borrow().is_empty() || self.post.inbox.has_mail()
     }
 
-    /// Whether anybody may send. If not, [`is_busy`](Self::is_busy) tells of all that was sent.
+    /// Whether anybody may send. If not, [`is_busy`](Self::is_busy) covers all that was sent.
     pub(super) fn are_alive(&self) -> bool {
         self.post.inbox.has_senders()
     }

@@ -10,7 +10,7 @@ use crate::reactor::Reactor;
 use crate::reactor::readiness::Flags;
 
 impl Reactor {
-    /// Polls, sleeping `timeout` at most, and hands out what would be told.
+    /// Polls, sleeping `timeout` at most, and hands out what would be reported.
     pub(crate) fn gather(
         &mut self,
         mut timeout: Duration,

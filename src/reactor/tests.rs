@@ -20,7 +20,7 @@ use crate::recipient::Address;
 use crate::slots::Key;
 use crate::step::Step;
 
-type Told = Rc<RefCell<Vec<&'static str>>>;
+type Reported = Rc<RefCell<Vec<&'static str>>>;
 
 fn pair() -> (UnixStream, Peer) {
     let (ours, peer) = Peer::pair().unwrap();
@@ -33,14 +33,14 @@ fn register(
     reactor: &Reactor,
     recipient: &Address<()>,
     name: &'static str,
-    told: &Told,
+    reported: &Reported,
 ) -> (Registration<UnixStream>, Peer) {
     let (source, mut peer) = pair();
     peer.write_all(b"x").unwrap();
-    let told = Rc::clone(told);
+    let reported = Rc::clone(reported);
     let handle = reactor.handle();
     let source = handle.register(source, Interest::READABLE, recipient, move |(), _, _| {
-        told.borrow_mut().push(name);
+        reported.borrow_mut().push(name);
     });
     (source.unwrap(), peer)
 }
@@ -74,66 +74,66 @@ fn slots(reactor: &Reactor) -> Vec<(u32, u32)> {
 }
 
 #[test]
-fn m02_a_stale_event_is_not_told_to_the_new_owner_of_its_slot() {
+fn m02_a_stale_event_is_not_delivered_to_the_new_owner_of_its_slot() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Told::default();
-    let (old, _old_peer) = register(&reactor, &recipient, "old", &told);
+    let reported = Reported::default();
+    let (old, _old_peer) = register(&reactor, &recipient, "old", &reported);
     poll(&mut reactor);
     assert_eq!(slots(&reactor), [(0, 0)]);
     drop(old);
-    let (_new, _new_peer) = register(&reactor, &recipient, "new", &told);
+    let (_new, _new_peer) = register(&reactor, &recipient, "new", &reported);
     assert_eq!(slots(&reactor), [(0, 1)], "the same slot, in its next generation");
 
     // The batch polled before is noted: it holds the event of the old one only.
     assert_eq!(go_on(&reactor).dialed, 0);
     let stale = EventStats { events: 1, stale: 1, ..EventStats::default() };
-    assert_eq!((reactor.event_stats(), told.take()), (stale, vec![]));
+    assert_eq!((reactor.event_stats(), reported.take()), (stale, vec![]));
     assert!(reactor.shared().ready.borrow().is_empty());
 
     poll(&mut reactor);
     assert_eq!(go_on(&reactor).dialed, 1);
-    assert_eq!((reactor.event_stats().delivered, told.take()), (1, vec!["new"]));
+    assert_eq!((reactor.event_stats().delivered, reported.take()), (1, vec!["new"]));
 }
 
 #[test]
 fn m02_an_event_for_an_empty_slot_is_stale() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Told::default();
-    let (first, _first_peer) = register(&reactor, &recipient, "first", &told);
-    let (_second, _second_peer) = register(&reactor, &recipient, "second", &told);
+    let reported = Reported::default();
+    let (first, _first_peer) = register(&reactor, &recipient, "first", &reported);
+    let (_second, _second_peer) = register(&reactor, &recipient, "second", &reported);
     poll(&mut reactor);
     drop(first);
     assert_eq!(go_on(&reactor).dialed, 1);
     let expected = EventStats { events: 2, delivered: 1, stale: 1, coalesced: 0, foreign: 0 };
-    assert_eq!((reactor.event_stats(), told.take()), (expected, vec!["second"]));
+    assert_eq!((reactor.event_stats(), reported.take()), (expected, vec!["second"]));
 }
 
 #[test]
 fn a_registration_that_goes_while_it_is_in_line_is_not_told() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Told::default();
-    let (first, _first_peer) = register(&reactor, &recipient, "first", &told);
+    let reported = Reported::default();
+    let (first, _first_peer) = register(&reactor, &recipient, "first", &reported);
     poll(&mut reactor);
     note_in_line(&reactor);
     drop(first);
     assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO), "in line, so the next turn looks");
     // Its slot is used again, and the one in line is not taken for the new owner.
-    let (_new, _new_peer) = register(&reactor, &recipient, "new", &told);
+    let (_new, _new_peer) = register(&reactor, &recipient, "new", &reported);
     reactor.shared().schedule_ready();
-    assert_eq!((reactor.queue().dial_all().dialed, told.take()), (0, vec![]));
+    assert_eq!((reactor.queue().dial_all().dialed, reported.take()), (0, vec![]));
     assert_eq!(reactor.poll_timeout(), None);
 }
 
 #[test]
-fn what_was_in_line_before_is_told_first() {
+fn what_was_in_line_before_is_first() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Told::default();
+    let reported = Reported::default();
     let _held = ["first", "second"].map(|name| {
-        let held = register(&reactor, &recipient, name, &told);
+        let held = register(&reactor, &recipient, name, &reported);
         poll(&mut reactor);
         if name == "first" {
             note_in_line(&reactor);
@@ -141,7 +141,7 @@ fn what_was_in_line_before_is_told_first() {
         held
     });
     assert_eq!(go_on(&reactor).dialed, 2);
-    assert_eq!(told.take(), ["first", "second"]);
+    assert_eq!(reported.take(), ["first", "second"]);
 }
 
 #[test]
@@ -183,8 +183,8 @@ fn a_source_that_is_refused_leaves_no_slot() {
         assert_eq!(source.kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(slots(&reactor), [], "attempt {generation}");
     }
-    let told = Told::default();
-    let _held = register(&reactor, &recipient, "next", &told);
+    let reported = Reported::default();
+    let _held = register(&reactor, &recipient, "next", &reported);
     assert_eq!(slots(&reactor), [(0, 3)], "the slot of those that were refused");
 }
 

@@ -166,7 +166,7 @@ impl Timers {
         let mut waiting = self.waiting.borrow_mut();
         let now = waiting.moment(now);
         waiting.expect(now);
-        // Not those that are armed meanwhile, by whoever is told or dials; they come behind, also if
+        // Not those that are armed meanwhile, by an observer or a handler; they come behind, also if
         // they were due long ago, as they would hide these else.
         let armed = waiting.armed();
         waiting.set_floor(Some(now));

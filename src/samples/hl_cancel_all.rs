@@ -32,11 +32,11 @@ pub struct HlCancelAll<L> {
     tracker: Rc<Recipient<Tracker>>,
 }
 
-/// What has become of the operations of a module that was closed, told when the last one is over.
+/// What has become of the operations of a module that was closed, delivered when the last one is over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Closed {
-    /// Operations that ran when the module was closed, and so were told to cancel. One whose result
+    /// Operations that ran when the module was closed, and so were canceled. One whose result
     /// was on its way by then answers that.
     pub canceled: usize,
 }
@@ -135,7 +135,7 @@ impl<L: Module> HlCancelAll<L> {
         Ok(())
     }
 
-    /// Lets no more operations be started, and cancels those that run. `closed` is told when the
+    /// Lets no more operations be started, and cancels those that run. `closed` is answered when the
     /// last of them is over, never before this has returned. Closing again is a no-op, and declines
     /// `closed`.
     ///
@@ -155,8 +155,8 @@ impl<L: Module> HlCancelAll<L> {
         self.list.closings.borrow_mut().push_back(closing);
         // 3. Cancel.
         CancelAll(running.into_iter()).run();
-        // 4. If nothing ran, nobody else will tell.
-        self.list.tell_if_drained();
+        // 4. If nothing ran, nothing else will answer.
+        self.list.report_if_drained();
     }
 
     /// How many operations run.
@@ -183,7 +183,7 @@ impl Drop for Place {
         let left = self.list.running.borrow_mut().try_remove(self.number);
         self.list.count_off(self.closings);
         drop(left);
-        self.list.tell_if_drained();
+        self.list.report_if_drained();
     }
 }
 
@@ -213,9 +213,9 @@ impl List {
         self.closings.borrow_mut().iter_mut().skip(others).for_each(|closing| closing.left -= 1);
     }
 
-    fn tell_if_drained(&self) {
+    fn report_if_drained(&self) {
         while let Some(Closing { callback, closed, .. }) = self.next_drained() {
-            // If the queue is gone, there is nobody left to tell.
+            // If the queue is gone, no one is left to be notified.
             callback.answer(closed);
         }
     }

@@ -1,6 +1,6 @@
 //! Low layer, fake cancel: blocking work on a thread, which nothing can stop.
 //!
-//! It shows how to cancel what cannot be canceled: the caller is told at once, and the work is
+//! It shows how to cancel what cannot be canceled: the caller is notified at once, and the work is
 //! left to end by itself. Its result is swallowed when it comes, and only then is what it takes up
 //! freed. One flag, the state of the operation, makes the callback happen exactly once: whichever
 //! of cancel and completion comes first completes it, the other finds it complete. What the queue

@@ -175,7 +175,7 @@ impl<L: Module> Attempts<L> {
 
     /// The time for another attempt has come.
     fn on_due(&self, attempts: &Address<Self>, op: &RetryOperation<L>) {
-        // 1. Take the timer, which has done its duty. If it is gone, an observer that was told of
+        // 1. Take the timer, which has done its duty. If it is gone, an observer that was notified of
         //    this very call has canceled the operation, which is complete.
         if op.context().timer.take().is_some() {
             self.again(attempts, op);

@@ -20,7 +20,7 @@ impl Ready {
     pub const READ_CLOSED: Self = Self(Flags(Flags::READ_CLOSED));
     /// The peer receives no more.
     pub const WRITE_CLOSED: Self = Self(Flags(Flags::WRITE_CLOSED));
-    /// The source has an error to tell.
+    /// The source has an error to report.
     pub const ERROR: Self = Self(Flags(Flags::ERROR));
     /// There is urgent data.
     pub const PRIORITY: Self = Self(Flags(Flags::PRIORITY));
@@ -58,7 +58,7 @@ impl fmt::Debug for Ready {
     }
 }
 
-/// An event on its way to the reactor: told by a poll, or made by hand. It may be told as often as
+/// An event on its way to the reactor: reported by a poll, or made by hand. It may be reported as often as
 /// one likes.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Event {

@@ -15,7 +15,7 @@ use crate::testing::clock::Clock;
 use crate::testing::event::{Event, Ready};
 use crate::testing::source::{Peer, ScriptedSource, Sources};
 
-/// A reactor whose poll never sleeps, whose clock stands still, and whose events are told as a
+/// A reactor whose poll never sleeps, whose clock stands still, and whose events are reported as a
 /// script says.
 ///
 /// What recipients and modules need is on its [`ReactorHandle`], to which this derefs: they work on
@@ -25,9 +25,9 @@ use crate::testing::source::{Peer, ScriptedSource, Sources};
 ///
 /// A step is one of these:
 ///
-/// - [`turn`](Self::turn): tells all there is to tell, and dials within the budget.
-/// - [`dial_one`](Self::dial_one): dials one call, and tells nothing.
-/// - [`turn_with`](Self::turn_with): tells the events that the script picks. They come from
+/// - [`turn`](Self::turn): reports all there is to report, and dials within the budget.
+/// - [`dial_one`](Self::dial_one): dials one call, and reports nothing.
+/// - [`turn_with`](Self::turn_with): reports the events that the script picks. They come from
 ///   [`take_events`](Self::take_events), from [`Peer::event`], or are made by hand.
 /// - [`jump`](Self::jump): advances the clock to when the next timer is due.
 /// - [`settle`](Self::settle): turns and jumps until nothing happens any more.
@@ -54,7 +54,7 @@ pub struct ScriptedReactor {
     reactor: Reactor,
     clock: Clock,
     sources: Sources,
-    /// Gathered, and not told.
+    /// Gathered, and not reported.
     events: Vec<Event>,
 }
 
@@ -87,7 +87,7 @@ impl ScriptedReactor {
         self.sources.pair()
     }
 
-    /// What makes sources that tell this reactor their readiness.
+    /// What makes sources that report this reactor their readiness.
     pub fn sources(&self) -> Sources {
         self.sources.clone()
     }
@@ -123,7 +123,7 @@ impl ScriptedReactor {
         Some(by)
     }
 
-    /// The events that the next turn would tell, in order.
+    /// The events that the next turn would report, in order.
     ///
     /// A source that was [taken](Self::take_events) from has none until something new happens to
     /// it, as with any edge-triggered poll.
@@ -136,8 +136,8 @@ impl ScriptedReactor {
         &self.events
     }
 
-    /// Takes the events that the next turn would tell: they are lost, unless the script has them
-    /// [told](Self::turn_with).
+    /// Takes the events that the next turn would report: they are lost, unless the script has them
+    /// [reported](Self::turn_with).
     ///
     /// # Panics
     ///
@@ -147,7 +147,7 @@ impl ScriptedReactor {
         mem::take(&mut self.events)
     }
 
-    /// Puts events back, to be told before all others.
+    /// Puts events back, to be reported before all others.
     pub fn put_back(&mut self, events: impl IntoIterator<Item = Event>) {
         self.events.splice(..0, events);
     }
@@ -178,7 +178,7 @@ impl ScriptedReactor {
         self.turn_with(events)
     }
 
-    /// The same with these events only, in this order. Others are still to be told.
+    /// The same with these events only, in this order. Others are still to be reported.
     ///
     /// # Panics
     ///
@@ -201,7 +201,7 @@ impl ScriptedReactor {
     /// Turns until nothing happens any more, jumping to when the next timer is due whenever there
     /// is nothing else to do. The report is the sum of all turns.
     ///
-    /// What real sources and other threads have not told by then comes later: see
+    /// What real sources and other threads have not reported by then comes later: see
     /// [`wait`](Self::wait).
     ///
     /// # Errors
@@ -275,7 +275,7 @@ impl fmt::Debug for ScriptedReactor {
 /// What [`ScriptedReactor::settle`] has left when its turns are used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "not settled after {turns} turns: {pending} calls are pending, {events} events to be told, \
+    "not settled after {turns} turns: {pending} calls are pending, {events} events to be reported, \
      {timers} timers armed{}", Due(.due_in)
 )]
 #[non_exhaustive]
@@ -284,7 +284,7 @@ pub struct Unsettled {
     pub turns: usize,
     /// Calls that are pending.
     pub pending: u64,
-    /// Events that are to be told.
+    /// Events that are to be reported.
     pub events: usize,
     /// Timers that are armed.
     pub timers: usize,

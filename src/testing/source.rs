@@ -15,10 +15,10 @@ use mio::{Interest, Registry, Token};
 use crate::testing::event::{Event, Ready};
 use crate::testing::wire::Wire;
 
-/// Makes sources whose readiness one reactor tells. Cloning counts a reference.
+/// Makes sources whose readiness one reactor reports. Cloning counts a reference.
 #[derive(Clone, Default)]
 pub struct Sources {
-    /// Those with something new to tell, in order.
+    /// Those with something new to report, in order.
     line: Rc<RefCell<VecDeque<Shared>>>,
 }
 
@@ -31,7 +31,7 @@ impl Sources {
         (ScriptedSource { end: end.clone() }, Peer { end })
     }
 
-    /// Adds what those in line have to tell.
+    /// Adds what those in line have to report.
     pub(super) fn gather(&self, events: &mut Vec<Event>) {
         for wire in self.line.take() {
             let mut wire = wire.borrow_mut();
@@ -55,7 +55,7 @@ struct End {
 }
 
 impl End {
-    /// Does something after which the source may have something new to tell.
+    /// Does something after which the source may have something new to report.
     fn change<R>(&self, change: impl FnOnce(&mut Wire) -> R) -> R {
         let mut wire = self.wire.borrow_mut();
         let result = change(&mut wire);
@@ -81,10 +81,10 @@ impl End {
 
 /// A source in memory, which reads what its [`Peer`] pushes. It never blocks, and is made by
 /// [`ScriptedReactor::pair`](crate::testing::ScriptedReactor::pair), for that reactor: no other is
-/// told of its readiness.
+/// reported of its readiness.
 ///
-/// Its readiness is that of a socket at an edge-triggered poll: told when it is registered, and when
-/// something new happens; with all that holds when it is told, of what it is watched for.
+/// Its readiness is that of a socket at an edge-triggered poll: reported when it is registered, and when
+/// something new happens; with all that holds when it is reported, of what it is watched for.
 pub struct ScriptedSource {
     end: End,
 }
@@ -171,7 +171,7 @@ impl Peer {
     /// Lets one read more fail with `error`, once. Those that were lined up before come first.
     ///
     /// The source is ready then, unless the error is [`Interrupted`](ErrorKind::Interrupted) or
-    /// [`WouldBlock`](ErrorKind::WouldBlock). After a `WouldBlock` it has something new to tell.
+    /// [`WouldBlock`](ErrorKind::WouldBlock). After a `WouldBlock` it has something new to report.
     pub fn fail_read(&self, error: ErrorKind) {
         self.end.change(|wire| wire.inward.errors.push_back(error));
     }
@@ -230,7 +230,7 @@ impl Peer {
     }
 
     /// An event of the source that says `ready`, whether that is so or not; none if it is not
-    /// registered. It is told only if the script does
+    /// registered. It is reported only if the script does
     /// ([`turn_with`](crate::testing::ScriptedReactor::turn_with)): at once, it is readiness for
     /// nothing; once the source is gone, it is stale.
     pub fn event(&self, ready: Ready) -> Option<Event> {

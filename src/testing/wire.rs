@@ -12,7 +12,7 @@ use crate::testing::event::{Event, Ready};
 /// The bytes of both directions, and what the script has in store for them.
 #[derive(Debug)]
 pub(super) struct Wire {
-    /// Whether the source has something new to tell, and so stands in line.
+    /// Whether the source has something new to report, and so stands in line.
     pub(super) edge: bool,
     pub(super) registered: Option<(Token, Interest)>,
     pub(super) is_closed: bool,
@@ -110,9 +110,9 @@ impl Wire {
     pub(super) fn event(&self) -> Option<Event> {
         let (token, interest) = self.registered?;
         let Self { inward, outward, .. } = self;
-        let tells =
+        let reports =
             |error: &ErrorKind| !matches!(error, ErrorKind::Interrupted | ErrorKind::WouldBlock);
-        let failed = inward.errors.iter().chain(&outward.errors).any(tells);
+        let failed = inward.errors.iter().chain(&outward.errors).any(reports);
         let (reads, writes) = (interest.is_readable(), interest.is_writable());
         let read_closed = inward.ended || inward.is_shut;
         let write_closed = outward.ended || outward.is_shut;
@@ -125,8 +125,8 @@ impl Wire {
             (write_closed, Ready::WRITE_CLOSED),
             (failed, Ready::ERROR),
         ];
-        let told = flags.into_iter().filter(|(told, _)| *told).map(|(_, flag)| flag);
-        Some(Event::new(token, told.reduce(|told, flag| told | flag)?))
+        let reported = flags.into_iter().filter(|(reported, _)| *reported).map(|(_, flag)| flag);
+        Some(Event::new(token, reported.reduce(|reported, flag| reported | flag)?))
     }
 
     /// Notes a change of the registration, which may fail.

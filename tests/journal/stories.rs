@@ -270,7 +270,7 @@ fn an_operation_tells_its_layers_and_its_cancel() {
     assert_eq!(
         story(upper_id),
         [
-            "  tells the result of an operation, Upper:",
+            "  delivers the result of an operation, Upper:",
             "    started at here from outside any call",
             "    waited for call #c1.0 to Server(0)",
             "    completed: canceled, after 4.0ms",
@@ -279,7 +279,7 @@ fn an_operation_tells_its_layers_and_its_cancel() {
     assert_eq!(
         story(lower_id),
         [
-            "  tells the result of an operation, Lower:",
+            "  delivers the result of an operation, Lower:",
             "    started at here from outside any call",
             "    the layer below operation #c0.0, Upper",
             "    canceled at here by call #0, a function call",

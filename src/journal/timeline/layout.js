@@ -4,7 +4,7 @@
 const ROW = 18;
 const GAP = 10;
 const CURVE = 30;
-/** More pending calls at a time than this are told as a curve. */
+/** More pending calls at a time than this are drawn as a curve. */
 const MOST_PENDING = 6;
 const MOST_OPERATIONS = 48;
 const MOST_NESTED = 24;
@@ -157,7 +157,7 @@ function layOutLane(lane, calls) {
   }
 }
 
-/** A row that tells how many calls are pending. */
+/** A row that shows how many calls are pending. */
 function addCurve(lane, waiting, until) {
   const pending = waiting.filter((i) => call.scheduled[i] === call.scheduled[i]);
   const up = Float64Array.from(pending, (i) => call.scheduled[i]).sort();

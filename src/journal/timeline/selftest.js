@@ -96,7 +96,7 @@ if (flags.has("selftest")) {
     const x = Math.min(Math.max(X((call.dialed[place] + over(place)) / 2), view.gutter + 1), view.width - 1);
     mouse("pointermove", x, middleOf(place));
     draw();
-    check("pointing at a call tells of it", !tip.hidden && tip.textContent.includes(ids[place]), tip.textContent);
+    check("pointing at a call shows it", !tip.hidden && tip.textContent.includes(ids[place]), tip.textContent);
     check("arrows are drawn where there are causes", caused < 0 || arrows > 0, arrows);
     mouse("pointerleave", 0, 0);
     check("the tooltip goes", tip.hidden);

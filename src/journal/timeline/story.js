@@ -1,4 +1,4 @@
-// What is told of a call: in the tooltip, and beside the timeline. Text only ever becomes text.
+// What is shown of a call: in the tooltip, and beside the timeline. Text only ever becomes text.
 
 function element(tag, text, attributes = {}) {
   const made = document.createElement(tag);
@@ -90,14 +90,14 @@ function showTip(hit, x, y) {
     tip.append(element("b", `operation ${name}, ${id}`));
     operationStory(hit.operation).forEach((line) => tip.append(element("div", lineText(line), { className: line.kind ?? "" })));
     if (upper >= 0) tip.append(element("div", `the layer below ${operations[upper].name}, ${operations[upper].id}`));
-    if (place >= 0) tip.append(element("small", `its result is told by call ${nameOf(place)}`));
+    if (place >= 0) tip.append(element("small", `its result comes with call ${nameOf(place)}`));
   } else {
     tip.append(element("b", `call ${nameOf(hit.call)}`));
     storyOf(hit.call).forEach((line) => tip.append(element("div", lineText(line), { className: line.kind ?? "" })));
     const caused = effects.of(hit.call).length;
     if (caused) tip.append(element("div", `scheduled ${plural(caused, "call")} in turn`));
     const o = operationOf.get(hit.call);
-    if (o !== undefined) tip.append(element("small", `tells the result of operation ${operations[o].name}`));
+    if (o !== undefined) tip.append(element("small", `delivers the result of operation ${operations[o].name}`));
   }
   const room = canvas.parentElement.getBoundingClientRect();
   const { width, height } = tip.getBoundingClientRect();
@@ -129,7 +129,7 @@ function showDetails() {
 
 function appendOperation(o) {
   const { name, upper, waits } = operations[o];
-  details.append(element("h3", `tells the result of operation ${name}`));
+  details.append(element("h3", `delivers the result of operation ${name}`));
   appendLines(operationStory(o));
   if (upper >= 0) {
     const line = element("div", "the layer below ", { className: "step" });

@@ -1,7 +1,7 @@
 //! Values that wait for their time, first the one that is due first.
 //!
 //! What is compared and moved is a small [`Entry`] for each value, in a heap of [`ARITY`] children
-//! per entry; the values stay where they are. A slot for each value tells where its entry is. So arming
+//! per entry; the values stay where they are. A slot for each value has where its entry is. So arming
 //! takes O(1) for deadlines that come in order, and O(log n) at worst, as do removing and popping; the
 //! first is at hand. When many are due at once, their entries leave the heap together and are
 //! sorted, which is faster than popping one by one. (`docs/design.md` has what was measured.)
