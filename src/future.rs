@@ -138,7 +138,7 @@ impl<A: 'static> Drop for CallbackFuture<A> {
     fn drop(&mut self) {
         // What has come is dropped, or else the call canceled; its end is not to wake anybody.
         if let Answer::Waiting(_) = self.slot.state.replace(Answer::Over) {
-            self.queue.core().cancel_if_not_late(self.call, "future dropped");
+            let _ = self.queue.core().cancel_if_not_late(self.call, "future dropped");
         }
     }
 }

@@ -24,7 +24,7 @@ impl Core {
     pub(crate) fn callback_created(&self, key: Key, recipient: Option<RecipientInfo>, site: Site) {
         self.notify(CallId::callback_key(key), || Step::Created { recipient, site });
         if self.is_closed() {
-            self.cancel_if_not_late(self.id(CallId::callback_key(key)), QUEUE_DROPPED);
+            let _ = self.cancel_if_not_late(self.id(CallId::callback_key(key)), QUEUE_DROPPED);
         }
     }
 

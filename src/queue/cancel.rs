@@ -12,16 +12,22 @@ use crate::step::Step;
 
 impl Core {
     pub(super) fn cancel_call(&self, id: CallId, reason: &'static str) -> Cancellation {
+        match self.cancel_if_not_late(id, reason) {
+            Cancellation::Late => self.late(id.key(), reason),
+            other => other,
+        }
+    }
+
+    /// Cancels the call `id`. Notifies no observer if that is late.
+    #[inline]
+    pub(crate) fn cancel_if_not_late(&self, id: CallId, reason: &'static str) -> Cancellation {
         if id.queue() != self.id {
             return Cancellation::Foreign;
         }
         match id.named() {
             Named::Position(position) => self.cancel_at(position, reason),
-            Named::Callback(key) => match self.cancel_callback(key, reason) {
-                Cancellation::Late => self.late(id.key(), reason),
-                other => other,
-            },
-            Named::TurnedAway(_) => self.late(id.key(), reason),
+            Named::Callback(key) => self.cancel_callback(key, reason),
+            Named::TurnedAway(_) => Cancellation::Late,
         }
     }
 
@@ -30,15 +36,12 @@ impl Core {
             Canceled::Call(None) => self.end_canceled(position, reason),
             Canceled::Call(Some(call)) => self.end_and_drop(position, reason, call),
             Canceled::Already => return Cancellation::Already,
-            Canceled::NotThere => match self.cancel_deferred(position, position, reason) {
-                Cancellation::Late => return self.late(position, reason),
-                other => return other,
-            },
+            Canceled::NotThere => return self.cancel_deferred(position, position, reason),
         }
         Cancellation::Canceled
     }
 
-    /// Cancels the callback `key`. Notifies nobody if that is late.
+    /// Cancels the callback `key`.
     #[inline(never)]
     fn cancel_callback(&self, key: Key, reason: &'static str) -> Cancellation {
         let name = CallId::callback_key(key);
@@ -87,15 +90,6 @@ impl Core {
                 drop(call);
                 Cancellation::Canceled
             }
-        }
-    }
-
-    /// Cancels the callback `id` if it is not late for that. Notifies nobody if it is.
-    pub(crate) fn cancel_if_not_late(&self, id: CallId, reason: &'static str) {
-        if let Named::Callback(key) = id.named()
-            && id.queue() == self.id
-        {
-            let _ = self.cancel_callback(key, reason);
         }
     }
 

@@ -32,7 +32,7 @@ impl Core {
             }
             if let Some((key, _)) = self.first_known(next) {
                 next = key.slot + 1;
-                self.cancel_if_not_late(self.id(CallId::callback_key(key)), QUEUE_DROPPED);
+                let _ = self.cancel_if_not_late(self.id(CallId::callback_key(key)), QUEUE_DROPPED);
                 return true;
             }
             self.drop_listeners();

@@ -2,9 +2,8 @@
 //!
 //! - I1 `flags` is empty exactly if nothing is to be reported: no readiness call is pending, and the
 //!   registration is not in line for one.
-//! - I2 A readiness call that ends without a dial (refused, as its recipient was live) puts its
-//!   registration in line again. Only the end of the registration, of the recipient or of the
-//!   queue loses readiness.
+//! - I2 A readiness call that is canceled by its id puts its registration in line again. Only the end
+//!   of the registration, of the recipient or of the queue loses readiness.
 
 use alloc::rc::Rc;
 use core::cell::Cell;
@@ -209,7 +208,7 @@ struct Watch<T: 'static, H> {
     recipient: Address<T>,
     handler: H,
     flags: Cell<Flags>,
-    /// The readiness call, while it is pending.
+    /// The readiness call that was scheduled last, unless it is live or over.
     call: Cell<Option<CallId>>,
     registered: Cell<bool>,
 }
@@ -225,19 +224,20 @@ where
     }
 
     fn schedule(self: Rc<Self>) {
-        // The id is kept before the call is scheduled: the observer, who is notified of that, may end
-        // the registration or panic.
+        // The id is kept before the call is scheduled: an observer that is notified of it may end the
+        // registration or panic.
         self.call.set(Some(self.recipient.queue().core().next_id()));
         let delivery = Delivery { watch: Rc::clone(&self), dialed: false };
         let call = move |recipient: &mut T, cx: &Context<'_, T>| delivery.dial(recipient, cx);
-        // The call comes back if the queue takes no more; dropping it does what is to be done.
         self.recipient.promised_call(self.site, call);
     }
 
     fn end(&self) {
         self.registered.set(false);
         if let Some(call) = self.call.take() {
-            let _ = self.reactor.shared().queue.cancel(call, "registration dropped");
+            // It may be over: refused, as the recipient is gone, or canceled by its id.
+            let core = self.reactor.shared().queue.core();
+            let _ = core.cancel_if_not_late(call, "registration dropped");
         }
     }
 }
@@ -272,12 +272,9 @@ where
 impl<T: 'static, H> Drop for Delivery<T, H> {
     /// Keeps I2.
     fn drop(&mut self) {
-        let Watch { reactor, key, recipient, registered, call, .. } = &*self.watch;
-        if self.dialed {
-            return;
-        }
-        call.set(None);
-        if registered.get() && !recipient.is_gone() && !reactor.shared().queue.is_closed() {
+        let Watch { reactor, key, recipient, registered, .. } = &*self.watch;
+        let is_over = self.dialed || !registered.get() || recipient.is_gone();
+        if !is_over && !reactor.shared().queue.is_closed() {
             reactor.shared().ready.borrow_mut().push_back(*key);
         }
     }

@@ -55,7 +55,7 @@ impl Drop for Timer {
             let armed = self.reactor.shared().timers.waiting.borrow_mut().remove(self.waiting);
             match armed {
                 Some(armed) => armed.callback.decline(DROPPED),
-                None => queue.core().cancel_if_not_late(call, DROPPED),
+                None => _ = queue.core().cancel_if_not_late(call, DROPPED),
             }
         }
     }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use support::random::Random;
 use support::util::{PanicsInCheck, panic_of, panics};
-use switchboard::journal::{Journal, OpEnd};
+use switchboard::journal::{End, Journal, OpEnd};
 use switchboard::op::{OpError, OpResult, OpState, Operation};
 use switchboard::{
     CallId, CallQueue, Callback, Cancellation, Context, Observer, OpStep, Outcome, QueueHandle,
@@ -206,12 +206,19 @@ fn a_pair_whose_first_panics_at_a_dial_leaves_the_second_right() {
     let panics = PanicsAt(Cell::new(Some("dialed")));
     queue.add_observer(panics);
     queue.add_observer(Rc::clone(&journal));
-    queue.call(|_| ());
+    let first = queue.call(|_| ());
     panic_of(|| queue.dial_all());
+    assert_eq!(journal.figures().counts.dialed, 1);
+    // The call is still pending. Observers are not notified of its dial a second time.
+    assert_eq!((queue.tally().pending, queue.tally().panicked), (1, 0));
+    assert_eq!(queue.dial_all().dialed, 1);
+    assert!(matches!(journal.history().call(first).unwrap().ended, Some((_, End::Finished))));
     let after = queue.call(|_| ());
     queue.dial_all();
     assert_eq!(cause(&journal, after), None);
-    assert_eq!(journal.figures().counts.panicked, 1);
+    let counts = journal.figures().counts;
+    assert_eq!((counts.dialed, counts.finished, counts.panicked), (2, 2, 0));
+    assert!(format!("{journal:?}").ends_with("0 calls pending, 0 live)"), "{journal:?}");
 }
 
 // Operations, while an observer panics: rule O1 holds.

@@ -75,14 +75,22 @@ fn a_wake_up_within_the_call_leads_to_another() {
 }
 
 #[test]
-fn a_wake_up_that_is_refused_comes_again() {
+fn a_wake_up_that_is_deferred_comes_right_after_the_live_call() {
     let (mut reactor, recipient, times, waker) = world();
     // A handler of the same recipient dials the queue when the wake-up is pending.
-    recipient.call(|_, cx| assert_eq!(cx.queue().dial_all().refused, 1));
+    let own = waker.clone();
+    recipient.call(move |woken, cx| {
+        let report = cx.queue().dial_all();
+        assert_eq!((report.dialed, report.refused, report.remaining), (0, 0, 1));
+        own.wake_by_ref(); // merges: the call is still pending
+        let times = Rc::clone(&woken.times);
+        cx.queue().call(move |_| assert_eq!(times.get(), 1, "something came first"));
+    });
     waker.wake_by_ref();
-    assert_eq!((turn(&mut reactor), times.get()), (1, 0));
-    assert_eq!((turn(&mut reactor), times.get()), (1, 1));
-    assert_eq!(turn(&mut reactor), 0);
+    assert_eq!((turn(&mut reactor), times.get()), (3, 1));
+    assert_eq!((turn(&mut reactor), reactor.queue().tally().refused), (0, 0));
+    waker.wake_by_ref();
+    assert_eq!((turn(&mut reactor), times.get()), (1, 2));
 }
 
 #[test]
@@ -98,7 +106,7 @@ fn a_wake_up_that_is_canceled_comes_again() {
     reactor.set_budget(0);
     waker.wake_by_ref();
     turn(&mut reactor);
-    reactor.queue().cancel(last.take().unwrap(), "by somebody who does not know better");
+    reactor.queue().cancel(last.take().unwrap(), "by a stranger");
     reactor.set_budget(10);
     assert_eq!((turn(&mut reactor), times.get()), (1, 1));
 }

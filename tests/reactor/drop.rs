@@ -10,21 +10,28 @@ use std::time::Duration;
 
 use mio::Interest;
 use mio::net::UnixStream;
-use switchboard::CallQueue;
 use switchboard::op::{OpResult, OpState};
 use switchboard::reactor::RegisterError;
 use switchboard::reactor::{Reactor, ReactorHandle, Registration, Timer};
 use switchboard::samples::{LlRealCancel, Module, Read as Request, Received};
+use switchboard::{CallId, CallQueue, Cancellation, Recipient, Step};
 
-use support::net::{Log, turn_now, turn_until, unix_pair, watch};
+use support::net::{Log, turn_now, turn_until, unix_pair, unwind, unwinding, watch};
 
-/// Registrations whose handlers capture `captured`: one with nothing to tell, and two with a
-/// readiness call pending.
+/// Registrations whose handlers capture `captured`: one that is not ready, and two with a readiness
+/// call pending; their peers, their recipient, and the ids of these calls.
 fn three(
     reactor: &mut Reactor,
     captured: &Rc<()>,
-) -> (Vec<Registration<UnixStream>>, Vec<unix::net::UnixStream>) {
+) -> (Vec<Registration<UnixStream>>, Vec<unix::net::UnixStream>, Recipient<()>, Log<CallId>) {
     let recipient = reactor.queue().recipient(());
+    let calls = Log::new();
+    let log = calls.clone();
+    reactor.queue().add_observer(move |call: CallId, step: &Step| {
+        if let Step::Scheduled { .. } = step {
+            log.push(call);
+        }
+    });
     let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| unix_pair()).unzip();
     let mut held = Vec::new();
     for source in sources {
@@ -40,14 +47,14 @@ fn three(
     }
     reactor.set_budget(0);
     assert_eq!(turn_now(reactor).remaining, 2);
-    (held, peers)
+    (held, peers, recipient, calls)
 }
 
 #[test]
 fn the_reactor_may_go_before_its_registrations() {
     let captured = Rc::new(());
     let mut reactor = Reactor::new().unwrap();
-    let (held, mut peers) = three(&mut reactor, &captured);
+    let (held, mut peers, _recipient, _) = three(&mut reactor, &captured);
     let (queue, handle) = (reactor.queue().clone(), reactor.handle());
     drop(reactor);
     let tally = queue.tally();
@@ -64,22 +71,28 @@ fn the_reactor_may_go_before_its_registrations() {
 
 #[test]
 fn registrations_may_go_before_the_reactor() {
-    let captured = Rc::new(());
-    let mut reactor = Reactor::new().unwrap();
-    let (held, mut peers) = three(&mut reactor, &captured);
-    drop(held);
-    assert_eq!(Rc::strong_count(&captured), 1);
-    let tally = reactor.queue().tally();
-    assert_eq!((tally.pending, tally.canceled), (0, 2));
-    for peer in &mut peers {
-        assert!(peer.write(b"x").is_err(), "a source is still open");
+    for recipient_goes_first in [false, true] {
+        let captured = Rc::new(());
+        let mut reactor = Reactor::new().unwrap();
+        let (held, mut peers, recipient, _) = three(&mut reactor, &captured);
+        if recipient_goes_first {
+            recipient.hang_up();
+        }
+        assert_eq!(reactor.queue().tally().pending, 2);
+        drop(held);
+        assert_eq!(Rc::strong_count(&captured), 1);
+        let tally = reactor.queue().tally();
+        assert_eq!((tally.pending, tally.canceled), (0, 2), "{recipient_goes_first}");
+        for peer in &mut peers {
+            assert!(peer.write(b"x").is_err(), "a source is still open");
+        }
+        reactor.run().unwrap();
+        assert_eq!(reactor.queue().tally(), tally);
     }
-    reactor.run().unwrap();
-    assert_eq!(reactor.queue().tally(), tally);
 }
 
 #[test]
-fn readiness_in_line_goes_with_the_reactor() {
+fn readiness_that_is_deferred_goes_with_the_reactor() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let captured = Rc::new(Cell::new(0));
@@ -89,19 +102,38 @@ fn readiness_in_line_goes_with_the_reactor() {
         let (source, mut peer) = unix_pair();
         peer.write_all(b"x").unwrap();
         peers.push(peer);
-        let told = Rc::clone(&captured);
+        let dialed = Rc::clone(&captured);
         let handle = reactor.handle();
         let source = handle.register(source, Interest::READABLE, &recipient, move |(), cx, _| {
-            told.set(told.get() + 1);
-            assert_eq!(cx.queue().dial_all().refused, 1);
+            dialed.set(dialed.get() + 1);
+            assert_eq!(cx.queue().dial_all().remaining, 1);
+            unwind("the handler");
         });
         held.push(source.unwrap());
     }
-    assert_eq!(turn_now(&mut reactor).refused, 1);
+    assert_eq!(unwinding(|| reactor.turn(Some(Duration::ZERO))), "the handler");
     assert_eq!((captured.get(), Rc::strong_count(&captured)), (1, 3));
+    let queue = reactor.queue().clone();
+    assert_eq!(queue.tally().pending, 1);
     drop(reactor);
+    assert_eq!((queue.tally().pending, queue.tally().canceled), (0, 1));
     drop(held);
     assert_eq!((captured.get(), Rc::strong_count(&captured)), (1, 1));
+}
+
+#[test]
+fn readiness_in_line_goes_with_the_reactor() {
+    let mut reactor = Reactor::new().unwrap();
+    let captured = Rc::new(());
+    let (held, _peers, _recipient, calls) = three(&mut reactor, &captured);
+    for call in calls.take() {
+        // By a stranger: each is to be called again.
+        assert_eq!(reactor.queue().cancel(call, "unwanted"), Cancellation::Canceled);
+    }
+    assert_eq!((reactor.queue().tally().pending, Rc::strong_count(&captured)), (0, 4));
+    drop(reactor);
+    assert_eq!(Rc::strong_count(&captured), 1);
+    drop(held);
 }
 
 #[test]
@@ -337,22 +369,22 @@ fn a_timer_of_another_queue_that_owns_the_next_one_goes_with_the_reactor() {
 
 #[test]
 fn m05_a_reactor_that_is_gone_has_nothing_to_do() {
-    let mut reactor = Reactor::new().unwrap();
-    let recipient = reactor.queue().recipient(());
-    let mut held = Vec::new();
-    for _ in 0..2 {
-        let (source, mut peer) = unix_pair();
-        peer.write_all(b"x").unwrap();
-        let registration = reactor.register(source, Interest::READABLE, &recipient, |(), cx, _| {
-            let _ = cx.queue().dial_all();
-        });
-        held.push((registration.unwrap(), peer));
+    for in_line in [false, true] {
+        let mut reactor = Reactor::new().unwrap();
+        let (_held, _peers, _recipient, calls) = three(&mut reactor, &Rc::new(()));
+        if in_line {
+            for call in calls.take() {
+                reactor.queue().cancel(call, "by a stranger");
+            }
+        }
+        let handle = reactor.handle();
+        assert_eq!(
+            (handle.queue().is_idle(), handle.poll_timeout()),
+            (in_line, Some(Duration::ZERO))
+        );
+        drop(reactor);
+        assert_eq!(handle.poll_timeout(), None);
     }
-    assert_eq!(turn_now(&mut reactor).refused, 1);
-    let handle = reactor.handle();
-    assert_eq!(handle.poll_timeout(), Some(Duration::ZERO), "the refused one is told again");
-    drop(reactor);
-    assert_eq!(handle.poll_timeout(), None);
 }
 
 #[test]

@@ -147,7 +147,39 @@ fn m03_urgent_data_is_told_from_other_data() {
 }
 
 #[test]
-fn m03_readiness_refused_by_a_nested_dial_is_told_in_the_next_turn() {
+fn m03_readiness_deferred_by_a_nested_dial_comes_right_after_the_live_call() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let told = Log::new();
+    let mut held = Vec::new();
+    for name in 0..3 {
+        let (source, mut peer) = unix_pair();
+        peer.write_all(b"x").unwrap();
+        let told = told.clone();
+        let handle = reactor.handle();
+        let source = handle.register(source, Interest::READABLE, &recipient, move |(), cx, _| {
+            told.push(name);
+            if told.len() == 1 {
+                let report = cx.queue().dial_all();
+                assert_eq!((report.dialed, report.refused, report.remaining), (0, 0, 2));
+                assert!(cx.queue().is_idle(), "there is one to dial while its recipient is live");
+                let told = told.clone();
+                cx.queue().call(move |_| told.push(3));
+            }
+        });
+        held.push((source.unwrap(), peer));
+    }
+
+    let report = turn_now(&mut reactor);
+    assert_eq!((report.dialed, report.refused, report.remaining), (4, 0, 0));
+    let first = told.first();
+    let [.., last] = told.take()[..] else { unreachable!() };
+    assert_eq!((first < 3, last), (true, 3), "one was scheduled later, and came first");
+    assert_eq!(reactor.poll_timeout(), None);
+}
+
+#[test]
+fn m03_readiness_that_is_deferred_merges_and_is_canceled() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let told = Log::new();
@@ -162,23 +194,26 @@ fn m03_readiness_refused_by_a_nested_dial_is_told_in_the_next_turn() {
         let source = handle.register(source, Interest::READABLE, &recipient, move |(), cx, _| {
             told.push(name);
             if told.len() == 1 {
-                assert_eq!(cx.queue().dial_all().refused, 2);
+                assert_eq!(cx.queue().dial_all().remaining, 2);
             }
         });
         held.push(source.unwrap());
     }
 
+    reactor.set_budget(1);
     let report = turn_now(&mut reactor);
-    assert_eq!((report.dialed, report.refused, report.remaining), (1, 2, 0));
+    assert_eq!((report.dialed, report.refused, report.remaining), (1, 0, 2));
     assert_eq!(told.len(), 1);
-    assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO), "two more are to be told");
-    // What happens to one of them meanwhile merges; another one goes, and is told no more.
+    assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO), "two more are pending");
+    // What happens to one of them meanwhile merges; another one goes, and with it its call.
     let first = told.first();
     let (second, third) = ((first + 1) % 3, (first + 2) % 3);
     assert_eq!(drain(held[second].source_mut()), b"x");
     peers[second].write_all(b"y").unwrap();
     drop(held.remove(third));
-    assert_eq!(turn_now(&mut reactor).dialed, 1);
+    reactor.set_budget(10);
+    let report = turn_now(&mut reactor);
+    assert_eq!((report.dialed, report.canceled, report.remaining), (1, 1, 0));
     assert_eq!(told.take(), [first, second]);
     let traffic = reactor.event_stats();
     assert_eq!((traffic.events, traffic.delivered, traffic.coalesced), (4, 3, 1));
@@ -193,7 +228,7 @@ fn m03_readiness_is_lost_with_its_recipient_and_not_with_its_call() {
     let (source, mut peer) = unix_pair();
     let _held = watch(&reactor, &recipient, source, 0, &told);
 
-    // Somebody else cancels the readiness call.
+    // A stranger cancels the readiness call.
     let ids = Log::new();
     let log = ids.clone();
     reactor.queue().add_observer(move |id: CallId, step: &Step| {
@@ -209,7 +244,7 @@ fn m03_readiness_is_lost_with_its_recipient_and_not_with_its_call() {
     assert_eq!(turn_now(&mut reactor).remaining, 1);
     assert_eq!((told.len(), ids.len()), (0, 1), "scheduled again");
 
-    // The recipient goes: nobody is left to tell, and the loop does not try for ever.
+    // The recipient goes: the loop does not try for ever.
     recipient.hang_up();
     reactor.set_budget(10);
     let report = turn_now(&mut reactor);
@@ -236,12 +271,14 @@ fn m03_readiness_whose_dial_the_observer_interrupted_is_told_in_the_next_turn() 
     });
     peer.write_all(b"x").unwrap();
     assert_eq!(unwinding(|| reactor.turn(Some(Duration::ZERO))), "the observer");
-    assert_eq!((told.len(), reactor.queue().tally().panicked), (0, 1));
+    let tally = reactor.queue().tally();
+    assert_eq!((told.len(), tally.panicked, tally.pending), (0, 0, 1));
+    assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO));
     assert_eq!(turn_now(&mut reactor).dialed, 1);
-    assert_eq!(told.take(), [0]);
+    assert_eq!((told.take(), reactor.poll_timeout()), (vec![0], None));
 }
 
-/// It stayed pending once: its id was known only after the observer had been told of it.
+/// It stayed pending once: its id was known only after the observer had been notified of it.
 #[test]
 fn m04_a_readiness_call_is_canceled_also_if_the_observer_panicked() {
     let mut reactor = Reactor::new().unwrap();
@@ -268,6 +305,30 @@ fn m04_a_readiness_call_is_canceled_also_if_the_observer_panicked() {
 }
 
 #[test]
+fn m04_a_readiness_call_that_is_put_back_is_canceled_with_its_registration() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let captured = Rc::new(());
+    let inner = Rc::clone(&captured);
+    let (source, mut peer) = unix_pair();
+    peer.write_all(b"x").unwrap();
+    let held = reactor.register(source, Interest::READABLE, &recipient, move |(), _, _| {
+        unreachable!("{inner:?}");
+    });
+    reactor.queue().add_observer(|_: CallId, step: &Step| {
+        if matches!(step, Step::Dialed) {
+            unwind("the observer");
+        }
+    });
+    assert_eq!(unwinding(|| reactor.turn(Some(Duration::ZERO))), "the observer");
+    drop(held);
+    let tally = reactor.queue().tally();
+    assert_eq!((tally.pending, tally.canceled, tally.panicked), (0, 1, 0));
+    assert_eq!(Rc::strong_count(&captured), 1);
+    assert_eq!(turn_now(&mut reactor).canceled, 1);
+}
+
+#[test]
 fn m04_a_readiness_call_is_canceled_also_if_the_observer_drops_the_registration() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
@@ -286,16 +347,20 @@ fn m04_a_readiness_call_is_canceled_also_if_the_observer_drops_the_registration(
 }
 
 #[test]
-fn m03_readiness_that_is_refused_is_told_as_it_came() {
+fn m03_readiness_that_is_deferred_is_told_as_it_came() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     for interest in [Interest::READABLE, Interest::WRITABLE] {
         let (source, mut peer) = unix_pair();
         peer.write_all(b"x").unwrap();
         let (_source, told) = listen(&reactor, &recipient, source, interest);
-        recipient.call(|(), cx| assert_eq!(cx.queue().dial_all().refused, 1));
-        assert_eq!((turn_now(&mut reactor).refused, told.get()), (1, [false; 5]));
-        assert_eq!(turn_now(&mut reactor).dialed, 1);
+        let before = Rc::clone(&told);
+        recipient.call(move |(), cx| {
+            assert_eq!(cx.queue().dial_all().remaining, 1);
+            assert_eq!(before.get(), [false; 5]);
+        });
+        let report = turn_now(&mut reactor);
+        assert_eq!((report.dialed, report.refused), (2, 0));
         let expected = [interest.is_readable(), interest.is_writable(), false, false, false];
         assert_eq!(told.get(), expected);
     }

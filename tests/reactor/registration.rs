@@ -339,17 +339,34 @@ fn m04_a_registration_that_the_observer_drops_at_its_dial_is_told_no_more() {
 
 #[test]
 fn m04_a_registration_whose_call_was_refused_drops_in_silence() {
-    let mut reactor = Reactor::new().unwrap();
-    let recipient = reactor.queue().recipient(());
-    let (source, mut peer) = unix_pair();
-    let told = Log::new();
-    let held = watch(&reactor, &recipient, source, 0, &told);
-    peer.write_all(b"x").unwrap();
-    recipient.call(|(), cx| assert_eq!(cx.queue().dial_all().refused, 1));
-    assert_eq!(turn_now(&mut reactor).refused, 1);
-    let steps = Rc::new(Cell::new(0));
-    let count = Rc::clone(&steps);
-    reactor.queue().add_observer(move |_: CallId, _: &Step| count.set(count.get() + 1));
-    drop(held);
-    assert_eq!((steps.get(), told.len()), (0, 0));
+    for (canceled, expected) in [(false, (1, 0)), (true, (0, 1))] {
+        let mut reactor = Reactor::new().unwrap();
+        let recipient = reactor.queue().recipient(());
+        let (source, mut peer) = unix_pair();
+        let told = Log::new();
+        let held = watch(&reactor, &recipient, source, 0, &told);
+        peer.write_all(b"x").unwrap();
+        let scheduled = Rc::new(Cell::new(None));
+        let last = Rc::clone(&scheduled);
+        let observer = reactor.queue().add_observer(move |call: CallId, step: &Step| {
+            if let Step::Scheduled { .. } = step {
+                last.set(Some(call));
+            }
+        });
+        reactor.set_budget(0);
+        assert_eq!(turn_now(&mut reactor).remaining, 1);
+        if canceled {
+            reactor.queue().cancel(scheduled.get().unwrap(), "by a stranger");
+        } else {
+            recipient.hang_up();
+        }
+        let report = reactor.queue().dial_all();
+        assert_eq!((report.refused, report.canceled), expected);
+        assert!(reactor.queue().remove_observer(observer));
+        let steps = Rc::new(Cell::new(0));
+        let count = Rc::clone(&steps);
+        reactor.queue().add_observer(move |_: CallId, _: &Step| count.set(count.get() + 1));
+        drop(held);
+        assert_eq!((steps.get(), told.len()), (0, 0));
+    }
 }

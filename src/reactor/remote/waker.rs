@@ -1,8 +1,8 @@
 //! Wakers of futures that schedule calls.
 //!
-//! - I1 `woken` is up exactly while a call is underway: sent or pending, and not live. It ends with
-//!   the dial, or without one; then the call is sent again, unless nobody is there to receive it. So
-//!   at most one is underway, and no wake-up is lost (if the system lets the reactor be woken).
+//! - I1 `woken` is up exactly while a call is underway: sent or pending, and not live. A call that is
+//!   canceled by its id is sent again, unless its recipient or the reactor is gone. So at most one is
+//!   underway, and no wake-up is lost (if the system lets the reactor be woken).
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -21,8 +21,7 @@ impl<T: 'static> RemoteAddress<T> {
     /// polled in calls: see [`future`](crate::future).
     ///
     /// Wake-ups merge: at most one call is pending, whatever [bound](Self::bounded) there is. One
-    /// that is refused, as the recipient was live, or canceled, is scheduled again, unless the reactor
-    /// is gone. The handler drops with the last clone of the waker, on whatever thread that is. As
+    /// that is canceled by its id is scheduled again. The handler drops with the last clone of the waker, on whatever thread that is. As
     /// long as a clone of the waker is somewhere, something can happen: [`Reactor::run`](crate::reactor::Reactor::run)
     /// goes on.
     ///
@@ -52,8 +51,7 @@ where
     fn wake(self: Arc<Self>) {
         if self.woken.raise() {
             let wakeup = Box::new(Wakeup(Arc::clone(&self)));
-            // If the reactor is gone, nobody schedules it. If it cannot be woken, the next wake-up
-            // tries again.
+            // The reactor is gone, or cannot be woken; the next wake-up tries again.
             if self.address.remote.post.send(wakeup).is_err() {
                 self.woken.lower();
             }
@@ -74,7 +72,6 @@ where
         let address = reactor.shared().remotes.address::<T>(&waker.address.mark);
         let site = waker.site;
         let call = PendingWakeup { waker: Some(waker), address: Rc::clone(&address) };
-        // The call comes back if the queue takes no more; dropping it does what is to be done.
         address.promised_call(site, |recipient: &mut T, cx: &Context<'_, T>| {
             call.dial(recipient, cx);
         });

@@ -30,6 +30,7 @@ pub struct Counts {
     pub refused: u64,
     pub abandoned: u64,
     pub panicked: u64,
+    deferred: u64,
     entered: u64,
     dropped: u64,
     told: u64,
@@ -56,13 +57,14 @@ impl Counts {
         assert!(self.all().iter().all(|count| **count > 50), "{text}");
     }
 
-    fn all(&mut self) -> [&mut u64; 16] {
+    fn all(&mut self) -> [&mut u64; 17] {
         [
             &mut self.finished,
             &mut self.canceled,
             &mut self.refused,
             &mut self.abandoned,
             &mut self.panicked,
+            &mut self.deferred,
             &mut self.entered,
             &mut self.dropped,
             &mut self.told,
@@ -281,6 +283,7 @@ impl Script {
             refused: tally.refused,
             abandoned: tally.abandoned,
             panicked: tally.panicked,
+            deferred: stage.calls.deferred(),
             entered,
             dropped,
             told: traffic.delivered,

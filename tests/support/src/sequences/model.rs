@@ -448,6 +448,7 @@ impl Model {
             }
         }
         loop {
+            self.end_unseen();
             let waits = |call: &usize| {
                 self.calls.get(*call).is_some_and(|call| call.life == Life::Unscheduled)
             };
@@ -462,6 +463,28 @@ impl Model {
             self.cancel_now("R11", call, true);
         }
         self.let_go();
+    }
+
+    /// Callbacks that have nothing left to drop end unseen, unless an observer watches. Which of them
+    /// did so far shows when something that drops cancels them.
+    fn end_unseen(&mut self) {
+        if self.state.setup.observed {
+            return;
+        }
+        let rest = self.real.get(self.trace.len() - self.before..).unwrap_or_default();
+        let canceled = |event: &Event| match event {
+            Event::CanceledNow(call) => Some((usize::from(*call), false)),
+            Event::CanceledAlready(call) => Some((usize::from(*call), true)),
+            _ => None,
+        };
+        let canceled: Vec<_> = rest.iter().filter_map(canceled).collect();
+        for call in 0..self.calls.len() {
+            let at = &self.calls[call];
+            let first = canceled.iter().find(|(named, _)| *named == call);
+            if at.life == Life::Unscheduled && !at.whole && first.is_some_and(|(_, over)| *over) {
+                self.cancel_now("R11", call, true);
+            }
+        }
     }
 
     /// The first call that is pending, or was canceled and is still known.

@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-use switchboard::{CallId, Step, Tally};
+use switchboard::{CallId, Refusal, Step, Tally};
 
 /// The first law that was broken. A panic could be caught by those that are checked, or abort.
 #[derive(Default)]
@@ -45,6 +45,13 @@ pub struct Calls {
     /// In the order in which they were scheduled; those that are not pending any more are passed
     /// over.
     line: RefCell<VecDeque<CallId>>,
+    /// How many calls were scheduled before each.
+    places: RefCell<HashMap<CallId, u64>>,
+    /// Deferred calls, with the live call that each waits for.
+    blocked: RefCell<Vec<(CallId, CallId)>>,
+    /// Deferred calls whose live call has ended, by place.
+    ready: RefCell<BTreeMap<u64, CallId>>,
+    deferred: Cell<u64>,
     created: Cell<u64>,
     attempts: Cell<u64>,
     pub timers: Timers,
@@ -60,6 +67,11 @@ impl Calls {
         self.attempts.get()
     }
 
+    /// Calls deferred so far.
+    pub fn deferred(&self) -> u64 {
+        self.deferred.get()
+    }
+
     pub fn observe(&self, call: CallId, step: &Step, now: Instant) {
         match step {
             Step::Created { .. } => {
@@ -69,17 +81,33 @@ impl Calls {
             Step::Scheduled { .. } => {
                 self.change(call, step, &[Some(Life::Created)], Some(Life::Pending));
                 self.line.borrow_mut().push_back(call);
+                let mut places = self.places.borrow_mut();
+                let place = places.len() as u64;
+                places.insert(call, place);
                 self.timers.scheduled(call, now, &self.verdict);
             }
             Step::Dialed => {
                 self.attempt(call);
                 self.change(call, step, &[Some(Life::Pending)], Some(Life::Live));
             }
-            Step::Refused { .. } => {
+            Step::Deferred { live, .. } => {
+                self.attempt(call);
+                self.change(call, step, &[Some(Life::Pending)], Some(Life::Pending));
+                self.deferred.set(self.deferred.get() + 1);
+                self.blocked.borrow_mut().push((call, *live));
+            }
+            Step::Refused { refusal, .. } => {
+                // The ids of callbacks say that they are.
+                let promised = call.to_string().starts_with("#c");
+                let holds = !promised || !matches!(refusal, Refusal::Live { .. });
+                self.verdict.check("R2", holds, || format!("{call} is a promise: {step}"));
                 self.attempt(call);
                 self.change(call, step, &[Some(Life::Pending)], None);
             }
-            Step::Finished | Step::Panicked => self.change(call, step, &[Some(Life::Live)], None),
+            Step::Finished | Step::Panicked => {
+                self.change(call, step, &[Some(Life::Live)], None);
+                self.unblock(call);
+            }
             Step::Canceled { .. } => {
                 self.change(call, step, &[Some(Life::Created), Some(Life::Pending)], None);
                 self.timers.canceled(call);
@@ -99,10 +127,30 @@ impl Calls {
             .check("L1", from.contains(&before), || format!("{call} was {before:?}: {step}"));
     }
 
-    /// The call whose turn has come is the first of those that are pending (law L2).
+    /// What was deferred while `live` was live is ready.
+    fn unblock(&self, live: CallId) {
+        let places = self.places.borrow();
+        self.blocked.borrow_mut().retain(|(call, awaited)| {
+            let waits = *awaited != live;
+            if !waits {
+                self.ready.borrow_mut().insert(places[call], *call);
+            }
+            waits
+        });
+    }
+
+    /// The call whose turn has come is the first of those that are pending: of those that were deferred
+    /// and are ready, if there are any (law L2).
     fn attempt(&self, call: CallId) {
         self.attempts.set(self.attempts.get() + 1);
         let lives = self.lives.borrow();
+        let mut ready = self.ready.borrow_mut();
+        while let Some((_, first)) = ready.pop_first() {
+            if lives.get(&first) == Some(&Life::Pending) {
+                self.verdict.equal("L2", "the deferred call dialed", call, first);
+                return;
+            }
+        }
         let mut line = self.line.borrow_mut();
         while let Some(first) = line.pop_front() {
             if lives.get(&first) == Some(&Life::Pending) {
@@ -115,6 +163,11 @@ impl Calls {
 
     pub fn check(&self, tally: &Tally, walked: u64) {
         let lives = self.lives.borrow();
+        let waits = |(call, live): &(CallId, CallId)| {
+            lives.get(call) == Some(&Life::Pending) && lives.get(live) != Some(&Life::Live)
+        };
+        let waits = self.blocked.borrow().iter().any(waits);
+        self.verdict.check("L2", !waits, || "a call waits for one that is over".into());
         let count = |life| lives.values().filter(|is| **is == life).count() as u64;
         let counted = [count(Life::Created), count(Life::Pending), count(Life::Live)];
         let told = [tally.unscheduled, tally.pending, tally.live];

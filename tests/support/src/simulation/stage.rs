@@ -316,6 +316,7 @@ impl Stage {
     fn serve(self: &Rc<Self>) {
         if self.servers.borrow().len() < 3 {
             let server = self.handle.queue().recipient(Server::default());
+            server.set_defers_calls(self.one_in(2));
             self.servers.borrow_mut().push(server);
         }
     }
