@@ -134,6 +134,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "journal", feature = "mio"))]
 extern crate std;
 
+mod arena;
 mod callback;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -153,7 +154,7 @@ mod recipient;
 mod reporter;
 #[cfg(feature = "mio")]
 pub mod samples;
-mod slots;
+
 #[cfg(feature = "tracing")]
 mod spans;
 mod step;

@@ -28,9 +28,9 @@ mod schedule;
 mod state;
 mod turn;
 
-pub(crate) use attempt::{Attempt, Dialing, End};
+pub(crate) use attempt::{Attempt, Dialing, HandlerEnd};
 pub use budget::Budget;
-pub(crate) use state::{Claim, Core, State};
+pub(crate) use state::{Claim, Core, QueueState};
 
 /// Owns a queue of calls.
 ///
@@ -113,7 +113,7 @@ impl CallQueue {
         let id = NonZeroU64::new(id).expect("2^64 queues were made in this process");
         Self {
             handle: QueueHandle {
-                core: Rc::new(Core::new(position, State::new(id, position, capacity))),
+                core: Rc::new(Core::new(position, QueueState::new(id, position, capacity))),
             },
         }
     }

@@ -1,6 +1,6 @@
-//! What a queue is made of: its calls and callbacks ([`Storage`]), and its [`State`].
+//! What a queue is made of: its calls and callbacks ([`Storage`]), and its [`QueueState`].
 //!
-//! - I1 State and counts change first; observers, wake hooks and drops of captured values come
+//! - I1 QueueState and counts change first; observers, wake hooks and drops of captured values come
 //!   after, with nothing borrowed, so that they may use the queue.
 //! - I2 Once `CLOSED` is set, nothing enters any more; what is inside leaves, first to last.
 //! - I3 Each position that the head has passed is that of a call whose attempt to dial is counted
@@ -31,18 +31,18 @@ pub(crate) enum Claim {
     Promised,
 }
 
-pub(crate) type Core = Storage<Dialing, State>;
+pub(crate) type Core = Storage<Dialing, QueueState>;
 
 impl Deref for Core {
-    type Target = State;
+    type Target = QueueState;
 
     #[inline(always)]
-    fn deref(&self) -> &State {
+    fn deref(&self) -> &QueueState {
         self.rest()
     }
 }
 
-pub(crate) struct State {
+pub(crate) struct QueueState {
     pub(super) id: NonZeroU64,
     /// The first position.
     first: u64,
@@ -64,7 +64,7 @@ pub(crate) struct State {
     recipients: Cell<u64>,
 }
 
-impl State {
+impl QueueState {
     pub(super) fn new(id: NonZeroU64, first: u64, capacity: u64) -> Self {
         Self {
             id,
