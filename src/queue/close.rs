@@ -7,6 +7,7 @@ use crate::erased::Popped;
 use crate::erased::cells::{Key, Stage};
 use crate::id::CallId;
 use crate::queue::listener::flag;
+use crate::queue::notify::KeepObservers;
 use crate::queue::state::{Core, QUEUE_DROPPED};
 use crate::unwind::to_the_end;
 
@@ -15,6 +16,7 @@ impl Core {
     /// calls, then those in order, then callbacks that were not called.
     pub(super) fn close(&self) {
         self.raise(flag::CLOSED);
+        let _observers = KeepObservers::of(self);
         let mut answered = Vec::new();
         let mut next = 0;
         while let Some((key, stage)) = self.first_known(next) {
@@ -35,7 +37,6 @@ impl Core {
                 let _ = self.cancel_if_not_late(self.id(CallId::callback_key(key)), QUEUE_DROPPED);
                 return true;
             }
-            self.drop_listeners();
             false
         });
     }

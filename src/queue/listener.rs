@@ -38,6 +38,8 @@ pub(super) struct Listener {
     pub(super) flags: Cell<u8>,
     /// Turns in progress, one within the other.
     pub(super) turns: Cell<u32>,
+    /// For so many reasons the observers are kept, even if the queue is closed.
+    pub(super) kept: Cell<u32>,
     pub(super) observers: RefCell<Option<Observers>>,
     /// How many observers were ever added.
     pub(super) added: Cell<u64>,

@@ -60,8 +60,8 @@ impl Core {
 
     /// Drops observers and wake hook of a closed queue, as they may hold it, once there is nothing
     /// more to notify of.
-    pub(super) fn drop_listeners(&self) {
-        if self.is_closed() && !self.listener.is_in_turn() {
+    fn drop_listeners(&self) {
+        if self.is_closed() && !self.listener.is_in_turn() && self.listener.kept.get() == 0 {
             self.lower(flag::OBSERVED | flag::WAKE | flag::HOOKED);
             // Together, as the drop of either may panic.
             let _gone = (self.listener.observers.take(), self.listener.wake_hook.take());
@@ -123,6 +123,26 @@ pub(super) struct WakeOnDrop<'a>(pub(super) &'a Core);
 impl Drop for WakeOnDrop<'_> {
     fn drop(&mut self) {
         self.0.wake();
+    }
+}
+
+/// Keeps the observers for the steps of which they are still to be notified, even if one of them drops
+/// the queue meanwhile.
+pub(super) struct KeepObservers<'a>(&'a Core);
+
+impl<'a> KeepObservers<'a> {
+    pub(super) fn of(core: &'a Core) -> Self {
+        let kept = &core.listener.kept;
+        kept.set(kept.get() + 1);
+        Self(core)
+    }
+}
+
+impl Drop for KeepObservers<'_> {
+    fn drop(&mut self) {
+        let kept = &self.0.listener.kept;
+        kept.set(kept.get() - 1);
+        self.0.drop_listeners();
     }
 }
 

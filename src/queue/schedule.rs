@@ -4,7 +4,7 @@ use crate::erased::{Payload, Site};
 use crate::id::CallId;
 use crate::outcome::{ScheduleError, ScheduleErrorKind};
 use crate::queue::attempt::Dialing;
-use crate::queue::notify::WakeOnDrop;
+use crate::queue::notify::{KeepObservers, WakeOnDrop};
 use crate::queue::state::{Claim, Core, QUEUE_DROPPED};
 use crate::step::{RecipientInfo, Refusal, Step};
 use crate::unwind::to_the_end;
@@ -100,6 +100,7 @@ impl Core {
         };
         // Drops last, even if an observer panics.
         let _payload = payload;
+        let _observers = KeepObservers::of(self);
         let mut steps = [Step::Created { recipient, site }, end].into_iter();
         to_the_end(|| {
             let step = steps.next();

@@ -1,16 +1,16 @@
 //! Hazard: a queue that grows without bound, and a call or callback lost at the bound.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 #[cfg(feature = "mio")]
 use std::time::Duration;
 
 use support::util::{Counts, Drops, NONE, Steps, Trace, assert_counts, figures};
-#[cfg(all(unix, feature = "mio"))]
-use switchboard::Step;
 #[cfg(feature = "mio")]
 use switchboard::reactor::Reactor;
-use switchboard::{CallId, CallQueue, Cancellation, QueueHandle, ScheduleError, ScheduleErrorKind};
+use switchboard::{
+    CallId, CallQueue, Cancellation, QueueHandle, ScheduleError, ScheduleErrorKind, Step,
+};
 
 /// The call that a full queue handed back.
 #[track_caller]
@@ -135,6 +135,29 @@ fn a_call_that_is_handed_back_leaves_no_trace() {
     assert!(queue.try_call(|_| ()).is_err());
     assert!(steps.calls(|_| true).is_empty() && trace.take().is_empty());
     assert_counts(&queue, Counts { pending: 1, ..NONE });
+}
+
+/// The end was not observed once: the observer had gone with the queue, which it dropped itself.
+#[test]
+fn an_observer_that_drops_the_queue_is_notified_of_how_a_call_ends_that_is_not_admitted() {
+    let owner = Rc::new(Cell::new(Some(CallQueue::bounded(0))));
+    let queue = owner.take().unwrap();
+    let handle = queue.handle();
+    owner.set(Some(queue));
+    let steps = Rc::new(RefCell::new(Vec::new()));
+    let (log, own) = (Rc::clone(&steps), Rc::clone(&owner));
+    handle.add_observer(move |_: CallId, step: &Step| {
+        log.borrow_mut().push(step.to_string());
+        if let Step::Created { .. } = step {
+            drop(own.take());
+        }
+    });
+    handle.call(|_| unreachable!());
+    assert!(handle.is_closed());
+    let [created, ended] = &steps.borrow()[..] else { panic!("{steps:?}") };
+    assert!(created.starts_with("created"), "{created}");
+    assert!(ended.contains("the queue is full"), "{ended}");
+    assert_eq!(Rc::strong_count(&owner), 1, "the observer leaks");
 }
 
 #[test]

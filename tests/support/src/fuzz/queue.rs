@@ -1,13 +1,18 @@
 //! A queue beside a naive model of it: a list of what is pending. Handlers and drops of what calls
 //! captured go on with the story.
+//!
+//! A deferred call stays in the list: its place is before those of all calls whose turn has not come,
+//! so the call to be dialed next is the first in the list whose recipient is not live. Whether a call is
+//! deferred matters if its recipient goes while it is live. An observer says so; without one, no such
+//! recipient goes.
 
 use std::cell::{Cell, RefCell};
-use std::collections::VecDeque;
 use std::rc::Rc;
 use std::thread;
 
 use switchboard::{
     Budget, CallId, CallQueue, Callback, Cancellation, QueueHandle, Recipient, ScheduleErrorKind,
+    Step,
 };
 
 use super::{Script, attempt, unwind};
@@ -33,6 +38,11 @@ struct Call {
     /// Known once it is scheduled.
     id: Option<CallId>,
     recipient: Option<usize>,
+    is_callback: bool,
+    /// How many calls were scheduled before it; none while it is not scheduled.
+    place: Option<u64>,
+    /// Whether it is known to be deferred.
+    deferred: bool,
     /// How often its handler began, and what it captured dropped.
     entered: u32,
     dropped: u32,
@@ -42,6 +52,8 @@ struct Desk {
     owner: Option<Recipient<Owned>>,
     gone: bool,
     live: bool,
+    /// Whether plain calls to it are deferred too.
+    defers: bool,
 }
 
 struct Stage {
@@ -51,8 +63,13 @@ struct Stage {
     capacity: usize,
     depth: Cell<usize>,
     calls: RefCell<Vec<Call>>,
-    /// The calls that are pending, and not canceled.
-    pending: RefCell<VecDeque<usize>>,
+    observed: bool,
+    /// The calls that are pending, in the order in which they were scheduled.
+    pending: RefCell<Vec<usize>>,
+    /// How many calls were scheduled.
+    scheduled: Cell<u64>,
+    /// The turns of all calls scheduled before so many have come, as far as is known.
+    passed: Cell<u64>,
     callbacks: RefCell<Vec<(usize, Callback<Prop>)>>,
     desks: RefCell<Vec<Desk>>,
     /// Values that are no call's: answers, and what recipients own.
@@ -131,8 +148,7 @@ impl Drop for Handling {
 fn handle(captured: Prop, value: Option<Prop>) {
     let (call, stage) = (captured.0.expect("a call's"), Rc::clone(&captured.1));
     stage.note_refused();
-    let first = stage.pending.borrow_mut().pop_front();
-    assert_eq!(first, Some(call), "out of order");
+    stage.note_turn(call);
     let recipient = {
         let call = &mut stage.calls.borrow_mut()[call];
         assert_eq!((call.life, call.entered), (Life::Pending, 0));
@@ -180,7 +196,9 @@ impl Stage {
             12 | 13 => self.cancel(),
             14 => {
                 let owner = self.queue.recipient(Owned::new(self));
-                let desk = Desk { owner: Some(owner), gone: false, live: false };
+                let defers = self.desks.borrow().len() % 3 == 2;
+                owner.set_defers_calls(defers);
+                let desk = Desk { owner: Some(owner), gone: false, live: false, defers };
                 self.desks.borrow_mut().push(desk);
             }
             15 => self.hang_up(),
@@ -190,10 +208,26 @@ impl Stage {
     }
 
     /// A new call of the model.
-    fn add(&self, life: Life, recipient: Option<usize>) -> usize {
-        let call = Call { life, id: None, recipient, entered: 0, dropped: 0 };
+    fn add(&self, life: Life, recipient: Option<usize>, is_callback: bool) -> usize {
+        let call = Call {
+            life,
+            id: None,
+            recipient,
+            is_callback,
+            place: None,
+            deferred: false,
+            entered: 0,
+            dropped: 0,
+        };
         self.calls.borrow_mut().push(call);
         self.calls.borrow().len() - 1
+    }
+
+    /// Puts a call at the tail.
+    fn put(&self, call: usize) {
+        self.calls.borrow_mut()[call].place =
+            Some(self.scheduled.replace(self.scheduled.get() + 1));
+        self.pending.borrow_mut().push(call);
     }
 
     /// The recipient of this number, if there is one that has its owner.
@@ -210,14 +244,14 @@ impl Stage {
     fn schedule(self: &Rc<Self>, desk: Option<usize>) {
         let desk = desk.and_then(|desk| self.desk(desk));
         let full = self.pending.borrow().len() >= self.capacity;
-        let call = self.add(Life::Pending, desk);
+        let call = self.add(Life::Pending, desk, false);
         let captured = Prop(Some(call), Rc::clone(self));
         let closed = self.queue.is_closed();
         let fails = closed || full;
         if fails {
             self.set(call, Life::Rejected);
         } else {
-            self.pending.borrow_mut().push_back(call);
+            self.put(call);
         }
         let result = if let Some(desk) = desk {
             let address = self.desks.borrow()[desk].owner.as_ref().map(|owner| owner.address());
@@ -240,7 +274,7 @@ impl Stage {
     fn create(self: &Rc<Self>, desk: Option<usize>) {
         let desk = desk.and_then(|desk| self.desk(desk));
         let life = if self.queue.is_closed() { Life::Canceled } else { Life::Waiting };
-        let call = self.add(life, desk);
+        let call = self.add(life, desk, true);
         let captured = Prop(Some(call), Rc::clone(self));
         let callback = if let Some(desk) = desk {
             let desks = self.desks.borrow();
@@ -270,7 +304,7 @@ impl Stage {
         match self.life(call) {
             Life::Waiting => {
                 self.set(call, Life::Pending);
-                self.pending.borrow_mut().push_back(call);
+                self.put(call);
             }
             life => assert_eq!(life, Life::Canceled),
         }
@@ -302,9 +336,14 @@ impl Stage {
         match life {
             Life::Waiting | Life::Pending => assert_eq!(result, Cancellation::Canceled),
             Life::Canceled if is_held => assert_eq!(result, Cancellation::Already),
-            Life::Canceled => {
-                assert!(matches!(result, Cancellation::Already | Cancellation::Late), "{result:?}");
-            }
+            Life::Canceled => match self.is_known(call) {
+                Some(true) => assert_eq!(result, Cancellation::Already),
+                Some(false) => assert_eq!(result, Cancellation::Late),
+                None => {
+                    let is_late = matches!(result, Cancellation::Already | Cancellation::Late);
+                    assert!(is_late, "{result:?}");
+                }
+            },
             _ => assert_eq!(result, Cancellation::Late, "{life:?}"),
         }
         // (Within the drop of its answer, a call is canceled and its capture still there.)
@@ -312,9 +351,41 @@ impl Stage {
         assert!(result != Cancellation::Canceled || dropped, "what it captured is there");
     }
 
+    /// Whether a canceled call, which no caller holds, is known: its turn has not come. `None` if the
+    /// model does not know that.
+    fn is_known(&self, call: usize) -> Option<bool> {
+        let calls = self.calls.borrow();
+        if self.queue.is_closed() {
+            return None;
+        }
+        let Some(place) = calls[call].place else { return Some(false) };
+        let waits_in_order = |other: &usize| {
+            calls[*other].place < Some(place) && !calls[*other].deferred && !self.is_blocked(*other)
+        };
+        if self.pending.borrow().iter().any(waits_in_order) {
+            // Unless that one was put back, its turn has not come, nor has that of this call.
+            return (!self.observed).then_some(true);
+        }
+        let may_be_deferred = calls[call].is_callback || calls[call].recipient.is_some();
+        (place < self.passed.get() && !may_be_deferred).then_some(false)
+    }
+
+    /// Whether a call is deferred, or would be if its turn came.
+    fn is_blocked(&self, call: usize) -> bool {
+        let (calls, desks) = (self.calls.borrow(), self.desks.borrow());
+        let Call { is_callback, deferred, recipient, .. } = calls[call];
+        let Some(desk) = recipient.map(|desk| &desks[desk]) else { return false };
+        desk.live && (deferred || !desk.gone && (is_callback || desk.defers))
+    }
+
     fn hang_up(&self) {
         let number = self.script.byte().into();
         let Some(desk) = self.desk(number) else { return };
+        let ours = |call: &usize| self.calls.borrow()[*call].recipient == Some(desk);
+        let may_be_deferred = |call: &usize| ours(call) && self.is_blocked(*call);
+        if !self.observed && self.pending.borrow().iter().any(may_be_deferred) {
+            return;
+        }
         let owner = self.desks.borrow_mut()[desk].owner.take();
         self.desks.borrow_mut()[desk].gone = true;
         drop(owner);
@@ -323,7 +394,9 @@ impl Stage {
     /// Drops the queue: all that is pending is canceled, first to last, and then what waits.
     fn close(&self) {
         let Some(queue) = self.owner.borrow_mut().take() else { return };
-        let pending: Vec<_> = self.pending.take().into();
+        let mut pending = self.pending.take();
+        // What the others captured went with their recipients.
+        pending.retain(|call| self.calls.borrow()[*call].dropped == 0);
         self.closing.replace(Some(Vec::new()));
         drop(queue);
         let dropped = self.closing.take().expect("it closes");
@@ -345,6 +418,7 @@ impl Stage {
         };
         self.turns.set(self.turns.get() + 1);
         let turns = self.turns.get();
+        let none_live = !self.desks.borrow().iter().any(|desk| desk.live);
         let report = attempt(|| match turn {
             0 => self.queue.dial_all(),
             1 => self.queue.dial_pending(),
@@ -355,12 +429,42 @@ impl Stage {
             let passed = report.dialed + report.refused;
             let alone = self.turns.get() == turns;
             assert!(!alone || passed <= most as u64, "more than {most}: {report:?}");
-            let is_over = turn == 0 || alone && turn > 1 && passed + report.canceled < most as u64;
-            assert!(!is_over || report.remaining == 0, "of {most}: {report:?}");
+            let few = alone && none_live && passed + report.canceled < most as u64;
+            if turn == 0 || turn > 1 && few {
+                let blocked = self.pending.borrow().iter().all(|call| self.is_blocked(*call));
+                assert!(blocked && self.queue.is_idle(), "of {most}: {report:?}");
+            }
             assert_eq!(report.remaining, self.pending.borrow().len() as u64, "{report:?}");
         }
         let after = self.queue.tally();
         assert!(after.finished >= before.finished && after.refused >= before.refused);
+    }
+
+    /// The turn of `call` has come: it is the first that is not deferred.
+    fn note_turn(&self, call: usize) {
+        let at = self.pending.borrow().iter().position(|pending| !self.is_blocked(*pending));
+        let at = at.expect("dialed or refused, but not pending");
+        let before = self.pending.borrow()[..at].to_vec();
+        assert_eq!(self.pending.borrow_mut().remove(at), call, "out of order");
+        let mut calls = self.calls.borrow_mut();
+        for other in before {
+            assert!(!self.observed || calls[other].deferred, "passed over");
+            calls[other].deferred = true;
+        }
+        self.passed.set(self.passed.get().max(calls[call].place.map_or(0, |place| place + 1)));
+    }
+
+    /// An observer is notified of a step.
+    fn observe(&self, id: CallId, step: &Step) {
+        match step {
+            Step::Deferred { .. } => {
+                let mut calls = self.calls.borrow_mut();
+                let call = calls.iter_mut().find(|call| call.id == Some(id));
+                call.expect("it was scheduled").deferred = true;
+            }
+            Step::Dialed if !thread::panicking() && self.script.pick(8) == 7 => unwind(),
+            _ => {}
+        }
     }
 
     /// Brings the model up to date: what the queue refused is what should be, and first in line.
@@ -372,7 +476,9 @@ impl Stage {
             if refused as u64 == self.queue.tally().refused {
                 return;
             }
-            let first = self.pending.borrow_mut().pop_front().expect("refused, but not pending");
+            let first = self.pending.borrow().iter().copied().find(|call| !self.is_blocked(*call));
+            let first = first.expect("refused, but not pending");
+            self.note_turn(first);
             let desk = self.calls.borrow()[first].recipient.expect("no recipient to refuse");
             let desk = &self.desks.borrow()[desk];
             assert!(desk.gone || desk.live, "refused for no reason");
@@ -407,6 +513,8 @@ impl Stage {
         if tally.live == 0 {
             assert_eq!(self.queue.is_idle(), tally.pending == 0);
         }
+        let blocked = self.pending.borrow().iter().all(|call| self.is_blocked(*call));
+        assert!(blocked || !self.queue.is_idle(), "idle, with a call to dial");
     }
 }
 
@@ -416,11 +524,7 @@ pub fn run(data: &[u8]) {
     let capacity = if manner & 1 == 0 { usize::MAX } else { 5 };
     let queue = CallQueue::bounded(capacity);
     let handle = queue.handle();
-    let steps = Rc::new(Cell::new(0));
-    if manner & 2 != 0 {
-        let steps = Rc::clone(&steps);
-        handle.add_observer(move |_: CallId, _: &switchboard::Step| steps.set(steps.get() + 1));
-    }
+    let observed = manner & 2 != 0;
     let stage = Rc::new(Stage {
         script,
         queue: handle,
@@ -428,13 +532,24 @@ pub fn run(data: &[u8]) {
         capacity,
         depth: Cell::new(0),
         calls: RefCell::default(),
+        observed,
         pending: RefCell::default(),
+        scheduled: Cell::new(0),
+        passed: Cell::new(0),
         callbacks: RefCell::default(),
         desks: RefCell::default(),
         others: Cell::new(0),
         turns: Cell::new(0),
         closing: RefCell::default(),
     });
+    if observed {
+        let observer = Rc::downgrade(&stage);
+        stage.queue.add_observer(move |call: CallId, step: &Step| {
+            if let Some(stage) = observer.upgrade() {
+                stage.observe(call, step);
+            }
+        });
+    }
     if manner & 4 != 0 {
         let hook = Rc::downgrade(&stage);
         stage.queue.set_wake_hook(move || {
