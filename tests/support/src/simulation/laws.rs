@@ -34,6 +34,8 @@ impl Verdict {
 enum Life {
     Created,
     Pending,
+    /// Pending, and its turn came while its recipient was live.
+    Deferred,
     Live,
 }
 
@@ -45,6 +47,10 @@ pub struct Calls {
     /// In the order in which they were scheduled; those that are not pending any more are passed
     /// over.
     line: RefCell<VecDeque<CallId>>,
+    /// Those deferred, in the order in which they were scheduled.
+    deferred: RefCell<Vec<CallId>>,
+    /// The recipients of calls that have not ended, by number.
+    recipients: RefCell<HashMap<CallId, u64>>,
     created: Cell<u64>,
     attempts: Cell<u64>,
     pub timers: Timers,
@@ -61,9 +67,12 @@ impl Calls {
     }
 
     pub fn observe(&self, call: CallId, step: &Step, now: Instant) {
+        let pending = [Some(Life::Pending), Some(Life::Deferred)];
         match step {
-            Step::Created { .. } => {
+            Step::Created { recipient, .. } => {
                 self.created.set(self.created.get() + 1);
+                let recipient = recipient.map(|recipient| (call, recipient.number));
+                self.recipients.borrow_mut().extend(recipient);
                 self.change(call, step, &[None], Some(Life::Created));
             }
             Step::Scheduled { .. } => {
@@ -71,17 +80,26 @@ impl Calls {
                 self.line.borrow_mut().push_back(call);
                 self.timers.scheduled(call, now, &self.verdict);
             }
+            Step::Deferred { .. } => {
+                self.attempt(call, step);
+                self.change(call, step, &pending, Some(Life::Deferred));
+                let mut deferred = self.deferred.borrow_mut();
+                if !deferred.contains(&call) {
+                    deferred.push(call);
+                }
+            }
             Step::Dialed => {
-                self.attempt(call);
-                self.change(call, step, &[Some(Life::Pending)], Some(Life::Live));
+                self.attempt(call, step);
+                self.change(call, step, &pending, Some(Life::Live));
             }
             Step::Refused { .. } => {
-                self.attempt(call);
-                self.change(call, step, &[Some(Life::Pending)], None);
+                self.attempt(call, step);
+                self.change(call, step, &pending, None);
             }
             Step::Finished | Step::Panicked => self.change(call, step, &[Some(Life::Live)], None),
             Step::Canceled { .. } => {
-                self.change(call, step, &[Some(Life::Created), Some(Life::Pending)], None);
+                let from = [Some(Life::Created), Some(Life::Pending), Some(Life::Deferred)];
+                self.change(call, step, &from, None);
                 self.timers.canceled(call);
             }
             Step::Abandoned { .. } => self.change(call, step, &[Some(Life::Created)], None),
@@ -95,14 +113,32 @@ impl Calls {
             Some(life) => lives.insert(call, life),
             None => lives.remove(&call),
         };
+        if to.is_none() {
+            self.recipients.borrow_mut().remove(&call);
+        }
+        if before == Some(Life::Deferred) && to != before {
+            self.deferred.borrow_mut().retain(|deferred| *deferred != call);
+        }
         self.verdict
             .check("L1", from.contains(&before), || format!("{call} was {before:?}: {step}"));
     }
 
-    /// The call whose turn has come is the first of those that are pending (law L2).
-    fn attempt(&self, call: CallId) {
+    /// The call whose turn has come is the first of those that are pending, or one that was deferred;
+    /// and none enters its recipient ahead of one that was deferred before (law L2).
+    fn attempt(&self, call: CallId, step: &Step) {
         self.attempts.set(self.attempts.get() + 1);
-        let lives = self.lives.borrow();
+        let (lives, deferred) = (self.lives.borrow(), self.deferred.borrow());
+        let recipients = self.recipients.borrow();
+        let recipient = recipients.get(&call);
+        let mut before = deferred.iter().take_while(|deferred| **deferred != call);
+        let overtaken = before.find(|before| recipients.get(before) == recipient);
+        if let (Step::Dialed, Some(overtaken)) = (step, overtaken) {
+            let says = || format!("{call} is dialed ahead of {overtaken}, which was deferred");
+            self.verdict.check("L2", false, says);
+        }
+        if lives.get(&call) == Some(&Life::Deferred) {
+            return;
+        }
         let mut line = self.line.borrow_mut();
         while let Some(first) = line.pop_front() {
             if lives.get(&first) == Some(&Life::Pending) {
@@ -116,7 +152,8 @@ impl Calls {
     pub fn check(&self, tally: &Tally, walked: u64) {
         let lives = self.lives.borrow();
         let count = |life| lives.values().filter(|is| **is == life).count() as u64;
-        let counted = [count(Life::Created), count(Life::Pending), count(Life::Live)];
+        let pending = count(Life::Pending) + count(Life::Deferred);
+        let counted = [count(Life::Created), pending, count(Life::Live)];
         let told = [tally.unscheduled, tally.pending, tally.live];
         self.verdict.check("L1", tally.balances(), || tally.to_string());
         self.verdict.equal("L1", "unscheduled, pending, live", told, counted);
