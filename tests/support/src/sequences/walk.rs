@@ -1,5 +1,6 @@
 //! Which sequences are told: all of a length, or random ones. One queue to a thread.
 
+use std::env;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,11 +15,20 @@ use crate::random::Random;
 /// Room for turns within turns.
 const STACK: usize = 256 << 20;
 
+/// How many threads there are: one for each processor, or as many as `THREADS` says. One thread reports
+/// the same fault each time.
+fn threads() -> usize {
+    match env::var("THREADS") {
+        Ok(threads) => threads.parse().expect("THREADS is a number"),
+        Err(_) => thread::available_parallelism().map_or(1, Into::into),
+    }
+}
+
 /// Runs `work` on all processors, until one has found a fault; panics with it.
 fn on_all_processors(work: impl Fn(usize, &AtomicBool) -> Option<String> + Sync) {
     let (stop, found) = (AtomicBool::new(false), Mutex::new(None));
     thread::scope(|scope| {
-        for number in 0..thread::available_parallelism().map_or(1, Into::into) {
+        for number in 0..threads() {
             let (stop, found, work) = (&stop, &found, &work);
             let watch = move || {
                 let fault = work(number, stop);
