@@ -203,10 +203,7 @@ impl Timers {
 
     #[inline(never)]
     fn fire_due(&self) {
-        let mut now = self.now();
-        if cfg!(seeded = "timer_early") {
-            now += Duration::from_millis(1);
-        }
+        let now = self.now();
         let mut waiting = self.waiting.borrow_mut();
         let now = waiting.moment(now);
         waiting.expect(now);
