@@ -128,7 +128,7 @@ impl Timers {
         callback: Callback<()>,
     ) -> Timer {
         let site = Location::caller();
-        let call = Some((callback.queue().clone(), callback.id()));
+        let call = Some((callback.queue(), callback.id()));
         let timer = |waiting| Timer { reactor: reactor.clone(), deadline, waiting, call };
         if reactor.queue().is_closed() {
             let timer = timer(Handle::NONE);
