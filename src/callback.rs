@@ -13,7 +13,7 @@ use core::panic::{Location, UnwindSafe};
 use crate::erased::cells::{Join, Key, Waiting};
 use crate::erased::{Erased, Payload, Site};
 use crate::id::CallId;
-use crate::queue::{Attempt, Core, Dialing, FunctionCall, QueueHandle, State};
+use crate::queue::{Attempt, Core, Dialing, FunctionCall, QueueHandle, QueueState};
 use crate::recipient::{Address, Call, Context, ToRecipient};
 use crate::step::RecipientInfo;
 
@@ -79,7 +79,7 @@ pub struct Callback<A: 'static> {
 }
 
 enum Holder<A: 'static> {
-    Waiting(Waiting<Dialing, State, A>),
+    Waiting(Waiting<Dialing, QueueState, A>),
     /// Made by [`Callback::map`].
     Mapped(Box<dyn Mapped<A>>),
     /// The callback is answered or declined.

@@ -39,7 +39,7 @@
 //! use std::error::Error;
 //!
 //! use switchboard::Callback;
-//! use switchboard::conformance::{Conformance, Ready, Started, Subject};
+//! use switchboard::conformance::{Conformance, Timing, Started, Subject};
 //! use switchboard::op::{OpError, OpResult, Operation};
 //!
 //! /// A module: lets its users wait for a bell.
@@ -78,12 +78,12 @@
 //!
 //!     fn start(
 //!         &self,
-//!         ready: Ready,
+//!         ready: Timing,
 //!         done: Callback<OpResult<u32, Infallible>>,
 //!     ) -> Result<Started, Box<dyn Error>> {
 //!         let wait = self.wait(done)?;
 //!         let started = Started::new(wait.handle());
-//!         if ready == Ready::AtOnce {
+//!         if ready == Timing::AtOnce {
 //!             ring(&wait);
 //!         }
 //!         Ok(started.with_trigger(move || ring(&wait)))
@@ -111,8 +111,8 @@ mod subject;
 mod violation;
 
 use run::Setting;
-pub use scenario::{Ending, Moment, Ready, Scenario};
-use scene::{AnySubject, Typed};
+pub use scenario::{Cue, Ending, Scenario, Timing};
+use scene::{AnySubject, TypedSubject};
 pub use subject::{Started, Subject};
 pub use violation::{Rule, Violation};
 
@@ -180,7 +180,7 @@ impl Conformance {
         make: impl Fn(&Reactor) -> S,
     ) -> Result<Summary, Violation> {
         let make = |reactor: &Reactor| {
-            let typed = Typed::new(make(reactor), reactor.queue().clone());
+            let typed = TypedSubject::new(make(reactor), reactor.queue().clone());
             Rc::new(typed) as Rc<dyn AnySubject>
         };
         let setting = Setting { scenario, gated: S::GATED, patience: self.patience };

@@ -61,7 +61,7 @@ use crate::queue::QueueHandle;
 /// Cost: one allocation, beside the callback.
 #[track_caller]
 pub fn callback<A: 'static>(queue: &QueueHandle) -> (Callback<A>, CallbackFuture<A>) {
-    let slot = Rc::new(AnswerSlot { state: Cell::new(Answer::Waiting(None)) });
+    let slot = Rc::new(AnswerSlot { state: Cell::new(AnswerState::Waiting(None)) });
     let filler = Filler { slot: Rc::clone(&slot) };
     let callback = queue.callback(move |_, value| filler.fill(value));
     let answer = CallbackFuture { slot, queue: queue.clone(), call: callback.id() };
@@ -137,7 +137,7 @@ impl<A: 'static> Future for CallbackFuture<A> {
 impl<A: 'static> Drop for CallbackFuture<A> {
     fn drop(&mut self) {
         // What has come is dropped, or else the call canceled; its end is not to wake anybody.
-        if let Answer::Waiting(_) = self.slot.state.replace(Answer::Over) {
+        if let AnswerState::Waiting(_) = self.slot.state.replace(AnswerState::Over) {
             let _ = self.queue.core().cancel_if_not_late(self.call, "future dropped");
         }
     }
@@ -191,10 +191,10 @@ impl<A: 'static, E: 'static> fmt::Debug for OpFuture<A, E> {
 
 /// Where the answer goes.
 struct AnswerSlot<A> {
-    state: Cell<Answer<A>>,
+    state: Cell<AnswerState<A>>,
 }
 
-enum Answer<A> {
+enum AnswerState<A> {
     /// Nothing has come yet; who is to be woken when it does.
     Waiting(Option<Waker>),
     Answered(A),
@@ -205,27 +205,27 @@ enum Answer<A> {
 
 impl<A> AnswerSlot<A> {
     fn poll(&self, waker: &Waker) -> Poll<Result<A, Unanswered>> {
-        match self.state.replace(Answer::Over) {
-            Answer::Waiting(before) => {
+        match self.state.replace(AnswerState::Over) {
+            AnswerState::Waiting(before) => {
                 // The waker is code of a user: what it does while it is cloned finds the old one.
                 let same = before.as_ref().is_some_and(|before| before.will_wake(waker));
-                self.state.set(Answer::Waiting(before));
+                self.state.set(AnswerState::Waiting(before));
                 if !same {
                     self.keep(waker.clone());
                 }
                 Poll::Pending
             }
-            Answer::Answered(value) => Poll::Ready(Ok(value)),
-            Answer::Lost => Poll::Ready(Err(Unanswered)),
-            Answer::Over => panic!("a future was polled after it was ready"),
+            AnswerState::Answered(value) => Poll::Ready(Ok(value)),
+            AnswerState::Lost => Poll::Ready(Err(Unanswered)),
+            AnswerState::Over => panic!("a future was polled after it was ready"),
         }
     }
 
     /// Keeps the waker, or wakes it if the answer has come meanwhile.
     fn keep(&self, waker: Waker) {
-        match self.state.replace(Answer::Over) {
-            Answer::Waiting(before) => {
-                self.state.set(Answer::Waiting(Some(waker)));
+        match self.state.replace(AnswerState::Over) {
+            AnswerState::Waiting(before) => {
+                self.state.set(AnswerState::Waiting(Some(waker)));
                 drop(before);
             }
             come => {
@@ -236,9 +236,9 @@ impl<A> AnswerSlot<A> {
     }
 
     /// Ends the waiting.
-    fn settle(&self, state: Answer<A>) {
-        match self.state.replace(Answer::Over) {
-            Answer::Waiting(waker) => {
+    fn settle(&self, state: AnswerState<A>) {
+        match self.state.replace(AnswerState::Over) {
+            AnswerState::Waiting(waker) => {
                 self.state.set(state);
                 if let Some(waker) = waker {
                     waker.wake();
@@ -257,12 +257,12 @@ struct Filler<A> {
 
 impl<A> Filler<A> {
     fn fill(&self, value: A) {
-        self.slot.settle(Answer::Answered(value));
+        self.slot.settle(AnswerState::Answered(value));
     }
 }
 
 impl<A> Drop for Filler<A> {
     fn drop(&mut self) {
-        self.slot.settle(Answer::Lost);
+        self.slot.settle(AnswerState::Lost);
     }
 }

@@ -62,7 +62,7 @@ mod trace;
 
 pub use history::History;
 pub use latency::Latency;
-pub use pages::{Counts, Figures};
+pub use pages::{Figures, StepCounts};
 use pages::{Pages, What};
 pub use records::{CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord};
 

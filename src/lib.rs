@@ -33,13 +33,13 @@
 //! # Where to look
 //!
 //! - [`CallQueue`] owns a queue, [`QueueHandle`] is what can be asked of it.
-//! - [`Recipient`] owns a value that receives calls, [`Address`] is where to call it, [`Context`] is
+//! - [`Recipient`] owns a value that receives calls, [`Recipients`] many of them, [`Address`] is where to call it, [`Context`] is
 //!   what its handlers get beside the value.
 //! - [`Callback`] is a call to be scheduled by somebody else. [`Call`] is for call types with a
 //!   check of their own.
 //! - [`Observer`] sees every [`Step`] of every call and every [`OpStep`] of every operation,
-//!   [`Tally`] counts how calls ended. Two observers are ready to use: `journal::Journal`, and
-//!   `DialSpans` with the feature `tracing`.
+//!   [`Tally`] counts how calls ended. Ready to use are [`Reporter`], which reports bugs in sentences,
+//!   `journal::Journal`, and `DialSpans` with the feature `tracing`.
 //! - [`op`] has cancellable operations, and [`future`] what async code awaits. `reactor` is the event
 //!   loop around mio, and `samples` has modules to learn from and build on; these two need the
 //!   feature `mio`, which is on by default.
@@ -53,6 +53,8 @@
 //!   creates a *callback* and hands it to a future caller.
 //! - **schedule**: put a call in the queue. **dial**: the final act of delivering it. **cancel**:
 //!   prevent it from being dialed in the future.
+//! - **promise**: a call that was assured: an answered callback, a call from another
+//!   thread that was accepted, a readiness call.
 //! - **pending**: scheduled, no attempt to dial yet. **live**: dialed, handler not yet returned.
 //! - **turn**: one run of the queue, [`dial_all`](QueueHandle::dial_all) say.
 //!
@@ -61,25 +63,29 @@
 //! ```text
 //! Created -> Pending -> Live -> Finished    handler returned
 //!    |          |         `---> Panicked    handler unwound
-//!    |          |-------------> Refused     not to be dialed when its turn came
+//!    |          |-------------> Refused     not to be dialed when its turn came, or the queue was full
 //!    |          `-------------> Canceled    will not be dialed
 //!    |------------------------> Canceled
 //!    `------------------------> Abandoned   a callback dropped without being called
 //! ```
 //!
-//! Every call ends exactly once, in one of these.
+//! Every call ends exactly once, in one of these. A pending promise may be Deferred on the way (R2).
 //!
 //! # Rules
 //!
 //! - **R1 order.** Calls are dialed in the order they were scheduled: over the whole queue, across
 //!   turns, and for calls that handlers schedule while the queue is dialing.
 //! - **R2 one live call per recipient.** A call whose turn comes while its recipient is live with
-//!   another is refused, with a report of both calls and both schedule sites. It happens if a
-//!   handler dials the queue, and is a bug; calls to other recipients are dialed normally there.
-//!   Function calls have no such limit.
+//!   another is not dialed, and a report names both calls and both schedule sites. It happens if a
+//!   handler dials the queue (a modal loop); calls to other recipients are dialed normally there. A
+//!   *promise* (an answered callback, a readiness call, a call from another thread) is deferred: it
+//!   is still pending, can be canceled, and is dialed as soon as the live call has ended, ahead of what
+//!   was scheduled after it. A plain call is refused, unless the recipient's owner asks for it to be
+//!   deferred too ([`Recipient::set_defers_calls`]). Function calls have no such limit.
 //! - **R3 cancel is immediate.** After [`cancel`](QueueHandle::cancel) returns, the handler never
 //!   runs, and what the call captured is dropped. That drop may itself use the queue in any way.
-//! - **R4 late cancel is a no-op**, and says so: [`Cancellation::Late`].
+//! - **R4 late cancel is a no-op**, and says so: [`Cancellation::Late`]. A call that was canceled before
+//!   is [`Cancellation::Already`], until its turn would have come.
 //! - **R5 a callback must be called**, or declined. One that is dropped otherwise ends Abandoned,
 //!   with a report of the site that created it. A canceled callback can be answered or dropped
 //!   freely.
@@ -94,16 +100,18 @@
 //!   live? does the call's own check ([`Call::can_dial`]) object? A call that fails one is not
 //!   dialed.
 //! - **R9 recipient gone.** When its owner lets a recipient go, its value is dropped at once or, if
-//!   it is live, right after its call has ended. Its pending calls are refused when their turn
-//!   comes.
+//!   it is live, right after its call has ended; and what its waiting callbacks and pending calls captured
+//!   at once. These calls are refused when their turn comes.
 //! - **R10 live ends on return or unwind.** A panicking handler unwinds to whoever dials. The queue
 //!   stays right, and later calls are still pending in order.
 //! - **R11 the queue's end.** Dropping the [`CallQueue`] ends every pending call as Canceled, first
-//!   to last, and drops what they captured. Handles that survive hand back what they are given to
-//!   schedule.
+//!   to last, and drops what they captured. What surviving handles schedule later ends Canceled at once;
+//!   [`QueueHandle::try_call`] hands it back.
 //! - **R12 conservation.** At every instant, the [`Tally`] balances: created = unscheduled +
 //!   pending + live + finished + canceled + refused + abandoned + panicked.
 //! - **R13** Misuse is the same in debug and release.
+//! - **R14 memory follows what is pending.** No call waits for the storage to be copied. After a burst the
+//!   memory goes back by itself; a canceled call keeps a few bytes at most until its turn.
 //!
 //! The rules of operations (O1 to O5) are in [`op`], those of the reactor (M1 to M9) in
 //! `reactor`.
@@ -134,6 +142,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "journal", feature = "mio"))]
 extern crate std;
 
+mod arena;
 mod callback;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -153,7 +162,7 @@ mod recipient;
 mod reporter;
 #[cfg(feature = "mio")]
 pub mod samples;
-mod slots;
+
 #[cfg(feature = "tracing")]
 mod spans;
 mod step;

@@ -102,7 +102,7 @@ impl<E: PartialEq> PartialEq for OpError<E> {
 /// The cancellable handle of one operation. Cloning counts a reference.
 #[derive(Clone)]
 pub struct AsyncOp {
-    op: Weak<dyn Cancel>,
+    op: Weak<dyn AnyOperation>,
 }
 
 impl AsyncOp {
@@ -291,12 +291,12 @@ impl<C: 'static, A: 'static, E: 'static> Drop for OpCell<C, A, E> {
 }
 
 /// An [`OpCell`] whose types are of no interest.
-trait Cancel {
+trait AnyOperation {
     fn cancel(self: Rc<Self>, site: &'static Location<'static>) -> Cancellation;
     fn state(&self) -> OpState;
 }
 
-impl<C: 'static, A: 'static, E: 'static> Cancel for OpCell<C, A, E> {
+impl<C: 'static, A: 'static, E: 'static> AnyOperation for OpCell<C, A, E> {
     fn cancel(self: Rc<Self>, site: &'static Location<'static>) -> Cancellation {
         let (state, action) = self.state.get().on(OpEvent::Cancel);
         self.state.set(state);

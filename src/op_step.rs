@@ -58,21 +58,21 @@ impl fmt::Display for OpStep {
     }
 }
 
-/// What kind of [`OpResult`] an operation came to.
+/// What kind of [`OpResult`](crate::op::OpResult) an operation came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {
     /// An answer.
     Answered,
-    /// [`OpError::Canceled`].
+    /// [`OpError::Canceled`](crate::op::OpError::Canceled).
     Canceled,
-    /// [`OpError::Dropped`].
+    /// [`OpError::Dropped`](crate::op::OpError::Dropped).
     Dropped,
-    /// [`OpError::NotStarted`].
+    /// [`OpError::NotStarted`](crate::op::OpError::NotStarted).
     NotStarted,
-    /// [`OpError::Retryable`].
+    /// [`OpError::Retryable`](crate::op::OpError::Retryable).
     Retryable,
-    /// [`OpError::Failed`].
+    /// [`OpError::Failed`](crate::op::OpError::Failed).
     Failed,
 }
 

@@ -1,4 +1,59 @@
 //! The queue: its owner, the handles to it, and what can be asked of them.
+//!
+//! # The way of a call
+//!
+//! Whoever has read this section knows where to change what. Files are in layers (see
+//! CONTRIBUTING.md); what is marked *slow* runs only if there is more to do than usual.
+//!
+//! A call to a recipient, from [`Address::call`] to its end:
+//!
+//! 1. `recipient.rs`, `Address::call`: records the site, and wraps the closure as a `Handler`, then
+//!    as a `ToRecipient` (`recipient/call.rs`), the payload that the queue stores.
+//! 2. `queue/schedule.rs`, `Core::schedule`: asks the storage whether a push is fast
+//!    (`erased.rs`, `Calls::is_fast`). It is unless the block is full, the limit of the queue is reached,
+//!    or a flag of `ON_SCHEDULE` is set (`queue/listener.rs`).
+//!    - *slow*, `schedule_slow`: `admission_error` says whether the queue is gone, full or out of ids;
+//!      then `turn_away` counts and ends the call. Else `schedule_admitted` pushes it, notifies the
+//!      observers, and wakes the embedder (`queue/notify.rs`).
+//! 3. `erased.rs`, `Calls::push`: writes vtable, site and payload to the place at the tail. Its position is
+//!    the call's id ([`CallId`]).
+//! 4. `queue/turn.rs`, `Turn::dial_while`: deferred calls that are ready first
+//!    (`Attempt::dial_deferred`), then `Calls::dial_next`, which passes the head over the place and calls
+//!    the vtable's `dial`. That moves the payload out and calls `Attempt::begin` (the call is live from now
+//!    on: I1 of `queue/attempt.rs`), then the payload's own `dial`.
+//! 5. `recipient/call.rs`, `ToRecipient::dial`: if the call is observed, or the value is borrowed or not
+//!    there, *slow*: `dial_slow` defers a promise whose recipient is live (`recipient/cell.rs`, `defer`;
+//!    then `queue/deferred.rs`).
+//! 6. `recipient/cell.rs`, `RecipientCell::deliver`: borrows the value (that is rule R2), asks the call's
+//!    check, notifies the observers, and runs the handler. When the borrow is back, `Delivery` makes
+//!    deferred calls ready and drops the value of a recipient that is gone.
+//! 7. `queue/attempt.rs`, `Attempt::finish`: counts the call as finished; *slow* if it is observed, is over
+//!    already (refused, deferred), or a deferred call is ready. If the handler unwinds, the drop of
+//!    `Attempt` counts it as panicked.
+//!
+//! Other ends: `queue/cancel.rs` (a tombstone takes the place of the call until its turn;
+//! `Core::pass_tombstone`), `queue/close.rs` (the queue's end), `Attempt::refuse`, and for a recipient that
+//! is gone `queue/release.rs` (what its calls captured drops at once; they are refused at their turn).
+//!
+//! A callback differs at both ends. `Callback::to_recipient` (`callback.rs`) puts a join, which is a call
+//! that lacks its value, in a slot of the storage (`erased/cells.rs`, `Storage::create`).
+//! [`Callback::answer`] pushes an `Answered` with the value and the slot's address
+//! (`queue/callback.rs`, `Core::answer`); its dial takes the join out of the slot and runs it as a
+//! `ToRecipient` that is promised, from step 5 on.
+//!
+//! A readiness event: `reactor/handle.rs`, `Shared::note_each`, finds the registration by its token,
+//! merges the flags (`reactor/registration.rs`, `Watch::note`), and schedules a promised call to the
+//! registration's recipient (`Watch::schedule`), from step 2 on. Timers (`reactor/timers.rs`, `fire`)
+//! answer callbacks; calls from other threads (`reactor/remote.rs`, `deliver`) are promised calls.
+//!
+//! Where to change what: another end of a call: `step.rs`, `tally.rs`, and the place where it is counted
+//! (`queue/attempt.rs` if its turn has come, `queue/cancel.rs` if not). Another reason not to dial:
+//! `step.rs` (`Refusal`) and `recipient/cell.rs`. Something to do for each call:
+//! a flag in `queue/listener.rs`, so that the fast path stays as it is. What a handler gets:
+//! `recipient/call.rs` (`Context`). Another source of promised calls: `reactor/`, by `promised_call`.
+//!
+//! [`Address::call`]: crate::Address::call
+//! [`Callback::answer`]: crate::Callback::answer
 
 use alloc::rc::Rc;
 use core::fmt;
@@ -15,20 +70,22 @@ use crate::outcome::{Cancellation, Report, ScheduleError};
 use crate::tally::Tally;
 
 mod attempt;
+mod budget;
 mod callback;
 mod cancel;
 mod close;
 mod deferred;
 mod listener;
+mod notify;
+mod recipient_index;
 mod release;
 mod schedule;
 mod state;
 mod turn;
 
-pub(crate) use attempt::{Attempt, Dialing, End};
-pub(crate) use schedule::Claim;
-pub(crate) use state::{Core, State};
-pub use turn::Budget;
+pub(crate) use attempt::{Attempt, Dialing, HandlerEnd};
+pub use budget::Budget;
+pub(crate) use state::{Claim, Core, QueueState};
 
 /// Owns a queue of calls.
 ///
@@ -111,7 +168,7 @@ impl CallQueue {
         let id = NonZeroU64::new(id).expect("2^64 queues were made in this process");
         Self {
             handle: QueueHandle {
-                core: Rc::new(Core::new(position, State::new(id, position, capacity))),
+                core: Rc::new(Core::new(position, QueueState::new(id, position, capacity))),
             },
         }
     }

@@ -263,6 +263,7 @@ impl Reactor {
         while self.should_run() {
             let _ = self.turn(None)?;
         }
+        self.resume();
         Ok(())
     }
 

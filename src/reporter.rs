@@ -44,19 +44,19 @@ const REPEATS: u32 = 10;
 /// pending and has a recipient.
 pub struct Reporter {
     sink: Box<dyn Fn(&str)>,
-    state: RefCell<State>,
+    state: RefCell<ReporterState>,
 }
 
 #[derive(Default)]
-struct State {
+struct ReporterState {
     /// The recipients of calls that are not over.
     recipients: BTreeMap<CallId, RecipientInfo>,
     labels: BTreeMap<u64, Rc<str>>,
     /// How many times each kind of thing was reported of each place.
-    reported: BTreeMap<(Kind, Place), u32>,
+    reported: BTreeMap<(Kind, SourcePlace), u32>,
 }
 
-type Place = (&'static str, u32, u32);
+type SourcePlace = (&'static str, u32, u32);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Kind {
@@ -102,7 +102,7 @@ impl Reporter {
     }
 }
 
-impl State {
+impl ReporterState {
     /// ` to Server(3) "10.0.0.7"`, or nothing for a function call.
     fn addressee(&self, call: CallId) -> String {
         let mut text = String::new();

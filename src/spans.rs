@@ -50,14 +50,14 @@ const DEPTH: usize = 16;
 pub struct DialSpans {
     depth: usize,
     /// Calls that are neither live nor over.
-    waiting: RefCell<BTreeMap<CallId, Waiting>>,
+    waiting: RefCell<BTreeMap<CallId, Undialed>>,
     /// Calls that are live, each within the one before, and how deep their spans are.
     live: RefCell<Vec<(CallId, usize, EnteredSpan)>>,
 }
 
 /// What is known of a call that is to be dialed.
 #[derive(Default)]
-struct Waiting {
+struct Undialed {
     recipient: Option<RecipientInfo>,
     site: Option<&'static Location<'static>>,
     parent: Option<Span>,
@@ -98,7 +98,7 @@ impl DialSpans {
 
     fn dialed(&self, call: CallId) {
         let waiting = self.waiting.borrow_mut().remove(&call).unwrap_or_default();
-        let Waiting { recipient, site, parent, depth } = waiting;
+        let Undialed { recipient, site, parent, depth } = waiting;
         let recipient = recipient.map(tracing::field::display);
         let site = site.map(tracing::field::display);
         let id = tracing::field::display(call);
@@ -139,7 +139,7 @@ impl Observer for DialSpans {
     fn observe(&self, call: CallId, step: &Step) {
         match step {
             Step::Created { recipient, .. } => {
-                let waiting = Waiting { recipient: *recipient, ..Waiting::default() };
+                let waiting = Undialed { recipient: *recipient, ..Undialed::default() };
                 self.waiting.borrow_mut().insert(call, waiting);
             }
             Step::Scheduled { site } => self.scheduled(call, site),

@@ -21,7 +21,7 @@ pub struct Tally {
     pub finished: u64,
     /// Canceled before they were dialed.
     pub canceled: u64,
-    /// Not dialed when their turn came, see [`Refusal`].
+    /// Not dialed when their turn came, see [`Refusal`](crate::Refusal).
     pub refused: u64,
     /// Callbacks dropped without being called.
     pub abandoned: u64,

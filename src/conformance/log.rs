@@ -13,7 +13,7 @@ use core::mem::replace;
 use core::ops::Range;
 use std::collections::HashMap;
 
-use crate::conformance::record::{Captured, Due, Outcome, Record, Stage};
+use crate::conformance::record::{DropProbe, Expected, Phase, Record, Seen};
 use crate::conformance::subject::Trigger;
 use crate::conformance::violation::Rule;
 use crate::id::CallId;
@@ -45,11 +45,11 @@ pub(super) type Finding = (Rule, String);
 /// Events.
 impl Log {
     /// An operation is about to be started.
-    pub(super) fn add(&self, ready: bool) -> (usize, Captured) {
+    pub(super) fn add(&self, ready: bool) -> (usize, DropProbe) {
         self.made.set(self.made.get() + 1);
         let mut operations = self.operations.borrow_mut();
         operations.push(Record::new(ready));
-        (operations.len() - 1, Captured::new(&self.drops))
+        (operations.len() - 1, DropProbe::new(&self.drops))
     }
 
     /// The callback of an operation has been created.
@@ -61,12 +61,12 @@ impl Log {
     pub(super) fn started(&self, number: usize, op: Option<AsyncOp>, trigger: Option<Trigger>) {
         let stage = self.with(number, |record| {
             (record.op, record.trigger) = (op, trigger);
-            if record.stage == Stage::Starting {
-                record.stage = Stage::Running;
+            if record.stage == Phase::Starting {
+                record.stage = Phase::Running;
             }
             record.stage
         });
-        if stage == Stage::Ended {
+        if stage == Phase::Ended {
             self.find(Rule::O1, || lost(number, "declined"));
         }
     }
@@ -74,9 +74,9 @@ impl Log {
     /// An operation has not been started, as it should be.
     pub(super) fn refused(&self, number: usize) {
         let seen = match self.stage(number) {
-            Stage::Ended => return self.check_drops(),
-            Stage::Scheduled | Stage::Arrived => "answered",
-            Stage::Starting | Stage::Running => "not declined",
+            Phase::Ended => return self.check_drops(),
+            Phase::Scheduled | Phase::Arrived => "answered",
+            Phase::Starting | Phase::Running => "not declined",
         };
         self.find(Rule::O1, || format!("a start failed, and its callback is {seen}"));
     }
@@ -96,11 +96,11 @@ impl Log {
 
     /// A cancel was too late, says the subject.
     pub(super) fn late(&self, number: usize) {
-        self.with(number, |record| record.due = Due::Real);
+        self.with(number, |record| record.due = Expected::Real);
     }
 
     /// The callback of an operation is live, with a result.
-    pub(super) fn arrive(&self, number: usize, outcome: Outcome) {
+    pub(super) fn arrive(&self, number: usize, outcome: Seen) {
         if let Some(inside) = self.inside.get() {
             self.find(Rule::O2, || format!("the callback of operation {number} ran in {inside}"));
         }
@@ -123,17 +123,17 @@ impl Observer for Log {
         match step {
             Step::Scheduled { .. } => {
                 if let Some(number) = self.number(call) {
-                    self.with(number, |record| record.stage = Stage::Scheduled);
+                    self.with(number, |record| record.stage = Phase::Scheduled);
                     self.completing.borrow_mut().push_back(number);
                 }
             }
             Step::Canceled { reason } => {
-                if let Some((number, Stage::Running | Stage::Scheduled)) = self.end(call) {
+                if let Some((number, Phase::Running | Phase::Scheduled)) = self.end(call) {
                     self.find(Rule::O1, || lost(number, reason));
                 }
             }
             Step::Abandoned { .. } => match self.end(call) {
-                Some((_, Stage::Starting)) => {
+                Some((_, Phase::Starting)) => {
                     self.find(Rule::R5, || "a start dropped its callback".into());
                 }
                 Some((number, _)) => {
@@ -160,7 +160,7 @@ impl Log {
         self.operations.borrow().len()
     }
 
-    pub(super) fn stage(&self, number: usize) -> Stage {
+    pub(super) fn stage(&self, number: usize) -> Phase {
         self.with(number, |record| record.stage)
     }
 
@@ -187,19 +187,19 @@ impl Log {
     /// How many of these callbacks have not come.
     pub(super) fn missing(&self, numbers: Range<usize>) -> usize {
         let operations = self.operations.borrow();
-        operations[numbers].iter().filter(|record| record.stage != Stage::Arrived).count()
+        operations[numbers].iter().filter(|record| record.stage != Phase::Arrived).count()
     }
 
     /// Finds out why some of these never completed.
     pub(super) fn find_missing(&self, numbers: Range<usize>) {
         let (missing, of) = (self.missing(numbers.clone()), numbers.len());
-        let Some(first) = numbers.into_iter().find(|&number| self.stage(number) != Stage::Arrived)
+        let Some(first) = numbers.into_iter().find(|&number| self.stage(number) != Phase::Arrived)
         else {
             return;
         };
         let (rule, how) = match self.with(first, |record| record.due) {
-            Due::Canceled => (Rule::O3, ", though canceled"),
-            Due::Real | Due::Either => (Rule::O1, ""),
+            Expected::Canceled => (Rule::O3, ", though canceled"),
+            Expected::Real | Expected::Either => (Rule::O1, ""),
         };
         self.find(rule, || {
             format!(
@@ -235,9 +235,9 @@ impl Log {
     }
 
     /// Notes that the callback of an operation ends without a call; returns how far it was.
-    fn end(&self, call: CallId) -> Option<(usize, Stage)> {
+    fn end(&self, call: CallId) -> Option<(usize, Phase)> {
         let number = self.number(call)?;
-        Some((number, self.with(number, |record| replace(&mut record.stage, Stage::Ended))))
+        Some((number, self.with(number, |record| replace(&mut record.stage, Phase::Ended))))
     }
 
     fn with<R>(&self, number: usize, function: impl FnOnce(&mut Record) -> R) -> R {

@@ -9,8 +9,8 @@ use crate::op::{AsyncOp, OpError, OpResult};
 use crate::outcome::Cancellation;
 
 pub(super) struct Record {
-    pub(super) stage: Stage,
-    pub(super) due: Due,
+    pub(super) stage: Phase,
+    pub(super) due: Expected,
     pub(super) ready: bool,
     canceled: bool,
     pub(super) op: Option<AsyncOp>,
@@ -19,7 +19,7 @@ pub(super) struct Record {
 
 /// How far the callback of an operation is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Stage {
+pub(super) enum Phase {
     /// With a start function that has not returned.
     Starting,
     /// With an operation that runs.
@@ -32,7 +32,7 @@ pub(super) enum Stage {
 
 /// Which result is to come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Due {
+pub(super) enum Expected {
     /// Any but Canceled.
     Real,
     Canceled,
@@ -41,7 +41,7 @@ pub(super) enum Due {
 
 /// Which result came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Outcome {
+pub(super) enum Seen {
     Real,
     Canceled,
     Dropped,
@@ -49,7 +49,7 @@ pub(super) enum Outcome {
 
 impl Record {
     pub(super) const fn new(ready: bool) -> Self {
-        let (stage, due) = (Stage::Starting, Due::Real);
+        let (stage, due) = (Phase::Starting, Expected::Real);
         Self { stage, due, ready, canceled: false, op: None, trigger: None }
     }
 
@@ -58,37 +58,37 @@ impl Record {
     pub(super) const fn cancel(&mut self) -> Option<Cancellation> {
         self.canceled = true;
         match self.stage {
-            Stage::Starting | Stage::Running if self.ready => {
-                self.due = Due::Either;
+            Phase::Starting | Phase::Running if self.ready => {
+                self.due = Expected::Either;
                 None
             }
-            Stage::Starting | Stage::Running => {
-                self.due = Due::Canceled;
+            Phase::Starting | Phase::Running => {
+                self.due = Expected::Canceled;
                 Some(Cancellation::Canceled)
             }
-            Stage::Scheduled | Stage::Arrived | Stage::Ended => Some(Cancellation::Late),
+            Phase::Scheduled | Phase::Arrived | Phase::Ended => Some(Cancellation::Late),
         }
     }
 
     /// Its result is there. Tells what is wrong with it, if anything.
-    pub(super) const fn arrive(&mut self, outcome: Outcome) -> Option<(Rule, &'static str)> {
-        self.stage = Stage::Arrived;
+    pub(super) const fn arrive(&mut self, outcome: Seen) -> Option<(Rule, &'static str)> {
+        self.stage = Phase::Arrived;
         Some(match (outcome, self.due) {
-            (Outcome::Dropped, _) => (Rule::O1, "was dropped by its module"),
-            (Outcome::Canceled, Due::Real) if self.canceled => {
+            (Seen::Dropped, _) => (Rule::O1, "was dropped by its module"),
+            (Seen::Canceled, Expected::Real) if self.canceled => {
                 (Rule::O4, "came out Canceled by a cancel that was too late")
             }
-            (Outcome::Canceled, Due::Real) => (Rule::O5, "came out Canceled by nobody"),
-            (Outcome::Real, Due::Canceled) => {
+            (Seen::Canceled, Expected::Real) => (Rule::O5, "came out Canceled by nobody"),
+            (Seen::Real, Expected::Canceled) => {
                 (Rule::O4, "was canceled before it was ready, and came out otherwise")
             }
-            (Outcome::Real, _) if !self.ready => (Rule::Subject, "completed before it was ready"),
+            (Seen::Real, _) if !self.ready => (Rule::Subject, "completed before it was ready"),
             _ => return None,
         })
     }
 }
 
-impl Outcome {
+impl Seen {
     pub(super) const fn of<A, E>(result: &OpResult<A, E>) -> Self {
         match result {
             Err(OpError::Canceled) => Self::Canceled,
@@ -99,15 +99,15 @@ impl Outcome {
 }
 
 /// What a callback captures: its drop is counted.
-pub(super) struct Captured(Rc<Cell<usize>>);
+pub(super) struct DropProbe(Rc<Cell<usize>>);
 
-impl Captured {
+impl DropProbe {
     pub(super) fn new(drops: &Rc<Cell<usize>>) -> Self {
         Self(Rc::clone(drops))
     }
 }
 
-impl Drop for Captured {
+impl Drop for DropProbe {
     fn drop(&mut self) {
         self.0.set(self.0.get() + 1);
     }
@@ -115,21 +115,21 @@ impl Drop for Captured {
 
 #[cfg(test)]
 mod tests {
-    use super::Outcome::{Canceled, Dropped, Real};
-    use super::Stage::{Arrived, Ended, Running, Scheduled, Starting};
-    use super::{Outcome, Record, Stage};
+    use super::Phase::{Arrived, Ended, Running, Scheduled, Starting};
+    use super::Seen::{Canceled, Dropped, Real};
+    use super::{Phase, Record, Seen};
     use crate::conformance::violation::Rule;
     use crate::outcome::Cancellation;
 
     /// What a record in this stage expects of a cancel, and then finds wrong with each outcome.
-    fn canceled(stage: Stage, ready: bool) -> (Option<Cancellation>, [Option<Rule>; 3]) {
+    fn canceled(stage: Phase, ready: bool) -> (Option<Cancellation>, [Option<Rule>; 3]) {
         let record = || {
             let mut record = Record::new(ready);
             record.stage = stage;
             let due = record.cancel();
             (record, due)
         };
-        let rule = |outcome: Outcome| record().0.arrive(outcome).map(|(rule, _)| rule);
+        let rule = |outcome: Seen| record().0.arrive(outcome).map(|(rule, _)| rule);
         (record().1, [Real, Canceled, Dropped].map(rule))
     }
 

@@ -8,8 +8,8 @@ use core::time::Duration;
 use std::time::Instant;
 
 use crate::conformance::log::Log;
-use crate::conformance::record::Stage;
-use crate::conformance::scenario::{Ending, Moment, Ready, Scenario};
+use crate::conformance::record::Phase;
+use crate::conformance::scenario::{Cue, Ending, Scenario, Timing};
 use crate::conformance::scene::{AnySubject, Scene};
 use crate::conformance::violation::{Rule, Violation};
 use crate::queue::Budget;
@@ -33,11 +33,11 @@ type Make<'a> = dyn Fn(&Reactor) -> Rc<dyn AnySubject> + 'a;
 pub(super) fn run(setting: Setting, make: &Make<'_>) -> Result<usize, Violation> {
     let mut run = Run::new(setting, make)?;
     let Scenario { ending, moment, .. } = setting.scenario;
-    if moment == Moment::BeforeOpen {
+    if moment == Cue::BeforeOpen {
         run.start_in_vain()?;
     }
     let started = match (moment, ending) {
-        (Moment::BeforeOpen, Ending::Cancel) => {
+        (Cue::BeforeOpen, Ending::Cancel) => {
             run.scene.cancel_all();
             0
         }
@@ -98,14 +98,14 @@ impl Run {
         self.turn(Duration::ZERO)?;
         let own = self.left();
         let numbers = self.start()?;
-        if moment == Moment::Waiting {
-            if ready == Ready::Later {
+        if moment == Cue::Waiting {
+            if ready == Timing::Later {
                 self.turn(Duration::ZERO)?;
             }
             self.act(numbers.clone())?;
         }
-        let canceled = (moment, ending) == (Moment::Waiting, Ending::Cancel);
-        if ready == Ready::Later && !canceled {
+        let canceled = (moment, ending) == (Cue::Waiting, Ending::Cancel);
+        if ready == Timing::Later && !canceled {
             // The later half first, to see that the others do not complete with them.
             let later = numbers.start + numbers.len() / 2..numbers.end;
             self.trigger(later.clone())?;
@@ -113,7 +113,7 @@ impl Run {
             self.trigger(numbers.clone())?;
         }
         self.wait_for(numbers.clone())?;
-        if moment == Moment::After {
+        if moment == Cue::After {
             self.act(numbers.clone())?;
         }
         self.trigger(numbers.clone())?;
@@ -243,8 +243,8 @@ impl Run {
     /// Looks for operations that have a result scheduled now, and for findings.
     fn look(&mut self) -> Result<(), Violation> {
         while let Some(number) = self.scene.log.next_completing() {
-            let completing = self.scene.log.stage(number) == Stage::Scheduled;
-            if completing && self.setting.scenario.moment == Moment::Completing {
+            let completing = self.scene.log.stage(number) == Phase::Scheduled;
+            if completing && self.setting.scenario.moment == Cue::Completing {
                 self.scene.act(number);
             }
         }

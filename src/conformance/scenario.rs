@@ -8,9 +8,9 @@ pub struct Scenario {
     /// What happens to the operations.
     pub ending: Ending,
     /// When it happens.
-    pub moment: Moment,
+    pub moment: Cue,
     /// When they are ready.
-    pub ready: Ready,
+    pub ready: Timing,
     /// How many are started at a time.
     pub operations: usize,
 }
@@ -27,10 +27,10 @@ pub enum Ending {
 
 /// How far an operation is when something happens to it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Moment {
+pub enum Cue {
     /// Not started: its module is not open yet.
     BeforeOpen,
-    /// Started. If it is ready [later](Ready::Later) it is not ready yet, else no call has been
+    /// Started. If it is ready [later](Timing::Later) it is not ready yet, else no call has been
     /// dialed since the start.
     Waiting,
     /// The call that delivers its result is scheduled, not dialed yet.
@@ -43,7 +43,7 @@ pub enum Moment {
 
 /// When an operation is ready to complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Ready {
+pub enum Timing {
     /// When it is started.
     AtOnce,
     /// When its trigger is pulled, and not before.
@@ -53,14 +53,14 @@ pub enum Ready {
 /// All scenarios, the simple ones first: those with the first of `sizes`, and those before open
 /// last of these.
 pub(super) fn all(sizes: &[usize], gated: bool) -> impl Iterator<Item = Scenario> {
-    use Moment::{After, BeforeOpen, Completing, InHandler, Waiting};
+    use Cue::{After, BeforeOpen, Completing, InHandler, Waiting};
 
     let moments = [Waiting, Completing, InHandler, After, BeforeOpen];
     sizes.iter().flat_map(move |&operations| {
         let moments = moments.into_iter().filter(move |&moment| gated || moment != BeforeOpen);
         moments.flat_map(move |moment| {
             [Ending::Complete, Ending::Cancel].into_iter().flat_map(move |ending| {
-                let readies = [Ready::AtOnce, Ready::Later].into_iter();
+                let readies = [Timing::AtOnce, Timing::Later].into_iter();
                 readies.map(move |ready| Scenario { ending, moment, ready, operations })
             })
         })
@@ -83,7 +83,7 @@ impl fmt::Display for Ending {
     }
 }
 
-impl fmt::Display for Moment {
+impl fmt::Display for Cue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BeforeOpen => "before open",
@@ -95,7 +95,7 @@ impl fmt::Display for Moment {
     }
 }
 
-impl fmt::Display for Ready {
+impl fmt::Display for Timing {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AtOnce => "at once",

@@ -9,8 +9,8 @@ use core::error::Error;
 use core::iter;
 
 use crate::conformance::log::Log;
-use crate::conformance::record::{Captured, Outcome, Stage};
-use crate::conformance::scenario::{Ending, Moment, Ready, Scenario};
+use crate::conformance::record::{DropProbe, Phase, Seen};
+use crate::conformance::scenario::{Cue, Ending, Scenario, Timing};
 use crate::conformance::subject::{Started, Subject};
 use crate::conformance::violation::Rule;
 use crate::op::{AsyncOp, OpState};
@@ -22,22 +22,22 @@ pub(super) trait AnySubject {
     fn open(&self);
     fn close(&self);
     fn cancel_all(&self);
-    fn start(&self, ready: Ready, watch: Sighting) -> Result<Started, Box<dyn Error>>;
+    fn start(&self, ready: Timing, watch: Sighting) -> Result<Started, Box<dyn Error>>;
 }
 
 /// A subject, with its queue.
-pub(super) struct Typed<S> {
+pub(super) struct TypedSubject<S> {
     subject: S,
     queue: QueueHandle,
 }
 
-impl<S: Subject> Typed<S> {
+impl<S: Subject> TypedSubject<S> {
     pub(super) const fn new(subject: S, queue: QueueHandle) -> Self {
         Self { subject, queue }
     }
 }
 
-impl<S: Subject> AnySubject for Typed<S> {
+impl<S: Subject> AnySubject for TypedSubject<S> {
     fn open(&self) {
         self.subject.open();
     }
@@ -50,9 +50,9 @@ impl<S: Subject> AnySubject for Typed<S> {
         self.subject.cancel_all();
     }
 
-    fn start(&self, ready: Ready, watch: Sighting) -> Result<Started, Box<dyn Error>> {
+    fn start(&self, ready: Timing, watch: Sighting) -> Result<Started, Box<dyn Error>> {
         let (scene, number) = (Weak::clone(&watch.scene), watch.number);
-        let done = self.queue.callback(move |_, result| watch.arrive(Outcome::of(&result)));
+        let done = self.queue.callback(move |_, result| watch.arrive(Seen::of(&result)));
         if let Some(scene) = scene.upgrade() {
             scene.log.name(number, done.id());
         }
@@ -64,15 +64,15 @@ impl<S: Subject> AnySubject for Typed<S> {
 pub(super) struct Sighting {
     scene: Weak<Scene>,
     number: usize,
-    _captured: Captured,
+    _captured: DropProbe,
 }
 
 impl Sighting {
     /// The handler.
-    fn arrive(&self, outcome: Outcome) {
+    fn arrive(&self, outcome: Seen) {
         if let Some(scene) = self.scene.upgrade() {
             scene.log.arrive(self.number, outcome);
-            if scene.scenario.moment == Moment::InHandler {
+            if scene.scenario.moment == Cue::InHandler {
                 scene.act(self.number);
             }
         }
@@ -116,7 +116,7 @@ impl Scene {
     /// Starts an operation, which is to succeed.
     pub(super) fn start(self: &Rc<Self>) {
         match self.try_start() {
-            (number, Ok(Started { trigger: None, .. })) if self.scenario.ready == Ready::Later => {
+            (number, Ok(Started { trigger: None, .. })) if self.scenario.ready == Timing::Later => {
                 self.log.started(number, None, None);
                 self.log.find(Rule::Subject, || "ready later, but without a trigger".into());
             }
@@ -141,7 +141,7 @@ impl Scene {
 
     fn try_start(self: &Rc<Self>) -> (usize, Result<Started, Box<dyn Error>>) {
         let ready = self.scenario.ready;
-        let (number, _captured) = self.log.add(ready == Ready::AtOnce);
+        let (number, _captured) = self.log.add(ready == Timing::AtOnce);
         let watch = Sighting { scene: Rc::downgrade(self), number, _captured };
         (number, self.with_subject("start", |subject| subject.start(ready, watch)))
     }
@@ -193,7 +193,7 @@ impl Scene {
     pub(super) fn drop_handle(&self, number: usize) {
         let Some(op) = self.log.take_op(number) else { return };
         let (stage, state) = (self.log.stage(number), op.state());
-        if stage != Stage::Running && state != OpState::Completed {
+        if stage != Phase::Running && state != OpState::Completed {
             self.log.find(Rule::O3, || {
                 format!("the result of operation {number} is scheduled, and it is still {state:?}")
             });

@@ -5,7 +5,7 @@ use core::error::Error;
 use core::fmt;
 
 use crate::callback::Callback;
-use crate::conformance::scenario::Ready;
+use crate::conformance::scenario::Timing;
 use crate::op::{AsyncOp, OpResult};
 
 /// A module whose operations are to be checked, with all that starting one takes.
@@ -46,7 +46,7 @@ pub trait Subject: 'static {
     /// Says why not; `done` is then declined. This is what is wanted where the module is not open.
     fn start(
         &self,
-        ready: Ready,
+        ready: Timing,
         done: Callback<OpResult<Self::Answer, Self::Error>>,
     ) -> Result<Started, Box<dyn Error>>;
 }
@@ -71,7 +71,7 @@ impl Started {
         Self { op: None, trigger: None }
     }
 
-    /// Says how to make the operation ready. One that is ready [later](Ready::Later) needs it.
+    /// Says how to make the operation ready. One that is ready [later](Timing::Later) needs it.
     ///
     /// Each trigger is pulled once: also after a cancel, as what cannot be canceled has to come to
     /// an end, and even if the operation was ready at once.

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use crate::id::CallId;
 use crate::journal::latency::Latency;
-use crate::journal::pages::{Entry, Map, What};
+use crate::journal::pages::{Map, StepEntry, What};
 use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord};
 use crate::op_step::OpStep;
 use crate::step::{RecipientInfo, Step};
@@ -24,7 +24,7 @@ pub struct History {
 
 impl History {
     pub(super) fn read(
-        mut entries: Vec<Entry>,
+        mut entries: Vec<StepEntry>,
         dropped: u64,
         start: Instant,
         now: Instant,
@@ -175,11 +175,11 @@ impl fmt::Debug for History {
 
 /// Attributes steps to a call that was live before the journal began, once it is known by its end:
 /// all until then that are nobody else's doing are its.
-fn attribute(entries: &mut [Entry]) {
+fn attribute(entries: &mut [StepEntry]) {
     let mut known: Map<CallId, ()> = Map::default();
     let mut attributed = 0;
     for place in 0..entries.len() {
-        let Entry { call, what, .. } = entries[place];
+        let StepEntry { call, what, .. } = entries[place];
         match what {
             // (A call whose check panics ends without a dial.)
             What::Call(Step::Scheduled { .. } | Step::Dialed) => _ = known.insert(call, ()),

@@ -16,7 +16,7 @@ use crate::step::Step;
 
 /// One step, as it was reported.
 #[derive(Clone, Copy)]
-pub(super) struct Entry {
+pub(super) struct StepEntry {
     pub(super) at: Instant,
     pub(super) call: CallId,
     /// The call that was live, so whose doing it is.
@@ -25,7 +25,7 @@ pub(super) struct Entry {
 }
 
 /// What the journal's documentation promises.
-const _: () = assert!(size_of::<Entry>() <= 96, "a step takes 96 bytes");
+const _: () = assert!(size_of::<StepEntry>() <= 96, "a step takes 96 bytes");
 
 #[derive(Clone, Copy)]
 pub(super) enum What {
@@ -36,13 +36,13 @@ pub(super) enum What {
 pub(super) struct Pages {
     capacity: usize,
     /// As many entries as there is room for, those before `oldest` being the latest.
-    entries: Vec<Entry>,
+    entries: Vec<StepEntry>,
     oldest: usize,
     dropped: u64,
     live: Vec<(CallId, Instant)>,
     /// When pending calls were scheduled.
     pending: Map<CallId, Instant>,
-    counts: Counts,
+    counts: StepCounts,
     waiting: Latencies,
     handling: Latencies,
 }
@@ -56,7 +56,7 @@ impl Pages {
             dropped: 0,
             live: Vec::new(),
             pending: Map::default(),
-            counts: Counts::default(),
+            counts: StepCounts::default(),
             waiting: Latencies::new(),
             handling: Latencies::new(),
         }
@@ -72,7 +72,7 @@ impl Pages {
             What::Operation(OpStep::Started { .. }) => self.counts.operations += 1,
             What::Operation(_) => {}
         }
-        let entry = Entry { at, call, by, what };
+        let entry = StepEntry { at, call, by, what };
         if self.entries.len() < self.capacity {
             self.entries.push(entry);
         } else {
@@ -131,7 +131,7 @@ impl Pages {
     }
 
     /// All entries, the oldest first.
-    pub(super) fn entries(&self) -> Vec<Entry> {
+    pub(super) fn entries(&self) -> Vec<StepEntry> {
         let (latest, oldest) = self.entries.split_at(self.oldest);
         [oldest, latest].concat()
     }
@@ -160,7 +160,7 @@ impl Pages {
 #[non_exhaustive]
 pub struct Figures {
     /// How many calls took each step.
-    pub counts: Counts,
+    pub counts: StepCounts,
     /// From schedule to dial.
     pub waiting: Latency,
     /// From dial to return or unwind, nested calls included.
@@ -172,7 +172,7 @@ pub struct Figures {
 /// How many calls took each step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
-pub struct Counts {
+pub struct StepCounts {
     /// Calls created.
     pub created: u64,
     /// Calls scheduled.
@@ -197,8 +197,8 @@ pub struct Counts {
 
 impl fmt::Display for Figures {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Counts { created, scheduled, dialed, finished, canceled, .. } = self.counts;
-        let Counts { late_cancels, refused, abandoned, panicked, operations, .. } = self.counts;
+        let StepCounts { created, scheduled, dialed, finished, canceled, .. } = self.counts;
+        let StepCounts { late_cancels, refused, abandoned, panicked, operations, .. } = self.counts;
         writeln!(
             f,
             "calls       {created} created, {scheduled} scheduled, {dialed} dialed, \

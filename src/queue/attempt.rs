@@ -1,7 +1,7 @@
 //! One attempt to dial a call, and its end.
 //!
 //! - I1 A call is live from when its attempt begins until its end is counted, which is done in
-//!   [`End::count`] or [`Attempt::refuse`] and only there. So a call of this turn is live exactly if
+//!   [`HandlerEnd::count`] or [`Attempt::refuse`] and only there. So a call of this turn is live exactly if
 //!   the queue has more live calls than were live around the turn ([`Attempt::is_live`]).
 //! - I2 Whoever ends a call before its payload returns raises `OVER`, so that the turn looks before
 //!   it counts the call as finished.
@@ -36,12 +36,12 @@ impl DialContext for Dialing {
 
 /// How a handler, or the check before it, was left.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum End {
+pub(crate) enum HandlerEnd {
     Returned,
     Unwound,
 }
 
-impl End {
+impl HandlerEnd {
     /// Counts the end of the live call `key`, and notifies the observers.
     fn count(self, core: &Core, key: u64) {
         match self {
@@ -104,7 +104,7 @@ impl<'a> Attempt<'a> {
         self.core.lower(flag::OVER);
         self.look_for_observers();
         if self.is_live() {
-            End::Returned.count(self.core, self.key);
+            HandlerEnd::Returned.count(self.core, self.key);
         }
         self.core.listener.has(flag::READY)
     }
@@ -154,7 +154,7 @@ impl<'a> Attempt<'a> {
 
     /// Ends the live call `key` before its payload returns: the drop of the recipient's value, which
     /// comes in between, is no part of the call.
-    pub(crate) fn end_early(core: &Core, key: u64, end: End) {
+    pub(crate) fn end_early(core: &Core, key: u64, end: HandlerEnd) {
         core.raise(flag::OVER);
         end.count(core, key);
     }
@@ -262,7 +262,7 @@ impl Drop for Attempt<'_> {
     /// Unwinding. If the handler does, its call ends.
     fn drop(&mut self) {
         if self.is_live() {
-            End::Unwound.count(self.core, self.key);
+            HandlerEnd::Unwound.count(self.core, self.key);
         }
     }
 }

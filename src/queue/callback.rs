@@ -7,9 +7,9 @@ use crate::erased::cells::{Answer, GivenUp, Key, Waiting};
 use crate::id::CallId;
 use crate::outcome::ScheduleErrorKind;
 use crate::queue::attempt::Dialing;
-use crate::queue::listener::{WakeOnDrop, flag};
-use crate::queue::schedule::Claim;
-use crate::queue::state::{Core, QUEUE_DROPPED, State};
+use crate::queue::listener::flag;
+use crate::queue::notify::WakeOnDrop;
+use crate::queue::state::{Claim, Core, QUEUE_DROPPED, QueueState};
 use crate::step::{RecipientInfo, Refusal, Step};
 
 impl Core {
@@ -30,7 +30,11 @@ impl Core {
 
     /// Schedules a callback, which its caller gives up. If it was canceled, drops the value.
     #[inline(always)]
-    pub(crate) fn answer<A: 'static>(holder: Waiting<Dialing, State, A>, value: A, site: Site) {
+    pub(crate) fn answer<A: 'static>(
+        holder: Waiting<Dialing, QueueState, A>,
+        value: A,
+        site: Site,
+    ) {
         if holder.storage().calls().is_fast() && holder.is_wanted() {
             holder.storage().tally.answered.add();
             holder.answer(value, site);
@@ -41,7 +45,7 @@ impl Core {
 
     #[cold]
     #[inline(never)]
-    fn answer_slow<A: 'static>(holder: Waiting<Dialing, State, A>, value: A, site: Site) {
+    fn answer_slow<A: 'static>(holder: Waiting<Dialing, QueueState, A>, value: A, site: Site) {
         let core = Rc::clone(holder.storage());
         let key = CallId::callback_key(holder.key());
         match core.admission_error(Claim::Promised) {
@@ -69,7 +73,10 @@ impl Core {
     }
 
     /// Ends a callback, which its caller gives up.
-    pub(crate) fn decline<A: 'static>(holder: Waiting<Dialing, State, A>, reason: &'static str) {
+    pub(crate) fn decline<A: 'static>(
+        holder: Waiting<Dialing, QueueState, A>,
+        reason: &'static str,
+    ) {
         let (core, key) = (Rc::clone(holder.storage()), holder.key());
         if let Some(_captured) = core.withdraw(holder) {
             core.end_canceled(CallId::callback_key(key), reason);
@@ -78,7 +85,7 @@ impl Core {
 
     /// Ends a callback, which its caller dropped without calling it.
     #[cold]
-    pub(crate) fn abandon<A: 'static>(holder: Waiting<Dialing, State, A>) {
+    pub(crate) fn abandon<A: 'static>(holder: Waiting<Dialing, QueueState, A>) {
         let (core, key, site) = (Rc::clone(holder.storage()), holder.key(), holder.site());
         if core.is_closed() {
             return Self::decline(holder, QUEUE_DROPPED);
@@ -90,7 +97,7 @@ impl Core {
     }
 
     /// Forgets a callback that is not answered. Unless it was canceled, returns what it captured.
-    fn withdraw<A: 'static>(&self, holder: Waiting<Dialing, State, A>) -> Option<GivenUp> {
+    fn withdraw<A: 'static>(&self, holder: Waiting<Dialing, QueueState, A>) -> Option<GivenUp> {
         let given_up = holder.give_up();
         if matches!(given_up, GivenUp::Canceled) {
             return None;

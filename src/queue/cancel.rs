@@ -48,6 +48,7 @@ impl Core {
         match self.cancel(key) {
             Cancel::Waiting(captured) => {
                 self.tally.withdrawn.add();
+                self.unwanted.add();
                 self.end_canceled(name, reason);
                 drop(captured);
             }

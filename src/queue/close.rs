@@ -6,7 +6,8 @@ use core::iter::Peekable;
 use crate::erased::Popped;
 use crate::erased::cells::{Key, Stage};
 use crate::id::CallId;
-use crate::queue::listener::{KeepObservers, flag};
+use crate::queue::listener::flag;
+use crate::queue::notify::KeepObservers;
 use crate::queue::state::{Core, QUEUE_DROPPED};
 use crate::unwind::to_the_end;
 

@@ -11,14 +11,12 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 
-use crate::erased::Erased;
-use crate::queue::attempt::Dialing;
+use crate::erased::{DialContext, Erased};
 use crate::tally::Count;
 
-#[derive(Default)]
-pub(super) struct Deferred {
-    blocked: RefCell<BTreeMap<u64, DeferredCall>>,
-    ready: RefCell<BTreeMap<u64, DeferredCall>>,
+pub(super) struct Deferred<C: DialContext> {
+    blocked: RefCell<BTreeMap<u64, DeferredCall<C>>>,
+    ready: RefCell<BTreeMap<u64, DeferredCall<C>>>,
     len: Count,
     /// How many entries of `blocked` have a call.
     blocked_len: Count,
@@ -27,25 +25,37 @@ pub(super) struct Deferred {
 }
 
 /// A call whose turn came.
-pub(super) struct DeferredCall {
+pub(super) struct DeferredCall<C: DialContext> {
     pub(super) key: u64,
     pub(super) recipient: u64,
     /// Whether the observers have been notified of the dial: one of them panicked then.
     pub(super) notified: bool,
     /// `None` once it is canceled.
-    pub(super) call: Option<Erased<Dialing>>,
+    pub(super) call: Option<Erased<C>>,
 }
 
 /// What came of canceling a deferred call.
-pub(super) enum Taken {
+pub(super) enum Taken<C: DialContext> {
     /// There is none at the position.
     NotThere,
     /// It was canceled before.
     Already,
-    Call(Erased<Dialing>),
+    Call(Erased<C>),
 }
 
-impl Deferred {
+impl<C: DialContext> Default for Deferred<C> {
+    fn default() -> Self {
+        Self {
+            blocked: RefCell::default(),
+            ready: RefCell::default(),
+            len: Count::default(),
+            blocked_len: Count::default(),
+            put_back: Count::default(),
+        }
+    }
+}
+
+impl<C: DialContext> Deferred<C> {
     #[inline(always)]
     pub(super) fn len(&self) -> u64 {
         self.len.get()
@@ -57,7 +67,7 @@ impl Deferred {
     }
 
     /// Adds a call, which waits for the live call of its recipient.
-    pub(super) fn block(&self, position: u64, call: DeferredCall) {
+    pub(super) fn block(&self, position: u64, call: DeferredCall<C>) {
         self.len.add();
         self.blocked_len.add();
         if call.notified {
@@ -68,7 +78,7 @@ impl Deferred {
     }
 
     /// Adds a call that is ready.
-    pub(super) fn put_back(&self, position: u64, call: DeferredCall) {
+    pub(super) fn put_back(&self, position: u64, call: DeferredCall<C>) {
         self.len.add();
         self.put_back.add();
         let before = self.ready.borrow_mut().insert(position, call);
@@ -101,13 +111,13 @@ impl Deferred {
     }
 
     /// Takes the first call that is ready.
-    pub(super) fn pop_ready(&self) -> Option<(u64, DeferredCall)> {
+    pub(super) fn pop_ready(&self) -> Option<(u64, DeferredCall<C>)> {
         let first = self.ready.borrow_mut().pop_first();
         self.popped(first)
     }
 
     /// Takes the first call of all.
-    pub(super) fn pop(&self) -> Option<(u64, DeferredCall)> {
+    pub(super) fn pop(&self) -> Option<(u64, DeferredCall<C>)> {
         let (mut ready, mut blocked) = (self.ready.borrow_mut(), self.blocked.borrow_mut());
         let first = |map: &BTreeMap<u64, _>| map.first_key_value().map(|(position, _)| *position);
         let from_ready = match (first(&ready), first(&blocked)) {
@@ -121,7 +131,7 @@ impl Deferred {
         self.popped(first)
     }
 
-    fn popped(&self, first: Option<(u64, DeferredCall)>) -> Option<(u64, DeferredCall)> {
+    fn popped(&self, first: Option<(u64, DeferredCall<C>)>) -> Option<(u64, DeferredCall<C>)> {
         if let Some((_, call)) = &first {
             if call.call.is_some() {
                 self.len.sub();
@@ -134,7 +144,7 @@ impl Deferred {
     }
 
     /// Takes the call at `position` out, to be dropped, and keeps that it was canceled.
-    pub(super) fn cancel(&self, position: u64) -> Taken {
+    pub(super) fn cancel(&self, position: u64) -> Taken<C> {
         let (mut ready, mut blocked) = (self.ready.borrow_mut(), self.blocked.borrow_mut());
         let is_blocked = blocked.contains_key(&position);
         let map = if is_blocked { &mut blocked } else { &mut ready };
@@ -155,8 +165,8 @@ impl Deferred {
     pub(super) fn replace(
         &self,
         position: u64,
-        replacement: impl FnOnce(&Erased<Dialing>) -> Erased<Dialing>,
-    ) -> Option<Erased<Dialing>> {
+        replacement: impl FnOnce(&Erased<C>) -> Erased<C>,
+    ) -> Option<Erased<C>> {
         let (mut ready, mut blocked) = (self.ready.borrow_mut(), self.blocked.borrow_mut());
         let entry = ready.get_mut(&position).or_else(|| blocked.get_mut(&position))?;
         let new = replacement(entry.call.as_ref()?);
@@ -169,7 +179,7 @@ impl Deferred {
     pub(super) fn positions_of(&self, recipient: u64) -> Vec<u64> {
         let (ready, blocked) = (self.ready.borrow(), self.blocked.borrow());
         let all = ready.iter().chain(blocked.iter());
-        let holds = |position: &u64, call: &DeferredCall| {
+        let holds = |position: &u64, call: &DeferredCall<C>| {
             call.recipient == recipient
                 && call.call.is_some()
                 && (call.key == *position || call.notified)

@@ -3,53 +3,49 @@
 
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
-use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
-use crate::id::CallId;
 use crate::observe::{Observer, ObserverId};
-use crate::op_step::OpStep;
-use crate::queue::state::Core;
-use crate::step::{RecipientInfo, Step};
+use crate::step::RecipientInfo;
 use crate::unwind::to_the_end;
 
 pub(super) mod flag {
     /// The owner has dropped the queue.
-    pub(in crate::queue) const CLOSED: u8 = 1;
+    pub(crate) const CLOSED: u8 = 1;
     /// There is an observer.
-    pub(in crate::queue) const OBSERVED: u8 = 1 << 1;
+    pub(crate) const OBSERVED: u8 = 1 << 1;
     /// The next call scheduled wakes the embedder.
-    pub(in crate::queue) const WAKE: u8 = 1 << 2;
+    pub(crate) const WAKE: u8 = 1 << 2;
     /// A wake hook is set.
-    pub(in crate::queue) const HOOKED: u8 = 1 << 3;
+    pub(crate) const HOOKED: u8 = 1 << 3;
     /// The call that was dialed last may be over before its attempt finishes it.
-    pub(in crate::queue) const OVER: u8 = 1 << 4;
+    pub(crate) const OVER: u8 = 1 << 4;
     /// A deferred call is ready.
-    pub(in crate::queue) const READY: u8 = 1 << 5;
+    pub(crate) const READY: u8 = 1 << 5;
     /// To be looked at when a call is scheduled.
-    pub(in crate::queue) const ON_SCHEDULE: u8 = CLOSED | OBSERVED | WAKE;
+    pub(crate) const ON_SCHEDULE: u8 = CLOSED | OBSERVED | WAKE;
     /// To be looked at when a call is canceled.
-    pub(in crate::queue) const ON_CANCEL: u8 = OBSERVED | HOOKED;
+    pub(crate) const ON_CANCEL: u8 = OBSERVED | HOOKED;
     /// To be looked at when a handler has returned.
-    pub(in crate::queue) const ON_FINISH: u8 = OBSERVED | OVER | READY;
+    pub(crate) const ON_FINISH: u8 = OBSERVED | OVER | READY;
 }
 
 /// The observers, in the order in which they were added.
-type Observers = Rc<[(ObserverId, Rc<dyn Observer>)]>;
+pub(super) type Observers = Rc<[(ObserverId, Rc<dyn Observer>)]>;
 
 #[derive(Default)]
 pub(super) struct Listener {
-    flags: Cell<u8>,
+    pub(super) flags: Cell<u8>,
     /// Turns in progress, one within the other.
-    turns: Cell<u32>,
+    pub(super) turns: Cell<u32>,
     /// For so many reasons the observers are kept, even if the queue is closed.
-    kept: Cell<u32>,
-    observers: RefCell<Option<Observers>>,
+    pub(super) kept: Cell<u32>,
+    pub(super) observers: RefCell<Option<Observers>>,
     /// How many observers were ever added.
-    added: Cell<u64>,
-    wake_hook: RefCell<Option<Rc<dyn Fn()>>>,
+    pub(super) added: Cell<u64>,
+    pub(super) wake_hook: RefCell<Option<Rc<dyn Fn()>>>,
     /// The labels of recipients, by number.
-    labels: RefCell<BTreeMap<u64, (RecipientInfo, Rc<str>)>>,
+    pub(super) labels: RefCell<BTreeMap<u64, (RecipientInfo, Rc<str>)>>,
 }
 
 impl Listener {
@@ -65,7 +61,7 @@ impl Listener {
     /// Notifies each observer, even if one of them panics.
     #[cold]
     #[inline(never)]
-    fn notify_each(&self, notify: impl Fn(&dyn Observer)) {
+    pub(super) fn notify_each(&self, notify: impl Fn(&dyn Observer)) {
         let observers = self.observers.borrow().clone();
         let Some(observers) = observers else { return };
         if let [(_, observer)] = &*observers {
@@ -75,236 +71,10 @@ impl Listener {
         to_the_end(|| rest.next().map(|(_, observer)| notify(&**observer)).is_some());
     }
 
-    fn call_wake_hook(&self) {
+    pub(super) fn call_wake_hook(&self) {
         let hook = self.wake_hook.borrow().clone();
         if let Some(hook) = hook {
             hook();
-        }
-    }
-}
-
-/// Flags.
-impl Core {
-    pub(super) fn raise(&self, flag: u8) {
-        let flags = &self.listener.flags;
-        flags.set(flags.get() | flag);
-        self.set_fast_limit();
-    }
-
-    pub(super) fn lower(&self, flag: u8) {
-        let flags = &self.listener.flags;
-        if flags.get() & flag != 0 {
-            flags.set(flags.get() & !flag);
-            self.set_fast_limit();
-        }
-    }
-}
-
-/// Turns.
-impl Core {
-    #[inline(always)]
-    pub(super) fn enter_turn(&self) {
-        let turns = &self.listener.turns;
-        turns.set(turns.get() + 1);
-        if self.listener.has(flag::WAKE) {
-            self.lower(flag::WAKE);
-        }
-    }
-
-    #[inline(always)]
-    pub(super) fn leave_turn(&self) {
-        let turns = &self.listener.turns;
-        turns.set(turns.get() - 1);
-        if turns.get() > 0 || self.listener.has(flag::HOOKED | flag::CLOSED) {
-            self.leave_turn_slow();
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn leave_turn_slow(&self) {
-        if self.listener.is_in_turn() {
-            // The turn around this one may have had a call that is over.
-            self.raise(flag::OVER);
-        }
-        self.arm();
-        self.drop_listeners();
-    }
-
-    /// Drops observers and wake hook of a closed queue, as they may hold it, once there is nothing
-    /// more to notify of.
-    fn drop_listeners(&self) {
-        if self.is_closed() && !self.listener.is_in_turn() && self.listener.kept.get() == 0 {
-            self.lower(flag::OBSERVED | flag::WAKE | flag::HOOKED);
-            // Together, as the drop of either may panic.
-            let _gone = (self.listener.observers.take(), self.listener.wake_hook.take());
-            self.free_memory();
-        }
-    }
-}
-
-/// The wake hook.
-impl Core {
-    /// Makes the next call scheduled wake the embedder, if it needs to.
-    #[inline]
-    pub(super) fn arm(&self) {
-        if self.listener.has(flag::HOOKED) && self.pending() == 0 && !self.listener.is_in_turn() {
-            self.raise(flag::WAKE);
-        }
-    }
-
-    /// Wakes the embedder for something that is no call, unless a turn is in progress, after which
-    /// it asks.
-    #[cfg(feature = "mio")]
-    pub(crate) fn wake_for_deadline(&self) {
-        if !self.listener.is_in_turn() {
-            self.listener.call_wake_hook();
-        }
-    }
-
-    fn wake(&self) {
-        // The observers, which come first, may have dialed or canceled what there was.
-        if self.listener.has(flag::WAKE) && self.pending() > 0 {
-            self.lower(flag::WAKE);
-            self.listener.call_wake_hook();
-        }
-    }
-
-    /// Sets the wake hook, and calls it if calls are pending already. A closed queue takes none.
-    pub(super) fn set_wake_hook(&self, hook: Option<Rc<dyn Fn()>>) {
-        if self.is_closed() && hook.is_some() {
-            return;
-        }
-        self.lower(flag::WAKE | flag::HOOKED);
-        let is_set = hook.is_some();
-        let old = self.listener.wake_hook.replace(hook);
-        if is_set {
-            self.raise(flag::HOOKED);
-            self.arm();
-        }
-        drop(old);
-        if is_set && self.pending() > 0 && !self.listener.is_in_turn() {
-            self.listener.call_wake_hook();
-        }
-    }
-}
-
-/// Wakes the embedder even if an observer panics in between.
-pub(super) struct WakeOnDrop<'a>(pub(super) &'a Core);
-
-impl Drop for WakeOnDrop<'_> {
-    fn drop(&mut self) {
-        self.0.wake();
-    }
-}
-
-/// Keeps the observers for the steps of which they are still to be notified, even if one of them drops
-/// the queue meanwhile.
-pub(super) struct KeepObservers<'a>(&'a Core);
-
-impl<'a> KeepObservers<'a> {
-    pub(super) fn of(core: &'a Core) -> Self {
-        let kept = &core.listener.kept;
-        kept.set(kept.get() + 1);
-        Self(core)
-    }
-}
-
-impl Drop for KeepObservers<'_> {
-    fn drop(&mut self) {
-        let kept = &self.0.listener.kept;
-        kept.set(kept.get() - 1);
-        self.0.drop_listeners();
-    }
-}
-
-/// Observers.
-impl Core {
-    #[inline(always)]
-    pub(crate) fn is_observed(&self) -> bool {
-        self.listener.has(flag::OBSERVED)
-    }
-
-    /// Adds an observer, which is notified of the labels that there are. A closed queue takes none.
-    pub(super) fn add_observer(&self, observer: Rc<dyn Observer>) -> ObserverId {
-        let listener = &self.listener;
-        let id = ObserverId::new(listener.added.replace(listener.added.get() + 1));
-        if self.is_closed() {
-            return id;
-        }
-        let others = listener.observers.borrow().clone();
-        let others = others.iter().flat_map(|others| others.iter().cloned());
-        let all: Observers = others.chain([(id, Rc::clone(&observer))]).collect();
-        listener.observers.replace(Some(all));
-        self.raise(flag::OBSERVED);
-        let labels: Vec<_> = listener.labels.borrow().values().cloned().collect();
-        for (recipient, label) in labels {
-            observer.observe_label(recipient, Some(&label));
-        }
-        id
-    }
-
-    /// Removes the observers that `removes` says; whether there was one.
-    pub(super) fn remove_observers(&self, removes: impl Fn(ObserverId) -> bool) -> bool {
-        let old = self.listener.observers.take();
-        let all = old.as_deref().unwrap_or_default();
-        let left: Observers = all.iter().filter(|(id, _)| !removes(*id)).cloned().collect();
-        let removed = left.len() < all.len();
-        if left.is_empty() {
-            self.lower(flag::OBSERVED);
-        } else {
-            self.listener.observers.replace(Some(left));
-        }
-        removed
-    }
-
-    /// Notifies the observers, if there are any.
-    #[inline(always)]
-    pub(crate) fn notify(&self, key: u64, step: impl FnOnce() -> Step) {
-        if self.is_observed() {
-            self.notify_of_step(key, &step());
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn notify_of_step(&self, key: u64, step: &Step) {
-        let call = self.id(key);
-        self.listener.notify_each(|observer| observer.observe(call, step));
-    }
-
-    /// Notifies the observers and the log of an end other than Finished.
-    #[inline(always)]
-    pub(crate) fn notify_end(&self, key: u64, step: Step) {
-        #[cfg(feature = "tracing")]
-        crate::observe::log(self.id(key), &step);
-        self.notify(key, || step);
-    }
-
-    /// Notifies the observers of a step of an operation.
-    #[cold]
-    pub(crate) fn notify_of_operation(&self, operation: CallId, step: &OpStep) {
-        self.listener.notify_each(|observer| observer.observe_operation(operation, step));
-    }
-
-    /// Labels a recipient, and notifies the observers.
-    pub(crate) fn set_label(&self, recipient: RecipientInfo, label: Rc<str>) {
-        let shown = Rc::clone(&label);
-        let old =
-            self.listener.labels.borrow_mut().insert(recipient.number + 1, (recipient, label));
-        drop(old);
-        self.listener.notify_each(|observer| observer.observe_label(recipient, Some(&shown)));
-    }
-
-    pub(crate) fn label(&self, recipient: u64) -> Option<Rc<str>> {
-        self.listener.labels.borrow().get(&recipient).map(|(_, label)| Rc::clone(label))
-    }
-
-    /// Forgets the label of a recipient that is gone, and notifies the observers.
-    pub(crate) fn forget_label(&self, recipient: u64) {
-        let label = self.listener.labels.borrow_mut().remove(&recipient);
-        if let Some((recipient, _)) = label {
-            self.listener.notify_each(|observer| observer.observe_label(recipient, None));
         }
     }
 }

@@ -4,29 +4,20 @@
 //! Callbacks are in a list of their recipient's. Other calls are looked for in the queue, from an
 //! index of recipients that is made when it pays: so that many recipients can go while many calls are
 //! pending, and scheduling costs nothing more.
-//!
-//! - I1 `sorted` has the recipient and the position of each call to a recipient that was pending at a
-//!   position before `end` when the index was made. Some of them may be over since.
 
 use alloc::vec::Vec;
-use core::cell::{Cell, RefCell};
 use core::mem;
 
 use crate::erased::cells::Group;
 use crate::erased::{Erased, Payload, Site};
 use crate::queue::attempt::{Attempt, Dialing};
+use crate::queue::recipient_index::RecipientIndex;
 use crate::queue::state::Core;
 use crate::step::Refusal;
 use crate::unwind::to_the_end;
 
 /// So many positions are looked at one by one.
 const FEW: u64 = 256;
-
-#[derive(Default)]
-pub(super) struct RecipientIndex {
-    sorted: RefCell<Vec<(u64, u64)>>,
-    end: Cell<u64>,
-}
 
 /// What is left of a call whose recipient is gone.
 struct Released;
@@ -47,6 +38,7 @@ impl Core {
         let mut has_looked = false;
         to_the_end(|| {
             if let Some(_released) = self.release_next(callbacks) {
+                self.unwanted.add();
                 return true;
             }
             if let Some(position) = deferred.pop() {

@@ -4,19 +4,10 @@ use crate::erased::{Payload, Site};
 use crate::id::CallId;
 use crate::outcome::{ScheduleError, ScheduleErrorKind};
 use crate::queue::attempt::Dialing;
-use crate::queue::listener::{KeepObservers, WakeOnDrop};
-use crate::queue::state::{Core, QUEUE_DROPPED};
+use crate::queue::notify::{KeepObservers, WakeOnDrop};
+use crate::queue::state::{Claim, Core, QUEUE_DROPPED};
 use crate::step::{RecipientInfo, Refusal, Step};
 use crate::unwind::to_the_end;
-
-/// Whether a call may be turned away by a queue that is full.
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Claim {
-    /// It may.
-    Plain,
-    /// It may not, as nothing would schedule it again. Whoever promised it limits how many there are.
-    Promised,
-}
 
 impl Core {
     /// Schedules `call`, as the payload that `pack` makes of it. If the queue does not admit it, the

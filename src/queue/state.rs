@@ -1,6 +1,6 @@
-//! What a queue is made of: its calls and callbacks ([`Storage`]), and its [`State`].
+//! What a queue is made of: its calls and callbacks ([`Storage`]), and its [`QueueState`].
 //!
-//! - I1 State and counts change first; observers, wake hooks and drops of captured values come
+//! - I1 QueueState and counts change first; observers, wake hooks and drops of captured values come
 //!   after, with nothing borrowed, so that they may use the queue.
 //! - I2 Once `CLOSED` is set, nothing enters any more; what is inside leaves, first to last.
 //! - I3 Each position that the head has passed is that of a call whose attempt to dial is counted
@@ -16,24 +16,33 @@ use crate::id::CallId;
 use crate::queue::attempt::Dialing;
 use crate::queue::deferred::Deferred;
 use crate::queue::listener::{Listener, flag};
-use crate::queue::release::RecipientIndex;
+use crate::queue::recipient_index::RecipientIndex;
 use crate::tally::{Count, Counters, Tally};
 
 /// The reason of calls that end because their queue does.
 pub(super) const QUEUE_DROPPED: &str = "queue dropped";
 
-pub(crate) type Core = Storage<Dialing, State>;
+/// Whether a call may be turned away by a queue that is full.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Claim {
+    /// It may.
+    Plain,
+    /// It may not, as nothing would schedule it again. Whoever promised it limits how many there are.
+    Promised,
+}
+
+pub(crate) type Core = Storage<Dialing, QueueState>;
 
 impl Deref for Core {
-    type Target = State;
+    type Target = QueueState;
 
     #[inline(always)]
-    fn deref(&self) -> &State {
+    fn deref(&self) -> &QueueState {
         self.rest()
     }
 }
 
-pub(crate) struct State {
+pub(crate) struct QueueState {
     pub(super) id: NonZeroU64,
     /// The first position.
     first: u64,
@@ -46,13 +55,16 @@ pub(crate) struct State {
     pub(super) forgotten: Count,
     /// The keys of callbacks that were canceled while they were pending, and whose turn has not come.
     pub(super) canceled: RefCell<BTreeSet<u64>>,
-    pub(super) deferred: Deferred,
+    /// How many callbacks ever became unwanted while they waited: canceled by id, or their recipient is
+    /// gone.
+    pub(super) unwanted: Count,
+    pub(super) deferred: Deferred<Dialing>,
     pub(super) listener: Listener,
     pub(super) index: RecipientIndex,
     recipients: Cell<u64>,
 }
 
-impl State {
+impl QueueState {
     pub(super) fn new(id: NonZeroU64, first: u64, capacity: u64) -> Self {
         Self {
             id,
@@ -62,6 +74,7 @@ impl State {
             skipped: Count::default(),
             forgotten: Count::default(),
             canceled: RefCell::default(),
+            unwanted: Count::default(),
             deferred: Deferred::default(),
             listener: Listener::default(),
             index: RecipientIndex::default(),
@@ -78,6 +91,12 @@ impl State {
     pub(crate) fn number_recipient(&self) -> u64 {
         self.recipients.set(self.recipients.get() + 1);
         self.recipients.get()
+    }
+
+    /// How many callbacks ever became unwanted while they waited.
+    #[cfg(feature = "mio")]
+    pub(crate) fn unwanted(&self) -> u64 {
+        self.unwanted.get()
     }
 
     pub(crate) fn is_closed(&self) -> bool {

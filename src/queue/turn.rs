@@ -1,52 +1,12 @@
-//! One turn of the queue: how long it goes on, and what it reports.
-
-use core::fmt;
+//! One turn of the queue.
 
 use crate::erased::Next;
 use crate::outcome::Report;
 use crate::queue::QueueHandle;
 use crate::queue::attempt::Attempt;
+use crate::queue::budget::Budget;
 use crate::queue::listener::flag;
 use crate::queue::state::Core;
-
-/// How long [`QueueHandle::dial`] may go on: a number of calls, a condition, or both.
-///
-/// The queue touches no clock. For a limit of time, pass one in:
-///
-/// ```
-/// use std::time::{Duration, Instant};
-/// use switchboard::{Budget, CallQueue};
-///
-/// let queue = CallQueue::new();
-/// let end = Instant::now() + Duration::from_millis(2);
-/// let report = queue.dial(Budget::calls(1024).until(&|| Instant::now() >= end));
-/// assert_eq!(report.remaining, 0);
-/// ```
-#[derive(Clone, Copy)]
-pub struct Budget<'a> {
-    calls: usize,
-    spent: Option<&'a dyn Fn() -> bool>,
-}
-
-impl<'a> Budget<'a> {
-    /// At most `calls` calls whose turn comes, whether they are dialed, refused or found canceled.
-    pub const fn calls(calls: usize) -> Self {
-        Self { calls, spent: None }
-    }
-
-    /// Stops as soon as `spent` says so; it is asked before each call.
-    #[must_use]
-    pub const fn until(self, spent: &'a dyn Fn() -> bool) -> Self {
-        Self { spent: Some(spent), ..self }
-    }
-}
-
-impl fmt::Debug for Budget<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { calls, spent } = self;
-        write!(f, "Budget({calls} calls{})", if spent.is_some() { ", condition" } else { "" })
-    }
-}
 
 impl QueueHandle {
     /// Does a turn; none if the queue is closed, or being closed (rule R11). (One that is closed

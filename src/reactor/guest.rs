@@ -121,7 +121,7 @@ impl Guest {
         let turn = self.queue.begin_turn();
         note(shared);
         shared.schedule_ready();
-        shared.timers.fire();
+        shared.timers.fire(&shared.queue);
         let budget = shared.budget.get();
         shared.remotes.deliver(&self.ends.handle, budget);
         turn.dial(Budget::calls(budget))
@@ -130,10 +130,10 @@ impl Guest {
     /// Whether the loop is to go on: something can still happen (a call is pending, a source
     /// registered, a timer armed, a [`Remote`](crate::reactor::Remote), an address or waker of another
     /// thread's alive), and nobody asked to
-    /// [stop](ReactorHandle::stop). Answers a stop once.
+    /// [stop](ReactorHandle::stop). Asking changes nothing.
     pub fn should_run(&self) -> bool {
         let shared = self.ends.handle.shared();
-        !shared.stopped.replace(false) && shared.can_go_on()
+        !shared.stopped.get() && shared.can_go_on()
     }
 }
 

@@ -11,6 +11,7 @@ use std::time::Instant;
 use mio::event::Source;
 use mio::{Events, Interest, Registry, Token, Waker};
 
+use crate::arena::{Arena, ArenaKey};
 use crate::callback::Callback;
 use crate::queue::QueueHandle;
 use crate::reactor::error::RegisterError;
@@ -19,7 +20,6 @@ use crate::reactor::registration::{self, AnyWatch, Registration};
 use crate::reactor::remote::{Remote, RemoteAddress, Remotes};
 use crate::reactor::timers::{Timer, Timers};
 use crate::recipient::{Address, Context};
-use crate::slots::{Key, Slots};
 use crate::tally::Count;
 
 /// Calls dialed between two polls, unless [`ReactorHandle::set_budget`] says otherwise.
@@ -129,8 +129,16 @@ impl ReactorHandle {
     /// Makes [`Reactor::run`](crate::reactor::Reactor::run), or a loop that asks
     /// [`should_run`](crate::reactor::Guest::should_run), end after the turn in progress. If none runs, the
     /// next one ends at once. Calls that are pending then stay so. Loops that do not ask go on.
+    ///
+    /// `run` answers a stop once: the next `run` goes on. A loop of the host's takes it back with
+    /// [`resume`](Self::resume).
     pub fn stop(&self) {
         self.shared.stopped.set(true);
+    }
+
+    /// Takes back a [`stop`](Self::stop).
+    pub fn resume(&self) {
+        self.shared.stopped.set(false);
     }
 
     /// Sets how many calls are dialed between two polls; 1,024 at first. With 0 a turn dials none,
@@ -154,10 +162,11 @@ impl ReactorHandle {
         self.shared.timers.now()
     }
 
-    /// How many timers are armed. One whose callback was canceled by its id counts until it would be
-    /// the next.
+    /// How many timers are armed.
+    ///
+    /// Cost: O(1), or a look at all of them if callbacks were canceled by their id meanwhile.
     pub fn timer_count(&self) -> usize {
-        self.shared.timers.len()
+        self.shared.timers.count(&self.shared.queue)
     }
 
     /// How many sources are registered.
@@ -197,16 +206,16 @@ pub(super) struct Shared {
     /// or one that is gone, and survived by its registrations.
     shares_poll: bool,
     pub(super) queue: QueueHandle,
-    pub(super) watches: RefCell<Slots<Option<Rc<dyn AnyWatch>>>>,
+    pub(super) watches: RefCell<Arena<Option<Rc<dyn AnyWatch>>>>,
     /// Registrations with something to report whose call is not scheduled yet.
-    pub(super) ready: RefCell<VecDeque<Key>>,
+    pub(super) ready: RefCell<VecDeque<ArenaKey>>,
     pub(super) timers: Timers,
     pub(super) remotes: Remotes,
     pub(super) budget: Cell<usize>,
     pub(super) stopped: Cell<bool>,
     /// Whether the poll may have more events, which a loop around its descriptor is not notified of again.
     batch_was_full: Cell<bool>,
-    counts: Counts,
+    counts: EventCounts,
 }
 
 impl Shared {
@@ -220,14 +229,14 @@ impl Shared {
             registry,
             shares_poll,
             queue,
-            watches: RefCell::new(Slots::new()),
+            watches: RefCell::new(Arena::new()),
             ready: RefCell::new(VecDeque::new()),
             timers: Timers::new(),
             remotes: Remotes::new(waker),
             budget: Cell::new(BUDGET),
             stopped: Cell::new(false),
             batch_was_full: Cell::new(false),
-            counts: Counts::default(),
+            counts: EventCounts::default(),
         }
     }
 
@@ -293,7 +302,7 @@ impl Shared {
     }
 
     /// Ends a registration.
-    pub(super) fn forget(&self, key: Key) {
+    pub(super) fn forget(&self, key: ArenaKey) {
         let watch = self.watches.borrow_mut().remove(key);
         if let Some(watch) = watch {
             watch.end();
@@ -301,10 +310,10 @@ impl Shared {
     }
 
     /// Takes all registrations out, to be dropped.
-    pub(super) fn take_watches(&self) -> Slots<Option<Rc<dyn AnyWatch>>> {
+    pub(super) fn take_watches(&self) -> Arena<Option<Rc<dyn AnyWatch>>> {
         self.ready.borrow_mut().clear();
         self.batch_was_full.set(false);
-        self.watches.replace(Slots::new())
+        self.watches.replace(Arena::new())
     }
 
     /// Whether there is something to do at once.
@@ -321,7 +330,7 @@ impl Shared {
         self.remotes.are_alive()
             || self.is_busy()
             || self.watches.borrow().len() > 0
-            || self.timers.timeout().is_some()
+            || self.timers.has_wanted()
     }
 }
 
@@ -345,14 +354,14 @@ pub struct EventStats {
 }
 
 #[derive(Default)]
-struct Counts {
+struct EventCounts {
     delivered: Count,
     coalesced: Count,
     stale: Count,
     foreign: Count,
 }
 
-impl Counts {
+impl EventCounts {
     fn read(&self) -> EventStats {
         let [delivered, coalesced, stale, foreign] =
             [&self.delivered, &self.coalesced, &self.stale, &self.foreign].map(Count::get);

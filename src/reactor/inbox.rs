@@ -18,12 +18,12 @@ use super::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, lock};
 
 /// Where entries of other threads wait for the reactor.
 pub(super) struct Inbox<E> {
-    state: Mutex<State<E>>,
+    state: Mutex<InboxState<E>>,
     mail: AtomicBool,
     senders: AtomicUsize,
 }
 
-struct State<E> {
+struct InboxState<E> {
     entries: Vec<E>,
     closed: bool,
 }
@@ -39,7 +39,7 @@ pub(super) enum Rejection {
 
 impl<E> Inbox<E> {
     pub(super) fn new() -> Self {
-        let state = State { entries: Vec::new(), closed: false };
+        let state = InboxState { entries: Vec::new(), closed: false };
         Self {
             state: Mutex::new(state),
             mail: AtomicBool::new(false),
@@ -111,7 +111,7 @@ impl<E> Inbox<E> {
         self.senders.load(Ordering::Acquire) > 0
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<E>> {
+    fn lock(&self) -> MutexGuard<'_, InboxState<E>> {
         lock(&self.state)
     }
 }

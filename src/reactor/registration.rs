@@ -15,12 +15,12 @@ use std::io;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 
+use crate::arena::ArenaKey;
 use crate::id::CallId;
 use crate::reactor::ReactorHandle;
 use crate::reactor::error::{DeregisterError, RegisterError};
 use crate::reactor::readiness::{Flags, Readiness};
 use crate::recipient::{Address, Context};
-use crate::slots::Key;
 
 const HELD: &str = "the source is taken only by into_source, which uses the registration up";
 
@@ -32,7 +32,7 @@ const HELD: &str = "the source is taken only by into_source, which uses the regi
 pub struct Registration<S: Source> {
     /// `None` only once it is taken back.
     source: Option<S>,
-    key: Key,
+    key: ArenaKey,
     reactor: ReactorHandle,
 }
 
@@ -168,16 +168,16 @@ pub(super) fn unused_generation() -> u32 {
 const OURS: usize = 1 << 63;
 
 /// The token of a registration: slot and generation (rule M2).
-pub(super) const fn token(key: Key) -> Token {
+pub(super) const fn token(key: ArenaKey) -> Token {
     Token(OURS | (key.slot as usize) << 32 | key.generation as usize)
 }
 
 /// The registration that a token names, if it is that of one.
-pub(super) const fn key(Token(token): Token) -> Option<Key> {
+pub(super) const fn key(Token(token): Token) -> Option<ArenaKey> {
     if token & OURS == 0 {
         return None;
     }
-    Some(Key { slot: ((token & !OURS) >> 32) as u32, generation: token as u32 })
+    Some(ArenaKey { slot: ((token & !OURS) >> 32) as u32, generation: token as u32 })
 }
 
 /// The slot and its generation that a token names, if it is that of a registration.
@@ -202,7 +202,7 @@ pub(super) trait AnyWatch {
 /// Who is notified of a source's readiness, and what there is to report.
 struct Watch<T: 'static, H> {
     reactor: ReactorHandle,
-    key: Key,
+    key: ArenaKey,
     /// Where the source was registered: the schedule site of its readiness calls.
     site: &'static Location<'static>,
     recipient: Address<T>,
@@ -227,7 +227,7 @@ where
         // The id is kept before the call is scheduled: an observer that is notified of it may end the
         // registration or panic.
         self.call.set(Some(self.recipient.queue().core().next_id()));
-        let delivery = Delivery { watch: Rc::clone(&self), dialed: false };
+        let delivery = ReadinessCall { watch: Rc::clone(&self), dialed: false };
         let call = move |recipient: &mut T, cx: &Context<'_, T>| delivery.dial(recipient, cx);
         self.recipient.promised_call(self.site, call);
     }
@@ -243,12 +243,12 @@ where
 }
 
 /// What a readiness call captures.
-struct Delivery<T: 'static, H> {
+struct ReadinessCall<T: 'static, H> {
     watch: Rc<Watch<T, H>>,
     dialed: bool,
 }
 
-impl<T, H> Delivery<T, H>
+impl<T, H> ReadinessCall<T, H>
 where
     H: Fn(&mut T, &Context<'_, T>, &Readiness<'_>) + 'static,
 {
@@ -269,7 +269,7 @@ where
     }
 }
 
-impl<T: 'static, H> Drop for Delivery<T, H> {
+impl<T: 'static, H> Drop for ReadinessCall<T, H> {
     /// Keeps I2.
     fn drop(&mut self) {
         let Watch { reactor, key, recipient, registered, .. } = &*self.watch;

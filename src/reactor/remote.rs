@@ -24,12 +24,12 @@ use std::sync::Arc;
 
 use mio::Waker;
 
+use crate::arena::{Arena, ArenaKey};
 use crate::id::CallId;
 use crate::reactor::ReactorHandle;
 use crate::reactor::error::SendError;
 use crate::reactor::inbox::{Inbox, Quota, Rejection};
 use crate::recipient::{Address, Context};
-use crate::slots::{Key, Slots};
 use crate::unwind::to_the_end;
 
 mod waker;
@@ -205,7 +205,7 @@ impl Post {
 
 /// Names an address that is with the reactor (I3).
 struct Mark {
-    key: Key,
+    key: ArenaKey,
     post: Arc<Post>,
 }
 
@@ -218,7 +218,7 @@ impl Drop for Mark {
 }
 
 /// Tells the reactor to let go of an address.
-struct Release(Key);
+struct Release(ArenaKey);
 
 impl Deliver for Release {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
@@ -291,7 +291,7 @@ pub(super) struct Remotes {
     /// Taken from the inbox, and not scheduled yet.
     taken: RefCell<VecDeque<Box<dyn Deliver>>>,
     /// Those behind [`RemoteAddress`]es.
-    addresses: RefCell<Slots<Option<Rc<dyn Any>>>>,
+    addresses: RefCell<Arena<Option<Rc<dyn Any>>>>,
     /// The id that the latest call beyond the queue's capacity got, or was to get.
     beyond: Cell<Option<CallId>>,
 }

@@ -13,11 +13,11 @@ use mio::net::UnixStream;
 use mio::{Interest, Registry};
 
 use super::*;
+use crate::arena::ArenaKey;
 use crate::id::CallId;
 use crate::reactor::error::RegisterError;
 use crate::reactor::inbox::{Inbox, Rejection};
 use crate::recipient::Address;
-use crate::slots::Key;
 use crate::step::Step;
 
 type Reported = Rc<RefCell<Vec<&'static str>>>;
@@ -148,7 +148,7 @@ fn what_was_in_line_before_is_first() {
 fn a_token_names_slot_and_generation() {
     for slot in [0, 1, (1 << 31) - 1] {
         for generation in [0, 1, u32::MAX] {
-            let key = Key { slot, generation };
+            let key = ArenaKey { slot, generation };
             assert_eq!(registration::key(registration::token(key)), Some(key));
         }
     }

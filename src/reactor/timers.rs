@@ -1,10 +1,11 @@
 //! Timers: callbacks that are answered when their time has come (rule M7).
 //!
-//! - I1 A timer stands in `waiting` from when it is armed until it is due or canceled, and never
-//!   longer.
+//! - I1 A timer is in `waiting` from when it is armed until it is due or canceled. One that is
+//!   canceled by its call's id, or whose recipient goes, leaves when there are enough of them for a
+//!   look at all ([`Timers::trim`]), or when the timers are counted.
 
 use alloc::rc::Rc;
-use core::cell::RefCell;
+use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::panic::Location;
 use core::time::Duration;
@@ -68,6 +69,10 @@ impl fmt::Debug for Timer {
 
 const DROPPED: &str = "timer dropped";
 const GONE: &str = "the reactor is gone";
+const UNWANTED: &str = "the recipient is gone";
+
+/// So few timers that are not wanted any more may stay.
+const FEW: u64 = 64;
 
 /// Declines the callbacks of all timers, also behind one whose decline panics, and drops timers.
 pub(super) struct DeclineAll<'a>(pub(super) &'a Timers);
@@ -91,6 +96,8 @@ struct Armed {
 /// The timers of a reactor.
 pub(super) struct Timers {
     waiting: RefCell<Heap<Armed>>,
+    /// How many callbacks of the queue had become unwanted when the timers were looked at last.
+    trimmed: Cell<u64>,
     clock: RefCell<Rc<dyn Fn() -> Instant>>,
 }
 
@@ -98,6 +105,7 @@ impl Timers {
     pub(super) fn new() -> Self {
         Self {
             waiting: RefCell::new(Heap::new(Instant::now())),
+            trimmed: Cell::new(0),
             clock: RefCell::new(Rc::new(Instant::now)),
         }
     }
@@ -127,6 +135,7 @@ impl Timers {
             callback.decline(GONE);
             return timer;
         }
+        self.trim(reactor.queue());
         let mut waiting = self.waiting.borrow_mut();
         let handle = waiting.arm(deadline, Armed { callback, site });
         let is_first = waiting.is_first(handle);
@@ -149,10 +158,45 @@ impl Timers {
         self.arm(reactor, self.now() + delay.min(FOREVER), callback)
     }
 
+    /// Removes the timers whose callbacks are not wanted any more, if so many callbacks of `queue` became
+    /// unwanted since the last time that they may be a fourth of all timers.
+    #[inline]
+    pub(super) fn trim(&self, queue: &QueueHandle) {
+        let unwanted = queue.core().unwanted() - self.trimmed.get();
+        if unwanted > FEW.max(self.len() as u64 / 4) {
+            self.trim_all(queue);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn trim_all(&self, queue: &QueueHandle) {
+        self.trimmed.set(queue.core().unwanted());
+        let unwanted = self.waiting.borrow().unwanted(|armed| armed.callback.is_wanted());
+        let mut unwanted = unwanted.into_iter();
+        to_the_end(|| {
+            let Some(handle) = unwanted.next() else { return false };
+            let armed = self.waiting.borrow_mut().remove(handle);
+            if let Some(armed) = armed {
+                armed.callback.decline(UNWANTED);
+            }
+            true
+        });
+    }
+
+    /// The number of timers that are armed and wanted.
+    pub(super) fn count(&self, queue: &QueueHandle) -> usize {
+        if queue.core().unwanted() != self.trimmed.get() {
+            self.trim_all(queue);
+        }
+        self.len()
+    }
+
     /// Answers the callbacks that are due.
     #[inline]
-    pub(super) fn fire(&self) {
+    pub(super) fn fire(&self, queue: &QueueHandle) {
         if self.len() > 0 {
+            self.trim(queue);
             self.fire_due();
         }
     }
@@ -193,11 +237,16 @@ impl Timers {
     #[inline(never)]
     fn timeout_of_first(&self) -> Option<Duration> {
         while let Some(armed) = self.pop_if(|armed| !armed.callback.is_wanted()) {
-            armed.callback.decline("the recipient is gone");
+            armed.callback.decline(UNWANTED);
         }
         let now = self.now();
         let waiting = self.waiting.borrow();
         Some(waiting.first()?.deadline.since(waiting.moment(now)))
+    }
+
+    /// Whether a timer will answer a callback that is wanted.
+    pub(super) fn has_wanted(&self) -> bool {
+        self.waiting.borrow().any(|armed| armed.callback.is_wanted())
     }
 
     pub(super) fn len(&self) -> usize {

@@ -21,7 +21,7 @@ use smallvec::SmallVec;
 
 use crate::erased::cells::Group;
 use crate::erased::{Erased, Site};
-use crate::queue::{Attempt, Core, Dialing, End, QueueHandle};
+use crate::queue::{Attempt, Core, Dialing, HandlerEnd, QueueHandle};
 use crate::step::{RecipientInfo, Refusal};
 use crate::unwind::RunOnDrop;
 
@@ -164,7 +164,7 @@ impl<T: 'static> RecipientCell<T> {
     /// even if that panics.
     #[cold]
     #[inline(never)]
-    fn after_call(&self, end: Option<End>) {
+    fn after_call(&self, end: Option<HandlerEnd>) {
         self.unblock();
         if self.is_gone() {
             let _value = self.take();
@@ -221,7 +221,7 @@ impl Drop for ReleaseOnDrop<'_> {
 struct Delivery<'a, T: 'static> {
     cell: &'a RecipientCell<T>,
     /// How its call ends; `None` if it is refused or put back.
-    end: Cell<Option<End>>,
+    end: Cell<Option<HandlerEnd>>,
 }
 
 impl<T> Drop for Delivery<'_, T> {
@@ -258,7 +258,7 @@ impl<T: 'static> RecipientCell<T> {
             return attempt.refuse(Refusal::Gone, site);
         };
         self.live.set((attempt.key(), site));
-        delivery = Delivery { cell: self, end: Cell::new(Some(End::Unwound)) };
+        delivery = Delivery { cell: self, end: Cell::new(Some(HandlerEnd::Unwound)) };
         let position = if observed { attempt.position() } else { 0 };
         if let Err(reason) = check(&call, value) {
             drop(borrow);
@@ -268,9 +268,9 @@ impl<T: 'static> RecipientCell<T> {
         if observed {
             delivery.end.set(None);
             call = attempt.notify_dialed(position, call, erase);
-            delivery.end.set(Some(End::Unwound));
+            delivery.end.set(Some(HandlerEnd::Unwound));
         }
         run(call, value);
-        delivery.end.set(Some(End::Returned));
+        delivery.end.set(Some(HandlerEnd::Returned));
     }
 }

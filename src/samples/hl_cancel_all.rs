@@ -73,7 +73,7 @@ enum Running {
 struct Tracker;
 
 /// The context of one operation: its place in the list.
-struct Place {
+struct ListPlace {
     list: Rc<List>,
     number: usize,
     /// How many closings came before.
@@ -111,7 +111,7 @@ impl<L: Module> HlCancelAll<L> {
         //    it needs no cancel.
         let number = self.list.running.borrow_mut().insert(Running::Starting);
         let (list, closings) = (Rc::clone(&self.list), self.list.closings());
-        let place = Place { list, number, closings, _tracker: Rc::clone(&self.tracker) };
+        let place = ListPlace { list, number, closings, _tracker: Rc::clone(&self.tracker) };
         let op = Operation::new(done, place, |_| ());
         // 3. Start the lower one. If it does not start, the place goes with the operation.
         let upper = op.clone();
@@ -172,13 +172,13 @@ impl<L: Module> HlCancelAll<L> {
 
 impl Tracker {
     /// The completion.
-    fn on_done<A, E>(op: &Operation<Place, A, E>, result: OpResult<A, E>) {
+    fn on_done<A, E>(op: &Operation<ListPlace, A, E>, result: OpResult<A, E>) {
         // 1. Complete. Nobody else does. The place goes with the operation, right after this.
         let _ = op.complete(result);
     }
 }
 
-impl Drop for Place {
+impl Drop for ListPlace {
     fn drop(&mut self) {
         let left = self.list.running.borrow_mut().try_remove(self.number);
         self.list.count_off(self.closings);

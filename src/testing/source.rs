@@ -19,15 +19,15 @@ use crate::testing::wire::Wire;
 #[derive(Clone, Default)]
 pub struct Sources {
     /// Those with something new to report, in order.
-    line: Rc<RefCell<VecDeque<Shared>>>,
+    line: Rc<RefCell<VecDeque<SharedWire>>>,
 }
 
-type Shared = Rc<RefCell<Wire>>;
+type SharedWire = Rc<RefCell<Wire>>;
 
 impl Sources {
     /// Makes a source, and its other end.
     pub fn pair(&self) -> (ScriptedSource, Peer) {
-        let end = End { wire: Rc::new(RefCell::new(Wire::new())), sources: self.clone() };
+        let end = PairEnd { wire: Rc::new(RefCell::new(Wire::new())), sources: self.clone() };
         (ScriptedSource { end: end.clone() }, Peer { end })
     }
 
@@ -49,12 +49,12 @@ impl fmt::Debug for Sources {
 
 /// Either end.
 #[derive(Clone)]
-struct End {
-    wire: Shared,
+struct PairEnd {
+    wire: SharedWire,
     sources: Sources,
 }
 
-impl End {
+impl PairEnd {
     /// Does something after which the source may have something new to report.
     fn change<R>(&self, change: impl FnOnce(&mut Wire) -> R) -> R {
         let mut wire = self.wire.borrow_mut();
@@ -86,7 +86,7 @@ impl End {
 /// Its readiness is that of a socket at an edge-triggered poll: reported when it is registered, and when
 /// something new happens; with all that holds when it is reported, of what it is watched for.
 pub struct ScriptedSource {
-    end: End,
+    end: PairEnd,
 }
 
 impl ScriptedSource {
@@ -147,7 +147,7 @@ impl fmt::Debug for ScriptedSource {
 
 /// The other end of a [`ScriptedSource`], in the test's hands. Dropping it changes nothing.
 pub struct Peer {
-    end: End,
+    end: PairEnd,
 }
 
 /// What the source reads.

@@ -254,7 +254,7 @@ fn what_does_not_settle_says_what_is_left() {
     assert_eq!((left.turns, left.pending, left.timers, left.due_in), (3, 1, 1, None));
     assert_eq!(
         left.to_string(),
-        "not settled after 3 turns: 1 calls are pending, 0 events to be told, 1 timers armed"
+        "not settled after 3 turns: 1 calls are pending, 0 events to be reported, 1 timers armed"
     );
     assert_eq!(rig.reactor.clock().elapsed(), Duration::ZERO, "there was no need to wait");
 }

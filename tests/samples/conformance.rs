@@ -15,11 +15,11 @@ use mio::net::{TcpStream, UnixStream};
 use support::rig::{
     Bottom, Chained, End, Fake, Low, Passed, Real, Retried, STEPS, Script, Shape, Topped, When,
 };
+use switchboard::conformance::Cue::{After, BeforeOpen, Completing, InHandler, Waiting};
 use switchboard::conformance::Ending::{Cancel, Complete};
-use switchboard::conformance::Moment::{After, BeforeOpen, Completing, InHandler, Waiting};
-use switchboard::conformance::Ready::{AtOnce, Later};
+use switchboard::conformance::Timing::{AtOnce, Later};
 use switchboard::conformance::{
-    Conformance, Ending, Moment, Ready, Rule, Scenario, Started, Subject, Violation,
+    Conformance, Cue, Ending, Rule, Scenario, Started, Subject, Timing, Violation,
 };
 use switchboard::op::{OpError, OpResult, Operation};
 use switchboard::reactor::Reactor;
@@ -284,7 +284,7 @@ fn impatient() -> Conformance {
     Conformance::new().sizes([1, 2]).patience(Duration::from_millis(50))
 }
 
-const fn scenario(ending: Ending, moment: Moment, ready: Ready, operations: usize) -> Scenario {
+const fn scenario(ending: Ending, moment: Cue, ready: Timing, operations: usize) -> Scenario {
     Scenario { ending, moment, ready, operations }
 }
 
@@ -343,7 +343,7 @@ fn all<S: Shape>(sizes: &[usize], steps: usize, retried: bool) {
 }
 
 /// How the lowest operations of one operation end.
-type MakeScript = Box<dyn Fn(Ready) -> Script>;
+type MakeScript = Box<dyn Fn(Timing) -> Script>;
 
 /// Each step succeeds, the first after a failure if that is repeated. The first lowest operation is
 /// ready as asked for, the others are at once.
@@ -356,7 +356,7 @@ fn script(steps: usize, retried: bool) -> MakeScript {
     })
 }
 
-const fn when(ready: Ready) -> When {
+const fn when(ready: Timing) -> When {
     match ready {
         AtOnce => When::AtOnce,
         Later => When::Later,
@@ -390,7 +390,7 @@ impl<S: Shape> Subject for Handled<S> {
 
     fn start(
         &self,
-        ready: Ready,
+        ready: Timing,
         done: Callback<OpResult<Self::Answer, Self::Error>>,
     ) -> Result<Started, Box<dyn Error>> {
         let script = (self.script)(ready);
@@ -421,7 +421,7 @@ impl<S: Shape> Subject for All<S> {
 
     fn start(
         &self,
-        ready: Ready,
+        ready: Timing,
         done: Callback<OpResult<Self::Answer, Self::Error>>,
     ) -> Result<Started, Box<dyn Error>> {
         let script = (self.script)(ready);
@@ -442,7 +442,7 @@ impl Subject for Function {
 
     fn start(
         &self,
-        ready: Ready,
+        ready: Timing,
         done: Callback<OpResult<(), Infallible>>,
     ) -> Result<Started, Box<dyn Error>> {
         let op = Operation::new(done, (), |op| drop(op.complete(Err(OpError::Canceled))));

@@ -1,6 +1,6 @@
 //! Values that wait for their time, first the one that is due first.
 //!
-//! What is compared and moved is a small [`Entry`] for each value, in a heap of [`ARITY`] children
+//! What is compared and moved is a small [`HeapEntry`] for each value, in a heap of [`ARITY`] children
 //! per entry; the values stay where they are. A slot for each value has where its entry is. So arming
 //! takes O(1) for deadlines that come in order, and O(log n) at worst, as do removing and popping; the
 //! first is at hand. When many are due at once, their entries leave the heap together and are
@@ -30,9 +30,9 @@ const FEW: usize = 8;
 
 /// Values ordered by deadline, then by when they were armed.
 pub(super) struct Heap<T> {
-    entries: Vec<Entry>,
+    entries: Vec<HeapEntry>,
     /// Entries that were due together, and have not been popped yet.
-    run: Vec<Entry>,
+    run: Vec<HeapEntry>,
     places: Vec<u32>,
     vacant: u32,
     values: Values<T>,
@@ -40,18 +40,18 @@ pub(super) struct Heap<T> {
     origin: Instant,
     armed: u64,
     /// What is armed is due then at the earliest.
-    floor: Moment,
+    floor: Tick,
 }
 
 #[derive(Clone, Copy)]
-struct Entry {
-    deadline: Moment,
+struct HeapEntry {
+    deadline: Tick,
     /// How many were armed before.
     serial: u64,
     slot: u32,
 }
 
-impl Entry {
+impl HeapEntry {
     /// In one number, as that compares faster than a pair.
     const fn rank(self) -> u128 {
         (self.deadline.0 as u128) << 64 | self.serial as u128
@@ -60,9 +60,9 @@ impl Entry {
 
 /// A time in nanoseconds, exact within 292 years of the heap's origin; what is farther counts as that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Moment(u64);
+pub(super) struct Tick(u64);
 
-impl Moment {
+impl Tick {
     /// Half of the numbers are for times before the origin.
     const ORIGIN: u64 = 1 << 63;
 
@@ -82,7 +82,7 @@ const NONE: u32 = u32::MAX;
 
 /// What is known of the first value.
 pub(super) struct First<'a, T> {
-    pub(super) deadline: Moment,
+    pub(super) deadline: Tick,
     pub(super) value: &'a T,
 }
 
@@ -110,13 +110,13 @@ impl<T> Heap<T> {
             len: 0,
             origin,
             armed: 0,
-            floor: Moment(0),
+            floor: Tick(0),
         }
     }
 
     /// Lets what is armed from now on be due `moment` at the earliest; or, without one, when it says.
-    pub(super) fn set_floor(&mut self, moment: Option<Moment>) {
-        self.floor = moment.unwrap_or(Moment(0));
+    pub(super) fn set_floor(&mut self, moment: Option<Tick>) {
+        self.floor = moment.unwrap_or(Tick(0));
     }
 
     pub(super) const fn len(&self) -> usize {
@@ -139,7 +139,7 @@ impl<T> Heap<T> {
         self.armed += 1;
         self.len += 1;
         let deadline = self.moment(deadline).max(self.floor);
-        self.entries.push(Entry { deadline, serial, slot });
+        self.entries.push(HeapEntry { deadline, serial, slot });
         self.rise(self.entries.len() - 1);
         Handle { serial, slot }
     }
@@ -148,7 +148,7 @@ impl<T> Heap<T> {
     pub(super) fn remove(&mut self, handle: Handle) -> Option<T> {
         // The place of a vacant slot, which is none, is that of another entry at most.
         let place = *self.places.get(handle.slot as usize)?;
-        let is_it = |entry: &Entry| entry.serial == handle.serial;
+        let is_it = |entry: &HeapEntry| entry.serial == handle.serial;
         if place & IN_RUN == 0 {
             let _entry = self.entries.get(place as usize).filter(|entry| is_it(entry))?;
             self.take(place as usize);
@@ -159,6 +159,20 @@ impl<T> Heap<T> {
             self.trim_run();
         }
         self.vacate(handle.slot)
+    }
+
+    /// Whether there is a value that `is_wanted` accepts. Looks at the first one first.
+    pub(super) fn any(&self, is_wanted: impl Fn(&T) -> bool) -> bool {
+        let all = self.first_entry().into_iter().chain(&self.entries).chain(&self.run);
+        all.filter_map(|entry| self.values.get(entry.slot)).any(is_wanted)
+    }
+
+    /// The values that `is_wanted` rejects.
+    pub(super) fn unwanted(&self, is_wanted: impl Fn(&T) -> bool) -> Vec<Handle> {
+        let all = self.entries.iter().chain(&self.run);
+        let unwanted =
+            all.filter(|entry| self.values.get(entry.slot).is_some_and(|value| !is_wanted(value)));
+        unwanted.map(|entry| Handle { serial: entry.serial, slot: entry.slot }).collect()
     }
 
     /// Whether the value is the first.
@@ -172,7 +186,7 @@ impl<T> Heap<T> {
     }
 
     pub(super) fn first(&self) -> Option<First<'_, T>> {
-        let Entry { deadline, slot, .. } = *self.first_entry()?;
+        let HeapEntry { deadline, slot, .. } = *self.first_entry()?;
         Some(First { deadline, value: self.values.get(slot)? })
     }
 
@@ -184,7 +198,7 @@ impl<T> Heap<T> {
 
     /// Takes the first value out if it is due `now`, and less than `armed` were armed before it.
     #[inline]
-    pub(super) fn pop_due(&mut self, now: Moment, armed: u64) -> Option<T> {
+    pub(super) fn pop_due(&mut self, now: Tick, armed: u64) -> Option<T> {
         let first = *self.first_entry()?;
         if first.deadline > now || first.serial >= armed {
             return None;
@@ -193,7 +207,7 @@ impl<T> Heap<T> {
     }
 
     #[inline(always)]
-    fn take_first(&mut self, Entry { slot, .. }: Entry) -> Option<T> {
+    fn take_first(&mut self, HeapEntry { slot, .. }: HeapEntry) -> Option<T> {
         if self.places[slot as usize] & IN_RUN == 0 {
             self.take(0);
         } else {
@@ -204,7 +218,7 @@ impl<T> Heap<T> {
     }
 
     /// Makes the values that are due `now` fast to pop, if they are many.
-    pub(super) fn expect(&mut self, now: Moment) {
+    pub(super) fn expect(&mut self, now: Tick) {
         let many = self.entries.len() / MANY;
         if many == 0 || self.count_due(0, now, many) < many {
             return;
@@ -235,14 +249,14 @@ impl<T> Heap<T> {
     }
 
     #[inline]
-    pub(super) fn moment(&self, time: Instant) -> Moment {
-        Moment(match time.checked_duration_since(self.origin) {
-            Some(after) => Moment::ORIGIN.saturating_add(nanos(after)),
-            None => Moment::ORIGIN.saturating_sub(nanos(self.origin.duration_since(time))),
+    pub(super) fn moment(&self, time: Instant) -> Tick {
+        Tick(match time.checked_duration_since(self.origin) {
+            Some(after) => Tick::ORIGIN.saturating_add(nanos(after)),
+            None => Tick::ORIGIN.saturating_sub(nanos(self.origin.duration_since(time))),
         })
     }
 
-    fn first_entry(&self) -> Option<&Entry> {
+    fn first_entry(&self) -> Option<&HeapEntry> {
         match (self.run.last(), self.entries.first()) {
             (Some(one), Some(other)) => Some(if one.rank() < other.rank() { one } else { other }),
             (one, other) => one.or(other),
@@ -250,7 +264,7 @@ impl<T> Heap<T> {
     }
 
     /// Counts the entries that are due from `at` on downwards, up to `most` or a few more.
-    fn count_due(&self, at: usize, now: Moment, most: usize) -> usize {
+    fn count_due(&self, at: usize, now: Tick, most: usize) -> usize {
         if self.entries.get(at).is_none_or(|entry| entry.deadline > now) {
             return 0;
         }
@@ -338,7 +352,7 @@ impl<T> Heap<T> {
         self.put(at, entry);
     }
 
-    fn put(&mut self, at: usize, entry: Entry) {
+    fn put(&mut self, at: usize, entry: HeapEntry) {
         self.entries[at] = entry;
         self.places[entry.slot as usize] = at as u32;
     }
@@ -357,7 +371,7 @@ impl<T> Heap<T> {
 
 /// The first of the entries that ranks before all others, and its rank.
 #[inline]
-fn least(entries: &[Entry]) -> Option<(usize, u128)> {
+fn least(entries: &[HeapEntry]) -> Option<(usize, u128)> {
     let mut least = (0, entries.first()?.rank());
     for (i, entry) in entries.iter().enumerate().skip(1) {
         if entry.rank() < least.1 {
@@ -369,7 +383,7 @@ fn least(entries: &[Entry]) -> Option<(usize, u128)> {
 
 /// Gives back memory. Twice as much as is needed is kept, so that the next growth is far.
 #[inline]
-fn shrink(entries: &mut Vec<Entry>) {
+fn shrink(entries: &mut Vec<HeapEntry>) {
     let kept = 2 * entries.len().max(FEW);
     if entries.capacity() > 2 * kept {
         entries.shrink_to(kept);

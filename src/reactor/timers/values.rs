@@ -10,12 +10,12 @@ use core::mem;
 const CHUNK: usize = 64;
 
 pub(super) struct Values<T> {
-    chunks: Vec<Chunk<T>>,
+    chunks: Vec<ValueChunk<T>>,
     /// The memory of one chunk, so that a value that comes and goes does not take it anew.
     spare: Vec<Option<T>>,
 }
 
-struct Chunk<T> {
+struct ValueChunk<T> {
     places: Vec<Option<T>>,
     there: usize,
 }
@@ -41,7 +41,7 @@ impl<T> Values<T> {
     #[inline(never)]
     fn add_chunk(&mut self, at: usize) {
         if at == self.chunks.len() {
-            self.chunks.push(Chunk { places: Vec::new(), there: 0 });
+            self.chunks.push(ValueChunk { places: Vec::new(), there: 0 });
         }
         let chunk = &mut self.chunks[at];
         chunk.places = mem::take(&mut self.spare);

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use mio::Interest;
 use mio::net::UnixStream;
-use switchboard::conformance::{Ready, Started, Subject};
+use switchboard::conformance::{Started, Subject, Timing};
 use switchboard::op::{AsyncOp, OpError, OpResult, OpState, Operation};
 use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::{Callback, QueueHandle};
@@ -261,7 +261,7 @@ impl Subject for Bell {
         self.open.set(false);
     }
 
-    fn start(&self, ready: Ready, done: Done) -> Result<Started, Box<dyn Error>> {
+    fn start(&self, ready: Timing, done: Done) -> Result<Started, Box<dyn Error>> {
         let accepted = match self.fault {
             Fault::AcceptsBeforeOpen => !self.was_open.get(),
             Fault::AcceptsAfterClose => self.was_open.get(),
@@ -280,7 +280,7 @@ impl Subject for Bell {
             wait.context().wait.replace(Some(wait.clone()));
         }
         let started = self.handle(&wait).map_or_else(Started::without_handle, Started::new);
-        if ready == Ready::AtOnce || self.fault == Fault::CompletesTooSoon {
+        if ready == Timing::AtOnce || self.fault == Fault::CompletesTooSoon {
             ring(&wait);
             if self.fault == Fault::DialsInStart {
                 let _ = self.reactor.queue().dial_all();

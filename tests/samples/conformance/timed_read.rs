@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mio::Interest;
 use mio::net::UnixStream;
-use switchboard::conformance::{Ready, Started, Subject};
+use switchboard::conformance::{Started, Subject, Timing};
 use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
 use switchboard::reactor::{ReactorHandle, Registration, Timer};
 use switchboard::{Callback, Recipient};
@@ -101,11 +101,11 @@ impl Subject for TimedRead {
 
     fn start(
         &self,
-        ready: Ready,
+        ready: Timing,
         done: Callback<OpResult<u8, io::Error>>,
     ) -> Result<Started, Box<dyn Error>> {
         let (ours, mut theirs) = UnixStream::pair()?;
-        if ready == Ready::AtOnce {
+        if ready == Timing::AtOnce {
             theirs.write_all(b"x")?;
         }
         let op = self.read(ours, done)?;

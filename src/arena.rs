@@ -1,4 +1,4 @@
-//! Slots that are used again, under keys that are not.
+//! Arena that are used again, under keys that are not.
 //!
 //! - I1 A key names the value it was given for, or nothing: the generation of a slot grows with
 //!   each removal, and a slot whose generations are used up is retired (some bytes lost for
@@ -9,20 +9,20 @@ use alloc::vec::Vec;
 
 /// Names one value that was inserted, forever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Key {
+pub(crate) struct ArenaKey {
     /// Less than 2^31.
     pub(crate) slot: u32,
     pub(crate) generation: u32,
 }
 
-/// Values of one type, each under its own [`Key`].
-pub(crate) struct Slots<T> {
-    slots: Vec<Slot<T>>,
+/// Values of one type, each under its own [`ArenaKey`].
+pub(crate) struct Arena<T> {
+    slots: Vec<ArenaSlot<T>>,
     vacant: u32,
     len: usize,
 }
 
-struct Slot<T> {
+struct ArenaSlot<T> {
     /// The present value, or the default.
     value: T,
     /// The generation of the present value, or of the next one.
@@ -34,7 +34,7 @@ struct Slot<T> {
 /// No slot.
 const NONE: u32 = u32::MAX;
 
-impl<T: Default> Slots<T> {
+impl<T: Default> Arena<T> {
     pub(crate) const fn new() -> Self {
         Self { slots: Vec::new(), vacant: NONE, len: 0 }
     }
@@ -46,7 +46,7 @@ impl<T: Default> Slots<T> {
     ///
     /// If there are 2^31 values already.
     #[inline(always)]
-    pub(crate) fn occupy(&mut self, least: u32) -> (Key, &mut T) {
+    pub(crate) fn occupy(&mut self, least: u32) -> (ArenaKey, &mut T) {
         if self.vacant == NONE {
             self.add_slot();
         }
@@ -55,7 +55,7 @@ impl<T: Default> Slots<T> {
         self.vacant = slot.next;
         slot.generation = slot.generation.max(least);
         self.len += 1;
-        (Key { slot: vacant, generation: slot.generation }, &mut slot.value)
+        (ArenaKey { slot: vacant, generation: slot.generation }, &mut slot.value)
     }
 
     #[cold]
@@ -63,14 +63,14 @@ impl<T: Default> Slots<T> {
     fn add_slot(&mut self) {
         let slot = self.slots.len();
         assert!(slot < 1 << 31, "2^31 slots in use");
-        self.slots.push(Slot { value: T::default(), generation: 0, next: NONE });
+        self.slots.push(ArenaSlot { value: T::default(), generation: 0, next: NONE });
         self.vacant = slot as u32;
     }
 
     /// Leaves the slot of a value, which is to be taken from where it is; `None` if it is gone
     /// already.
     #[inline(always)]
-    pub(crate) fn vacate(&mut self, key: Key) -> Option<&mut T> {
+    pub(crate) fn vacate(&mut self, key: ArenaKey) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.slot as usize).filter(|slot| slot.is_of(key))?;
         slot.generation += 1;
         // No key has the last generation.
@@ -83,16 +83,16 @@ impl<T: Default> Slots<T> {
     }
 
     #[inline(always)]
-    pub(crate) fn get_mut(&mut self, key: Key) -> Option<&mut T> {
+    pub(crate) fn get_mut(&mut self, key: ArenaKey) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.slot as usize)?;
         slot.is_of(key).then_some(&mut slot.value)
     }
 
     /// All slots, those that are vacant included, with the keys of their values.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (Key, &T)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (ArenaKey, &T)> {
         let slots = (0..).zip(&self.slots);
-        slots.map(|(slot, Slot { value, generation, .. })| {
-            (Key { slot, generation: *generation }, value)
+        slots.map(|(slot, ArenaSlot { value, generation, .. })| {
+            (ArenaKey { slot, generation: *generation }, value)
         })
     }
 
@@ -103,22 +103,22 @@ impl<T: Default> Slots<T> {
     }
 }
 
-impl<T> Slot<T> {
+impl<T> ArenaSlot<T> {
     /// Whether `key` names the present value.
     #[inline(always)]
-    const fn is_of(&self, key: Key) -> bool {
+    const fn is_of(&self, key: ArenaKey) -> bool {
         self.generation == key.generation || cfg!(seeded = "stale_id")
     }
 }
 
-impl<T> Slots<Option<T>> {
+impl<T> Arena<Option<T>> {
     /// Stores `value`.
     ///
     /// # Panics
     ///
     /// If there are 2^31 values already.
 
-    pub(crate) fn insert(&mut self, value: T) -> Key {
+    pub(crate) fn insert(&mut self, value: T) -> ArenaKey {
         let (key, place) = self.occupy(0);
         *place = Some(value);
         key
@@ -126,19 +126,19 @@ impl<T> Slots<Option<T>> {
 
     /// Takes the value out; `None` if it is gone already.
 
-    pub(crate) fn remove(&mut self, key: Key) -> Option<T> {
+    pub(crate) fn remove(&mut self, key: ArenaKey) -> Option<T> {
         self.vacate(key)?.take()
     }
 
     /// The value, if it is still there.
 
     #[inline]
-    pub(crate) fn get(&mut self, key: Key) -> Option<&T> {
+    pub(crate) fn get(&mut self, key: ArenaKey) -> Option<&T> {
         self.get_mut(key)?.as_ref()
     }
 }
 
-impl<T: Default> Default for Slots<T> {
+impl<T: Default> Default for Arena<T> {
     fn default() -> Self {
         Self::new()
     }
@@ -150,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_key_outlived_by_its_slot_names_nothing() {
-        let mut slots = Slots::new();
+        let mut slots = Arena::new();
         let first = slots.insert('a');
         assert_eq!(slots.remove(first), Some('a'));
         let second = slots.insert('b');
@@ -162,7 +162,7 @@ mod tests {
 
     #[test]
     fn slots_are_used_again_before_there_are_more() {
-        let mut slots = Slots::new();
+        let mut slots = Arena::new();
         let keys = [0, 1, 2, 3].map(|value| slots.insert(value));
         assert_eq!(keys.map(|key| key.slot), [0, 1, 2, 3]);
         assert_eq!((slots.remove(keys[1]), slots.remove(keys[2])), (Some(1), Some(2)));
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_generation_is_no_less_than_asked_for_and_more_than_all_before_it() {
-        let mut slots: Slots<Option<char>> = Slots::new();
+        let mut slots: Arena<Option<char>> = Arena::new();
         for (least, generation) in [(5, 5), (5, 6), (0, 7), (9, 9), (8, 10)] {
             let (key, _) = slots.occupy(least);
             assert_eq!((key.slot, key.generation), (0, generation));
@@ -184,10 +184,10 @@ mod tests {
 
     #[test]
     fn a_slot_whose_generations_are_used_up_is_retired() {
-        let mut slots = Slots::new();
+        let mut slots = Arena::new();
         let first = slots.insert('a');
         slots.slots[0].generation = u32::MAX - 1;
-        let last = Key { generation: u32::MAX - 1, ..first };
+        let last = ArenaKey { generation: u32::MAX - 1, ..first };
         assert_eq!(slots.remove(last), Some('a'));
         assert_eq!(slots.get(last), None);
         assert_eq!(slots.remove(last), None);

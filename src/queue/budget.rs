@@ -1,0 +1,42 @@
+//! How long a turn may go on.
+
+use core::fmt;
+
+/// How long [`QueueHandle::dial`](crate::QueueHandle::dial) may go on: a number of calls, a condition, or both.
+///
+/// The queue touches no clock. For a limit of time, pass one in:
+///
+/// ```
+/// use std::time::{Duration, Instant};
+/// use switchboard::{Budget, CallQueue};
+///
+/// let queue = CallQueue::new();
+/// let end = Instant::now() + Duration::from_millis(2);
+/// let report = queue.dial(Budget::calls(1024).until(&|| Instant::now() >= end));
+/// assert_eq!(report.remaining, 0);
+/// ```
+#[derive(Clone, Copy)]
+pub struct Budget<'a> {
+    pub(super) calls: usize,
+    pub(super) spent: Option<&'a dyn Fn() -> bool>,
+}
+
+impl<'a> Budget<'a> {
+    /// At most `calls` calls whose turn comes, whether they are dialed, refused or found canceled.
+    pub const fn calls(calls: usize) -> Self {
+        Self { calls, spent: None }
+    }
+
+    /// Stops as soon as `spent` says so; it is asked before each call.
+    #[must_use]
+    pub const fn until(self, spent: &'a dyn Fn() -> bool) -> Self {
+        Self { spent: Some(spent), ..self }
+    }
+}
+
+impl fmt::Debug for Budget<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { calls, spent } = self;
+        write!(f, "Budget({calls} calls{})", if spent.is_some() { ", condition" } else { "" })
+    }
+}
