@@ -4,7 +4,7 @@
 
 use std::io;
 use std::process::ExitCode;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
@@ -26,7 +26,9 @@ fn main() -> ExitCode {
     let mode = Mode::from_arguments();
     let allocations = costs::report("allocations", "per call", &mode, &allocations(&mode));
     let bytes = costs::report("bytes", "each", &mode, &bytes(&mode));
-    if allocations == ExitCode::SUCCESS { bytes } else { allocations }
+    let kept = costs::report("bytes kept", "in all", &mode, &kept(&mode));
+    let all = [allocations, bytes, kept];
+    all.into_iter().find(|code| *code != ExitCode::SUCCESS).unwrap_or(ExitCode::SUCCESS)
 }
 
 /// Calls before those that are counted, and then; a multiple of every batch that is measured.
@@ -78,6 +80,89 @@ fn bytes(mode: &Mode) -> Vec<Figure> {
     let each =
         |measure: fn(u64) -> usize| (measure(2 * THINGS) - measure(THINGS)) as f64 / THINGS as f64;
     wanted.map(|(name, measure)| (name.to_string(), each(measure))).collect()
+}
+
+/// What a burst leaves behind: bytes on the heap beyond those of a queue that has dialed a batch.
+fn kept(mode: &Mode) -> Vec<Figure> {
+    const BURST: u64 = 1_000_000;
+    let measures: [(&str, fn(u64) -> usize); 5] = [
+        ("1,000,000 calls, dialed", burst_of_calls),
+        ("1,000,000 calls, dialed; then as many, 64 at a time", burst_then_traffic),
+        ("1,000,000 canceled calls behind a pending one", canceled_behind_pending),
+        ("1,000,000 callbacks, answered and dialed", burst_of_callbacks),
+        ("1,000,000 timers, canceled by their id", timers_canceled_by_id),
+    ];
+    let wanted = measures.into_iter().filter(|(name, _)| mode.wants(name));
+    wanted.map(|(name, measure)| (name.to_string(), measure(BURST) as f64)).collect()
+}
+
+/// Bytes that are held after `story` beyond those that were held before.
+fn left_by(queue: &CallQueue, story: impl FnOnce(&CallQueue)) -> usize {
+    for n in 0..64 {
+        queue.call(move |_| add([1, n, n]));
+    }
+    queue.dial_all();
+    let before = held();
+    story(queue);
+    (held() - before).max(0) as usize
+}
+
+fn schedule(queue: &CallQueue, count: u64) {
+    for n in 0..count {
+        queue.call(move |_| add([1, n, n]));
+    }
+}
+
+fn burst_of_calls(count: u64) -> usize {
+    left_by(&CallQueue::new(), |queue| {
+        schedule(queue, count);
+        queue.dial_all();
+    })
+}
+
+fn burst_then_traffic(count: u64) -> usize {
+    left_by(&CallQueue::new(), |queue| {
+        schedule(queue, count);
+        queue.dial_all();
+        for _ in 0..count / 64 {
+            schedule(queue, 64);
+            queue.dial_all();
+        }
+    })
+}
+
+fn canceled_behind_pending(count: u64) -> usize {
+    left_by(&CallQueue::new(), |queue| {
+        queue.call(|_| ());
+        for n in 0..count {
+            let call = queue.call(move |_| add([1, n, n]));
+            queue.cancel(call, "measured");
+        }
+    })
+}
+
+fn burst_of_callbacks(count: u64) -> usize {
+    left_by(&CallQueue::new(), |queue| {
+        let callbacks: Vec<_> =
+            (0..count).map(|n| queue.callback(move |_, one| add([one, n, n]))).collect();
+        for callback in callbacks {
+            callback.answer(1);
+        }
+        queue.dial_all();
+    })
+}
+
+fn timers_canceled_by_id(count: u64) -> usize {
+    let reactor = Reactor::new().expect("a poll");
+    let handle = reactor.handle();
+    let before = held();
+    for n in 0..count {
+        let callback = reactor.queue().callback(move |_, ()| add([1, n, n]));
+        let call = callback.id();
+        handle.after(Duration::from_secs(3600), callback).detach();
+        reactor.queue().cancel(call, "measured");
+    }
+    (held() - before).max(0) as usize
 }
 
 /// Bytes that `count` things take, made by `make`, once they are all there.

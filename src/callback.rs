@@ -4,10 +4,11 @@
 //! a [`Callback`] in its caller's hands refers to. Answering puts the call in the queue's order.
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use core::convert::Infallible;
 use core::fmt;
 use core::marker::PhantomData;
-use core::mem;
+use core::mem::{self, ManuallyDrop};
 use core::panic::{Location, RefUnwindSafe, UnwindSafe};
 
 use crate::erased::cells::{Join, Key, Waiting};
@@ -101,10 +102,9 @@ impl<A: 'static> Callback<A> {
         core.tally.callbacks.add();
         let callback = Self { holder: Holder::Waiting(waiting) };
         if core.is_attended() {
-            callback.notify_created(Some(address.info()), site)
-        } else {
-            callback
+            callback.notify_created(Some(address.info()), site);
         }
+        callback
     }
 
     #[inline(always)]
@@ -118,18 +118,20 @@ impl<A: 'static> Callback<A> {
         let waiting = core.create(None, ToFunction { function, value: PhantomData }, site);
         core.tally.callbacks.add();
         let callback = Self { holder: Holder::Waiting(waiting) };
-        if core.is_attended() { callback.notify_created(None, site) } else { callback }
+        if core.is_attended() {
+            callback.notify_created(None, site);
+        }
+        callback
     }
 
     /// Notifies the observers that the callback exists, now that it has a holder, which ends it if one
     /// of them panics. In a queue that is closed it is canceled.
     #[cold]
     #[inline(never)]
-    fn notify_created(self, recipient: Option<RecipientInfo>, site: Site) -> Self {
+    fn notify_created(&self, recipient: Option<RecipientInfo>, site: Site) {
         if let Holder::Waiting(waiting) = &self.holder {
             waiting.storage().callback_created(waiting.key(), recipient, site);
         }
-        self
     }
 
     /// The id of the call, before and after it is scheduled.
@@ -164,13 +166,19 @@ impl<A: 'static> Callback<A> {
         }
     }
 
-    /// The queue that will dial the call.
-    pub fn queue(&self) -> QueueHandle {
+    /// What the queue holds.
+    #[inline(always)]
+    pub(crate) fn core(&self) -> &Rc<Core> {
         match &self.holder {
-            Holder::Waiting(waiting) => QueueHandle::of(waiting.storage()),
-            Holder::Mapped(mapped) => mapped.queue(),
+            Holder::Waiting(waiting) => waiting.storage(),
+            Holder::Mapped(mapped) => mapped.core(),
             Holder::UsedUp => unreachable!("{USED_UP}"),
         }
+    }
+
+    /// The queue that will dial the call.
+    pub fn queue(&self) -> QueueHandle {
+        QueueHandle::of(self.core())
     }
 
     /// Schedules the call, to be dialed with `value`.
@@ -186,8 +194,8 @@ impl<A: 'static> Callback<A> {
 
     /// As [`answer`](Self::answer), on behalf of code at `site`.
     #[inline]
-    pub(crate) fn answer_from(mut self, site: Site, value: A) {
-        match self.use_up() {
+    pub(crate) fn answer_from(self, site: Site, value: A) {
+        match self.into_holder() {
             Holder::Waiting(waiting) => Core::answer(waiting, value, site),
             Holder::Mapped(mapped) => mapped.answer(value, site),
             Holder::UsedUp => unreachable!("{USED_UP}"),
@@ -195,8 +203,8 @@ impl<A: 'static> Callback<A> {
     }
 
     /// Says that the call will never be scheduled, and why: it ends Canceled.
-    pub fn decline(mut self, reason: &'static str) {
-        match self.use_up() {
+    pub fn decline(self, reason: &'static str) {
+        match self.into_holder() {
             Holder::Waiting(waiting) => Core::decline(waiting, reason),
             Holder::Mapped(mapped) => mapped.decline(reason),
             Holder::UsedUp => unreachable!("{USED_UP}"),
@@ -225,9 +233,10 @@ impl<A: 'static> Callback<A> {
         Callback { holder: Holder::Mapped(Box::new(Converting { callback: self, convert })) }
     }
 
+    /// Takes the holder out, so that nothing is left to be dropped.
     #[inline(always)]
-    fn use_up(&mut self) -> Holder<A> {
-        mem::replace(&mut self.holder, Holder::UsedUp)
+    fn into_holder(self) -> Holder<A> {
+        mem::replace(&mut ManuallyDrop::new(self).holder, Holder::UsedUp)
     }
 }
 
@@ -236,7 +245,7 @@ const USED_UP: &str = "a callback that is used up has no holder";
 impl<A: 'static> Drop for Callback<A> {
     fn drop(&mut self) {
         // What is mapped is abandoned by itself.
-        if let Holder::Waiting(waiting) = self.use_up() {
+        if let Holder::Waiting(waiting) = mem::replace(&mut self.holder, Holder::UsedUp) {
             Core::abandon(waiting);
         }
     }
@@ -258,7 +267,7 @@ trait Mapped<B> {
     fn decline(self: Box<Self>, reason: &'static str);
     fn id(&self) -> CallId;
     fn is_wanted(&self) -> bool;
-    fn queue(&self) -> QueueHandle;
+    fn core(&self) -> &Rc<Core>;
 }
 
 struct Converting<A: 'static, F> {
@@ -284,8 +293,8 @@ impl<A: 'static, B, F: FnOnce(B) -> A> Mapped<B> for Converting<A, F> {
         self.callback.is_wanted()
     }
 
-    fn queue(&self) -> QueueHandle {
-        self.callback.queue()
+    fn core(&self) -> &Rc<Core> {
+        self.callback.core()
     }
 }
 

@@ -351,8 +351,7 @@ impl StepReporter {
     /// The operation whose upper callback is `upper`.
     #[inline]
     fn of<A>(upper: &Callback<A>) -> Self {
-        let queue = upper.queue();
-        Self(queue.core().is_observed().then(|| (queue.clone(), upper.id())))
+        Self(upper.core().is_observed().then(|| (upper.queue(), upper.id())))
     }
 
     #[inline]

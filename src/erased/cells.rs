@@ -40,8 +40,9 @@ use core::num::NonZeroU64;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
 
+use super::peaks::Peaks;
 use super::{
-    Calls, Canceled, DialContext, Erased, Payload, Peaks, Site, Words, drop_function, fits, write,
+    Calls, Canceled, DialContext, Erased, Payload, Site, Words, drop_function, fits, write,
     write_to,
 };
 
@@ -110,6 +111,7 @@ impl<C: DialContext, A: 'static, J: Join<C, A>> Join<C, A> for Box<J> {
 }
 
 /// Calls and callbacks of a queue, and the rest of its state.
+#[repr(C)]
 pub(crate) struct Storage<C: DialContext, X> {
     // Dropped in this order.
     calls: Calls<C>,
@@ -303,7 +305,7 @@ impl<C: DialContext, X> Storage<C, X> {
         let mut value = None;
         if tag == Tag::Pending {
             let gone = Erased::new(Gone { slot: pointer }, slot.site.get());
-            match self.calls.replace(slot.position.get(), gone) {
+            match self.calls.replace_if(slot.position.get(), gone, |_| true) {
                 // SAFETY: the call there was the `Answered` of this slot (I5, I4), and the vtable
                 // is that of its types (I2). `gone` owns the slot from now on.
                 Ok(call) => value = vtable.map(|vtable| unsafe { (vtable.take_value)(call) }),
@@ -465,6 +467,8 @@ struct Answered<C: DialContext, J, A> {
 }
 
 impl<C: DialContext, A: 'static, J: Join<C, A>> Payload<C> for Answered<C, J, A> {
+    const IS_CALLBACK: bool = true;
+
     #[inline(always)]
     fn dial(self, at: &mut C::At<'_>, site: Site) {
         // SAFETY: `self` owns the slot, so it is valid (I1, I3).
@@ -578,6 +582,8 @@ struct Gone<C: DialContext> {
 }
 
 impl<C: DialContext> Payload<C> for Gone<C> {
+    const IS_CALLBACK: bool = true;
+
     fn dial(self, at: &mut C::At<'_>, site: Site) {
         // SAFETY: `self` owns the slot, so it is valid (I1, I3).
         let key = unsafe { key(self.slot) };

@@ -79,9 +79,6 @@ impl<E> Inbox<E> {
         if self.has_mail() {
             let mut state = self.lock();
             mem::swap(&mut state.entries, empty);
-            if cfg!(seeded = "wake_flag_late") {
-                drop(state);
-            }
             self.mail.store(false, Ordering::Release);
         }
     }

@@ -220,7 +220,7 @@ where
     fn note(&self, flags: Flags) -> bool {
         let before = self.flags.get();
         self.flags.set(before.merge(flags));
-        before == Flags::NONE || cfg!(seeded = "callback_twice")
+        before == Flags::NONE
     }
 
     fn schedule(self: Rc<Self>) {
@@ -259,8 +259,7 @@ where
         let flags = watch.flags.replace(Flags::NONE);
         if watch.registered.get() {
             let again = |flags| {
-                let reported = !cfg!(seeded = "drain_stops_early");
-                if reported && watch.registered.get() && watch.note(flags) {
+                if watch.registered.get() && watch.note(flags) {
                     Rc::clone(watch).schedule();
                 }
             };

@@ -128,7 +128,7 @@ impl Timers {
         callback: Callback<()>,
     ) -> Timer {
         let site = Location::caller();
-        let call = Some((callback.queue().clone(), callback.id()));
+        let call = Some((callback.queue(), callback.id()));
         let timer = |waiting| Timer { reactor: reactor.clone(), deadline, waiting, call };
         if reactor.queue().is_closed() {
             let timer = timer(Handle::NONE);
@@ -203,10 +203,7 @@ impl Timers {
 
     #[inline(never)]
     fn fire_due(&self) {
-        let mut now = self.now();
-        if cfg!(seeded = "timer_early") {
-            now += Duration::from_millis(1);
-        }
+        let now = self.now();
         let mut waiting = self.waiting.borrow_mut();
         let now = waiting.moment(now);
         waiting.expect(now);

@@ -12,9 +12,11 @@
 //! - I4 `deferred` has the positions of the calls that wait for the live call to end, and `DEFERRED`
 //!   is set exactly if there are any. They become ready when the live call ends.
 
+use alloc::boxed::Box;
 use alloc::rc::Weak;
 use core::any::type_name;
 use core::cell::{Cell, RefCell};
+use core::mem;
 use core::panic::Location;
 
 use smallvec::SmallVec;
@@ -42,9 +44,16 @@ pub(super) struct RecipientCell<T> {
     live: Cell<(u64, Site)>,
     flags: Cell<u8>,
     value: RefCell<Option<T>>,
-    deferred: RefCell<SmallVec<[u64; 2]>>,
-    /// The set that owns the recipient, if one does.
-    pub(super) set: RefCell<Option<Weak<dyn OwnerSet>>>,
+    extras: RefCell<Option<Box<Extras>>>,
+}
+
+/// What few recipients have.
+#[derive(Default)]
+struct Extras {
+    /// The positions of the calls that wait for the live call to end.
+    deferred: SmallVec<[u64; 2]>,
+    /// The set that owns the recipient.
+    set: Option<Weak<dyn OwnerSet>>,
 }
 
 /// A set of recipients that forgets one when it is gone.
@@ -62,9 +71,13 @@ impl<T: 'static> RecipientCell<T> {
             live: Cell::new((0, Location::caller())),
             flags: Cell::new(0),
             value: RefCell::new(None),
-            deferred: RefCell::default(),
-            set: RefCell::new(None),
+            extras: RefCell::new(None),
         }
+    }
+
+    /// Makes `set` the owner.
+    pub(super) fn set_owner(&self, set: Weak<dyn OwnerSet>) {
+        self.extras.borrow_mut().get_or_insert_default().set = Some(set);
     }
 
     /// Sets the value once it is made.
@@ -117,7 +130,7 @@ impl<T: 'static> RecipientCell<T> {
     pub(super) fn defer(&self, attempt: &Attempt<'_>, call: Erased<Dialing>, key: u64) {
         let (live, live_site) = self.live.get();
         attempt.defer(call, key, (self.queue.core().id(live), live_site), |position| {
-            self.deferred.borrow_mut().push(position);
+            self.extras.borrow_mut().get_or_insert_default().deferred.push(position);
             self.raise(DEFERRED);
         });
     }
@@ -152,7 +165,7 @@ impl<T: 'static> RecipientCell<T> {
         }
         self.raise(GONE);
         let core = self.queue.core();
-        let set = self.set.take();
+        let set = self.extras.borrow_mut().as_mut().and_then(|extras| extras.set.take());
         let _set = ForgetOnDrop { set, number: self.number };
         let _captures = ReleaseOnDrop { core, callbacks: &self.callbacks, number: self.number };
         let value = self.take();
@@ -178,7 +191,10 @@ impl<T: 'static> RecipientCell<T> {
     fn unblock(&self) {
         if self.flags.get() & DEFERRED != 0 {
             self.lower(DEFERRED);
-            let positions = self.deferred.take();
+            let mut extras = self.extras.borrow_mut();
+            let positions = extras.as_mut().map(|extras| mem::take(&mut extras.deferred));
+            drop(extras);
+            let positions = positions.unwrap_or_default();
             self.queue.core().make_ready(&positions);
         }
     }

@@ -81,7 +81,7 @@ impl<T: 'static> Recipients<T> {
         let recipient = self.members.queue.try_recipient_with(value)?;
         let address = recipient.address();
         let members: Weak<Members<T>> = Rc::downgrade(&self.members);
-        address.cell.set.replace(Some(members));
+        address.cell.set_owner(members);
         self.members.owned.borrow_mut().insert(address.number(), recipient);
         Ok(address)
     }

@@ -1,6 +1,7 @@
 //! Memory: how many allocations there are, and what is held. An allocator counts for each thread.
 
 mod alloc;
+mod held;
 #[cfg(feature = "mio")]
 mod remote_memory;
 

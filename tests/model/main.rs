@@ -6,7 +6,7 @@ mod regressions;
 
 use std::env;
 
-use support::sequences::{BARE, Setup, WATCHED, every, random, random_from};
+use support::sequences::{ALPHABET, BARE, PROMISES, Setup, WATCHED, every, random, random_from};
 
 /// A number of the environment, or a default.
 fn number(name: &str, default: u64) -> u64 {
@@ -16,7 +16,7 @@ fn number(name: &str, default: u64) -> u64 {
 /// Every sequence of up to so many acts, on one kind of queue.
 fn every_sequence(setup: Setup) {
     let depth = number("DEPTH", 3) as usize;
-    let told = every(setup, depth);
+    let told = every(setup, &ALPHABET, depth);
     let counted = [16, 408, 12_238, 427_686, 16_232_280, 641_411_457].get(depth - 1).copied();
     assert_eq!(told, counted.unwrap_or(told));
 }
@@ -29,6 +29,15 @@ fn every_sequence_does_what_the_rules_say() {
 #[test]
 fn every_sequence_that_is_watched_does_what_the_rules_say() {
     every_sequence(WATCHED);
+}
+
+#[test]
+fn every_sequence_about_promises_does_what_the_rules_say() {
+    let depth = number("DEPTH", 3).max(5) as usize;
+    for setup in [BARE, WATCHED] {
+        let told = every(setup, &PROMISES, depth);
+        assert!(depth > 5 || told == 14_006, "{told}");
+    }
 }
 
 #[test]

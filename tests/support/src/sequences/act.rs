@@ -179,6 +179,20 @@ pub const ALPHABET: [Act; 44] = [
     Close,
 ];
 
+/// The symbols for promises: few, so that sequences can be longer. Two callbacks that are answered
+/// and deferred, and two cancels of a call that was answered, take five acts and four.
+pub const PROMISES: [Act; 9] = [
+    Callback(A, Nothing),
+    Answer(0),
+    Cancel(Latest(0)),
+    Cancel(Latest(1)),
+    Call(A, Nothing),
+    Call(A, Enter(&Dial(All))),
+    Call(F, Enter(&HangUp(A))),
+    Dial(Calls(1)),
+    Dial(All),
+];
+
 /// What the calls of random sequences do.
 pub const INNER: [Act; 34] = [
     Call(F, Nothing),

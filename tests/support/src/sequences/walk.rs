@@ -1,5 +1,6 @@
 //! Which sequences are told: all of a length, or random ones. One queue to a thread.
 
+use std::env;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,11 +15,20 @@ use crate::random::Random;
 /// Room for turns within turns.
 const STACK: usize = 256 << 20;
 
+/// How many threads there are: one for each processor, or as many as `THREADS` says. One thread reports
+/// the same fault each time.
+fn threads() -> usize {
+    match env::var("THREADS") {
+        Ok(threads) => threads.parse().expect("THREADS is a number"),
+        Err(_) => thread::available_parallelism().map_or(1, Into::into),
+    }
+}
+
 /// Runs `work` on all processors, until one has found a fault; panics with it.
 fn on_all_processors(work: impl Fn(usize, &AtomicBool) -> Option<String> + Sync) {
     let (stop, found) = (AtomicBool::new(false), Mutex::new(None));
     thread::scope(|scope| {
-        for number in 0..thread::available_parallelism().map_or(1, Into::into) {
+        for number in 0..threads() {
             let (stop, found, work) = (&stop, &found, &work);
             let watch = move || {
                 let fault = work(number, stop);
@@ -41,19 +51,16 @@ fn rate(what: &str, count: u64, time: Duration) {
     println!("{count} {what} in {:.1} s: {rate:.0} a second", time.as_secs_f64());
 }
 
-/// Tells every sequence of up to `depth` acts of the alphabet, but those that differ from one of
+/// Runs every sequence of up to `depth` acts of the alphabet, but those that differ from one of
 /// them in the names of the recipients only, or in acts that do nothing. Returns how many there are.
-pub fn every(setup: Setup, depth: usize) -> u64 {
+pub fn every(setup: Setup, alphabet: &[Act], depth: usize) -> u64 {
     let (start, told, claims) = (Instant::now(), AtomicU64::new(0), AtomicU64::new(0));
     on_all_processors(|number, stop| {
         let mut tree = Tree {
             setup,
             depth,
-            desks: ALPHABET.map(|act| {
-                let mut desks = Vec::new();
-                act.desks(&mut desks);
-                desks
-            }),
+            alphabet,
+            desks: alphabet.iter().map(desks).collect(),
             models: (0..=depth).map(|_| Model::new(setup)).collect(),
             ended: Model::new(setup),
             path: Vec::new(),
@@ -73,12 +80,20 @@ pub fn every(setup: Setup, depth: usize) -> u64 {
     told.into_inner()
 }
 
+/// The desks that an act names.
+fn desks(act: &Act) -> Vec<usize> {
+    let mut desks = Vec::new();
+    act.desks(&mut desks);
+    desks
+}
+
 /// The tree of all sequences, where the model of a node is kept for those below it.
 struct Tree<'a> {
     setup: Setup,
     depth: usize,
+    alphabet: &'a [Act],
     /// The desks that each act names.
-    desks: [Vec<usize>; ALPHABET.len()],
+    desks: Vec<Vec<usize>>,
     models: Vec<Model>,
     ended: Model,
     path: Vec<Act>,
@@ -96,7 +111,7 @@ impl Tree<'_> {
     /// Tells what begins with the path, which names the desks less than `named`.
     fn grow(&mut self, named: usize) -> Option<String> {
         let level = self.path.len();
-        for (index, act) in ALPHABET.iter().enumerate() {
+        for (index, act) in self.alphabet.iter().enumerate() {
             let Some(named) = self.name(index, named) else { continue };
             if !self.models[level].applies(act) || self.stop.load(Ordering::Relaxed) {
                 continue;
