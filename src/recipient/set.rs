@@ -133,11 +133,11 @@ impl<T: 'static> Recipients<T> {
 impl<T: 'static> Members<T> {
     fn remove(&self, number: u64) -> bool {
         let removed = self.owned.borrow_mut().remove(&number);
-        let was_there = removed.is_some();
+        let Some(recipient) = removed else { return false };
         let notify = NotifyOnDrop(self);
-        drop(removed);
+        drop(recipient);
         drop(notify);
-        was_there
+        true
     }
 
     fn notify_if_empty(&self) {
