@@ -150,14 +150,20 @@ fn r09_a_recipient_that_goes_in_the_live_handler_refuses_what_was_deferred() {
     let (server, trace) = tracing(&queue);
     server.set_defers_calls(true);
     let steps = Steps::watch(&queue);
-    let alive = drops.clone();
+    let (alive, to_cancel) = (drops.clone(), Rc::new(RefCell::new(Vec::new())));
+    let unwanted = Rc::clone(&to_cancel);
     server.call(move |_, cx| {
-        assert_eq!(figures(cx.queue().dial_all()), [0, 0, 0, 2]);
+        assert_eq!(figures(cx.queue().dial_all()), [0, 0, 0, 4]);
         assert_eq!(alive.alive(), 3);
         cx.hang_up();
         assert_eq!(alive.alive(), 0, "what they captured is there, though the recipient is gone");
-        assert_counts(cx.queue(), Counts { pending: 2, live: 1, ..NONE });
-        // Their turn comes when this call has ended.
+        assert_counts(cx.queue(), Counts { pending: 4, live: 1, ..NONE });
+        // They can be canceled still.
+        for id in unwanted.take() {
+            assert_eq!(cx.queue().cancel(id, "unwanted"), Cancellation::Canceled);
+            assert_eq!(cx.queue().cancel(id, "again"), Cancellation::Already);
+        }
+        // The turn of the others comes when this call has ended.
         assert_eq!(figures(cx.queue().dial_all()), [0, 0, 0, 2]);
     });
     let (captured, value) = (drops.value(), drops.value());
@@ -166,14 +172,15 @@ fn r09_a_recipient_that_goes_in_the_live_handler_refuses_what_was_deferred() {
     callback.answer(value);
     let captured = drops.value();
     let plain = server.call(move |_, _| drop(captured));
-    assert_eq!(figures(queue.dial_all()), [1, 0, 2, 0]);
+    to_cancel.replace(vec![promise(&server, "unwanted"), server.call(|_, _| ())]);
+    assert_eq!(figures(queue.dial_all()), [1, 2, 2, 0]);
     for id in [answered, plain] {
         let Step::Refused { refusal: Refusal::Gone, .. } = steps.last_of(id) else {
             panic!("{:?}", steps.of(id));
         };
     }
     assert_eq!(trace.take().len(), 0);
-    assert_counts(&queue, Counts { finished: 1, refused: 2, ..NONE });
+    assert_counts(&queue, Counts { finished: 1, refused: 2, canceled: 2, ..NONE });
 }
 
 #[test]
