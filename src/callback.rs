@@ -9,7 +9,7 @@ use core::convert::Infallible;
 use core::fmt;
 use core::marker::PhantomData;
 use core::mem::{self, ManuallyDrop};
-use core::panic::{Location, UnwindSafe};
+use core::panic::{Location, RefUnwindSafe, UnwindSafe};
 
 use crate::erased::cells::{Join, Key, Waiting};
 use crate::erased::{Erased, Payload, Site};
@@ -259,6 +259,7 @@ impl<A: 'static> fmt::Debug for Callback<A> {
 
 /// A panic leaves the queue as rule R10 says, and the callback as it was.
 impl<A: 'static> UnwindSafe for Callback<A> {}
+impl<A: 'static> RefUnwindSafe for Callback<A> {}
 
 /// A [`Callback`] behind a conversion of its value.
 trait Mapped<B> {

@@ -60,7 +60,7 @@ use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::num::NonZeroU64;
 use core::ops::Deref;
-use core::panic::{Location, UnwindSafe};
+use core::panic::{Location, RefUnwindSafe, UnwindSafe};
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use crate::erased::{Erased, Payload, Site};
@@ -398,9 +398,11 @@ impl Hash for QueueHandle {
 /// A panic of a handler or of a captured value's drop leaves the queue as rule R10 says: its counts
 /// are right, and later calls are still pending in order.
 impl UnwindSafe for QueueHandle {}
+impl RefUnwindSafe for QueueHandle {}
 
 /// As for [`QueueHandle`].
 impl UnwindSafe for CallQueue {}
+impl RefUnwindSafe for CallQueue {}
 
 impl fmt::Debug for QueueHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -117,6 +117,7 @@
 
 use core::fmt;
 use core::ops::Deref;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::time::Duration;
 use std::io;
 use std::sync::Arc;
@@ -280,6 +281,10 @@ impl Deref for Reactor {
         &self.guest
     }
 }
+
+/// A panic of a handler leaves the reactor as rules R10 and M1 say.
+impl UnwindSafe for Reactor {}
+impl RefUnwindSafe for Reactor {}
 
 impl fmt::Debug for Reactor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,7 +5,7 @@ use core::convert::Infallible;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::ops::Deref;
-use core::panic::{Location, UnwindSafe};
+use core::panic::{Location, RefUnwindSafe, UnwindSafe};
 
 use crate::erased::cells::Group;
 use crate::erased::{Erased, Site};
@@ -327,9 +327,11 @@ impl<T: 'static> Hash for Address<T> {
 /// A panic of a handler leaves the recipient as rule R10 says. What its value then holds is for its
 /// type to say.
 impl<T: 'static> UnwindSafe for Address<T> {}
+impl<T: 'static> RefUnwindSafe for Address<T> {}
 
 /// As for [`Address`].
 impl<T: 'static> UnwindSafe for Recipient<T> {}
+impl<T: 'static> RefUnwindSafe for Recipient<T> {}
 
 impl<T: 'static> fmt::Debug for Address<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

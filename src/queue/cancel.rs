@@ -65,8 +65,8 @@ impl Core {
                 return Cancellation::Already;
             }
             Cancel::NotThere => {
-                // One that was put back has left its cell.
-                let position = self.deferred.find_put_back(name);
+                // One that was put back or released, once it was deferred, has left its slot.
+                let position = self.deferred.find_apart(name);
                 return position.map_or(Cancellation::Late, |position| {
                     self.cancel_deferred(position, name, reason)
                 });

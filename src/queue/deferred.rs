@@ -6,10 +6,14 @@
 //! - I2 A call that was canceled leaves an entry without it, so that its id is known until its turn.
 //! - I3 `len` counts the entries with a call, `blocked_len` those of `blocked`. `READY` is set exactly
 //!   if `ready` has an entry.
+//! - I4 `by_recipient` has recipient and position of each entry whose call holds what it captured;
+//!   `apart` has key and position of each callback that has left its slot in the storage, as it was put
+//!   back or released.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cell::RefCell;
+use core::mem;
 
 use crate::erased::{DialContext, Erased};
 use crate::tally::Count;
@@ -20,8 +24,8 @@ pub(super) struct Deferred<C: DialContext> {
     len: Count,
     /// How many entries of `blocked` have a call.
     blocked_len: Count,
-    /// How many entries were put back.
-    put_back: Count,
+    by_recipient: RefCell<BTreeSet<(u64, u64)>>,
+    apart: RefCell<BTreeMap<u64, u64>>,
 }
 
 /// A call whose turn came.
@@ -50,7 +54,8 @@ impl<C: DialContext> Default for Deferred<C> {
             ready: RefCell::default(),
             len: Count::default(),
             blocked_len: Count::default(),
-            put_back: Count::default(),
+            by_recipient: RefCell::default(),
+            apart: RefCell::default(),
         }
     }
 }
@@ -68,31 +73,32 @@ impl<C: DialContext> Deferred<C> {
 
     /// Adds a call, which waits for the live call of its recipient.
     pub(super) fn block(&self, position: u64, call: DeferredCall<C>) {
-        self.len.add();
+        self.added(position, &call);
         self.blocked_len.add();
-        if call.notified {
-            self.put_back.add();
-        }
         let before = self.blocked.borrow_mut().insert(position, call);
         debug_assert!(before.is_none());
     }
 
     /// Adds a call that is ready.
     pub(super) fn put_back(&self, position: u64, call: DeferredCall<C>) {
-        self.len.add();
-        self.put_back.add();
+        self.added(position, &call);
         let before = self.ready.borrow_mut().insert(position, call);
         debug_assert!(before.is_none());
     }
 
-    /// The position of the call `key`, if it was put back.
-    pub(super) fn find_put_back(&self, key: u64) -> Option<u64> {
-        if self.put_back.get() == 0 {
-            return None;
+    fn added(&self, position: u64, call: &DeferredCall<C>) {
+        self.len.add();
+        if call.recipient != 0 {
+            self.by_recipient.borrow_mut().insert((call.recipient, position));
         }
-        let (ready, blocked) = (self.ready.borrow(), self.blocked.borrow());
-        let mut all = ready.iter().chain(blocked.iter());
-        all.find(|(_, call)| call.key == key).map(|(position, _)| *position)
+        if call.notified && call.key != position {
+            self.apart.borrow_mut().insert(call.key, position);
+        }
+    }
+
+    /// The position of the callback `key`, if it has left its slot.
+    pub(super) fn find_apart(&self, key: u64) -> Option<u64> {
+        self.apart.borrow().get(&key).copied()
     }
 
     /// Makes the call at `position` ready.
@@ -132,13 +138,12 @@ impl<C: DialContext> Deferred<C> {
     }
 
     fn popped(&self, first: Option<(u64, DeferredCall<C>)>) -> Option<(u64, DeferredCall<C>)> {
-        if let Some((_, call)) = &first {
+        if let Some((position, call)) = &first {
             if call.call.is_some() {
                 self.len.sub();
             }
-            if call.notified {
-                self.put_back.sub();
-            }
+            self.by_recipient.borrow_mut().remove(&(call.recipient, *position));
+            self.apart.borrow_mut().remove(&call.key);
         }
         first
     }
@@ -156,12 +161,14 @@ impl<C: DialContext> Deferred<C> {
                 if is_blocked {
                     self.blocked_len.sub();
                 }
+                self.by_recipient.borrow_mut().remove(&(entry.recipient, position));
                 Taken::Call(call)
             }
         }
     }
 
-    /// Puts `replacement` in the place of the call at `position`, which is returned.
+    /// Puts `replacement`, which captures nothing, in the place of the call at `position`, which is
+    /// returned. A callback leaves its slot with that.
     pub(super) fn replace(
         &self,
         position: u64,
@@ -170,22 +177,17 @@ impl<C: DialContext> Deferred<C> {
         let (mut ready, mut blocked) = (self.ready.borrow_mut(), self.blocked.borrow_mut());
         let entry = ready.get_mut(&position).or_else(|| blocked.get_mut(&position))?;
         let new = replacement(entry.call.as_ref()?);
-        entry.recipient = 0;
+        self.by_recipient.borrow_mut().remove(&(mem::take(&mut entry.recipient), position));
+        if entry.key != position {
+            self.apart.borrow_mut().insert(entry.key, position);
+        }
         entry.call.replace(new)
     }
 
-    /// The positions of the calls to `recipient` that hold what they captured. Callbacks, which have
-    /// cells of their own, are not among them, unless they were put back.
+    /// The positions of the calls to `recipient` that hold what they captured, first to last.
     pub(super) fn positions_of(&self, recipient: u64) -> Vec<u64> {
-        let (ready, blocked) = (self.ready.borrow(), self.blocked.borrow());
-        let all = ready.iter().chain(blocked.iter());
-        let holds = |position: &u64, call: &DeferredCall<C>| {
-            call.recipient == recipient
-                && call.call.is_some()
-                && (call.key == *position || call.notified)
-        };
-        let calls = all.filter(|(position, call)| holds(position, call));
-        calls.map(|(position, _)| *position).collect()
+        let calls = self.by_recipient.borrow();
+        calls.range((recipient, 0)..=(recipient, u64::MAX)).map(|(_, position)| *position).collect()
     }
 
     /// The calls, counted by looking at each.

@@ -2,6 +2,7 @@
 
 use core::fmt;
 use core::ops::Deref;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use std::io;
 use std::sync::Arc;
 
@@ -152,6 +153,10 @@ impl Drop for Guest {
         self.ends.handle.shared().remotes.close(&self.ends.handle);
     }
 }
+
+/// As for [`ReactorHandle`].
+impl UnwindSafe for Guest {}
+impl RefUnwindSafe for Guest {}
 
 impl fmt::Debug for Guest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

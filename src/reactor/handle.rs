@@ -4,6 +4,7 @@ use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
 use core::fmt;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::time::Duration;
 use std::sync::Arc;
 use std::time::Instant;
@@ -189,6 +190,10 @@ impl ReactorHandle {
         Rc::<Shared>::downgrade(&self.shared)
     }
 }
+
+/// A panic of a handler leaves the reactor as rules R10 and M1 say.
+impl UnwindSafe for ReactorHandle {}
+impl RefUnwindSafe for ReactorHandle {}
 
 impl fmt::Debug for ReactorHandle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -7,6 +7,7 @@ use core::cell::RefCell;
 use core::convert::Infallible;
 use core::fmt;
 use core::mem;
+use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::callback::Callback;
 use crate::queue::QueueHandle;
@@ -132,11 +133,11 @@ impl<T: 'static> Recipients<T> {
 impl<T: 'static> Members<T> {
     fn remove(&self, number: u64) -> bool {
         let removed = self.owned.borrow_mut().remove(&number);
-        let was_there = removed.is_some();
+        let Some(recipient) = removed else { return false };
         let notify = NotifyOnDrop(self);
-        drop(removed);
+        drop(recipient);
         drop(notify);
-        was_there
+        true
     }
 
     fn notify_if_empty(&self) {
@@ -167,6 +168,10 @@ impl<T: 'static> Drop for Recipients<T> {
         self.clear();
     }
 }
+
+/// A panic of a handler, or of a value's drop, leaves the set as it is without one.
+impl<T: 'static> UnwindSafe for Recipients<T> {}
+impl<T: 'static> RefUnwindSafe for Recipients<T> {}
 
 impl<T: 'static> fmt::Debug for Recipients<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -17,6 +17,7 @@ mod foreign_recipient;
 mod guest;
 #[cfg(unix)]
 mod panicking_source;
+mod promises;
 #[cfg(unix)]
 mod readiness;
 #[cfg(unix)]

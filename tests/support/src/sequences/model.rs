@@ -148,13 +148,11 @@ impl Model {
         }
         // R12: each call is in one place.
         let (mut counts, mut values) = ([0; 8], 0);
-        for (number, call) in self.calls.iter().enumerate() {
+        for call in &self.calls {
             if let Some(count) = counts.get_mut(call.life as usize) {
                 *count += 1;
             }
-            let deferred = self.blocked.contains(&number) || self.ready.contains(&number);
-            let holds_value = call.whole || deferred;
-            values += u16::from(call.is_callback && call.life == Life::Pending && holds_value);
+            values += u16::from(call.is_callback && call.life == Life::Pending && call.whole);
         }
         self.note("R12", Event::Counts(counts, values));
     }
