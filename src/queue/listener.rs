@@ -22,12 +22,16 @@ pub(super) mod flag {
     pub(crate) const OVER: u8 = 1 << 4;
     /// A deferred call is ready.
     pub(crate) const READY: u8 = 1 << 5;
+    /// There is an index of recipients.
+    pub(crate) const INDEXED: u8 = 1 << 6;
     /// To be looked at when a call is scheduled.
     pub(crate) const ON_SCHEDULE: u8 = CLOSED | OBSERVED | WAKE;
     /// To be looked at when a call is canceled.
     pub(crate) const ON_CANCEL: u8 = OBSERVED | HOOKED;
     /// To be looked at when a handler has returned.
     pub(crate) const ON_FINISH: u8 = OBSERVED | OVER | READY;
+    /// To be looked at when a turn is over.
+    pub(crate) const ON_LEAVE: u8 = CLOSED | HOOKED | INDEXED;
 }
 
 /// The observers, in the order in which they were added.

@@ -42,7 +42,7 @@ impl Core {
     pub(super) fn leave_turn(&self) {
         let turns = &self.listener.turns;
         turns.set(turns.get() - 1);
-        if turns.get() > 0 || self.listener.has(flag::HOOKED | flag::CLOSED) {
+        if turns.get() > 0 || self.listener.has(flag::ON_LEAVE) {
             self.leave_turn_slow();
         }
     }
@@ -55,6 +55,7 @@ impl Core {
             self.raise(flag::OVER);
         }
         self.arm();
+        self.trim_index();
         self.drop_listeners();
     }
 

@@ -11,6 +11,7 @@ use core::mem;
 use crate::erased::cells::Group;
 use crate::erased::{Erased, Payload, Site};
 use crate::queue::attempt::{Attempt, Dialing};
+use crate::queue::listener::flag;
 use crate::queue::recipient_index::RecipientIndex;
 use crate::queue::state::Core;
 use crate::step::Refusal;
@@ -76,6 +77,7 @@ impl Core {
             all.sort_unstable();
             sorted.replace(all);
             end.set(tail);
+            self.raise(flag::INDEXED);
             begin = tail;
         }
         let sorted = sorted.borrow();
@@ -91,6 +93,7 @@ impl Core {
         let RecipientIndex { sorted, end } = &self.index;
         if end.get() <= self.calls().head() {
             sorted.take();
+            self.lower(flag::INDEXED);
         }
     }
 }
