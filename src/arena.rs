@@ -88,16 +88,7 @@ impl<T: Default> Arena<T> {
         slot.is_of(key).then_some(&mut slot.value)
     }
 
-    /// All slots, those that are vacant included, with the keys of their values.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (ArenaKey, &T)> {
-        let slots = (0..).zip(&self.slots);
-        slots.map(|(slot, ArenaSlot { value, generation, .. })| {
-            (ArenaKey { slot, generation: *generation }, value)
-        })
-    }
-
     /// The number of values.
-
     pub(crate) const fn len(&self) -> usize {
         self.len
     }
@@ -117,7 +108,6 @@ impl<T> Arena<Option<T>> {
     /// # Panics
     ///
     /// If there are 2^31 values already.
-
     pub(crate) fn insert(&mut self, value: T) -> ArenaKey {
         let (key, place) = self.occupy(0);
         *place = Some(value);
@@ -125,13 +115,11 @@ impl<T> Arena<Option<T>> {
     }
 
     /// Takes the value out; `None` if it is gone already.
-
     pub(crate) fn remove(&mut self, key: ArenaKey) -> Option<T> {
         self.vacate(key)?.take()
     }
 
     /// The value, if it is still there.
-
     #[inline]
     pub(crate) fn get(&mut self, key: ArenaKey) -> Option<&T> {
         self.get_mut(key)?.as_ref()
@@ -168,8 +156,6 @@ mod tests {
         assert_eq!((slots.remove(keys[1]), slots.remove(keys[2])), (Some(1), Some(2)));
         let again = [4, 5, 6].map(|value| slots.insert(value));
         assert_eq!(again.map(|key| key.slot), [2, 1, 4]);
-        let values: Vec<_> = slots.all().filter_map(|(_, value)| *value).collect();
-        assert_eq!(values, [0, 5, 4, 3, 6]);
     }
 
     #[test]

@@ -142,6 +142,7 @@ extern crate alloc;
 #[cfg(any(test, feature = "journal", feature = "mio"))]
 extern crate std;
 
+#[cfg(any(test, feature = "mio"))]
 mod arena;
 mod callback;
 #[cfg(feature = "conformance")]

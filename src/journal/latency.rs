@@ -50,7 +50,7 @@ impl fmt::Display for Latency {
     }
 }
 
-/// StepCounts of times by how long they are.
+/// Counts of times by how long they are.
 pub(super) struct Latencies {
     /// None if it could not be made, which it can with these bounds.
     histogram: Option<Histogram<u64>>,
