@@ -307,15 +307,17 @@ pub(crate) struct Calls<C: DialContext> {
     directory: RefCell<Directory<C>>,
 }
 
-/// The block that was looked at last.
+/// The block that was looked at last, so that a look at it again needs no directory.
 struct Cursor<C: DialContext> {
     start: Cell<u64>,
-    /// The number of its positions; 0 if the cursor is empty.
+    /// The number of its positions that the tail had passed when the cursor moved here.
     len: Cell<u64>,
+    /// The number of its positions; 0 if the cursor is empty.
+    size: Cell<u64>,
     first: Cell<*mut Place<C>>,
-    /// What the entry's is to be.
+    /// The entry's number of live places as it is now.
     live: Cell<u32>,
-    /// That of its entry.
+    /// Of the entry in the directory.
     index: Cell<usize>,
 }
 
@@ -324,16 +326,6 @@ enum Entered {
     Block,
     /// A tombstone with this note, which the head has passed.
     Tombstone(Option<NonZeroU64>),
-}
-
-/// Where the place of a position is.
-enum Found<C: DialContext> {
-    /// It is not between head and tail.
-    Outside,
-    /// It was a tombstone, in a block that was freed.
-    Freed,
-    /// It is there, in the cursor's block.
-    Place(*mut Place<C>),
 }
 
 impl<C: DialContext> Calls<C> {
@@ -356,6 +348,7 @@ impl<C: DialContext> Calls<C> {
                 start: Cell::new(0),
                 len: Cell::new(0),
                 first: Cell::new(none),
+                size: Cell::new(0),
                 live: Cell::new(0),
                 index: Cell::new(0),
             },
@@ -535,16 +528,16 @@ impl<C: DialContext> Calls<C> {
     /// Whether the call at `position` was canceled, and its turn has not come.
     pub(crate) fn is_tombstone(&self, position: u64) -> bool {
         match self.find(position) {
-            Found::Outside => false,
-            Found::Freed => true,
             // SAFETY: the place is between head and tail (I4).
-            Found::Place(place) => unsafe { (*place).vtable.is_none() },
+            Some(place) => unsafe { (*place).vtable.is_none() },
+            // Of the places between, only those of blocks that were freed are not found (I8).
+            None => self.contains(position),
         }
     }
 
     /// Where the call at `position` was scheduled, if one is pending there.
     pub(crate) fn site_at(&self, position: u64) -> Option<Site> {
-        let Found::Place(place) = self.find(position) else { return None };
+        let place = self.find(position)?;
         // SAFETY: the place is between head and tail (I4).
         unsafe { (*place).vtable.map(|_| (*place).contents.site) }
     }
@@ -552,7 +545,7 @@ impl<C: DialContext> Calls<C> {
     /// The number of the recipient of the call at `position`; 0 if it has none, or no call is
     /// pending there.
     pub(crate) fn recipient_at(&self, position: u64) -> u64 {
-        let Found::Place(place) = self.find(position) else { return 0 };
+        let Some(place) = self.find(position) else { return 0 };
         // SAFETY: the place is between head and tail (I4).
         let Some(vtable) = (unsafe { (*place).vtable }) else { return 0 };
         let _hidden = self.hide();
@@ -577,12 +570,12 @@ impl<C: DialContext> Calls<C> {
     }
 
     /// Makes the place at `position` a tombstone that keeps `note`.
-    #[inline(always)]
+    #[inline]
     pub(crate) fn cancel(&self, position: u64, note: Option<NonZeroU64>) -> Canceled<C> {
         let place = match self.find(position) {
-            Found::Outside => return Canceled::NotThere,
-            Found::Freed => return Canceled::Already,
-            Found::Place(place) => place,
+            Some(place) => place,
+            None if self.contains(position) => return Canceled::Already,
+            None => return Canceled::NotThere,
         };
         // SAFETY: the place is between head and tail (I4).
         let Some(vtable) = (unsafe { (*place).vtable }) else { return Canceled::Already };
@@ -595,11 +588,26 @@ impl<C: DialContext> Calls<C> {
         Canceled::Call(None)
     }
 
+    /// Makes the place at `position` a tombstone without a note, and returns true, if that is all
+    /// there is to do: a call is pending there that need not be dropped. Else does nothing.
+    #[inline(always)]
+    pub(crate) fn cancel_fast(&self, position: u64) -> bool {
+        let Some(place) = self.find(position) else { return false };
+        // SAFETY: the place is between head and tail (I4).
+        if unsafe { (*place).vtable }.is_none_or(|vtable| vtable.drop.is_some()) {
+            return false;
+        }
+        // SAFETY: the same; the payload need not be dropped.
+        unsafe { self.bury(place, None) };
+        true
+    }
+
     /// Moves a call out of its place, which becomes a tombstone.
     ///
     /// # Safety
     ///
     /// `place` must be between head and tail, and `vtable` be its vtable.
+    #[cold]
     #[inline(never)]
     unsafe fn take(
         &self,
@@ -619,7 +627,7 @@ impl<C: DialContext> Calls<C> {
     ///
     /// # Safety
     ///
-    /// `place` must be between head and tail, and be what [`find`](Self::find) has just returned.
+    /// `place` must be between head and tail, and be what [`find`](Self::find) returned last.
     #[inline(always)]
     unsafe fn bury(&self, place: *mut Place<C>, note: Option<NonZeroU64>) {
         // SAFETY: guaranteed by the caller.
@@ -651,7 +659,7 @@ impl<C: DialContext> Calls<C> {
         call: Erased<C>,
         may_replace: impl FnOnce(&VTable<C>) -> bool,
     ) -> Result<Erased<C>, Erased<C>> {
-        let Found::Place(place) = self.find(position) else { return Err(call) };
+        let Some(place) = self.find(position) else { return Err(call) };
         // SAFETY: the place is between head and tail (I4).
         let Some(vtable) = (unsafe { (*place).vtable }) else { return Err(call) };
         if !may_replace(vtable) {
@@ -675,7 +683,7 @@ impl<C: DialContext> Calls<C> {
             return directory.release();
         }
         let (none, position) = (Place::none(), self.tail());
-        self.cursor.len.set(0);
+        self.leave_cursor(directory);
         for end in [&self.head, &self.head_end, &self.tail, &self.tail_end] {
             end.set(none);
         }
@@ -757,35 +765,44 @@ impl<C: DialContext> Calls<C> {
         }
     }
 
-    /// Where the place of `position` is. Moves the cursor to its block.
+    /// The place of `position`, if it is between head and tail and its block was not freed. The cursor
+    /// is at its block then.
     #[inline(always)]
-    fn find(&self, position: u64) -> Found<C> {
-        if !self.contains(position) {
-            return Found::Outside;
+    fn find(&self, position: u64) -> Option<*mut Place<C>> {
+        if position < self.head() {
+            return None;
         }
-        let Cursor { start, len, first, .. } = &self.cursor;
-        if position.wrapping_sub(start.get()) >= len.get() && !self.move_cursor(position) {
-            return Found::Freed;
+        let Cursor { start, len, size, first, .. } = &self.cursor;
+        let offset = position.wrapping_sub(start.get());
+        if offset >= len.get()
+            && (offset >= size.get() || position >= self.tail())
+            && !self.move_cursor(position)
+        {
+            return None;
         }
-        // In the cursor's block (I9).
+        // The tail has passed it, and it is in the cursor's block (I9).
         let place = first.get().wrapping_add(position.wrapping_sub(start.get()) as usize);
         debug_assert!(place.is_aligned());
-        Found::Place(place)
+        Some(place)
     }
 
-    /// Moves the cursor to the block of `position`, which is between head and tail. Returns false,
-    /// and leaves the cursor empty, if the block was freed.
+    /// Moves the cursor to the block of `position`, which is not before the head. Returns false if the
+    /// tail has not passed it, or its block was freed.
     #[cold]
     #[inline(never)]
     fn move_cursor(&self, position: u64) -> bool {
+        if position >= self.tail() {
+            return false;
+        }
         let directory = &mut *self.directory.borrow_mut();
         self.leave_cursor(directory);
         let index = directory.index(position);
         let entry = directory.entry(index);
         let Memory::Block(block) = &entry.memory else { return false };
-        let Cursor { start, len, first, live, index: at } = &self.cursor;
+        let Cursor { start, len, first, size, live, index: at } = &self.cursor;
         start.set(entry.start);
-        len.set(u64::from(entry.size));
+        size.set(u64::from(entry.size));
+        len.set(size.get().min(self.tail() - entry.start));
         first.set(block.first());
         live.set(entry.live);
         at.set(index);
@@ -794,7 +811,8 @@ impl<C: DialContext> Calls<C> {
 
     /// Empties the cursor.
     fn leave_cursor(&self, directory: &mut Directory<C>) {
-        if self.cursor.len.replace(0) > 0 {
+        self.cursor.len.set(0);
+        if self.cursor.size.replace(0) > 0 {
             directory.set_live(self.cursor.index.get(), self.cursor.live.get());
         }
     }

@@ -263,7 +263,11 @@ impl QueueHandle {
     ///
     /// Passes on a panic of a captured value's drop, or of the observer. The call is canceled
     /// all the same.
+    #[inline]
     pub fn cancel(&self, id: CallId, reason: &'static str) -> Cancellation {
+        if self.core.cancel_fast(id) {
+            return Cancellation::Canceled;
+        }
         self.core.cancel_call(id, reason)
     }
 }

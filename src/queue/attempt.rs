@@ -76,7 +76,9 @@ pub(crate) struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     pub(super) fn new(queue: &'a QueueHandle) -> Self {
         let core = queue.core();
-        let (observed, live_around) = (core.is_observed(), core.live());
+        // Outside of all turns nothing is live.
+        let live_around = if core.listener.is_nested() { core.live() } else { 0 };
+        let observed = core.is_observed();
         Self { queue, core, key: 0, deferred_at: None, observed, notified: false, live_around }
     }
 

@@ -11,6 +11,24 @@ use crate::queue::state::Core;
 use crate::step::Step;
 
 impl Core {
+    /// Cancels the call `id`, and returns true, if nothing is to be dropped and no one to be notified.
+    /// Else does nothing.
+    #[inline(always)]
+    pub(super) fn cancel_fast(&self, id: CallId) -> bool {
+        if cfg!(feature = "tracing")
+            || id.queue() != self.id
+            || self.listener.has(flag::ON_CANCEL)
+            // (The keys of other calls are higher than all positions.)
+            || !self.calls().cancel_fast(id.key())
+        {
+            return false;
+        }
+        self.tally.canceled.add();
+        true
+    }
+
+    #[cold]
+    #[inline(never)]
     pub(super) fn cancel_call(&self, id: CallId, reason: &'static str) -> Cancellation {
         match self.cancel_if_not_late(id, reason) {
             Cancellation::Late => self.late(id.key(), reason),

@@ -58,6 +58,12 @@ impl Listener {
         self.flags.get() & flag != 0
     }
 
+    /// Whether a turn is in progress within another one.
+    #[inline(always)]
+    pub(super) fn is_nested(&self) -> bool {
+        self.turns.get() > 1
+    }
+
     pub(super) fn is_in_turn(&self) -> bool {
         self.turns.get() > 0
     }
