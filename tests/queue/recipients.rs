@@ -31,6 +31,9 @@ fn sessions<const N: usize>(
     (set, addresses, trace)
 }
 
+/// A value that does something as it drops.
+type Acts = OnDrop<Box<dyn FnOnce()>>;
+
 /// A callback that counts.
 fn counting(queue: &QueueHandle, count: &Rc<Cell<u32>>) -> Callback<()> {
     let count = Rc::clone(count);
@@ -54,7 +57,7 @@ fn a_recipient_leaves_its_set_when_it_hangs_up() {
     second.call(|session, _| session.1.add("second is called"));
     assert_eq!(figures(queue.dial_all()), [2, 0, 1, 0]);
     assert_eq!(trace.take(), ["live still", "first", "second is called"]);
-    assert_eq!(set.iter().collect::<Vec<_>>(), [second.clone()]);
+    assert_eq!(set.iter().collect::<Vec<_>>(), [second.address()]);
     assert!(first.is_gone() && !second.is_gone());
     drop(set);
     assert_eq!(trace.take(), ["second"]);
@@ -86,7 +89,10 @@ fn a_set_drops_its_recipients_in_the_order_in_which_they_were_inserted() {
         assert!(set.remove(&addresses[1]));
         set.insert(Session("e", trace.clone()));
         let before: Vec<_> = set.iter().collect();
-        assert_eq!(before[..3], [&addresses[0], &addresses[2], &addresses[3]].map(Clone::clone));
+        assert_eq!(
+            before[..3],
+            [&addresses[0], &addresses[2], &addresses[3]].map(Address::address)
+        );
         if drops {
             drop(set);
         } else {
@@ -134,7 +140,7 @@ fn who_waits_for_a_set_to_be_empty_is_notified_once() {
 #[test]
 fn who_waits_is_notified_when_the_last_value_has_dropped() {
     let queue = CallQueue::new();
-    let set: Recipients<OnDrop<Box<dyn FnOnce()>>> = Recipients::new(&queue);
+    let set: Recipients<Acts> = Recipients::new(&queue);
     let trace = Trace::default();
     for name in ["first", "second", "third"] {
         let (trace, handle) = (trace.clone(), queue.handle());
@@ -153,7 +159,7 @@ fn who_waits_is_notified_when_the_last_value_has_dropped() {
 #[test]
 fn a_value_may_insert_another_as_it_drops() {
     let queue = CallQueue::new();
-    let set: Rc<Recipients<Option<OnDrop<Box<dyn FnOnce()>>>>> = Rc::new(Recipients::new(&queue));
+    let set: Rc<Recipients<Option<Acts>>> = Rc::new(Recipients::new(&queue));
     let notified = Rc::new(Cell::new(0));
     for removes in [false, true] {
         set.insert(None);
@@ -183,7 +189,7 @@ fn a_value_that_panics_as_it_drops_keeps_no_other_in_the_set() {
     let queue = CallQueue::new();
     let (notified, trace) = (Rc::new(Cell::new(0)), Trace::default());
     for drops in [false, true] {
-        let set: Recipients<OnDrop<Box<dyn FnOnce()>>> = Recipients::new(&queue);
+        let set: Recipients<Acts> = Recipients::new(&queue);
         let unlucky: Box<dyn FnOnce()> = Box::new(|| panic::resume_unwind(Box::new("a value")));
         let first = set.insert(on_drop(unlucky));
         let log = trace.clone();
@@ -196,7 +202,7 @@ fn a_value_that_panics_as_it_drops_keeps_no_other_in_the_set() {
         assert_eq!((trace.take(), notified.take()), (vec!["second".into()], 1));
     }
     // One that hangs up by itself has left, too.
-    let set: Recipients<OnDrop<Box<dyn FnOnce()>>> = Recipients::new(&queue);
+    let set: Recipients<Acts> = Recipients::new(&queue);
     let unlucky = set.insert(on_drop(Box::new(|| panic::resume_unwind(Box::new("a value")))));
     set.when_empty(counting(&queue, &notified));
     unlucky.call(|_, cx| cx.hang_up());
@@ -248,9 +254,12 @@ fn the_addresses_of_a_set_are_those_of_when_they_were_asked_for() {
 
 // Labels.
 
+/// A recipient's number, and its label.
+type Label = (u64, Option<String>);
+
 /// Keeps the labels that it is notified of.
 #[derive(Clone, Default)]
-struct Labels(Rc<RefCell<Vec<(u64, Option<String>)>>>);
+struct Labels(Rc<RefCell<Vec<Label>>>);
 
 impl Labels {
     fn watch(queue: &QueueHandle) -> (Self, ObserverId) {
@@ -259,7 +268,7 @@ impl Labels {
         (labels, id)
     }
 
-    fn take(&self) -> Vec<(u64, Option<String>)> {
+    fn take(&self) -> Vec<Label> {
         self.0.take()
     }
 }

@@ -129,15 +129,12 @@ fn of_one_place_the_same_is_reported_ten_times_at_most() {
     drop(queue.callback(|_, ()| ()));
     assert_eq!(lines.take().len(), 1);
     let server = queue.recipient(Server);
-    for fate in [0, 1].repeat(20) {
-        let call = |callback: switchboard::Callback<()>| {
-            if fate == 0 {
-                callback.answer(())
-            }
-        };
-        call(server.callback(|_, _, ()| ()));
+    let callback = || server.callback(|_, _, ()| ());
+    for _ in 0..20 {
+        drop(callback());
+        callback().answer(());
     }
-    // Answered and dropped at one place each: only the dropped ones are bugs so far.
+    // Those that were answered are no bugs so far.
     assert_eq!(lines.take().len(), 10);
     server.hang_up();
     queue.dial_all();

@@ -83,6 +83,7 @@ fn r10_what_a_queue_is_made_of_is_unwind_safe() {
 }
 
 #[test]
+#[expect(clippy::mutable_key_type, reason = "they compare and hash by what they refer to")]
 fn addresses_and_handles_hash_as_they_compare() {
     fn hash<T: Hash>(hasher: &RandomState, value: &T) -> u64 {
         hasher.hash_one(value)

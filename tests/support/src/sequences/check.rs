@@ -87,12 +87,9 @@ fn breach(real: &[Event]) -> Option<String> {
                 order.retain(|pending| *pending != call);
                 deferred.retain(|pending| *pending != call);
             }
-            Event::Dialed(call) | Event::RefusedAsGone(call) | Event::Deferred(call, _)
-                if deferred.contains(&call) =>
-            {
-                if !matches!(event, Event::Deferred(..)) {
-                    deferred.retain(|pending| *pending != call);
-                }
+            Event::Deferred(call, _) if deferred.contains(&call) => {}
+            Event::Dialed(call) | Event::RefusedAsGone(call) if deferred.contains(&call) => {
+                deferred.retain(|pending| *pending != call);
             }
             Event::Dialed(call)
             | Event::Deferred(call, _)
