@@ -1,5 +1,7 @@
 //! What comes of what is done with calls.
 
+#![deny(unsafe_code)]
+
 use core::num::NonZeroU64;
 
 use super::{DialContext, Erased};

@@ -35,10 +35,8 @@ impl Core {
         value: A,
         site: Site,
     ) {
-        if holder.storage().calls().is_fast() && holder.is_wanted() {
-            holder.storage().tally.answered.add();
-            holder.answer(value, site);
-        } else {
+        let answered = holder.answer_fast(value, site, |state| state.tally.answered.add());
+        if let Err((holder, value)) = answered {
             Self::answer_slow(holder, value, site);
         }
     }

@@ -130,12 +130,37 @@ mod types {
         ways_out(N as u64, &create, &|| Value::<M, K>(Bytes::new()));
     }
 
+    /// The fast path, if the value fits.
+    fn fast<A: 'static>(
+        storage: &Rc<Storage<Context, ()>>,
+        create: &dyn Fn(&Rc<Storage<Context, ()>>, &Group) -> Waiting<Context, (), A>,
+        value: &dyn Fn() -> A,
+    ) {
+        let (group, is_done) = (Group::new(), Cell::new(false));
+        for is_room in [false, true] {
+            let waiting = create(storage, &group);
+            let result = waiting.answer_fast(value(), here(), |()| is_done.set(true));
+            let fits = size_of::<A>() <= 40 && align_of::<A>() <= 8;
+            assert_eq!((result.is_ok(), is_done.get()), (fits && is_room, fits && is_room));
+            if let Err((waiting, value)) = result {
+                assert!(matches!(waiting.answer(value, here()), Answer::Pushed(_)));
+            }
+            assert_eq!(storage.calls().dial_next(u64::MAX, &mut At::default()), Next::Dialed);
+            expect(1, 1, 1);
+        }
+        let waiting = create(storage, &group);
+        drop(storage.release_next(&group));
+        assert!(waiting.answer_fast(value(), here(), |()| unreachable!("not wanted")).is_err());
+        expect(0, 1, 1);
+    }
+
     /// All ways out of the storage.
     fn ways_out<A: 'static>(
         number: u64,
         create: &dyn Fn(&Rc<Storage<Context, ()>>, &Group) -> Waiting<Context, (), A>,
         value: &dyn Fn() -> A,
     ) {
+        fast(&storage(()), create, value);
         let (storage, group) = (storage(()), Group::new());
         let at = &mut At::default();
         let calls = storage.calls();
@@ -151,6 +176,9 @@ mod types {
         // Dialed.
         let key = answer();
         assert_eq!((storage.stage(key), calls.recipient_at(0)), (Stage::Pending(0), number));
+        let other = Erased::new(Gone { slot: NonNull::dangling() }, here());
+        let Err(other) = calls.replace(0, other) else { panic!("a callback stays") };
+        mem::forget(other);
         assert_eq!(dial(), Next::Dialed);
         expect(1, 1, 1);
         assert_eq!(storage.stage(key), Stage::Unknown);
@@ -687,7 +715,10 @@ mod model {
                     drop(held);
                     let (log, world) = (self.log.clone(), self.storage.rest().clone());
                     let number = self.number(waiting.key());
-                    drop(waiting.answer(Value { number, on_drop, log, world }, here()));
+                    let value = Value { number, on_drop, log, world };
+                    if let Err((waiting, value)) = waiting.answer_fast(value, here(), |_| ()) {
+                        drop(waiting.answer(value, here()));
+                    }
                 }
                 Op::GiveUp(nth) => {
                     let mut held = self.held.borrow_mut();
@@ -1037,7 +1068,7 @@ mod model {
                     Stage::Deferred(_) => State::Deferred,
                 };
                 assert_eq!(state, callback.state, "{key:?} after {}", seen());
-                assert_eq!(real.storage.site(*key).is_some(), state != State::Over);
+                assert_eq!(real.storage.stage(*key) != Stage::Unknown, state != State::Over);
                 known += u32::from(state != State::Over);
             }
             let mut from = 0;
