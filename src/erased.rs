@@ -504,7 +504,7 @@ impl<C: DialContext> Calls<C> {
         if self.head.get() == self.head_end.get()
             && let Entered::Tombstone(note) = self.enter_block()
         {
-            return Popped::Tombstone(position, note);
+            return Popped::Tombstone(note);
         }
         let place = self.head.get();
         // SAFETY: the place is between head and tail (I4). The head passes it right here, so the
@@ -515,7 +515,7 @@ impl<C: DialContext> Calls<C> {
                 Popped::Call(position, call)
             }
             // SAFETY: the same; the vtable is clear.
-            None => Popped::Tombstone(position, unsafe { self.pass_tombstone(place) }),
+            None => Popped::Tombstone(unsafe { self.pass_tombstone(place) }),
         }
     }
 
@@ -526,6 +526,7 @@ impl<C: DialContext> Calls<C> {
     }
 
     /// Whether the call at `position` was canceled, and its turn has not come.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn is_tombstone(&self, position: u64) -> bool {
         match self.find(position) {
             // SAFETY: the place is between head and tail (I4).
@@ -695,6 +696,7 @@ impl<C: DialContext> Calls<C> {
     }
 
     /// The number of bytes allocated, boxed payloads not included.
+    #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
         self.directory.borrow().memory()
     }
@@ -929,6 +931,7 @@ impl<C: DialContext> Block<C> {
         self.places.as_ptr()
     }
 
+    #[cfg(test)]
     const fn memory(&self) -> usize {
         (self.size as usize + 1) * size_of::<Place<C>>()
     }

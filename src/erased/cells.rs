@@ -44,7 +44,7 @@ use super::{
     write_to,
 };
 use chunks::{Chunks, FIRST, INDEX_BITS, Memory, OTHERS};
-pub(crate) use outcome::{Answer, Cancel, GivenUp, Key, Remains, Stage};
+pub(crate) use outcome::{Answer, Cancel, Key, Remains, Stage};
 
 mod chunks;
 mod outcome;
@@ -209,7 +209,7 @@ impl<C: DialContext, X> Storage<C, X> {
             Stage::Pending(position) => match self.calls.cancel(position, Some(key.note())) {
                 Canceled::NotThere => Cancel::NotThere,
                 Canceled::Already => Cancel::Already,
-                Canceled::Call(call) => Cancel::Pending(position, call),
+                Canceled::Call(call) => Cancel::Pending(call),
             },
         }
     }
@@ -272,6 +272,7 @@ impl<C: DialContext, X> Storage<C, X> {
     }
 
     /// The number of bytes allocated, boxed payloads and joins not included.
+    #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
         self.calls.memory() + self.slots.slab().memory()
     }
@@ -347,16 +348,19 @@ impl<C: DialContext, X, A: 'static> Waiting<C, X, A> {
             Tag::Waiting => {
                 let answered = Answered { slot: Some(self.slot), value };
                 // SAFETY: the slot is owned by `self`, which is given up, and its callback waits.
-                Answer::Pushed(match room {
-                    Some(room) => unsafe { self.push(Box::write(room, answered), site) },
-                    None => unsafe { self.push(answered, site) },
-                })
+                unsafe {
+                    match room {
+                        Some(room) => self.push(Box::write(room, answered), site),
+                        None => self.push(answered, site),
+                    };
+                }
+                Answer::Pushed(None)
             }
             Tag::Released => {
                 let position = self.storage.calls.push(|| Gone { slot: self.slot }, site);
                 self.slot().origin.set(Origin { position });
                 self.slot().tag.set(Tag::PendingGone);
-                Answer::Gone(position, value)
+                Answer::Pushed(Some(value))
             }
             _ => {
                 // SAFETY: the slot is owned by `self`, which is given up here (I1).
@@ -384,16 +388,13 @@ impl<C: DialContext, X, A: 'static> Waiting<C, X, A> {
         position
     }
 
-    /// Forgets the callback.
-    pub(crate) fn give_up(self) -> GivenUp {
-        let stage = self.stage();
+    /// Forgets the callback, and returns what it captured, unless it was canceled. The caller must drop
+    /// that.
+    pub(crate) fn give_up(self) -> Option<Captured> {
+        let canceled = self.stage() == Stage::Canceled;
         // SAFETY: the slot is owned by `self`, which is given up here (I1).
         let join = unsafe { end(self.slot) };
-        match stage {
-            Stage::Canceled => GivenUp::Canceled,
-            Stage::Released => GivenUp::Released,
-            _ => GivenUp::Waiting(join),
-        }
+        (!canceled).then_some(join)
     }
 
     #[inline(always)]
@@ -1140,6 +1141,7 @@ impl<C: DialContext> Slab<C> {
         }
     }
 
+    #[cfg(test)]
     fn memory(&self) -> usize {
         let chunks = self.chunks.borrow();
         let units = chunks.from(0).map(|chunk| chunk.header().len as usize).sum::<usize>();

@@ -19,8 +19,8 @@ pub(crate) enum Next {
 /// What was at the head.
 pub(crate) enum Popped<C: DialContext> {
     Call(u64, Erased<C>),
-    /// The call at this position had been canceled, with this note.
-    Tombstone(u64, Option<NonZeroU64>),
+    /// A call that had been canceled, with this note.
+    Tombstone(Option<NonZeroU64>),
     Empty,
 }
 

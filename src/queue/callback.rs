@@ -3,7 +3,7 @@
 use alloc::rc::Rc;
 
 use crate::erased::Site;
-use crate::erased::cells::{Answer, GivenUp, Key, Waiting};
+use crate::erased::cells::{Answer, Captured, Key, Waiting};
 use crate::id::CallId;
 use crate::outcome::ScheduleErrorKind;
 use crate::queue::attempt::Dialing;
@@ -61,8 +61,8 @@ impl Core {
         core.set_fast_limit();
         match holder.answer(value, site) {
             Answer::Unwanted(_value) => {}
-            // What is still to be dropped of one whose recipient is gone drops last.
-            _pushed => {
+            // The value of one whose recipient is gone drops last.
+            Answer::Pushed(_value) => {
                 core.tally.answered.add();
                 let _wake = WakeOnDrop(&core);
                 core.notify(key, || Step::Scheduled { site });
@@ -95,12 +95,9 @@ impl Core {
     }
 
     /// Forgets a callback that is not answered. Unless it was canceled, returns what it captured.
-    fn withdraw<A: 'static>(&self, holder: Waiting<Dialing, QueueState, A>) -> Option<GivenUp> {
-        let given_up = holder.give_up();
-        if matches!(given_up, GivenUp::Canceled) {
-            return None;
-        }
+    fn withdraw<A: 'static>(&self, holder: Waiting<Dialing, QueueState, A>) -> Option<Captured> {
+        let captured = holder.give_up()?;
         self.tally.withdrawn.add();
-        Some(given_up)
+        Some(captured)
     }
 }

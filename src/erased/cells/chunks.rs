@@ -169,6 +169,7 @@ impl<M: Memory> Chunks<M> {
     }
 
     /// The number of bytes allocated, chunks not included.
+    #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         self.chunks.capacity() * size_of::<Option<M>>()
             + (self.generations.capacity() + self.spares.capacity()) * size_of::<u32>()

@@ -53,28 +53,19 @@ pub(crate) enum Cancel<C: DialContext> {
     Already,
     /// It was waiting. The caller must drop what it captured.
     Waiting(Captured),
-    /// It was pending at this position. The caller must drop the call; until then the key is known.
-    Pending(u64, Option<Erased<C>>),
+    /// It was pending. The caller must drop the call; until then the key is known.
+    Pending(Option<Erased<C>>),
     /// Nothing was done: whoever has the deferred call of this position must drop it.
     Deferred(u64),
 }
 
 /// What came of an answer.
 pub(crate) enum Answer<A> {
-    /// The call is pending at this position.
-    Pushed(u64),
-    /// The recipient is gone: a call that will say so is pending at this position. The caller
-    /// must drop the value.
-    Gone(u64, A),
+    /// The call is pending. If there is a value, the recipient is gone: what is pending will say so, and
+    /// the caller must drop the value.
+    Pushed(Option<A>),
     /// The callback was canceled, and is over. The caller must drop the value.
     Unwanted(A),
-}
-
-/// How a callback ended that was not answered. The caller must drop what it captured.
-pub(crate) enum GivenUp {
-    Waiting(Captured),
-    Canceled,
-    Released,
 }
 
 /// What a callback captured, and the call that it was answered with, to be dropped in this order.

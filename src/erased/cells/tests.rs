@@ -130,10 +130,13 @@ mod types {
         ways_out(N as u64, &create, &|| Value::<M, K>(Bytes::new()));
     }
 
+    /// Creates a callback of a group.
+    type Create<A> = dyn Fn(&Rc<Storage<Context, ()>>, &Group) -> Waiting<Context, (), A>;
+
     /// The fast path, if the value fits.
     fn fast<A: 'static>(
         storage: &Rc<Storage<Context, ()>>,
-        create: &dyn Fn(&Rc<Storage<Context, ()>>, &Group) -> Waiting<Context, (), A>,
+        create: &Create<A>,
         value: &dyn Fn() -> A,
     ) {
         let (group, is_done) = (Group::new(), Cell::new(false));
@@ -155,11 +158,7 @@ mod types {
     }
 
     /// All ways out of the storage.
-    fn ways_out<A: 'static>(
-        number: u64,
-        create: &dyn Fn(&Rc<Storage<Context, ()>>, &Group) -> Waiting<Context, (), A>,
-        value: &dyn Fn() -> A,
-    ) {
+    fn ways_out<A: 'static>(number: u64, create: &Create<A>, value: &dyn Fn() -> A) {
         fast(&storage(()), create, value);
         let (storage, group) = (storage(()), Group::new());
         let at = &mut At::default();
@@ -194,7 +193,7 @@ mod types {
         expect(1, 1, 1);
 
         // Given up, and canceled while it waits.
-        assert!(matches!(create().give_up(), GivenUp::Waiting(_)));
+        assert!(create().give_up().is_some());
         expect(0, 1, 0);
         let waiting = create();
         assert!(waiting.is_wanted() && matches!(storage.cancel(waiting.key()), Cancel::Waiting(_)));
@@ -206,12 +205,13 @@ mod types {
         let waiting = create();
         panics(|counts| &counts.join_panics, || drop(storage.cancel(waiting.key())));
         expect(0, 1, 0);
-        assert!(matches!(waiting.give_up(), GivenUp::Canceled));
+        assert!(waiting.give_up().is_none());
         expect(0, 0, 0);
 
         // Canceled while pending.
         let key = answer();
-        let Cancel::Pending(4, Some(call)) = storage.cancel(key) else { panic!("it is pending") };
+        assert_eq!(storage.stage(key), Stage::Pending(4));
+        let Cancel::Pending(Some(call)) = storage.cancel(key) else { panic!("it is pending") };
         assert!(matches!(storage.cancel(key), Cancel::Already));
         panics(|counts| &counts.join_panics, || drop(call));
         expect(0, 1, 1);
@@ -229,7 +229,7 @@ mod types {
         assert!(storage.release_next(&group).is_none());
         assert_eq!((waiting.is_wanted(), waiting.stage()), (false, Stage::Released));
         let key = waiting.key();
-        assert!(matches!(waiting.answer(value(), here()), Answer::Gone(6, _)));
+        assert!(matches!(waiting.answer(value(), here()), Answer::Pushed(Some(_))));
         expect(0, 0, 1);
         assert_eq!((storage.stage(key), calls.recipient_at(6)), (Stage::Pending(6), 0));
         assert_eq!(dial(), Next::Dialed);
@@ -237,7 +237,7 @@ mod types {
         let waiting = create();
         drop(storage.release_next(&group));
         assert!(matches!(storage.cancel(waiting.key()), Cancel::Waiting(_)));
-        assert!(matches!(waiting.give_up(), GivenUp::Canceled));
+        assert!(waiting.give_up().is_none());
         expect(0, 1, 0);
 
         // Released while pending.
@@ -250,7 +250,8 @@ mod types {
         let key = answer();
         drop(storage.release_next(&group));
         expect(0, 1, 1);
-        assert!(matches!(storage.cancel(key), Cancel::Pending(8, Some(_))));
+        assert!(storage.stage(key) == Stage::Pending(8));
+        assert!(matches!(storage.cancel(key), Cancel::Pending(Some(_))));
         assert_eq!(dial(), Next::Tombstone(Some(key.note())));
 
         // Deferred.
@@ -611,10 +612,10 @@ mod model {
         log: Rc<Log>,
         groups: [RefCell<Rc<Group>>; GROUPS],
         busy: [Rc<Cell<bool>>; GROUPS],
-        held: RefCell<Vec<Waiting<Context, Weak<Real>, Value>>>,
+        held: RefCell<Vec<Waiting<Context, Weak<Self>, Value>>>,
         keys: RefCell<Vec<Key>>,
         deferred: RefCell<VecDeque<Erased<Context>>>,
-        storage: Rc<Storage<Context, Weak<Real>>>,
+        storage: Rc<Storage<Context, Weak<Self>>>,
     }
 
     struct Handler {
@@ -755,7 +756,7 @@ mod model {
                 }
                 Op::Pop => match self.storage.calls().pop() {
                     Popped::Call(_, call) => drop(call),
-                    Popped::Tombstone(_, note) => {
+                    Popped::Tombstone(note) => {
                         let number = self.number(Key::from_note(note.expect("a key")));
                         self.log.borrow_mut().push(Event::Tombstone(number));
                     }
