@@ -85,7 +85,8 @@ fn bytes(mode: &Mode) -> Vec<Figure> {
 /// What a burst leaves behind: bytes on the heap beyond those of a queue that has dialed a batch.
 fn kept(mode: &Mode) -> Vec<Figure> {
     const BURST: u64 = 1_000_000;
-    let measures: [(&str, fn(u64) -> usize); 5] = [
+    type Measure = (&'static str, fn(u64) -> usize);
+    let measures: [Measure; 5] = [
         ("1,000,000 calls, dialed", burst_of_calls),
         ("1,000,000 calls, dialed; then as many, 64 at a time", burst_then_traffic),
         ("1,000,000 canceled calls behind a pending one", canceled_behind_pending),

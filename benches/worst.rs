@@ -34,7 +34,7 @@ fn longest(count: u64, mut step: impl FnMut(u64)) -> (Duration, Duration) {
 }
 
 fn show(name: &str, (longest, mean): (Duration, Duration)) {
-    println!("{name:<44} longest {:>9.1?}  mean {:>6.1?}", longest, mean);
+    println!("{name:<44} longest {longest:>9.1?}  mean {mean:>6.1?}");
 }
 
 fn schedule(queue: &CallQueue, n: u64) {

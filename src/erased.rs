@@ -695,6 +695,7 @@ impl<C: DialContext> Calls<C> {
     }
 
     /// The number of bytes allocated, boxed payloads not included.
+    #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
         self.directory.borrow().memory()
     }
@@ -922,6 +923,7 @@ impl<C: DialContext> Block<C> {
         self.places.as_ptr()
     }
 
+    #[cfg(test)]
     const fn memory(&self) -> usize {
         (self.size as usize + 1) * size_of::<Place<C>>()
     }

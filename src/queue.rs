@@ -341,7 +341,7 @@ impl QueueHandle {
     /// turn it is; whether it is notified that the call is dialed depends on whether there was an observer
     /// before. Once the owner has dropped the queue this does nothing.
     pub fn add_observer(&self, observer: impl Observer + 'static) -> ObserverId {
-        self.core.add_observer(Rc::new(observer))
+        self.core.add_observer(&(Rc::new(observer) as Rc<dyn Observer>))
     }
 
     /// Removes an observer. Returns whether it was there.

@@ -62,6 +62,7 @@ impl Key {
     }
 
     /// The key in a note of [`note`](Self::note).
+    #[cfg(test)]
     pub(crate) const fn from_note(note: NonZeroU64) -> Self {
         let note = note.get();
         Self { slot: (note >> 32) as u32 & !(1 << 31), generation: note as u32 }
@@ -143,25 +144,25 @@ pub(crate) enum Cancel<C: DialContext> {
     /// It was waiting. The caller must drop what it captured.
     Waiting(Captured),
     /// It was pending at this position. The caller must drop the call; until then the key is known.
-    Pending(u64, Option<Erased<C>>),
+    Pending(#[cfg_attr(not(test), expect(dead_code, reason = "for tests"))] u64, Option<Erased<C>>),
     /// Nothing was done: whoever has the deferred call of this position must drop it.
     Deferred(u64),
 }
 
 /// What came of an answer.
 pub(crate) enum Answer<A> {
-    /// The call is pending at this position.
-    Pushed(u64),
+    /// The call is pending.
+    Pushed,
     /// The recipient is gone: a call that will say so is pending at this position. The caller
     /// must drop the value.
-    Gone(u64, A),
+    Gone(#[cfg_attr(not(test), expect(dead_code, reason = "for tests"))] u64, A),
     /// The callback was canceled, and is over. The caller must drop the value.
     Unwanted(A),
 }
 
 /// How a callback ended that was not answered. The caller must drop what it captured.
 pub(crate) enum GivenUp {
-    Waiting(Captured),
+    Waiting(#[expect(dead_code, reason = "to be dropped")] Captured),
     Canceled,
     Released,
 }
@@ -236,6 +237,7 @@ impl<C: DialContext, X> Storage<C, X> {
     }
 
     /// Where the callback `key` was created, if it is known.
+    #[cfg(test)]
     pub(crate) fn site(&self, key: Key) -> Option<Site> {
         self.slots.slab().find(key, |slot| slot.site.get())
     }
@@ -323,6 +325,7 @@ impl<C: DialContext, X> Storage<C, X> {
     }
 
     /// The number of bytes allocated, boxed payloads and joins not included.
+    #[cfg(test)]
     pub(crate) fn memory(&self) -> usize {
         self.calls.memory() + self.slots.slab().memory()
     }
@@ -417,7 +420,7 @@ unsafe fn answer<C: DialContext, X, A: 'static, J: Join<C, A>>(
     let position = storage.calls.push(answered, site);
     slot.position.set(position);
     slot.tag.set(Tag::Pending);
-    Answer::Pushed(position)
+    Answer::Pushed
 }
 
 /// Answers the callback of a slot, even if the calls have no place at hand, or it was canceled or
@@ -442,7 +445,7 @@ unsafe fn answer_slow<C: DialContext, X, A: 'static, J: Join<C, A>>(
             let position = storage.calls.push(answered, site);
             slot.position.set(position);
             slot.tag.set(Tag::Pending);
-            Answer::Pushed(position)
+            Answer::Pushed
         }
         Tag::Released => {
             let position = storage.calls.push(|| Gone { slot: pointer }, site);
@@ -1216,6 +1219,7 @@ impl<C: DialContext> Slab<C> {
         }
     }
 
+    #[cfg(test)]
     fn memory(&self) -> usize {
         let directory = self.directory.borrow();
         let units = directory.chunks.iter().flatten().map(|chunk| chunk.header().len as usize);

@@ -230,6 +230,7 @@ impl<C: DialContext> Directory<C> {
         index
     }
 
+    #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         let entries = self.entries.iter().map(|entry| match &entry.memory {
             Memory::Block(block) => block.memory(),

@@ -18,7 +18,10 @@ pub(crate) enum Next {
 pub(crate) enum Popped<C: DialContext> {
     Call(u64, Erased<C>),
     /// The call at this position had been canceled, with this note.
-    Tombstone(u64, Option<NonZeroU64>),
+    Tombstone(
+        #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))] u64,
+        Option<NonZeroU64>,
+    ),
     Empty,
 }
 

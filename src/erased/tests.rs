@@ -542,7 +542,7 @@ mod model {
         calls: Calls<Context>,
         log: Rc<Log>,
         made: Cell<u64>,
-        own: Weak<Real>,
+        own: Weak<Self>,
     }
 
     struct Probe {
@@ -806,7 +806,7 @@ mod model {
             17..21 => Op::Cancel(nth, nth % 3),
             21 => Op::Replace(nth, on_drop),
             22 => Op::Act([Act::Release, Act::CancelHead, Act::CancelTail][nth as usize % 3]),
-            _ if nth % 2 == 0 => Op::Limit(nth),
+            _ if nth.is_multiple_of(2) => Op::Limit(nth),
             _ => Op::Ask(nth),
         }
     }

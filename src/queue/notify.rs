@@ -155,7 +155,7 @@ impl Core {
     }
 
     /// Adds an observer, which is notified of the labels that there are. A closed queue takes none.
-    pub(super) fn add_observer(&self, observer: Rc<dyn Observer>) -> ObserverId {
+    pub(super) fn add_observer(&self, observer: &Rc<dyn Observer>) -> ObserverId {
         let listener = &self.listener;
         let id = ObserverId::new(listener.added.replace(listener.added.get() + 1));
         if self.is_closed() {
@@ -163,7 +163,7 @@ impl Core {
         }
         let others = listener.observers.borrow().clone();
         let others = others.iter().flat_map(|others| others.iter().cloned());
-        let all: Observers = others.chain([(id, Rc::clone(&observer))]).collect();
+        let all: Observers = others.chain([(id, Rc::clone(observer))]).collect();
         listener.observers.replace(Some(all));
         self.raise(flag::OBSERVED);
         let labels: Vec<_> = listener.labels.borrow().values().cloned().collect();

@@ -1,6 +1,6 @@
 //! What a queue is made of: its calls and callbacks ([`Storage`]), and its [`QueueState`].
 //!
-//! - I1 QueueState and counts change first; observers, wake hooks and drops of captured values come
+//! - I1 State and counts change first; observers, wake hooks and drops of captured values come
 //!   after, with nothing borrowed, so that they may use the queue.
 //! - I2 Once `CLOSED` is set, nothing enters any more; what is inside leaves, first to last.
 //! - I3 Each position that the head has passed is that of a call whose attempt to dial is counted

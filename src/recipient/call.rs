@@ -151,7 +151,7 @@ impl<C: Call, const PROMISED: bool> ToRecipient<C, PROMISED> {
         let run = |call: C, value: &mut _| call.dial(value, &Context { address: &address, id });
         let erase = |call| {
             let address = address.clone();
-            Erased::new(ToRecipient::<C, PROMISED> { address, call }, site)
+            Erased::new(Self { address, call }, site)
         };
         address.cell.deliver(call, attempt, site, observed, C::can_dial, erase, run);
     }

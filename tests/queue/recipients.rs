@@ -100,7 +100,7 @@ fn a_set_drops_its_recipients_in_the_order_in_which_they_were_inserted() {
             assert!(set.is_empty() && set.iter().next().is_none());
         }
         assert_eq!(trace.take(), ["b", "a", "c", "d", "e"]);
-        assert!(before.iter().all(|session| session.is_gone()));
+        assert!(before.iter().all(Address::is_gone));
     }
 }
 

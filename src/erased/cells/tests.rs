@@ -130,12 +130,10 @@ mod types {
         ways_out(N as u64, &create, &|| Value::<M, K>(Bytes::new()));
     }
 
+    type Create<A> = dyn Fn(&Rc<Storage<Context, ()>>, &Group) -> Waiting<Context, (), A>;
+
     /// All ways out of the storage.
-    fn ways_out<A: 'static>(
-        number: u64,
-        create: &dyn Fn(&Rc<Storage<Context, ()>>, &Group) -> Waiting<Context, (), A>,
-        value: &dyn Fn() -> A,
-    ) {
+    fn ways_out<A: 'static>(number: u64, create: &Create<A>, value: &dyn Fn() -> A) {
         let (storage, group) = (storage(()), Group::new());
         let at = &mut At::default();
         let calls = storage.calls();
@@ -143,7 +141,7 @@ mod types {
         let answer = || {
             let waiting = create();
             let key = waiting.key();
-            assert!(matches!(waiting.answer(value(), here()), Answer::Pushed(_)));
+            assert!(matches!(waiting.answer(value(), here()), Answer::Pushed));
             key
         };
         let mut dial = || calls.dial_next(u64::MAX, at);
@@ -357,7 +355,7 @@ mod memory {
     fn callbacks(storage: &Rc<Storage<Context, ()>>, count: u64, dropped: &Rc<Cell<u64>>) {
         for _ in 0..count {
             let waiting = storage.create(None, Counted(dropped.clone()), here());
-            assert!(matches!(waiting.answer(1, here()), Answer::Pushed(_)));
+            assert!(matches!(waiting.answer(1, here()), Answer::Pushed));
         }
     }
 
@@ -370,7 +368,7 @@ mod memory {
             (0..MANY).map(|_| storage.create(None, Counted(dropped.clone()), here())).collect();
         assert!(storage.memory() > MANY as usize * 96);
         for waiting in waiting {
-            assert!(matches!(waiting.answer(1, here()), Answer::Pushed(_)));
+            assert!(matches!(waiting.answer(1, here()), Answer::Pushed));
         }
         dial_all(&storage);
         assert_eq!(dropped.get(), MANY);
@@ -486,7 +484,7 @@ mod memory {
         assert!(one.release_next(&group).is_none());
         assert!(!a.is_wanted() && b.is_wanted() && !c.is_wanted());
         drop(group);
-        assert!(matches!(b.answer(1, here()), Answer::Pushed(_)));
+        assert!(matches!(b.answer(1, here()), Answer::Pushed));
         drop(other);
         assert_eq!(dropped.get(), 3);
     }
@@ -583,10 +581,10 @@ mod model {
         log: Rc<Log>,
         groups: [RefCell<Rc<Group>>; GROUPS],
         busy: [Rc<Cell<bool>>; GROUPS],
-        held: RefCell<Vec<Waiting<Context, Weak<Real>, Value>>>,
+        held: RefCell<Vec<Waiting<Context, Weak<Self>, Value>>>,
         keys: RefCell<Vec<Key>>,
         deferred: RefCell<VecDeque<Erased<Context>>>,
-        storage: Rc<Storage<Context, Weak<Real>>>,
+        storage: Rc<Storage<Context, Weak<Self>>>,
     }
 
     struct Handler {
