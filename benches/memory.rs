@@ -77,16 +77,14 @@ fn bytes(mode: &Mode) -> Vec<Figure> {
         ("registration, its handler included", registrations),
     ];
     let wanted = measures.into_iter().filter(|(name, _)| mode.wants(name));
-    let each =
-        |measure: fn(u64) -> usize| (measure(2 * THINGS) - measure(THINGS)) as f64 / THINGS as f64;
+    let each = |measure: Measure| (measure(2 * THINGS) - measure(THINGS)) as f64 / THINGS as f64;
     wanted.map(|(name, measure)| (name.to_string(), each(measure))).collect()
 }
 
 /// What a burst leaves behind: bytes on the heap beyond those of a queue that has dialed a batch.
 fn kept(mode: &Mode) -> Vec<Figure> {
     const BURST: u64 = 1_000_000;
-    type Measure = (&'static str, fn(u64) -> usize);
-    let measures: [Measure; 5] = [
+    let measures: [(&str, Measure); 5] = [
         ("1,000,000 calls, dialed", burst_of_calls),
         ("1,000,000 calls, dialed; then as many, 64 at a time", burst_then_traffic),
         ("1,000,000 canceled calls behind a pending one", canceled_behind_pending),

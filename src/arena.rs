@@ -88,15 +88,6 @@ impl<T: Default> Arena<T> {
         slot.is_of(key).then_some(&mut slot.value)
     }
 
-    /// All slots, those that are vacant included, with the keys of their values.
-    #[cfg(test)]
-    pub(crate) fn all(&self) -> impl Iterator<Item = (ArenaKey, &T)> {
-        let slots = (0..).zip(&self.slots);
-        slots.map(|(slot, ArenaSlot { value, generation, .. })| {
-            (ArenaKey { slot, generation: *generation }, value)
-        })
-    }
-
     /// The number of values.
     pub(crate) const fn len(&self) -> usize {
         self.len

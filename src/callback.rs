@@ -74,6 +74,7 @@ impl<T: 'static> Address<T> {
 ///
 /// Whether the call is still wanted is not the caller's business: a canceled callback can be
 /// answered, declined or dropped freely.
+#[doc(alias("AsyncCall", "promise", "completion handler", "oneshot"))]
 #[must_use = "a callback must be answered or declined"]
 pub struct Callback<A: 'static> {
     holder: Holder<A>,

@@ -526,6 +526,7 @@ impl<C: DialContext> Calls<C> {
     }
 
     /// Whether the call at `position` was canceled, and its turn has not come.
+    #[cfg(any(test, feature = "testing"))]
     pub(crate) fn is_tombstone(&self, position: u64) -> bool {
         match self.find(position) {
             // SAFETY: the place is between head and tail (I4).

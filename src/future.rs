@@ -122,7 +122,7 @@ pub struct CallbackFuture<A: 'static> {
 
 /// The call was not dialed: its caller declined or lost it, somebody canceled it, or its queue is
 /// gone.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[error("the callback was not answered")]
 pub struct Unanswered;
 

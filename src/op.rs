@@ -100,6 +100,7 @@ impl<E: PartialEq> PartialEq for OpError<E> {
 }
 
 /// The cancellable handle of one operation. Cloning counts a reference.
+#[doc(alias("AsyncJob", "task", "cancellation token"))]
 #[derive(Clone)]
 pub struct AsyncOp {
     op: Weak<dyn AnyOperation>,

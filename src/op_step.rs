@@ -10,7 +10,7 @@ use crate::step::short_name;
 ///
 /// Reported to [`Observer::observe_operation`](crate::Observer::observe_operation). The call that
 /// delivers the result has steps of its own: it is scheduled right before the operation is Completed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OpStep {
     /// The operation runs.

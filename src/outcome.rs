@@ -82,7 +82,7 @@ impl<C> fmt::Debug for ScheduleError<C> {
 }
 
 /// What came of an attempt to cancel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cancellation {
     /// Canceled, now.
     Canceled,

@@ -120,6 +120,7 @@ pub(crate) use state::{Claim, Core, QueueState};
 /// assert!(queue.tally().balances());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("AsyncCallQueue", "executor", "event queue"))]
 pub struct CallQueue {
     handle: QueueHandle,
 }
@@ -220,6 +221,7 @@ impl QueueHandle {
     /// ([`CallQueue::bounded`]), Refused. [`try_call`](Self::try_call) hands the closure back instead.
     ///
     /// Cost: no allocation for a closure of at most 48 bytes, aligned to at most 8.
+    #[doc(alias("post", "defer", "call_soon", "next_tick", "enqueue"))]
     #[inline]
     #[track_caller]
     pub fn call<F>(&self, function: F) -> CallId
@@ -280,6 +282,7 @@ impl QueueHandle {
 impl QueueHandle {
     /// Dials until the queue is empty, calls scheduled meanwhile included. It does not end while
     /// handlers keep scheduling.
+    #[doc(alias("run", "fire", "poll", "drain"))]
     pub fn dial_all(&self) -> Report {
         self.turn(|turn| turn.dial_before(u64::MAX))
     }
@@ -341,7 +344,8 @@ impl QueueHandle {
     /// turn it is; whether it is notified that the call is dialed depends on whether there was an observer
     /// before. Once the owner has dropped the queue this does nothing.
     pub fn add_observer(&self, observer: impl Observer + 'static) -> ObserverId {
-        self.core.add_observer(&(Rc::new(observer) as Rc<dyn Observer>))
+        let observer: Rc<dyn Observer> = Rc::new(observer);
+        self.core.add_observer(&observer)
     }
 
     /// Removes an observer. Returns whether it was there.

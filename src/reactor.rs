@@ -182,6 +182,7 @@ const WAKE: Token = Token(0);
 /// Everything that can be asked of a reactor is on its [`ReactorHandle`], to which this derefs.
 /// Dropping the reactor ends its queue, as dropping a [`CallQueue`] does: every call that waits is
 /// canceled, those sent by other threads included; then registrations and timers end.
+#[doc(alias("event loop", "io_context", "uv_loop_t"))]
 pub struct Reactor {
     // Fields drop in this order: calls and registrations first, then the poll.
     guest: Guest,

@@ -76,6 +76,7 @@ impl QueueHandle {
 ///
 /// A value that owns its own `Recipient` lives until [`Context::hang_up`]: like any owner of
 /// itself, it leaks if that never comes.
+#[doc(alias("actor", "AsyncJob", "object"))]
 #[must_use = "dropping a recipient lets its value go"]
 pub struct Recipient<T: 'static> {
     address: Address<T>,
@@ -94,6 +95,7 @@ impl<T: 'static> Recipient<T> {
     }
 
     /// Lets the recipient go; the same as dropping it.
+    #[doc(alias("mustStop", "swanSong", "destroy"))]
     pub fn hang_up(self) {}
 
     /// Sets whether plain calls are deferred, rather than refused, if their turn comes while the
@@ -141,6 +143,7 @@ impl<T: 'static> fmt::Debug for Recipient<T> {
 /// Where to call a recipient. Does not own it: the value goes when its [`Recipient`] does.
 ///
 /// One pointer; cloning counts a reference.
+#[doc(alias("weak", "CbcPointer", "handle"))]
 pub struct Address<T: 'static> {
     cell: Rc<RecipientCell<T>>,
 }

@@ -120,7 +120,7 @@ pub(crate) fn short_name(type_name: &'static str) -> &'static str {
 }
 
 /// Why a call was not dialed when its turn came.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
     /// The recipient's owner had let it go (rule R9), or its value is still being made.

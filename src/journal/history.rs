@@ -13,6 +13,7 @@ use crate::op_step::OpStep;
 use crate::step::{RecipientInfo, Step};
 
 /// What a [`Journal`](super::Journal) held at an instant.
+#[derive(Clone)]
 pub struct History {
     calls: Vec<CallRecord>,
     places: Map<CallId, usize>,

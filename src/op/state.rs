@@ -1,7 +1,7 @@
 //! The states of an operation, as a pure function.
 
 /// How far an operation is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum OpState {
     /// Started, no result yet.
     Running,

@@ -28,6 +28,7 @@ const HELD: &str = "the source is taken only by into_source, which uses the regi
 ///
 /// Dropping it deregisters the source and cancels its readiness call, if one is pending: the
 /// handler does not run any more.
+#[doc(alias("watcher", "uv_poll_t", "AsyncFd"))]
 #[must_use = "dropping a registration deregisters its source"]
 pub struct Registration<S: Source> {
     /// `None` only once it is taken back.

@@ -61,6 +61,7 @@ const KEPT: usize = 1024;
 /// reactor.run()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
+#[doc(alias("uv_async_t", "EventLoopProxy", "call_soon_threadsafe", "waker"))]
 pub struct Remote {
     post: Arc<Post>,
     quota: Option<Arc<Quota>>,

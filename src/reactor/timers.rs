@@ -27,6 +27,7 @@ const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
 /// A callback that waits for its time. Dropping this cancels it, also if it is due and its call
 /// pending; [`detach`](Self::detach) lets it go on.
+#[doc(alias("sleep", "timeout", "delay", "uv_timer_t"))]
 #[must_use = "dropping a timer cancels it"]
 pub struct Timer {
     reactor: ReactorHandle,

@@ -33,7 +33,7 @@ pub struct HlCancelAll<L> {
 }
 
 /// What has become of the operations of a module that was closed, delivered when the last one is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Closed {
     /// Operations that ran when the module was closed, and so were canceled. One whose result

@@ -1,18 +1,18 @@
 //! Which failures are repeated, how often, and after how long.
 
-use alloc::boxed::Box;
+use alloc::rc::Rc;
 use core::fmt;
 use core::time::Duration;
 
 use crate::op::OpError;
 
-type Predicate<E> = Box<dyn Fn(&OpError<E>) -> bool>;
+type Predicate<E> = Rc<dyn Fn(&OpError<E>) -> bool>;
 
 /// What is repeated, how often, and after how long.
 pub struct RetryPolicy<E> {
     /// At most so many.
     attempts: Option<u32>,
-    backoff: Box<dyn Fn(u32) -> Duration>,
+    backoff: Rc<dyn Fn(u32) -> Duration>,
     retries: Predicate<E>,
 }
 
@@ -21,8 +21,8 @@ impl<E> RetryPolicy<E> {
     pub fn new() -> Self {
         Self {
             attempts: None,
-            backoff: Box::new(|_| Duration::ZERO),
-            retries: Box::new(|error| matches!(error, OpError::Retryable(_))),
+            backoff: Rc::new(|_| Duration::ZERO),
+            retries: Rc::new(|error| matches!(error, OpError::Retryable(_))),
         }
     }
 
@@ -36,13 +36,13 @@ impl<E> RetryPolicy<E> {
     /// made.
     #[must_use]
     pub fn backoff(self, backoff: impl Fn(u32) -> Duration + 'static) -> Self {
-        Self { backoff: Box::new(backoff), ..self }
+        Self { backoff: Rc::new(backoff), ..self }
     }
 
     /// Repeats after those errors that `retries` says. Canceled operations are never repeated.
     #[must_use]
     pub fn after(self, retries: impl Fn(&OpError<E>) -> bool + 'static) -> Self {
-        Self { retries: Box::new(retries), ..self }
+        Self { retries: Rc::new(retries), ..self }
     }
 
     /// How long to wait before another attempt, `made` having been made, of which the last failed
@@ -52,6 +52,14 @@ impl<E> RetryPolicy<E> {
             && self.attempts.is_none_or(|most| made < most)
             && (self.retries)(error);
         again.then(|| (self.backoff)(made))
+    }
+}
+
+/// Shares the functions of the policy.
+impl<E> Clone for RetryPolicy<E> {
+    fn clone(&self) -> Self {
+        let Self { attempts, backoff, retries } = self;
+        Self { attempts: *attempts, backoff: Rc::clone(backoff), retries: Rc::clone(retries) }
     }
 }
 
