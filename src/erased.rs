@@ -21,10 +21,10 @@
 //! - I5 The blocks of the directory follow one another without a gap. If there are any, the head is
 //!   in the first or at its end, and the tail is in the last or at its end.
 //! - I6 `head` points to the place of the head's position, or to the one at the end of its block.
-//!   So does `tail`, and the two point to the same place if and only if their positions are equal. A
-//!   position is the number of its place less the base of its block
-//!   ([`position`]). While the head is in a block that was freed, and if there are no blocks,
-//!   pointers are to [`Place::NONE`], which is not written to.
+//!   So does `tail`. If their positions are equal, so are the places, unless the head is at the end of
+//!   its block. A position is the number of its place less the base of its block ([`position`]).
+//!   While the head is in a block that was freed, and if there are no blocks, pointers are to
+//!   [`Place::NONE`], which is not written to.
 //! - I7 `tail` is at most `tail_end`, and so is `fast_end`, or `fast_end` is null.
 //! - I8 A block whose memory was freed held tombstones only, and neither the head nor the tail was
 //!   in it. Its entry in the directory keeps their notes.
@@ -469,7 +469,7 @@ impl<C: DialContext> Calls<C> {
         Next::Dialed
     }
 
-    /// The same if the head is at the end of its block, and not at the tail.
+    /// The same if the head is at the end of its block.
     #[cold]
     #[inline(never)]
     fn dial_in_next_block(&self, position: u64, context: &mut C::At<'_>) -> Next {
@@ -498,13 +498,13 @@ impl<C: DialContext> Calls<C> {
     /// Passes the next place, and returns what is there.
     pub(crate) fn pop(&self) -> Popped<C> {
         let position = self.head();
-        if self.head.get() == self.tail.get() {
+        if position == self.tail() {
             return Popped::Empty;
         }
         if self.head.get() == self.head_end.get()
             && let Entered::Tombstone(note) = self.enter_block()
         {
-            return Popped::Tombstone(position, note);
+            return Popped::Tombstone(note);
         }
         let place = self.head.get();
         // SAFETY: the place is between head and tail (I4). The head passes it right here, so the
@@ -515,7 +515,7 @@ impl<C: DialContext> Calls<C> {
                 Popped::Call(position, call)
             }
             // SAFETY: the same; the vtable is clear.
-            None => Popped::Tombstone(position, unsafe { self.pass_tombstone(place) }),
+            None => Popped::Tombstone(unsafe { self.pass_tombstone(place) }),
         }
     }
 
@@ -701,6 +701,13 @@ impl<C: DialContext> Calls<C> {
         self.directory.borrow().memory()
     }
 
+    /// Makes sure that the next push does not allocate for a place.
+    fn reserve(&self) {
+        if self.tail.get() == self.tail_end.get() {
+            self.make_room();
+        }
+    }
+
     /// Makes a push possible, and fast if the limit allows it.
     #[cold]
     #[inline(never)]
@@ -739,8 +746,8 @@ impl<C: DialContext> Calls<C> {
         }
     }
 
-    /// The head, which is at `head_end` and not at the tail, enters the next block, or passes a
-    /// tombstone whose block was freed.
+    /// The head, which is at `head_end`, enters the next block, which there is; or passes a tombstone
+    /// whose block was freed.
     #[cold]
     #[inline(never)]
     fn enter_block(&self) -> Entered {

@@ -7,71 +7,52 @@
 //! names the callback.
 //!
 //! Slots are in chunks that do not move, chunks belong to a slab. A chunk starts with a header,
-//! which a slot finds by its own offset. Each chunk has its own list of free slots.
+//! which a slot finds by its offset. Each chunk has its own list of free slots.
 //!
 //! Invariants, beside those of [`erased`](super):
 //!
-//! - I1 A slot that is not vacant has one owner: a `Waiting`, an `Answered` or a `Gone`. Only the
-//!   owner makes it vacant. A `Waiting` that is dropped leaves the slot to the slab.
+//! - I1 A slot that is not free has one owner: a `Waiting`, an `Answered` or a `Gone`. Only the
+//!   owner makes it free. A `Waiting` that is dropped leaves the slot to the slab.
 //! - I2 The words of a slot hold a valid join if its tag [`has_join`](Tag::has_join), and its
 //!   vtable is that of the join's type and of the value's. A join is moved out at most once: the
 //!   tag changes with it.
-//! - I3 Memory of a chunk is freed only when its slots are all vacant, and a slab only after its
+//! - I3 Memory of a chunk is freed only when its slots are all free, and a slab only after its
 //!   chunks. So an owner's pointer to its slot is valid, even after the storage has dropped.
 //! - I4 The slots of a `Storage` have owners that are its own: a `Waiting` has a reference to it,
 //!   and pushes an `Answered` to its calls only.
 //! - I5 If a slot's tag is `Pending`, its position is that of its `Answered`; if a call is pending
-//!   there, it is that one. (Nobody else can replace a call.)
-//! - I6 While a join is looked at in its slot, the tag is `Checking`, and the slot and its words
-//!   stay as they are.
+//!   there, it is that one: it [`is a callback's`](Payload::IS_CALLBACK), so nobody else replaces it.
+//! - I6 While a join is looked at in its slot, the tag is `Vacant`, so that nobody takes it. The slot
+//!   is not free, and stays in its list.
 //! - I7 A slot is in a list of links exactly if it has a join: that of its group, or one of its
-//!   own. Links of a list are valid: slots leave it before they are vacant, anchors with their group.
-//! - I8 A chunk is in the list of available ones exactly if it has a free slot and is not empty.
-//! - I9 No reference to a slot's words and no borrow of the directory is held while a join or a
+//!   own. Links of a list are valid: slots leave it before they are free, anchors with their group.
+//! - I8 `available` is a chunk with a free slot, or null if there is none that is not empty.
+//! - I9 No reference to a slot's words and no borrow of the chunks is held while a join or a
 //!   value is dialed or dropped.
+//! - I10 A slot is created at a site, and has a position once it is answered; not both.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
-use alloc::vec::Vec;
 use core::cell::{Cell, RefCell, UnsafeCell};
 use core::marker::PhantomData;
 use core::mem::{self, ManuallyDrop, MaybeUninit};
-use core::num::NonZeroU64;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
 
-use super::peaks::Peaks;
 use super::{
-    Calls, Canceled, DialContext, Erased, Payload, Site, Words, drop_function, fits, write,
+    Calls, Canceled, DialContext, Erased, HasVTable, Payload, Site, Words, drop_function, fits,
     write_to,
 };
+use chunks::{Chunks, FIRST, INDEX_BITS, Memory, OTHERS};
+pub(crate) use outcome::{Answer, Cancel, Key, Remains, Stage};
 
-/// Names a callback for as long as it is known, and nothing after that.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Key {
-    /// Less than 2^31.
-    pub(crate) slot: u32,
-    pub(crate) generation: u32,
-}
-
-impl Key {
-    /// What the tombstone of a canceled callback keeps.
-    pub(crate) const fn note(self) -> NonZeroU64 {
-        let note = 1 << 63 | (self.slot as u64) << 32 | self.generation as u64;
-        NonZeroU64::new(note).expect("a bit is set")
-    }
-
-    /// The key in a note of [`note`](Self::note).
-    #[cfg(test)]
-    pub(crate) const fn from_note(note: NonZeroU64) -> Self {
-        let note = note.get();
-        Self { slot: (note >> 32) as u32 & !(1 << 31), generation: note as u32 }
-    }
-}
+mod chunks;
+mod outcome;
 
 /// A call that lacks its value of type `A`.
 ///
-/// All functions, and the drop, may use the storage in any way, and may panic.
+/// All functions, and the drop, may use the storage in any way, and may panic. While `busy` or
+/// `recipient` looks at the callback, it seems to be unknown.
 pub(crate) trait Join<C: DialContext, A: 'static>: Sized + 'static {
     /// Why a call is deferred, and what is needed for that.
     type Busy;
@@ -120,59 +101,6 @@ pub(crate) struct Storage<C: DialContext, X> {
     rest: X,
 }
 
-/// How far a callback is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Never created, or over.
-    Unknown,
-    Waiting,
-    /// Canceled; its holder still has it.
-    Canceled,
-    /// Its recipient is gone; its holder still has it.
-    Released,
-    /// The call is at this position, or has just left it.
-    Pending(u64),
-    /// The call had this position, and was deferred.
-    Deferred(u64),
-}
-
-/// What came of canceling a callback.
-pub(crate) enum Cancel<C: DialContext> {
-    /// It is over, or being dialed, or never was.
-    NotThere,
-    Already,
-    /// It was waiting. The caller must drop what it captured.
-    Waiting(Captured),
-    /// It was pending at this position. The caller must drop the call; until then the key is known.
-    Pending(#[cfg_attr(not(test), expect(dead_code, reason = "for tests"))] u64, Option<Erased<C>>),
-    /// Nothing was done: whoever has the deferred call of this position must drop it.
-    Deferred(u64),
-}
-
-/// What came of an answer.
-pub(crate) enum Answer<A> {
-    /// The call is pending.
-    Pushed,
-    /// The recipient is gone: a call that will say so is pending at this position. The caller
-    /// must drop the value.
-    Gone(#[cfg_attr(not(test), expect(dead_code, reason = "for tests"))] u64, A),
-    /// The callback was canceled, and is over. The caller must drop the value.
-    Unwanted(A),
-}
-
-/// How a callback ended that was not answered. The caller must drop what it captured.
-pub(crate) enum GivenUp {
-    Waiting(#[expect(dead_code, reason = "to be dropped")] Captured),
-    Canceled,
-    Released,
-}
-
-/// What a callback captured, and the value that it was answered with, to be dropped.
-pub(crate) struct Remains {
-    _join: Captured,
-    _value: Option<Captured>,
-}
-
 impl<C: DialContext, X> Storage<C, X> {
     /// The first call gets position `first`.
     pub(crate) fn new(first: u64, rest: X) -> Self {
@@ -215,20 +143,43 @@ impl<C: DialContext, X> Storage<C, X> {
         join: J,
         site: Site,
     ) -> Waiting<C, X, A> {
-        let storage = Rc::clone(self);
-        let anchor = group.map(Group::anchor);
-        let pointer = self.slots.occupy();
+        let slab = self.slots.slab();
+        let anchor = group.map_or(Some(None), |group| group.anchor.get().map(Some));
+        let (Some(chunk), Some(anchor)) = (slab.available(), anchor) else {
+            return self.create_slow(group, join, site);
+        };
+        let pointer = chunk.occupy();
         // SAFETY: the slot is in a chunk, and as of now it is owned by this function (I1, I3).
         let slot = unsafe { pointer.as_ref() };
         // SAFETY: no join is in the words (I2), which no reference points to (I9).
         unsafe { write_to(slot.words.get(), join) };
-        slot.vtable.set(Some(&Typed::<J, A>::VTABLE));
-        slot.site.set(site);
+        slot.vtable.set(&Typed::<J, A>::VTABLE);
+        slot.origin.set(Origin { site });
         slot.tag.set(Tag::Waiting);
         // SAFETY: the slot is valid until it is unlinked, and the anchor until its group has
         // unlinked all (I7).
         unsafe { link(pointer.cast(), anchor) };
-        Waiting { storage, slot: pointer, answer: answer::<C, X, A, J> }
+        let waiting = Waiting { storage: Rc::clone(self), slot: pointer, value: PhantomData };
+        if chunk.free.get().is_null() {
+            slab.used_up(chunk);
+        }
+        waiting
+    }
+
+    /// The same if a chunk or an anchor must be made first.
+    #[cold]
+    #[inline(never)]
+    fn create_slow<A: 'static, J: Join<C, A>>(
+        self: &Rc<Self>,
+        group: Option<&Group>,
+        join: J,
+        site: Site,
+    ) -> Waiting<C, X, A> {
+        if let Some(group) = group {
+            group.make_anchor();
+        }
+        self.slots.add_chunk();
+        self.create_fitting(group, join, site)
     }
 
     /// How far the callback `key` is.
@@ -236,17 +187,12 @@ impl<C: DialContext, X> Storage<C, X> {
         self.slots.slab().find(key, Slot::stage).unwrap_or(Stage::Unknown)
     }
 
-    /// Where the callback `key` was created, if it is known.
-    #[cfg(test)]
-    pub(crate) fn site(&self, key: Key) -> Option<Site> {
-        self.slots.slab().find(key, |slot| slot.site.get())
-    }
-
     /// The first callback that is known, of those in slot `from` or a later one.
     pub(crate) fn first_known(&self, from: u32) -> Option<(Key, Stage)> {
         let slot = self.slots.slab().first(from)?;
         // SAFETY: the slot is not vacant, so it is valid (I3).
-        Some(unsafe { (key(slot), slot.as_ref().stage()) })
+        let slot = unsafe { slot.as_ref() };
+        Some((slot.key(), slot.stage()))
     }
 
     /// Cancels the callback `key`, so that it will not be dialed. If its call is pending, the place
@@ -263,7 +209,7 @@ impl<C: DialContext, X> Storage<C, X> {
             Stage::Pending(position) => match self.calls.cancel(position, Some(key.note())) {
                 Canceled::NotThere => Cancel::NotThere,
                 Canceled::Already => Cancel::Already,
-                Canceled::Call(call) => Cancel::Pending(position, call),
+                Canceled::Call(call) => Cancel::Pending(call),
             },
         }
     }
@@ -273,19 +219,18 @@ impl<C: DialContext, X> Storage<C, X> {
     ///
     /// If the callback waits, it is no longer wanted. If its call is pending, it stays so, and its
     /// turn ends in [`DialContext::gone`].
-    pub(crate) fn release_next(&self, group: &Group) -> Option<Remains> {
+    pub(crate) fn release_next(&self, group: &Group) -> Option<Remains<C>> {
         let anchor = group.anchor.get()?;
         // SAFETY: the links of a list are valid (I7).
         let mut link = unsafe { anchor.as_ref() }.next.get();
         while link != anchor.as_ptr() {
             // SAFETY: links other than the anchor are those of a slot, at its start, and valid (I7).
-            let (slot, is_ours) = unsafe {
-                let slot = NonNull::new_unchecked(link.cast_mut()).cast::<Slot<C>>();
-                (slot, header(slot).as_ref().slab == self.slots.0)
-            };
+            let slot = unsafe { NonNull::new_unchecked(link.cast_mut()).cast::<Slot<C>>() };
+            // SAFETY: the same, and so is the header of its chunk.
+            let is_ours = unsafe { header(slot).as_ref() }.slab == self.slots.0;
             // SAFETY: the same.
-            if is_ours && unsafe { slot.as_ref() }.tag.get() != Tag::Checking {
-                // SAFETY: the slot is valid, of this storage, has a join, and is not looked at.
+            if is_ours && unsafe { slot.as_ref() }.tag.get().has_join() {
+                // SAFETY: the slot is valid, of this storage, has a join, and is not looked at (I6).
                 return Some(unsafe { self.release(slot) });
             }
             // SAFETY: the links of a list are valid (I7).
@@ -299,23 +244,25 @@ impl<C: DialContext, X> Storage<C, X> {
     /// # Safety
     ///
     /// The slot must be valid, be one of this storage, and have a join that is not being looked at.
-    unsafe fn release(&self, pointer: NonNull<Slot<C>>) -> Remains {
+    unsafe fn release(&self, pointer: NonNull<Slot<C>>) -> Remains<C> {
         // SAFETY: guaranteed by the caller.
         let slot = unsafe { pointer.as_ref() };
-        let (tag, vtable) = (slot.tag.get(), slot.vtable.get());
-        let join = slot.take_join(tag.released());
-        let mut value = None;
+        let tag = slot.tag.get();
+        let mut remains = Remains { _join: slot.take_join(tag.released()), _call: None };
         if tag == Tag::Pending {
-            let gone = Erased::new(Gone { slot: pointer }, slot.site.get());
-            match self.calls.replace_if(slot.position.get(), gone, |_| true) {
-                // SAFETY: the call there was the `Answered` of this slot (I5, I4), and the vtable
-                // is that of its types (I2). `gone` owns the slot from now on.
-                Ok(call) => value = vtable.map(|vtable| unsafe { (vtable.take_value)(call) }),
+            let gone = Erased::new(Gone { slot: pointer }, Location::caller());
+            match self.calls.replace_if(slot.position(), gone, |_| true) {
+                Ok(mut call) => {
+                    // SAFETY: the call there was the `Answered` of this slot (I5, I4), and the
+                    // vtable is that of its types (I2). `gone` owns the slot from now on.
+                    unsafe { (slot.vtable.get().disown)(&raw mut call.contents.words) };
+                    remains._call = Some(call);
+                }
                 // The call was taken from its place, and whoever has it owns the slot.
                 Err(gone) => mem::forget(gone),
             }
         }
-        Remains { _join: join, _value: value }
+        remains
     }
 
     /// Frees all memory that is not needed for what is pending or waiting now.
@@ -336,13 +283,10 @@ impl<C: DialContext, X> Storage<C, X> {
 /// One that is dropped leaves its callback waiting for good: see [`give_up`](Self::give_up).
 pub(crate) struct Waiting<C: DialContext, X, A> {
     storage: Rc<Storage<C, X>>,
-    /// A slot of the storage, which this owns.
+    /// A slot of the storage, which this owns, and which was created for values of type `A`.
     slot: NonNull<Slot<C>>,
-    /// Knows the type of the join.
-    answer: AnswerFunction<C, X, A>,
+    value: PhantomData<fn(A)>,
 }
-
-type AnswerFunction<C, X, A> = unsafe fn(&Storage<C, X>, NonNull<Slot<C>>, A, Site) -> Answer<A>;
 
 impl<C: DialContext, X, A: 'static> Waiting<C, X, A> {
     #[inline(always)]
@@ -351,16 +295,17 @@ impl<C: DialContext, X, A: 'static> Waiting<C, X, A> {
     }
 
     pub(crate) fn key(&self) -> Key {
-        // SAFETY: `self` owns the slot, so it is valid (I1, I3).
-        unsafe { key(self.slot) }
+        self.slot().key()
     }
 
     /// Where the callback was created.
     pub(crate) fn site(&self) -> Site {
-        self.slot().site.get()
+        // SAFETY: the callback was not answered (I10).
+        unsafe { self.slot().origin.get().site }
     }
 
     /// Whether the callback was neither canceled nor released.
+    #[inline(always)]
     pub(crate) fn is_wanted(&self) -> bool {
         self.slot().tag.get() == Tag::Waiting
     }
@@ -370,24 +315,86 @@ impl<C: DialContext, X, A: 'static> Waiting<C, X, A> {
         self.slot().stage()
     }
 
-    /// Schedules the call with `value`, whatever the limit of the calls.
+    /// Schedules the call with `value`, if that is simple: the calls are fast, the callback is wanted,
+    /// and nothing is to be allocated. Calls `then` when that is done.
+    ///
+    /// # Errors
+    ///
+    /// Else hands all back.
     #[inline(always)]
-    pub(crate) fn answer(self, value: A, site: Site) -> Answer<A> {
-        // SAFETY: the slot belongs to the storage, and is owned by `self`, which is given up here
-        // (I1, I4). The function is that of the join's type, by `create`.
-        unsafe { (self.answer)(&self.storage, self.slot, value, site) }
+    pub(crate) fn answer_fast(
+        self,
+        value: A,
+        site: Site,
+        then: impl FnOnce(&X),
+    ) -> Result<(), (Self, A)> {
+        if !fits::<Answered<C, A>>() || !self.storage.calls.is_fast() || !self.is_wanted() {
+            return Err((self, value));
+        }
+        // SAFETY: the slot is owned by `self`, which is given up, and its callback waits.
+        unsafe { self.push(Answered { slot: Some(self.slot), value }, site) };
+        then(&self.storage.rest);
+        Ok(())
     }
 
-    /// Forgets the callback.
-    pub(crate) fn give_up(self) -> GivenUp {
-        let stage = self.stage();
+    /// Schedules the call with `value`, whatever the limit of the calls.
+    #[cold]
+    #[inline(never)]
+    pub(crate) fn answer(self, value: A, site: Site) -> Answer<A> {
+        // What may use the storage comes first: the allocator.
+        let room = (!fits::<Answered<C, A>>()).then(Box::<Answered<C, A>>::new_uninit);
+        self.storage.calls.reserve();
+        match self.slot().tag.get() {
+            Tag::Waiting => {
+                let answered = Answered { slot: Some(self.slot), value };
+                // SAFETY: the slot is owned by `self`, which is given up, and its callback waits.
+                unsafe {
+                    match room {
+                        Some(room) => self.push(Box::write(room, answered), site),
+                        None => self.push(answered, site),
+                    };
+                }
+                Answer::Pushed(None)
+            }
+            Tag::Released => {
+                let position = self.storage.calls.push(|| Gone { slot: self.slot }, site);
+                self.slot().origin.set(Origin { position });
+                self.slot().tag.set(Tag::PendingGone);
+                Answer::Pushed(Some(value))
+            }
+            _ => {
+                // SAFETY: the slot is owned by `self`, which is given up here (I1).
+                drop(unsafe { end(self.slot) });
+                Answer::Unwanted(value)
+            }
+        }
+    }
+
+    /// Pushes the call.
+    ///
+    /// # Safety
+    ///
+    /// `answered` must be an `Answered` that owns the slot, or a box of one if that does not fit. The
+    /// tag must be `Waiting`.
+    #[inline(always)]
+    unsafe fn push<P>(&self, answered: P, site: Site) -> u64 {
+        let slot = self.slot();
+        // SAFETY: the vtable is that of an `Answered` of these types, or of a box of it, by `create`.
+        // It is the same whatever the join is, but for its functions.
+        let position =
+            unsafe { self.storage.calls.push_fitting(answered, site, slot.vtable.get().call) };
+        slot.origin.set(Origin { position });
+        slot.tag.set(Tag::Pending);
+        position
+    }
+
+    /// Forgets the callback, and returns what it captured, unless it was canceled. The caller must drop
+    /// that.
+    pub(crate) fn give_up(self) -> Option<Captured> {
+        let canceled = self.stage() == Stage::Canceled;
         // SAFETY: the slot is owned by `self`, which is given up here (I1).
         let join = unsafe { end(self.slot) };
-        match stage {
-            Stage::Canceled => GivenUp::Canceled,
-            Stage::Released => GivenUp::Released,
-            _ => GivenUp::Waiting(join),
-        }
+        (!canceled).then_some(join)
     }
 
     #[inline(always)]
@@ -397,184 +404,131 @@ impl<C: DialContext, X, A: 'static> Waiting<C, X, A> {
     }
 }
 
-/// Answers the callback of a slot.
-///
-/// # Safety
-///
-/// The slot must be the storage's, have been created for `J`, and be owned by a `Waiting`, which
-/// the caller gives up.
-unsafe fn answer<C: DialContext, X, A: 'static, J: Join<C, A>>(
-    storage: &Storage<C, X>,
-    pointer: NonNull<Slot<C>>,
+/// The call of an answered callback, whose join may be of any type.
+struct Answered<C: DialContext, A> {
+    /// Owned by this, unless it was disowned.
+    slot: Option<NonNull<Slot<C>>>,
     value: A,
-    site: Site,
-) -> Answer<A> {
-    // SAFETY: the caller owns the slot, so it is valid (I3).
-    let slot = unsafe { pointer.as_ref() };
-    if slot.tag.get() != Tag::Waiting || !storage.calls.is_fast() {
-        // SAFETY: guaranteed by the caller.
-        return unsafe { answer_slow::<C, X, A, J>(storage, pointer, value, site) };
-    }
-    // From here on, the `Answered` owns the slot (I1).
-    let answered = || Answered { slot: pointer, value, join: PhantomData::<J> };
-    let position = storage.calls.push(answered, site);
-    slot.position.set(position);
-    slot.tag.set(Tag::Pending);
-    Answer::Pushed
 }
 
-/// Answers the callback of a slot, even if the calls have no place at hand, or it was canceled or
-/// released.
-///
-/// # Safety
-///
-/// As that of [`answer`].
-#[cold]
-#[inline(never)]
-unsafe fn answer_slow<C: DialContext, X, A: 'static, J: Join<C, A>>(
-    storage: &Storage<C, X>,
-    pointer: NonNull<Slot<C>>,
-    value: A,
-    site: Site,
-) -> Answer<A> {
-    // SAFETY: the caller owns the slot, so it is valid (I3).
-    let slot = unsafe { pointer.as_ref() };
-    match slot.tag.get() {
-        Tag::Waiting => {
-            let answered = || Answered { slot: pointer, value, join: PhantomData::<J> };
-            let position = storage.calls.push(answered, site);
-            slot.position.set(position);
-            slot.tag.set(Tag::Pending);
-            Answer::Pushed
-        }
-        Tag::Released => {
-            let position = storage.calls.push(|| Gone { slot: pointer }, site);
-            slot.position.set(position);
-            slot.tag.set(Tag::PendingGone);
-            Answer::Gone(position, value)
-        }
-        _ => {
-            // SAFETY: the caller owns the slot, and gives it up.
-            drop(unsafe { end(pointer) });
-            Answer::Unwanted(value)
+impl<C: DialContext, A> Answered<C, A> {
+    /// The slot of one that was not disowned.
+    #[inline(always)]
+    fn slot(&self) -> NonNull<Slot<C>> {
+        debug_assert!(self.slot.is_some());
+        // SAFETY: only what `release` hands out was disowned, and that is dropped only.
+        unsafe { self.slot.unwrap_unchecked() }
+    }
+
+    /// Moves the value out, and leaves the slot to the caller.
+    #[inline(always)]
+    fn into_value(self) -> A {
+        let this = ManuallyDrop::new(self);
+        // SAFETY: `this` does not drop, so the value moves.
+        unsafe { (&raw const this.value).read() }
+    }
+}
+
+impl<C: DialContext, A> Drop for Answered<C, A> {
+    /// Makes the slot vacant, and drops the join, then the value.
+    fn drop(&mut self) {
+        if let Some(slot) = self.slot {
+            // SAFETY: `self` owns the slot, and drops.
+            drop(unsafe { end(slot) });
         }
     }
 }
 
-/// The call of an answered callback.
-struct Answered<C: DialContext, J, A> {
-    /// Owned by this; created for `J` and `A`.
-    slot: NonNull<Slot<C>>,
-    value: A,
-    join: PhantomData<J>,
-}
+/// An [`Answered`] whose slot was created for a `J`.
+#[repr(transparent)]
+struct Joined<C: DialContext, J, A>(Answered<C, A>, PhantomData<J>);
 
-impl<C: DialContext, A: 'static, J: Join<C, A>> Payload<C> for Answered<C, J, A> {
+impl<C: DialContext, A: 'static, J: Join<C, A>> Payload<C> for Joined<C, J, A> {
     const IS_CALLBACK: bool = true;
 
     #[inline(always)]
     fn dial(self, at: &mut C::At<'_>, site: Site) {
+        let pointer = self.0.slot();
         // SAFETY: `self` owns the slot, so it is valid (I1, I3).
-        let slot = unsafe { self.slot.as_ref() };
-        if !slot.tag.get().may_dial() {
+        let slot = unsafe { pointer.as_ref() };
+        if !slot.tag.get().has_join() {
             return self.dial_released(at, site);
         }
-        if let Some(busy) = self.look(J::busy) {
+        let hidden = slot.hide();
+        // SAFETY: a `J` is in the words (I2), and stays there while it is hidden (I6).
+        if let Some(busy) = unsafe { slot.join::<J>() }.busy() {
+            drop(hidden);
             return self.defer(busy, at, site);
         }
-        // SAFETY: `self` owns the slot.
-        if let Some(chunk) = unsafe { chunk_if_simple(self.slot) } {
-            // SAFETY: `self` owned the slot, which has left its list; nothing else has happened.
-            self.deliver(|slot| unsafe { vacate_simple(slot, chunk) }, at, site);
-        } else {
-            self.deliver_slow(at, site);
+        mem::forget(hidden);
+        // SAFETY: the slot is valid.
+        let Some(chunk) = (unsafe { chunk_if_simple(pointer) }) else {
+            return self.deliver_slow(at, site);
+        };
+        let key = slot.key();
+        // SAFETY: `self` owns the slot, which is in a list, as it has a join (I7). The words stay what
+        // they are, until the slot is used again.
+        unsafe {
+            unlink(&slot.links);
+            vacate_simple(pointer, chunk);
         }
+        // SAFETY: a `J` is in the words (I2). It is moved out just once, as the slot is vacant now.
+        let join = unsafe { slot.words.get().cast::<J>().read() };
+        join.dial(self.0.into_value(), key, at, site);
     }
 
     fn recipient(&self) -> u64 {
         // SAFETY: `self` owns the slot, so it is valid (I1, I3).
-        if unsafe { self.slot.as_ref() }.tag.get().may_dial() { self.look(J::recipient) } else { 0 }
+        let slot = unsafe { self.0.slot().as_ref() };
+        if !slot.tag.get().has_join() {
+            return 0;
+        }
+        let _hidden = slot.hide();
+        // SAFETY: a `J` is in the words (I2), and stays there while it is hidden (I6).
+        unsafe { slot.join::<J>() }.recipient()
     }
 }
 
-impl<C: DialContext, A: 'static, J: Join<C, A>> Answered<C, J, A> {
-    /// Dials the join, which is there, after `vacate` has made the slot vacant.
-    #[inline(always)]
-    fn deliver(self, vacate: impl FnOnce(NonNull<Slot<C>>), at: &mut C::At<'_>, site: Site) {
-        // SAFETY: `self` owns the slot, so it is valid (I1, I3).
-        let (slot, key) = unsafe { (self.slot.as_ref(), key(self.slot)) };
-        let this = ManuallyDrop::new(self);
-        debug_assert!(slot.words.get().cast::<J>().is_aligned());
-        // SAFETY: the slot has a join of type `J` (I2). It is moved out just once, as the slot
-        // becomes vacant right after this. `this` does not drop, so the value moves too.
-        let (join, value) =
-            unsafe { (slot.words.get().cast::<J>().read(), (&raw const this.value).read()) };
-        // SAFETY: the slot is in a list, as it had a join (I7).
-        unsafe { unlink(&slot.links) };
-        vacate(this.slot);
-        join.dial(value, key, at, site);
-    }
-
-    /// The same if making the slot vacant is not simple. (Apart, so that the usual dial has no
-    /// calls around which it would have to save what it moved.)
+impl<C: DialContext, A: 'static, J: Join<C, A>> Joined<C, J, A> {
+    /// Dials the join, which is hidden, if making the slot vacant is not simple. (Apart, so that the
+    /// usual dial has no calls around which it would have to save what it moved.)
     #[cold]
     #[inline(never)]
     fn deliver_slow(self, at: &mut C::At<'_>, site: Site) {
-        // SAFETY: `self` owned the slot, which has left its list.
-        self.deliver(|slot| unsafe { vacate(slot) }, at, site);
-    }
-
-    /// Looks at the join, which is there.
-    #[inline(always)]
-    fn look<R>(&self, look: impl FnOnce(&J) -> R) -> R {
-        struct Restore<'a>(&'a Cell<Tag>, Tag);
-
-        impl Drop for Restore<'_> {
-            #[inline(always)]
-            fn drop(&mut self) {
-                self.0.set(self.1);
-            }
-        }
-
+        let pointer = self.0.slot();
         // SAFETY: `self` owns the slot, so it is valid (I1, I3).
-        let slot = unsafe { self.slot.as_ref() };
-        let _restore = Restore(&slot.tag, slot.tag.replace(Tag::Checking));
-        debug_assert!(slot.words.get().cast::<J>().is_aligned());
-        // SAFETY: a `J` is in the words (I2), and stays there while the tag is `Checking` (I6).
-        look(unsafe { &*slot.words.get().cast::<J>() })
+        let slot = unsafe { pointer.as_ref() };
+        let key = slot.key();
+        // SAFETY: a `J` is in the words (I2). It is moved out just once, as the tag stays `Vacant`.
+        let join = unsafe { slot.words.get().cast::<J>().read() };
+        // SAFETY: `self` owns the slot, which is in a list, as it had a join (I7).
+        unsafe {
+            unlink(&slot.links);
+            vacate(pointer);
+        }
+        join.dial(self.0.into_value(), key, at, site);
     }
 
     #[cold]
     #[inline(never)]
     fn defer(self, busy: J::Busy, at: &mut C::At<'_>, site: Site) {
         // SAFETY: `self` owns the slot, so it is valid (I1, I3).
-        let slot = unsafe { self.slot.as_ref() };
+        let slot = unsafe { self.0.slot().as_ref() };
         slot.tag.set(Tag::Deferred);
-        // SAFETY: the slot is valid.
-        let key = unsafe { key(self.slot) };
-        J::defer(busy, key, Erased::new(self, site), at);
+        J::defer(busy, slot.key(), Erased::new(self, site), at);
     }
 
     /// The turn of a callback whose join was released while its call was out of the calls.
     #[cold]
     #[inline(never)]
     fn dial_released(self, at: &mut C::At<'_>, site: Site) {
-        let this = ManuallyDrop::new(self);
-        // SAFETY: `this` owns the slot, so it is valid (I1, I3).
-        let key = unsafe { key(this.slot) };
-        // SAFETY: `this` does not drop, so the value moves.
-        let _value = unsafe { (&raw const this.value).read() };
-        // SAFETY: `this` owned the slot, and is given up.
-        drop(unsafe { end(this.slot) });
+        let pointer = self.0.slot();
+        // SAFETY: `self` owns the slot, so it is valid (I1, I3).
+        let key = unsafe { pointer.as_ref() }.key();
+        let _value = self.0.into_value();
+        // SAFETY: `self` owned the slot, and was given up.
+        drop(unsafe { end(pointer) });
         C::gone(at, key, site);
-    }
-}
-
-impl<C: DialContext, J, A> Drop for Answered<C, J, A> {
-    /// Makes the slot vacant, and drops the join, then the value.
-    fn drop(&mut self) {
-        // SAFETY: `self` owns the slot, and drops.
-        drop(unsafe { end(self.slot) });
     }
 }
 
@@ -589,7 +543,7 @@ impl<C: DialContext> Payload<C> for Gone<C> {
 
     fn dial(self, at: &mut C::At<'_>, site: Site) {
         // SAFETY: `self` owns the slot, so it is valid (I1, I3).
-        let key = unsafe { key(self.slot) };
+        let key = unsafe { self.slot.as_ref() }.key();
         drop(self);
         C::gone(at, key, site);
     }
@@ -614,14 +568,6 @@ pub(crate) struct Captured {
 impl Captured {
     const NOTHING: Self =
         Self { words: [MaybeUninit::uninit(); 6], drop: None, not_send: PhantomData };
-
-    fn new<T>(value: T) -> Self {
-        if fits::<T>() { Self::fitting(value) } else { Self::fitting(Box::new(value)) }
-    }
-
-    fn fitting<T>(value: T) -> Self {
-        Self { words: write(value), drop: drop_function::<T>(), not_send: PhantomData }
-    }
 }
 
 impl Drop for Captured {
@@ -636,10 +582,12 @@ impl Drop for Captured {
 
 /// What can be done with a callback whose types are no longer known.
 struct VTable<C: DialContext> {
+    /// Of the `Answered`, or of a box of it if it does not fit.
+    call: &'static super::VTable<C>,
     /// Drops the join in place; `None` if that would do nothing.
     drop: Option<unsafe fn(*mut Words)>,
-    /// Takes the value out of an `Answered`, whose slot has another owner.
-    take_value: unsafe fn(Erased<C>) -> Captured,
+    /// Leaves to the `Answered` in the words its value only.
+    disown: unsafe fn(*mut Words),
 }
 
 /// The types of a callback.
@@ -650,26 +598,30 @@ trait HasSlotVTable<C: DialContext> {
 }
 
 impl<C: DialContext, A: 'static, J: Join<C, A>> HasSlotVTable<C> for Typed<J, A> {
-    const VTABLE: VTable<C> =
-        VTable { drop: drop_function::<J>(), take_value: take_value::<C, J, A> };
+    const VTABLE: VTable<C> = VTable {
+        call: if fits::<Joined<C, J, A>>() {
+            &<Joined<C, J, A> as HasVTable<C>>::VTABLE
+        } else {
+            &<Box<Joined<C, J, A>> as HasVTable<C>>::VTABLE
+        },
+        drop: drop_function::<J>(),
+        disown: disown::<C, A>,
+    };
 }
 
 /// # Safety
 ///
-/// `call` must be an `Answered<C, J, A>`, whose slot is not its own any more.
-unsafe fn take_value<C: DialContext, J: Join<C, A>, A: 'static>(call: Erased<C>) -> Captured {
-    let call = ManuallyDrop::new(call);
-    let words = &raw const call.contents.words;
-    let answered = if fits::<Answered<C, J, A>>() {
-        // SAFETY: the words hold an `Answered`, as it fits. `call` does not drop, so it is moved.
-        unsafe { words.cast::<ManuallyDrop<Answered<C, J, A>>>().read() }
-    } else {
-        // SAFETY: the words hold a box, as an `Answered` does not fit. The same.
-        let boxed = unsafe { words.cast::<Box<ManuallyDrop<Answered<C, J, A>>>>().read() };
-        *boxed
+/// `words` must be those of the call of a callback that was answered with an `A`.
+unsafe fn disown<C: DialContext, A>(words: *mut Words) {
+    // SAFETY: guaranteed by the caller.
+    let answered = unsafe {
+        if fits::<Answered<C, A>>() {
+            &mut *words.cast::<Answered<C, A>>()
+        } else {
+            &mut **words.cast::<Box<Answered<C, A>>>()
+        }
     };
-    // SAFETY: `answered` does not drop, so the value moves.
-    Captured::new(unsafe { (&raw const answered.value).read() })
+    answered.slot = None;
 }
 
 /// How far the callback of a slot is.
@@ -680,25 +632,19 @@ enum Tag {
     Pending,
     Deferred,
     Waiting,
-    /// Pending or deferred, and its join is being looked at.
-    Checking,
     // Without.
     Canceled,
     Released,
     PendingGone,
     DeferredGone,
+    /// Or its join is being looked at.
     Vacant,
 }
 
 impl Tag {
     #[inline(always)]
     const fn has_join(self) -> bool {
-        self as u8 <= Self::Checking as u8
-    }
-
-    #[inline(always)]
-    const fn may_dial(self) -> bool {
-        self as u8 <= Self::Deferred as u8
+        self as u8 <= Self::Waiting as u8
     }
 
     /// What this becomes when the join is released.
@@ -714,31 +660,66 @@ impl Tag {
 /// Where a callback is, from its creation until it is over. 96 bytes on 64-bit.
 #[repr(C)]
 struct Slot<C: DialContext> {
-    /// If vacant and free, `next` is the next free slot of the chunk, or this one if it is the last.
+    /// If the slot is free, `next` is the next free one of the chunk, or null.
     links: Links,
     words: UnsafeCell<Words>,
-    vtable: Cell<Option<&'static VTable<C>>>,
-    site: Cell<Site>,
-    /// That of the call, if it has one.
-    position: Cell<u64>,
+    vtable: Cell<&'static VTable<C>>,
+    origin: Cell<Origin>,
     generation: Cell<u32>,
+    /// Of all slots of the slab. The low bits are the index in the chunk, from 1 on.
+    number: u32,
     /// How many bytes the slot is after the header of its chunk.
     offset: u16,
-    /// Counts the slots of the chunk, from 1 on.
-    index: u8,
     tag: Cell<Tag>,
 }
 
+/// Where the callback was created; once it is answered, the position of its call.
+#[derive(Clone, Copy)]
+union Origin {
+    site: Site,
+    position: u64,
+}
+
 impl<C: DialContext> Slot<C> {
+    /// The key of the callback.
+    #[inline(always)]
+    const fn key(&self) -> Key {
+        Key { slot: self.number, generation: self.generation.get() }
+    }
+
     fn stage(&self) -> Stage {
         match self.tag.get() {
             Tag::Vacant => Stage::Unknown,
             Tag::Waiting => Stage::Waiting,
             Tag::Canceled => Stage::Canceled,
             Tag::Released => Stage::Released,
-            Tag::Pending | Tag::Checking | Tag::PendingGone => Stage::Pending(self.position.get()),
-            Tag::Deferred | Tag::DeferredGone => Stage::Deferred(self.position.get()),
+            Tag::Pending | Tag::PendingGone => Stage::Pending(self.position()),
+            Tag::Deferred | Tag::DeferredGone => Stage::Deferred(self.position()),
         }
+    }
+
+    /// The position of the call of a callback that was answered.
+    fn position(&self) -> u64 {
+        // SAFETY: any bits are a position, and all of them are initialized (I10).
+        unsafe { self.origin.get().position }
+    }
+
+    /// The join.
+    ///
+    /// # Safety
+    ///
+    /// A valid `J` must be in the words, and stay there as long as the reference is used.
+    #[inline(always)]
+    unsafe fn join<J>(&self) -> &J {
+        debug_assert!(self.words.get().cast::<J>().is_aligned());
+        // SAFETY: guaranteed by the caller.
+        unsafe { &*self.words.get().cast::<J>() }
+    }
+
+    /// Makes the callback seem to be unknown, until what this returns drops.
+    #[inline(always)]
+    fn hide(&self) -> Hidden<'_> {
+        Hidden { tag: &self.tag, was: self.tag.replace(Tag::Vacant) }
     }
 
     /// Changes the tag to one without a join, and takes the join out, if there is one.
@@ -751,22 +732,21 @@ impl<C: DialContext> Slot<C> {
         unsafe { unlink(&self.links) };
         // SAFETY: the words are valid for reads. What they hold is moved, as the tag has changed (I2).
         let words = unsafe { self.words.get().read() };
-        let drop = self.vtable.get().and_then(|vtable| vtable.drop);
-        Captured { words, drop, not_send: PhantomData }
+        Captured { words, drop: self.vtable.get().drop, not_send: PhantomData }
     }
 }
 
-/// The key of the callback in a slot.
-///
-/// # Safety
-///
-/// `slot` must be valid (I3).
-#[inline(always)]
-unsafe fn key<C: DialContext>(slot: NonNull<Slot<C>>) -> Key {
-    // SAFETY: guaranteed by the caller.
-    let (header, slot) = unsafe { (header(slot).as_ref(), slot.as_ref()) };
-    let number = header.number << INDEX_BITS | u32::from(slot.index);
-    Key { slot: number, generation: slot.generation.get() }
+/// A callback that is hidden until this drops.
+struct Hidden<'a> {
+    tag: &'a Cell<Tag>,
+    was: Tag,
+}
+
+impl Drop for Hidden<'_> {
+    #[inline(always)]
+    fn drop(&mut self) {
+        self.tag.set(self.was);
+    }
 }
 
 /// Ends the callback in a slot: makes it vacant, and returns its join, if there is one.
@@ -782,7 +762,7 @@ unsafe fn end<C: DialContext>(slot: NonNull<Slot<C>>) -> Captured {
     join
 }
 
-/// The chunk of a slot, if making the slot vacant changes nothing in the chunk but its free slots:
+/// The chunk of a slot, if making the slot free changes nothing in the chunk but its free slots:
 /// it is available, and stays so.
 ///
 /// # Safety
@@ -794,12 +774,13 @@ unsafe fn chunk_if_simple<C: DialContext>(slot: NonNull<Slot<C>>) -> Option<NonN
     let chunk = unsafe { header(slot) };
     // SAFETY: the same.
     let (header, slot) = unsafe { (chunk.as_ref(), slot.as_ref()) };
-    let is_simple =
-        !header.free.get().is_null() && header.used.get() != 1 && slot.generation.get() != u32::MAX;
+    let is_simple = !header.free.get().is_null()
+        && header.used.get() != 1
+        && slot.generation.get().wrapping_add(1) != 0;
     is_simple.then_some(chunk)
 }
 
-/// Makes a slot vacant, whose join has been moved out.
+/// Makes a slot free, whose tag is `Vacant`, and whose join has been moved out.
 ///
 /// # Safety
 ///
@@ -809,13 +790,13 @@ unsafe fn chunk_if_simple<C: DialContext>(slot: NonNull<Slot<C>>) -> Option<NonN
 unsafe fn vacate_simple<C: DialContext>(pointer: NonNull<Slot<C>>, chunk: NonNull<Header<C>>) {
     // SAFETY: the caller owns the slot, so it and its header are valid (I3).
     let (header, slot) = unsafe { (chunk.as_ref(), pointer.as_ref()) };
-    slot.tag.set(Tag::Vacant);
+    debug_assert!(slot.tag.get() == Tag::Vacant);
     slot.generation.set(slot.generation.get().wrapping_add(1));
     slot.links.next.set(header.free.replace(pointer.as_ptr()).cast());
     header.used.set(header.used.get() - 1);
 }
 
-/// Makes a slot vacant, whose join has been moved out.
+/// Makes a slot free, whose tag is `Vacant`, and whose join has been moved out.
 ///
 /// # Safety
 ///
@@ -831,7 +812,6 @@ unsafe fn vacate<C: DialContext>(pointer: NonNull<Slot<C>>) {
     // SAFETY: the same.
     let header = unsafe { chunk.as_ref() };
     let free = header.free.get();
-    slot.tag.set(Tag::Vacant);
     // Else the generations of the slot are used up: it is retired.
     if let Some(generation) = slot.generation.get().checked_add(1) {
         slot.generation.set(generation);
@@ -839,37 +819,32 @@ unsafe fn vacate<C: DialContext>(pointer: NonNull<Slot<C>>) {
         header.free.set(pointer.as_ptr());
     }
     header.used.set(header.used.get() - 1);
-    // SAFETY: the chunk is valid. It was available exactly if it had a free slot (I8).
-    unsafe { vacated(chunk, !free.is_null()) };
+    // SAFETY: the chunk is valid, and nothing here uses it or the slot any more.
+    unsafe { vacated(chunk) };
 }
 
-/// Makes a chunk available, or not so, and keeps or frees it if it is empty: the first slot may have
-/// become vacant, or the last one that was used.
+/// Makes a chunk available, or keeps or frees it if it is empty: its first slot may have become free,
+/// or its last one that was used.
 ///
 /// # Safety
 ///
-/// The chunk must be valid, and be in the list of available ones exactly if `was_available`.
+/// The chunk must be valid. The caller must not use it any more.
 #[cold]
 #[inline(never)]
-unsafe fn vacated<C: DialContext>(chunk: NonNull<Header<C>>, was_available: bool) {
+unsafe fn vacated<C: DialContext>(chunk: NonNull<Header<C>>) {
     // SAFETY: guaranteed by the caller.
     let header = unsafe { chunk.as_ref() };
-    let own = header.slab;
+    let (own, number, has_free) = (header.slab, header.number, !header.free.get().is_null());
     // SAFETY: a slab outlives its chunks (I3).
     let slab = unsafe { own.as_ref() };
-    let (number, has_free) = (header.number, !header.free.get().is_null());
-    let is_empty = header.used.get() == 0;
-    let is_available = has_free && !is_empty;
-    if is_available && !was_available {
-        slab.add_available(chunk);
-    } else if was_available && !is_available {
-        slab.remove_available(header);
+    if header.used.get() == 0 {
+        slab.chunks.borrow_mut().keep(number, has_free);
+    } else {
+        slab.chunks.borrow_mut().set_available(number, has_free);
     }
-    if is_empty {
-        slab.directory.borrow_mut().keep(number, has_free);
-        // SAFETY: the slab is valid, and not used any more here.
-        unsafe { Slab::free_if_over(own) };
-    }
+    slab.look_for_available();
+    // SAFETY: the slab is valid, and not used any more here.
+    unsafe { Slab::free_if_over(own) };
 }
 
 /// Neighbors in a list of links, which is a ring.
@@ -912,8 +887,9 @@ unsafe fn link(link: NonNull<Links>, anchor: Option<NonNull<Links>>) {
 unsafe fn unlink(link: &Links) {
     // SAFETY: the links of a list are valid (I7).
     unsafe {
-        (*link.previous.get()).next.set(link.next.get());
-        (*link.next.get()).previous.set(link.previous.get());
+        let (previous, next) = (link.previous.get(), link.next.get());
+        (*previous).next.set(next);
+        (*next).previous.set(previous);
     }
 }
 
@@ -929,19 +905,19 @@ impl Group {
     }
 
     #[inline(always)]
-    fn anchor(&self) -> NonNull<Links> {
-        self.anchor.get().unwrap_or_else(|| self.make_anchor())
+    const fn is_new(&self) -> bool {
+        self.anchor.get().is_none()
     }
 
-    #[cold]
-    #[inline(never)]
-    fn make_anchor(&self) -> NonNull<Links> {
+    fn make_anchor(&self) {
+        if !self.is_new() {
+            return;
+        }
         let (previous, next) = (Cell::new(ptr::null()), Cell::new(ptr::null()));
         let anchor = NonNull::from(Box::leak(Box::new(Links { previous, next })));
         // SAFETY: the anchor is valid until the group drops.
         unsafe { link(anchor, None) };
         self.anchor.set(Some(anchor));
-        anchor
     }
 }
 
@@ -964,16 +940,6 @@ impl Drop for Group {
     }
 }
 
-/// Bits of a slot's number that are its index in its chunk.
-const INDEX_BITS: u32 = 8;
-
-/// The slots of a chunk and its header: 3 KiB the first one, 24 KiB the others.
-const FIRST: usize = if cfg!(small_blocks) { 2 } else { 32 };
-const OTHERS: usize = if cfg!(small_blocks) { 3 } else { 256 };
-
-/// At most so many empty chunks are kept, for 65,536 callbacks: 6 MiB.
-const SPARES: usize = 65_536 / 255 + 1;
-
 /// What a chunk starts with.
 struct Header<C: DialContext> {
     slab: NonNull<Slab<C>>,
@@ -982,11 +948,24 @@ struct Header<C: DialContext> {
     len: u32,
     /// The first free slot, or null.
     free: Cell<*mut Slot<C>>,
-    /// The number of slots that are not vacant; one more for chunk 0, so that it is kept.
+    /// The number of slots that are not free; one more for chunk 0, so that it is kept.
     used: Cell<u32>,
-    /// Neighbors in the list of available chunks, or null.
-    previous: Cell<*const Self>,
-    next: Cell<*const Self>,
+}
+
+impl<C: DialContext> Header<C> {
+    /// A slot for a callback. The chunk must be the available one. The caller must put a join in the
+    /// slot and link it, and if it was the last that is free, call [`used_up`](Slab::used_up).
+    #[inline(always)]
+    fn occupy(&self) -> NonNull<Slot<C>> {
+        debug_assert!(!self.free.get().is_null());
+        // SAFETY: a chunk that is available has a free slot (I8), which is valid.
+        let slot = unsafe { NonNull::new_unchecked(self.free.get()) };
+        // SAFETY: the same.
+        let next = unsafe { slot.as_ref() }.links.next.get();
+        self.free.set(next.cast_mut().cast());
+        self.used.set(self.used.get() + 1);
+        slot
+    }
 }
 
 /// An item of a chunk: the first is the header.
@@ -999,7 +978,7 @@ union Unit<C: DialContext> {
 ///
 /// # Safety
 ///
-/// `slot` must be valid, and come from its chunk's [`slot`](Header::slot).
+/// `slot` must be valid, and come from its chunk's [`slot`](Chunk::slot).
 #[inline(always)]
 unsafe fn header<C: DialContext>(slot: NonNull<Slot<C>>) -> NonNull<Header<C>> {
     // SAFETY: the slot is valid, and the header is so many bytes before it, in the same memory.
@@ -1010,18 +989,17 @@ unsafe fn header<C: DialContext>(slot: NonNull<Slot<C>>) -> NonNull<Header<C>> {
 struct Chunk<C: DialContext>(NonNull<Header<C>>);
 
 impl<C: DialContext> Chunk<C> {
-    /// A chunk of vacant slots, all of a generation.
+    /// A chunk of free slots, all of a generation.
     fn new(slab: NonNull<Slab<C>>, number: u32, generation: u32) -> Self {
         #[cfg(test)]
         tests::CHUNKS.set(tests::CHUNKS.get() + 1);
-        let len = if number == 0 { FIRST } else { OTHERS };
         const { assert!(OTHERS * size_of::<Unit<C>>() <= 1 << 16, "an offset is 16 bits") };
+        let len = if number == 0 { FIRST } else { OTHERS };
         let units = NonNull::from(Box::leak(Box::<[Unit<C>]>::new_uninit_slice(len)));
         let chunk = Self(units.cast());
-        let (previous, next) = (Cell::new(ptr::null()), Cell::new(ptr::null()));
         let used = Cell::new(u32::from(number == 0));
-        let free = Cell::new(ptr::null_mut());
-        let header = Header { slab, number, len: len as u32, free, used, previous, next };
+        let header =
+            Header { slab, number, len: len as u32, free: Cell::new(ptr::null_mut()), used };
         // SAFETY: the first unit is large enough for a header.
         unsafe { chunk.0.write(header) };
         for index in (1..len).rev() {
@@ -1030,12 +1008,15 @@ impl<C: DialContext> Chunk<C> {
             let vacant = Slot {
                 links: Links { previous: Cell::new(ptr::null()), next: Cell::new(next.cast()) },
                 words: UnsafeCell::new([MaybeUninit::uninit(); 6]),
-                vtable: Cell::new(None),
-                site: Cell::new(Location::caller()),
-                position: Cell::new(0),
+                vtable: Cell::new(&VTable {
+                    call: &<Gone<C> as HasVTable<C>>::VTABLE,
+                    drop: None,
+                    disown: |_| (),
+                }),
+                origin: Cell::new(Origin { position: 0 }),
                 generation: Cell::new(generation),
+                number: number << INDEX_BITS | index as u32,
                 offset: (index * size_of::<Unit<C>>()) as u16,
-                index: index as u8,
                 tag: Cell::new(Tag::Vacant),
             };
             // SAFETY: the unit is in the chunk, and large enough for a slot.
@@ -1056,18 +1037,23 @@ impl<C: DialContext> Chunk<C> {
         unsafe { self.0.cast::<Unit<C>>().add(index).cast() }
     }
 
-    /// The slots from `index` on that are not vacant.
-    fn used_from(&self, index: usize) -> impl Iterator<Item = NonNull<Slot<C>>> {
-        let slots = (index.max(1)..self.header().len as usize).map(|index| self.slot(index));
-        // SAFETY: `new` wrote slots there.
-        slots.filter(|slot| unsafe { slot.as_ref() }.tag.get() != Tag::Vacant)
+    /// The slots from `index` on.
+    fn slots(&self, index: usize) -> impl Iterator<Item = NonNull<Slot<C>>> {
+        (index.max(1)..self.header().len as usize).map(|index| self.slot(index))
     }
 
-    /// The highest generation of a slot; no key has had it, unless it is the last one.
-    fn highest_generation(&self) -> u32 {
-        let slots = (1..self.header().len as usize).map(|index| self.slot(index));
+    /// The first slot from `index` on that is not vacant.
+    fn first_used(&self, index: usize) -> Option<NonNull<Slot<C>>> {
         // SAFETY: `new` wrote slots there.
-        slots.map(|slot| unsafe { slot.as_ref() }.generation.get()).max().unwrap_or(0)
+        self.slots(index).find(|slot| unsafe { slot.as_ref() }.tag.get() != Tag::Vacant)
+    }
+}
+
+impl<C: DialContext> Memory for Chunk<C> {
+    fn highest_generation(&self) -> u32 {
+        // SAFETY: `new` wrote slots there.
+        let generations = self.slots(1).map(|slot| unsafe { slot.as_ref() }.generation.get());
+        generations.max().unwrap_or(0)
     }
 }
 
@@ -1076,130 +1062,66 @@ impl<C: DialContext> Drop for Chunk<C> {
         let len = self.header().len as usize;
         let units = NonNull::slice_from_raw_parts(self.0.cast::<MaybeUninit<Unit<C>>>(), len);
         // SAFETY: `new` leaked a box of so many units, and nothing else frees it. All slots are
-        // vacant (I3).
+        // free (I3).
         drop(unsafe { Box::from_raw(units.as_ptr()) });
     }
 }
 
 /// All chunks. In a box of its own, as the storage may move, and slots may outlive it.
 struct Slab<C: DialContext> {
-    /// The first chunk that has a free slot, or null.
     available: Cell<*const Header<C>>,
-    directory: RefCell<Directory<C>>,
-}
-
-struct Directory<C: DialContext> {
-    /// By number.
-    chunks: Vec<Option<Chunk<C>>>,
-    /// By number: the first generation of a chunk that is made; the last one if it must not be.
-    generations: Vec<u32>,
-    /// No number below this is free.
-    lowest: usize,
-    /// Chunks that are empty.
-    spares: Vec<u32>,
-    /// The number of chunks that are not empty, the first one not counted.
-    in_use: usize,
-    peaks: Peaks,
-    /// Whether the storage has dropped.
-    is_closed: bool,
+    chunks: RefCell<Chunks<Chunk<C>>>,
 }
 
 impl<C: DialContext> Slab<C> {
-    /// A slot for a callback. The caller must put a join in it, and link it.
+    /// The chunk that the next slot is to come from, if there is one.
     #[inline(always)]
-    fn occupy(&self, own: NonNull<Self>) -> NonNull<Slot<C>> {
-        if self.available.get().is_null() {
-            self.add_chunk(own);
-        }
-        // SAFETY: a chunk that is available is valid, and has a free slot (I8), which is valid.
-        let (header, slot) = unsafe {
-            let header = &*self.available.get();
-            (header, NonNull::new_unchecked(header.free.get()))
-        };
-        // SAFETY: the same.
-        let next = unsafe { slot.as_ref() }.links.next.get();
-        header.free.set(next.cast_mut().cast());
-        header.used.set(header.used.get() + 1);
-        if next.is_null() {
-            self.remove_available(header);
-        }
-        slot
+    fn available(&self) -> Option<&Header<C>> {
+        // SAFETY: a chunk that is available is valid (I8).
+        unsafe { self.available.get().as_ref() }
     }
 
     #[cold]
     #[inline(never)]
-    fn add_chunk(&self, own: NonNull<Self>) {
-        let chunk = self.directory.borrow_mut().take(own);
-        self.add_available(chunk);
+    fn used_up(&self, header: &Header<C>) {
+        self.chunks.borrow_mut().set_available(header.number, false);
+        self.look_for_available();
     }
 
-    fn add_available(&self, chunk: NonNull<Header<C>>) {
-        let next = self.available.replace(chunk.as_ptr());
-        // SAFETY: the chunk is valid, and so is one that is available (I8).
-        unsafe {
-            chunk.as_ref().next.set(next);
-            chunk.as_ref().previous.set(ptr::null());
-            if let Some(next) = next.as_ref() {
-                next.previous.set(chunk.as_ptr());
-            }
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn remove_available(&self, header: &Header<C>) {
-        let (previous, next) = (header.previous.get(), header.next.get());
-        // SAFETY: the neighbors are available, so they are valid (I8).
-        unsafe {
-            match previous.as_ref() {
-                Some(previous) => previous.next.set(next),
-                None => self.available.set(next),
-            }
-            if let Some(next) = next.as_ref() {
-                next.previous.set(previous);
-            }
-        }
+    fn look_for_available(&self) {
+        let chunks = self.chunks.borrow();
+        let chunk = chunks.first_available().map_or(ptr::null(), |chunk| chunk.0.as_ptr());
+        self.available.set(chunk);
     }
 
     /// Looks at the slot of the callback `key`, if that is known.
     fn find<R>(&self, key: Key, look: impl FnOnce(&Slot<C>) -> R) -> Option<R> {
-        let directory = self.directory.borrow();
-        let chunk = directory.chunks.get((key.slot >> INDEX_BITS) as usize)?.as_ref()?;
-        let index = (key.slot & ((1 << INDEX_BITS) - 1)) as usize;
-        if index == 0 || index >= chunk.header().len as usize {
-            return None;
-        }
-        let slot = chunk.slot(index);
+        let chunks = self.chunks.borrow();
+        let chunk = chunks.get(key.slot >> INDEX_BITS)?;
+        // (Index 0, which no slot has, finds one of another key.)
+        let slot = chunk.slots((key.slot & ((1 << INDEX_BITS) - 1)) as usize).next()?;
         // SAFETY: the chunk has a slot there.
         let slot = unsafe { slot.as_ref() };
-        let is_known = slot.generation.get() == key.generation && slot.tag.get() != Tag::Vacant;
-        is_known.then(|| look(slot))
+        (slot.key() == key && slot.tag.get() != Tag::Vacant).then(|| look(slot))
     }
 
     /// The first slot from number `from` on that is not vacant.
     fn first(&self, from: u32) -> Option<NonNull<Slot<C>>> {
-        let directory = self.directory.borrow();
-        let number = (from >> INDEX_BITS) as usize;
-        let index = (from & ((1 << INDEX_BITS) - 1)) as usize;
-        let here = directory.chunks.get(number)?.iter().flat_map(|chunk| chunk.used_from(index));
-        let later = directory.chunks[number + 1..].iter().flatten();
-        here.chain(later.flat_map(|chunk| chunk.used_from(1))).next()
+        let chunks = self.chunks.borrow();
+        let (number, index) = (from >> INDEX_BITS, (from & ((1 << INDEX_BITS) - 1)) as usize);
+        let here = chunks.get(number).and_then(|chunk| chunk.first_used(index));
+        here.or_else(|| chunks.from(number + 1).find_map(|chunk| chunk.first_used(1)))
     }
 
     /// Frees the chunks that are empty, the first one too.
     fn release(&self) {
-        let mut directory = self.directory.borrow_mut();
-        if let Some(Some(first)) = directory.chunks.first()
-            && first.header().used.get() == 1
-        {
-            if !first.header().free.get().is_null() {
-                self.remove_available(first.header());
-            }
-            directory.free(0);
+        let mut chunks = self.chunks.borrow_mut();
+        if chunks.get(0).is_some_and(|first| first.header().used.get() == 1) {
+            chunks.free(0);
         }
-        for number in mem::take(&mut directory.spares) {
-            directory.free(number);
-        }
+        chunks.free_spares();
+        drop(chunks);
+        self.look_for_available();
     }
 
     /// Frees the slab, if its storage has dropped, and no slot has an owner.
@@ -1210,8 +1132,8 @@ impl<C: DialContext> Slab<C> {
     unsafe fn free_if_over(slab: NonNull<Self>) {
         let is_over = {
             // SAFETY: guaranteed by the caller.
-            let directory = unsafe { slab.as_ref() }.directory.borrow();
-            directory.is_closed && directory.chunks.is_empty()
+            let chunks = unsafe { slab.as_ref() }.chunks.borrow();
+            chunks.is_closed && chunks.is_empty()
         };
         if is_over {
             // SAFETY: `Slots::new` leaked the box. The storage has dropped, and no chunk refers to it.
@@ -1221,92 +1143,9 @@ impl<C: DialContext> Slab<C> {
 
     #[cfg(test)]
     fn memory(&self) -> usize {
-        let directory = self.directory.borrow();
-        let units = directory.chunks.iter().flatten().map(|chunk| chunk.header().len as usize);
-        size_of::<Self>()
-            + units.sum::<usize>() * size_of::<Unit<C>>()
-            + directory.chunks.capacity() * size_of::<Option<Chunk<C>>>()
-            + (directory.generations.capacity() + directory.spares.capacity()) * size_of::<u32>()
-    }
-}
-
-impl<C: DialContext> Directory<C> {
-    /// An empty chunk, to be made available.
-    fn take(&mut self, slab: NonNull<Slab<C>>) -> NonNull<Header<C>> {
-        let number = self.spares.pop().unwrap_or_else(|| self.make(slab));
-        if number > 0 {
-            self.in_use += 1;
-            self.peaks.note(self.in_use);
-        }
-        match &self.chunks[number as usize] {
-            Some(chunk) => chunk.0,
-            None => unreachable!("a chunk that was made or kept"),
-        }
-    }
-
-    /// Makes a chunk. Returns its number, the lowest that is free.
-    fn make(&mut self, slab: NonNull<Slab<C>>) -> u32 {
-        let mut number = self.lowest;
-        while self.is_taken(number) {
-            number += 1;
-        }
-        assert!(number < 1 << (31 - INDEX_BITS), "2^31 callbacks at a time are too many");
-        self.lowest = number;
-        if self.chunks.len() <= number {
-            self.chunks.resize_with(number + 1, || None);
-        }
-        if self.generations.len() <= number {
-            self.generations.resize(number + 1, 0);
-        }
-        self.chunks[number] = Some(Chunk::new(slab, number as u32, self.generations[number]));
-        number as u32
-    }
-
-    fn is_taken(&self, number: usize) -> bool {
-        let is_retired = self.generations.get(number) == Some(&u32::MAX);
-        is_retired || self.chunks.get(number).is_some_and(Option::is_some)
-    }
-
-    /// Keeps a chunk that has become empty, and is not available any more; or frees it, if it has no
-    /// slot that can be used, or the cycle before this one did not need as many.
-    fn keep(&mut self, number: u32, is_usable: bool) {
-        self.in_use -= usize::from(number > 0);
-        let is_usable = is_usable && !self.is_closed;
-        if is_usable && self.spares.len() < self.spares_for(self.peaks.previous) {
-            self.spares.push(number);
-        } else {
-            self.free(number);
-        }
-        if self.in_use == 0 {
-            self.peaks.end_cycle();
-            for _ in 0..2 {
-                if self.spares.len() > self.spares_for(self.peaks.highest())
-                    && let Some(number) = self.spares.pop()
-                {
-                    self.free(number);
-                }
-            }
-        }
-    }
-
-    /// How many spare chunks there should be if `peak` chunks are to be in use.
-    fn spares_for(&self, peak: usize) -> usize {
-        peak.saturating_sub(self.in_use).clamp(1, SPARES)
-    }
-
-    /// Frees a chunk, which is empty.
-    fn free(&mut self, number: u32) {
-        let index = number as usize;
-        if let Some(chunk) = self.chunks[index].take() {
-            self.generations[index] = chunk.highest_generation();
-        }
-        self.lowest = self.lowest.min(index);
-        while let Some(None) = self.chunks.last() {
-            self.chunks.pop();
-        }
-        if self.chunks.capacity() / 4 > self.chunks.len() {
-            self.chunks.shrink_to(self.chunks.capacity() / 2);
-        }
+        let chunks = self.chunks.borrow();
+        let units = chunks.from(0).map(|chunk| chunk.header().len as usize).sum::<usize>();
+        size_of::<Self>() + units * size_of::<Unit<C>>() + chunks.memory()
     }
 }
 
@@ -1315,16 +1154,8 @@ struct Slots<C: DialContext>(NonNull<Slab<C>>);
 
 impl<C: DialContext> Slots<C> {
     fn new() -> Self {
-        let directory = Directory {
-            chunks: Vec::new(),
-            generations: Vec::new(),
-            lowest: 0,
-            spares: Vec::new(),
-            in_use: 0,
-            peaks: Peaks::new(),
-            is_closed: false,
-        };
-        let slab = Slab { available: Cell::new(ptr::null()), directory: RefCell::new(directory) };
+        let chunks = RefCell::new(Chunks::new());
+        let slab = Slab { available: Cell::new(ptr::null()), chunks };
         Self(NonNull::from(Box::leak(Box::new(slab))))
     }
 
@@ -1334,10 +1165,13 @@ impl<C: DialContext> Slots<C> {
         unsafe { self.0.as_ref() }
     }
 
-    /// A slot for a callback. The caller must put a join in it, and link it.
-    #[inline(always)]
-    fn occupy(&self) -> NonNull<Slot<C>> {
-        self.slab().occupy(self.0)
+    /// Makes a chunk available, unless one is.
+    fn add_chunk(&self) {
+        if self.slab().available.get().is_null() {
+            let make = |number, generation| Chunk::new(self.0, number, generation);
+            self.slab().chunks.borrow_mut().add(make);
+            self.slab().look_for_available();
+        }
     }
 }
 
@@ -1349,14 +1183,14 @@ impl<C: DialContext> Drop for Slots<C> {
 
         impl<C: DialContext> Rest<'_, C> {
             fn end_all(&self) {
-                while let Some(slot) = self.0.slab().first(self.1.get()) {
+                while let Some(pointer) = self.0.slab().first(self.1.get()) {
                     // SAFETY: the slot is not vacant, so it is valid (I3).
-                    let (key, tag) = unsafe { (key(slot), slot.as_ref().tag.get()) };
-                    self.1.set(key.slot + 1);
-                    if matches!(tag, Tag::Waiting | Tag::Canceled | Tag::Released) {
+                    let slot = unsafe { pointer.as_ref() };
+                    self.1.set(slot.number + 1);
+                    if matches!(slot.tag.get(), Tag::Waiting | Tag::Canceled | Tag::Released) {
                         // SAFETY: its owner was a `Waiting`, which has dropped, as it had a
                         // reference to the storage, and left the slot to the slab (I1, I4).
-                        drop(unsafe { end(slot) });
+                        drop(unsafe { end(pointer) });
                     }
                 }
             }
@@ -1367,11 +1201,13 @@ impl<C: DialContext> Drop for Slots<C> {
                 self.end_all();
                 let slab = self.0.slab();
                 slab.release();
-                slab.directory.borrow_mut().is_closed = true;
-                if let Some(Some(first)) = slab.directory.borrow().chunks.first() {
+                let mut chunks = slab.chunks.borrow_mut();
+                chunks.is_closed = true;
+                if let Some(first) = chunks.get(0) {
                     // Owners of slots elsewhere free it.
                     first.header().used.set(first.header().used.get() - 1);
                 }
+                drop(chunks);
                 // SAFETY: the slab is valid, and the storage does not use it any more.
                 unsafe { Slab::free_if_over(self.0.0) };
             }

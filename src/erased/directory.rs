@@ -1,5 +1,7 @@
 //! The blocks of calls in order, how large and how many they should be.
 
+#![deny(unsafe_code)]
+
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;

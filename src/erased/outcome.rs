@@ -1,5 +1,7 @@
 //! What comes of what is done with calls.
 
+#![deny(unsafe_code)]
+
 use core::num::NonZeroU64;
 
 use super::{DialContext, Erased};
@@ -17,11 +19,8 @@ pub(crate) enum Next {
 /// What was at the head.
 pub(crate) enum Popped<C: DialContext> {
     Call(u64, Erased<C>),
-    /// The call at this position had been canceled, with this note.
-    Tombstone(
-        #[cfg_attr(not(test), expect(dead_code, reason = "for tests"))] u64,
-        Option<NonZeroU64>,
-    ),
+    /// A call that had been canceled, with this note.
+    Tombstone(Option<NonZeroU64>),
     Empty,
 }
 

@@ -1,5 +1,7 @@
 //! How much of something has been needed lately.
 
+#![deny(unsafe_code)]
+
 use core::mem;
 
 /// The highest counts of this cycle and of the one before.

@@ -165,7 +165,7 @@ mod payloads {
         put();
         panics(true, || drop(calls.cancel(10, note(10))));
         expect(0, 1);
-        assert!(matches!(calls.pop(), Popped::Tombstone(10, Some(_))));
+        assert!(calls.head() == 10 && matches!(calls.pop(), Popped::Tombstone(Some(_))));
 
         put();
         let Popped::Call(11, call) = calls.pop() else { panic!("a call was put") };
@@ -330,7 +330,8 @@ mod memory {
         assert!(calls.memory() < 700 << 10, "{}", calls.memory());
         assert!(matches!(calls.pop(), Popped::Call(5, _)));
         for at in 6..30_000 {
-            let Popped::Tombstone(position, kept) = calls.pop() else { panic!("at {at}") };
+            let position = calls.head();
+            let Popped::Tombstone(kept) = calls.pop() else { panic!("at {at}") };
             assert_eq!((position, kept), (at, note(if at % 7 == 0 { at } else { 0 })));
         }
         assert!(matches!(calls.pop(), Popped::Call(30_000, _)));
@@ -389,13 +390,22 @@ mod memory {
                 let span = calls.tail() - calls.head();
                 let position = calls.head() + random.below(span.max(1));
                 let expected = span > 0 && !calls.is_tombstone(position);
+                if random.below(2) == 0 {
+                    let tombstones = calls.tombstones();
+                    assert_eq!(calls.cancel_fast(position), expected);
+                    assert_eq!(calls.tombstones(), tombstones + u64::from(expected));
+                    continue;
+                }
                 assert_eq!(calls.site_at(position).is_some(), expected);
                 let canceled = calls.cancel(position, note(position));
                 assert_eq!(matches!(canceled, Canceled::Call(None)), expected);
             }
             for _ in 0..random.below(6000) {
+                let position = calls.head();
                 match calls.pop() {
-                    Popped::Tombstone(position, kept) => assert_eq!(kept, note(position)),
+                    Popped::Tombstone(kept) => {
+                        assert!(kept == note(position) || kept.is_none());
+                    }
                     Popped::Call(..) => (),
                     Popped::Empty => break,
                 }
@@ -421,6 +431,93 @@ mod memory {
         let all = catch_unwind(AssertUnwindSafe(|| push(&calls, 300)));
         assert!(all.is_err());
         dial_all(&calls);
+    }
+}
+
+mod recipients {
+    //! A payload that is asked for its recipient stays where it is, whatever it does.
+
+    use super::*;
+
+    type Shared = Rc<Calls<Context>>;
+
+    struct Asked {
+        calls: Weak<Calls<Context>>,
+        act: fn(&Shared),
+        /// That it is still there.
+        number: Box<u64>,
+    }
+
+    impl Payload<Context> for Asked {
+        fn dial(self, _: &mut At, _: Site) {
+            assert_eq!(*self.number, 7);
+        }
+
+        fn recipient(&self) -> u64 {
+            if let Some(calls) = self.calls.upgrade() {
+                (self.act)(&calls);
+            }
+            *self.number
+        }
+    }
+
+    #[track_caller]
+    fn check(panics: bool, act: fn(&Shared)) {
+        for before in 0..5 {
+            let calls = Rc::new(calls(before));
+            let put = || {
+                let (calls, number) = (Rc::downgrade(&calls), Box::new(7));
+                Asked { calls, act, number }
+            };
+            for _ in 0..=before {
+                calls.push(put, here());
+            }
+            for position in calls.head()..calls.tail() {
+                let asked = catch_unwind(AssertUnwindSafe(|| calls.recipient_at(position)));
+                assert_eq!(asked.ok(), (!panics).then_some(7));
+            }
+            assert_eq!((calls.head(), calls.tail()), (before, 2 * before + 1));
+            calls.push(put, here());
+            let at = &mut At::default();
+            for _ in 0..before + 2 {
+                assert_eq!(calls.dial_next(u64::MAX, at), Next::Dialed);
+            }
+            assert_eq!(calls.dial_next(u64::MAX, at), Next::Empty);
+        }
+    }
+
+    #[test]
+    fn one_that_dials_cancels_or_replaces_meanwhile_finds_nothing() {
+        check(false, |calls| {
+            let at = &mut At::default();
+            assert_eq!(calls.dial_next(u64::MAX, at), Next::Empty);
+            assert!(matches!(calls.pop(), Popped::Empty) && !calls.is_fast());
+            for position in 0..20 {
+                assert!(matches!(calls.cancel(position, None), Canceled::NotThere));
+                assert!(!calls.cancel_fast(position) && calls.site_at(position).is_none());
+                let new = Erased::new(
+                    Asked { calls: Weak::new(), act: |_| (), number: Default::default() },
+                    here(),
+                );
+                assert!(calls.replace(position, new).is_err());
+                assert_eq!(calls.recipient_at(position), 0);
+            }
+            calls.set_limit(3);
+        });
+    }
+
+    #[test]
+    fn one_that_pushes_or_frees_memory_meanwhile_panics() {
+        let hook = std::panic::take_hook();
+        std::panic::set_hook(Box::new(|_| ()));
+        check(true, |calls| {
+            calls.push(
+                || Asked { calls: Weak::new(), act: |_| (), number: Default::default() },
+                here(),
+            );
+        });
+        check(true, |calls| calls.release());
+        std::panic::set_hook(hook);
     }
 }
 
@@ -614,12 +711,13 @@ mod model {
         }
 
         fn pop(&self) {
+            let head = self.calls.head();
             match self.calls.pop() {
                 Popped::Call(position, _call) => {
                     self.log.borrow_mut().push(Event::Popped(position));
                 }
-                Popped::Tombstone(position, note) => {
-                    self.log.borrow_mut().push(Event::Passed(position, note));
+                Popped::Tombstone(note) => {
+                    self.log.borrow_mut().push(Event::Passed(head, note));
                 }
                 Popped::Empty => (),
             }
@@ -630,7 +728,10 @@ mod model {
         }
 
         fn cancel(&self, nth: u64, number: u64) {
-            drop(self.calls.cancel(self.calls.head() + nth, note(number)));
+            let position = self.calls.head() + nth;
+            // (What is dropped here must not be canceled on the fast path.)
+            assert!(!self.calls.cancel_fast(position));
+            drop(self.calls.cancel(position, note(number)));
         }
 
         fn replace(&self, nth: u64, on_drop: Act) {

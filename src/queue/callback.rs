@@ -3,7 +3,7 @@
 use alloc::rc::Rc;
 
 use crate::erased::Site;
-use crate::erased::cells::{Answer, GivenUp, Key, Waiting};
+use crate::erased::cells::{Answer, Captured, Key, Waiting};
 use crate::id::CallId;
 use crate::outcome::ScheduleErrorKind;
 use crate::queue::attempt::Dialing;
@@ -35,10 +35,8 @@ impl Core {
         value: A,
         site: Site,
     ) {
-        if holder.storage().calls().is_fast() && holder.is_wanted() {
-            holder.storage().tally.answered.add();
-            holder.answer(value, site);
-        } else {
+        let answered = holder.answer_fast(value, site, |state| state.tally.answered.add());
+        if let Err((holder, value)) = answered {
             Self::answer_slow(holder, value, site);
         }
     }
@@ -63,8 +61,8 @@ impl Core {
         core.set_fast_limit();
         match holder.answer(value, site) {
             Answer::Unwanted(_value) => {}
-            // What is still to be dropped of one whose recipient is gone drops last.
-            _pushed => {
+            // The value of one whose recipient is gone drops last.
+            Answer::Pushed(_value) => {
                 core.tally.answered.add();
                 let _wake = WakeOnDrop(&core);
                 core.notify(key, || Step::Scheduled { site });
@@ -97,12 +95,9 @@ impl Core {
     }
 
     /// Forgets a callback that is not answered. Unless it was canceled, returns what it captured.
-    fn withdraw<A: 'static>(&self, holder: Waiting<Dialing, QueueState, A>) -> Option<GivenUp> {
-        let given_up = holder.give_up();
-        if matches!(given_up, GivenUp::Canceled) {
-            return None;
-        }
+    fn withdraw<A: 'static>(&self, holder: Waiting<Dialing, QueueState, A>) -> Option<Captured> {
+        let captured = holder.give_up()?;
         self.tally.withdrawn.add();
-        Some(given_up)
+        Some(captured)
     }
 }

@@ -70,7 +70,7 @@ impl Core {
                 self.end_canceled(name, reason);
                 drop(captured);
             }
-            Cancel::Pending(_, call) => {
+            Cancel::Pending(call) => {
                 self.canceled.borrow_mut().insert(name);
                 self.end_canceled(name, reason);
                 drop(call);

@@ -60,7 +60,7 @@ impl Core {
     fn end_next(&self, answered: &mut Peekable<vec::IntoIter<(u64, Key)>>) -> bool {
         match self.calls().pop() {
             Popped::Empty => return false,
-            Popped::Tombstone(_, note) => self.pass_tombstone(note),
+            Popped::Tombstone(note) => self.pass_tombstone(note),
             Popped::Call(position, _call) => {
                 self.forgotten.add();
                 while answered.next_if(|(pending, _)| *pending < position).is_some() {}

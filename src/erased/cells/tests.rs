@@ -130,10 +130,36 @@ mod types {
         ways_out(N as u64, &create, &|| Value::<M, K>(Bytes::new()));
     }
 
+    /// Creates a callback of a group.
     type Create<A> = dyn Fn(&Rc<Storage<Context, ()>>, &Group) -> Waiting<Context, (), A>;
+
+    /// The fast path, if the value fits.
+    fn fast<A: 'static>(
+        storage: &Rc<Storage<Context, ()>>,
+        create: &Create<A>,
+        value: &dyn Fn() -> A,
+    ) {
+        let (group, is_done) = (Group::new(), Cell::new(false));
+        for is_room in [false, true] {
+            let waiting = create(storage, &group);
+            let result = waiting.answer_fast(value(), here(), |()| is_done.set(true));
+            let fits = size_of::<A>() <= 40 && align_of::<A>() <= 8;
+            assert_eq!((result.is_ok(), is_done.get()), (fits && is_room, fits && is_room));
+            if let Err((waiting, value)) = result {
+                assert!(matches!(waiting.answer(value, here()), Answer::Pushed(_)));
+            }
+            assert_eq!(storage.calls().dial_next(u64::MAX, &mut At::default()), Next::Dialed);
+            expect(1, 1, 1);
+        }
+        let waiting = create(storage, &group);
+        drop(storage.release_next(&group));
+        assert!(waiting.answer_fast(value(), here(), |()| unreachable!("not wanted")).is_err());
+        expect(0, 1, 1);
+    }
 
     /// All ways out of the storage.
     fn ways_out<A: 'static>(number: u64, create: &Create<A>, value: &dyn Fn() -> A) {
+        fast(&storage(()), create, value);
         let (storage, group) = (storage(()), Group::new());
         let at = &mut At::default();
         let calls = storage.calls();
@@ -141,7 +167,7 @@ mod types {
         let answer = || {
             let waiting = create();
             let key = waiting.key();
-            assert!(matches!(waiting.answer(value(), here()), Answer::Pushed));
+            assert!(matches!(waiting.answer(value(), here()), Answer::Pushed(_)));
             key
         };
         let mut dial = || calls.dial_next(u64::MAX, at);
@@ -149,6 +175,9 @@ mod types {
         // Dialed.
         let key = answer();
         assert_eq!((storage.stage(key), calls.recipient_at(0)), (Stage::Pending(0), number));
+        let other = Erased::new(Gone { slot: NonNull::dangling() }, here());
+        let Err(other) = calls.replace(0, other) else { panic!("a callback stays") };
+        mem::forget(other);
         assert_eq!(dial(), Next::Dialed);
         expect(1, 1, 1);
         assert_eq!(storage.stage(key), Stage::Unknown);
@@ -164,7 +193,7 @@ mod types {
         expect(1, 1, 1);
 
         // Given up, and canceled while it waits.
-        assert!(matches!(create().give_up(), GivenUp::Waiting(_)));
+        assert!(create().give_up().is_some());
         expect(0, 1, 0);
         let waiting = create();
         assert!(waiting.is_wanted() && matches!(storage.cancel(waiting.key()), Cancel::Waiting(_)));
@@ -176,12 +205,13 @@ mod types {
         let waiting = create();
         panics(|counts| &counts.join_panics, || drop(storage.cancel(waiting.key())));
         expect(0, 1, 0);
-        assert!(matches!(waiting.give_up(), GivenUp::Canceled));
+        assert!(waiting.give_up().is_none());
         expect(0, 0, 0);
 
         // Canceled while pending.
         let key = answer();
-        let Cancel::Pending(4, Some(call)) = storage.cancel(key) else { panic!("it is pending") };
+        assert_eq!(storage.stage(key), Stage::Pending(4));
+        let Cancel::Pending(Some(call)) = storage.cancel(key) else { panic!("it is pending") };
         assert!(matches!(storage.cancel(key), Cancel::Already));
         panics(|counts| &counts.join_panics, || drop(call));
         expect(0, 1, 1);
@@ -199,7 +229,7 @@ mod types {
         assert!(storage.release_next(&group).is_none());
         assert_eq!((waiting.is_wanted(), waiting.stage()), (false, Stage::Released));
         let key = waiting.key();
-        assert!(matches!(waiting.answer(value(), here()), Answer::Gone(6, _)));
+        assert!(matches!(waiting.answer(value(), here()), Answer::Pushed(Some(_))));
         expect(0, 0, 1);
         assert_eq!((storage.stage(key), calls.recipient_at(6)), (Stage::Pending(6), 0));
         assert_eq!(dial(), Next::Dialed);
@@ -207,7 +237,7 @@ mod types {
         let waiting = create();
         drop(storage.release_next(&group));
         assert!(matches!(storage.cancel(waiting.key()), Cancel::Waiting(_)));
-        assert!(matches!(waiting.give_up(), GivenUp::Canceled));
+        assert!(waiting.give_up().is_none());
         expect(0, 1, 0);
 
         // Released while pending.
@@ -220,7 +250,8 @@ mod types {
         let key = answer();
         drop(storage.release_next(&group));
         expect(0, 1, 1);
-        assert!(matches!(storage.cancel(key), Cancel::Pending(8, Some(_))));
+        assert!(storage.stage(key) == Stage::Pending(8));
+        assert!(matches!(storage.cancel(key), Cancel::Pending(Some(_))));
         assert_eq!(dial(), Next::Tombstone(Some(key.note())));
 
         // Deferred.
@@ -355,7 +386,7 @@ mod memory {
     fn callbacks(storage: &Rc<Storage<Context, ()>>, count: u64, dropped: &Rc<Cell<u64>>) {
         for _ in 0..count {
             let waiting = storage.create(None, Counted(dropped.clone()), here());
-            assert!(matches!(waiting.answer(1, here()), Answer::Pushed));
+            assert!(matches!(waiting.answer(1, here()), Answer::Pushed(_)));
         }
     }
 
@@ -368,7 +399,7 @@ mod memory {
             (0..MANY).map(|_| storage.create(None, Counted(dropped.clone()), here())).collect();
         assert!(storage.memory() > MANY as usize * 96);
         for waiting in waiting {
-            assert!(matches!(waiting.answer(1, here()), Answer::Pushed));
+            assert!(matches!(waiting.answer(1, here()), Answer::Pushed(_)));
         }
         dial_all(&storage);
         assert_eq!(dropped.get(), MANY);
@@ -484,7 +515,7 @@ mod memory {
         assert!(one.release_next(&group).is_none());
         assert!(!a.is_wanted() && b.is_wanted() && !c.is_wanted());
         drop(group);
-        assert!(matches!(b.answer(1, here()), Answer::Pushed));
+        assert!(matches!(b.answer(1, here()), Answer::Pushed(_)));
         drop(other);
         assert_eq!(dropped.get(), 3);
     }
@@ -685,7 +716,10 @@ mod model {
                     drop(held);
                     let (log, world) = (self.log.clone(), self.storage.rest().clone());
                     let number = self.number(waiting.key());
-                    drop(waiting.answer(Value { number, on_drop, log, world }, here()));
+                    let value = Value { number, on_drop, log, world };
+                    if let Err((waiting, value)) = waiting.answer_fast(value, here(), |_| ()) {
+                        drop(waiting.answer(value, here()));
+                    }
                 }
                 Op::GiveUp(nth) => {
                     let mut held = self.held.borrow_mut();
@@ -722,7 +756,7 @@ mod model {
                 }
                 Op::Pop => match self.storage.calls().pop() {
                     Popped::Call(_, call) => drop(call),
-                    Popped::Tombstone(_, note) => {
+                    Popped::Tombstone(note) => {
                         let number = self.number(Key::from_note(note.expect("a key")));
                         self.log.borrow_mut().push(Event::Tombstone(number));
                     }
@@ -1035,7 +1069,7 @@ mod model {
                     Stage::Deferred(_) => State::Deferred,
                 };
                 assert_eq!(state, callback.state, "{key:?} after {}", seen());
-                assert_eq!(real.storage.site(*key).is_some(), state != State::Over);
+                assert_eq!(real.storage.stage(*key) != Stage::Unknown, state != State::Over);
                 known += u32::from(state != State::Over);
             }
             let mut from = 0;
