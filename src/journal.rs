@@ -34,6 +34,9 @@
 //! call is live, it learns of that call when that ends. It is not to be taken off within a handler
 //! and set again later: it would take the handler for live still.
 //!
+//! A call whose dial was interrupted by the panic of another observer is pending again (rule R10), but the
+//! journal is not notified of that: it takes the call for live until that is over.
+//!
 //! # Cost
 //!
 //! For a call that is scheduled and dialed, which takes four steps: four reads of the clock, and

@@ -31,6 +31,9 @@ const DEPTH: usize = 16;
 /// Calls that were scheduled before the observer was set have no parent. Belongs to one thread, as
 /// its queue does; two queues of a thread can share one, in an `Rc`.
 ///
+/// If another observer panics when it is notified of a dial, the call is pending again (rule R10), and its
+/// span stays entered until it is over.
+///
 /// Cost: an entry for each call that is not over, and what the subscriber does with the span.
 ///
 /// # Examples

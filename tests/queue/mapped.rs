@@ -1,5 +1,5 @@
 //! Hazard: a callback behind a conversion that is another call than the one it converts to, and one
-//! whose caller works for nobody.
+//! whose caller does work that is not wanted.
 
 use std::cell::RefCell;
 use std::panic::{self, AssertUnwindSafe};
