@@ -1,17 +1,23 @@
 //! Cancellation at the worst of times: by the call itself, by what it captured, by who watches.
 
 use std::any::Any;
-use std::cell::Cell;
-use std::mem;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use support::util::{
     self, Counts, Drops, NONE, Steps, Trace, assert_counts, figures, never, on_drop,
 };
-use switchboard::{Budget, Call, CallId, CallQueue, Cancellation, Context, QueueHandle, Step};
+use switchboard::{
+    Budget, Call, CallId, CallQueue, Cancellation, Context, QueueHandle, Recipient, Step,
+};
 
 /// An id that is known later than it is captured.
 type Later = Rc<Cell<Option<CallId>>>;
+
+thread_local! {
+    /// Recipients that stay until the test's thread ends.
+    static KEPT: RefCell<Vec<Recipient<()>>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A kind of pending call, and how to make one that captures a `C`.
 type Kind<C> = (&'static str, fn(&QueueHandle, C) -> CallId);
@@ -23,7 +29,7 @@ fn kinds<C: 'static>() -> [Kind<C>; 4] {
             let server = queue.recipient(());
             let id = server.call(move |(), cx| never(captured)(cx.queue()));
             // (A recipient that goes takes along what its calls captured.)
-            mem::forget(server);
+            KEPT.with_borrow_mut(|kept| kept.push(server));
             id
         }),
         ("an answered callback", |queue, captured| {
