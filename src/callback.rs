@@ -82,10 +82,9 @@ pub struct Callback<A: 'static> {
 
 enum Holder<A: 'static> {
     Waiting(Waiting<Dialing, QueueState, A>),
-    /// Made by [`Callback::map`].
-    Mapped(Box<dyn Mapped<A>>),
-    /// The callback is answered or declined.
-    UsedUp,
+    /// Made by [`Callback::map`]; `None` once the callback is answered or declined. (Of one word, so that
+    /// a holder takes two.)
+    Mapped(Option<Box<Box<dyn Mapped<A>>>>),
 }
 
 impl<A: 'static> Callback<A> {
@@ -98,14 +97,14 @@ impl<A: 'static> Callback<A> {
     {
         let site = Location::caller();
         let core = address.queue().shared_core();
+        let state = core.rest();
         let join = ToHandler { address: address.clone(), handler, value: PhantomData };
-        let waiting = core.create(Some(address.callbacks()), join, site);
-        core.tally.callbacks.add();
-        let callback = Self { holder: Holder::Waiting(waiting) };
-        if core.is_attended() {
-            callback.notify_created(Some(address.info()), site);
+        let mut waiting = core.create(Some(address.callbacks()), join, site);
+        state.tally.callbacks.add();
+        if state.is_attended() {
+            waiting = Self::notify_created(waiting, Some(address.info()), site);
         }
-        callback
+        Self { holder: Holder::Waiting(waiting) }
     }
 
     #[inline(always)]
@@ -116,22 +115,30 @@ impl<A: 'static> Callback<A> {
     {
         let site = Location::caller();
         let core = queue.shared_core();
-        let waiting = core.create(None, ToFunction { function, value: PhantomData }, site);
-        core.tally.callbacks.add();
-        let callback = Self { holder: Holder::Waiting(waiting) };
-        if core.is_attended() {
-            callback.notify_created(None, site);
+        let state = core.rest();
+        let mut waiting = core.create(None, ToFunction { function, value: PhantomData }, site);
+        state.tally.callbacks.add();
+        if state.is_attended() {
+            waiting = Self::notify_created(waiting, None, site);
         }
-        callback
+        Self { holder: Holder::Waiting(waiting) }
     }
 
-    /// Notifies the observers that the callback exists, now that it has a holder, which ends it if one
-    /// of them panics. In a queue that is closed it is canceled.
+    /// Notifies the observers that the callback exists. If one of them panics, it is abandoned. In a
+    /// queue that is closed it is canceled.
     #[cold]
     #[inline(never)]
-    fn notify_created(&self, recipient: Option<RecipientInfo>, site: Site) {
-        if let Holder::Waiting(waiting) = &self.holder {
-            waiting.storage().callback_created(waiting.key(), recipient, site);
+    fn notify_created(
+        waiting: Waiting<Dialing, QueueState, A>,
+        recipient: Option<RecipientInfo>,
+        site: Site,
+    ) -> Waiting<Dialing, QueueState, A> {
+        let callback = Self { holder: Holder::Waiting(waiting) };
+        let Holder::Waiting(waiting) = &callback.holder else { unreachable!("just made") };
+        waiting.storage().callback_created(waiting.key(), recipient, site);
+        match callback.into_holder() {
+            Holder::Waiting(waiting) => waiting,
+            _ => unreachable!("just made"),
         }
     }
 
@@ -139,8 +146,8 @@ impl<A: 'static> Callback<A> {
     pub fn id(&self) -> CallId {
         match &self.holder {
             Holder::Waiting(waiting) => waiting.storage().id(CallId::callback_key(waiting.key())),
-            Holder::Mapped(mapped) => mapped.id(),
-            Holder::UsedUp => unreachable!("{USED_UP}"),
+            Holder::Mapped(Some(mapped)) => mapped.id(),
+            Holder::Mapped(None) => unreachable!("{USED_UP}"),
         }
     }
 
@@ -162,8 +169,8 @@ impl<A: 'static> Callback<A> {
     pub fn is_wanted(&self) -> bool {
         match &self.holder {
             Holder::Waiting(waiting) => waiting.is_wanted(),
-            Holder::Mapped(mapped) => mapped.is_wanted(),
-            Holder::UsedUp => unreachable!("{USED_UP}"),
+            Holder::Mapped(Some(mapped)) => mapped.is_wanted(),
+            Holder::Mapped(None) => unreachable!("{USED_UP}"),
         }
     }
 
@@ -172,8 +179,8 @@ impl<A: 'static> Callback<A> {
     pub(crate) fn core(&self) -> &Rc<Core> {
         match &self.holder {
             Holder::Waiting(waiting) => waiting.storage(),
-            Holder::Mapped(mapped) => mapped.core(),
-            Holder::UsedUp => unreachable!("{USED_UP}"),
+            Holder::Mapped(Some(mapped)) => mapped.core(),
+            Holder::Mapped(None) => unreachable!("{USED_UP}"),
         }
     }
 
@@ -198,8 +205,8 @@ impl<A: 'static> Callback<A> {
     pub(crate) fn answer_from(self, site: Site, value: A) {
         match self.into_holder() {
             Holder::Waiting(waiting) => Core::answer(waiting, value, site),
-            Holder::Mapped(mapped) => mapped.answer(value, site),
-            Holder::UsedUp => unreachable!("{USED_UP}"),
+            Holder::Mapped(Some(mapped)) => mapped.answer(value, site),
+            Holder::Mapped(None) => unreachable!("{USED_UP}"),
         }
     }
 
@@ -207,8 +214,8 @@ impl<A: 'static> Callback<A> {
     pub fn decline(self, reason: &'static str) {
         match self.into_holder() {
             Holder::Waiting(waiting) => Core::decline(waiting, reason),
-            Holder::Mapped(mapped) => mapped.decline(reason),
-            Holder::UsedUp => unreachable!("{USED_UP}"),
+            Holder::Mapped(Some(mapped)) => mapped.decline(reason),
+            Holder::Mapped(None) => unreachable!("{USED_UP}"),
         }
     }
 
@@ -229,15 +236,20 @@ impl<A: 'static> Callback<A> {
     /// assert_eq!(queue.dial_all().dialed, 2);
     /// ```
     ///
-    /// Cost: one allocation.
+    /// Cost: two allocations.
     pub fn map<B: 'static>(self, convert: impl FnOnce(B) -> A + 'static) -> Callback<B> {
-        Callback { holder: Holder::Mapped(Box::new(Converting { callback: self, convert })) }
+        Callback {
+            holder: Holder::Mapped(Some(Box::new(Box::new(Converting {
+                callback: self,
+                convert,
+            })))),
+        }
     }
 
     /// Takes the holder out, so that nothing is left to be dropped.
     #[inline(always)]
     fn into_holder(self) -> Holder<A> {
-        mem::replace(&mut ManuallyDrop::new(self).holder, Holder::UsedUp)
+        mem::replace(&mut ManuallyDrop::new(self).holder, Holder::Mapped(None))
     }
 }
 
@@ -246,7 +258,7 @@ const USED_UP: &str = "a callback that is used up has no holder";
 impl<A: 'static> Drop for Callback<A> {
     fn drop(&mut self) {
         // What is mapped is abandoned by itself.
-        if let Holder::Waiting(waiting) = mem::replace(&mut self.holder, Holder::UsedUp) {
+        if let Holder::Waiting(waiting) = mem::replace(&mut self.holder, Holder::Mapped(None)) {
             Core::abandon(waiting);
         }
     }

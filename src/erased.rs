@@ -44,61 +44,18 @@ use core::num::NonZeroU64;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
 
-use cells::Key;
-use directory::{Directory, Memory, Notes};
+use cells::Functions;
+use directory::Directory;
+use moves::{Cursor, Entered};
 pub(crate) use outcome::{Canceled, Next, Popped};
+pub(crate) use payload::{DialContext, Payload, Site};
 
 pub(crate) mod cells;
 mod directory;
+mod moves;
 mod outcome;
+mod payload;
 mod peaks;
-
-/// Where a call was scheduled.
-pub(crate) type Site = &'static Location<'static>;
-
-/// What a dial passes to calls. The storage hands it through, and knows nothing else of it.
-pub(crate) trait DialContext: 'static {
-    /// The context of one dial.
-    type At<'a>;
-
-    /// The turn of the call at `position` has come.
-    fn begin(at: &mut Self::At<'_>, position: u64);
-
-    /// The call that has begun is that of the callback `key`, answered at `site`, and its recipient is
-    /// gone.
-    fn gone(at: &mut Self::At<'_>, key: Key, site: Site);
-}
-
-/// What is stored of a call.
-///
-/// `dial` and the drop may use the storage in any way; all may panic.
-pub(crate) trait Payload<C: DialContext>: Sized + 'static {
-    /// Whether the payload is that of a callback, which nothing else may take the place of.
-    const IS_CALLBACK: bool = false;
-
-    /// Delivers the call, scheduled at `site`.
-    fn dial(self, at: &mut C::At<'_>, site: Site);
-
-    /// The number of the recipient, or 0 for none. There seem to be no calls meanwhile, and a push
-    /// panics.
-    fn recipient(&self) -> u64 {
-        0
-    }
-}
-
-impl<C: DialContext, P: Payload<C>> Payload<C> for Box<P> {
-    const IS_CALLBACK: bool = P::IS_CALLBACK;
-
-    #[inline(always)]
-    fn dial(self, at: &mut C::At<'_>, site: Site) {
-        (*self).dial(at, site);
-    }
-
-    #[inline(always)]
-    fn recipient(&self) -> u64 {
-        (**self).recipient()
-    }
-}
 
 /// Room for a payload: six words of eight bytes on every target.
 type Words = [MaybeUninit<u64>; 6];
@@ -176,7 +133,7 @@ struct VTable<C: DialContext> {
     recipient: unsafe fn(*const Words) -> u64,
     /// Drops the payload in place; `None` if that would do nothing.
     drop: Option<unsafe fn(*mut Words)>,
-    is_callback: bool,
+    callback: Option<Functions>,
 }
 
 /// The vtable of each payload type that is stored in the words themselves.
@@ -185,7 +142,7 @@ trait HasVTable<C: DialContext>: Payload<C> {
         dial: dial::<C, Self>,
         recipient: recipient::<C, Self>,
         drop: drop_function::<Self>(),
-        is_callback: Self::IS_CALLBACK,
+        callback: Self::CALLBACK,
     };
 }
 
@@ -205,7 +162,9 @@ unsafe fn dial<C: DialContext, P: Payload<C>>(
         debug_assert!(payload.is_aligned());
         (payload.read(), (*contents).site)
     };
-    C::begin(at, position);
+    if P::CALLBACK.is_none() {
+        C::begin(at, position);
+    }
     payload.dial(at, site);
 }
 
@@ -307,27 +266,6 @@ pub(crate) struct Calls<C: DialContext> {
     directory: RefCell<Directory<C>>,
 }
 
-/// The block that was looked at last, so that a look at it again needs no directory.
-struct Cursor<C: DialContext> {
-    start: Cell<u64>,
-    /// The number of its positions that the tail had passed when the cursor moved here.
-    len: Cell<u64>,
-    /// The number of its positions; 0 if the cursor is empty.
-    size: Cell<u64>,
-    first: Cell<*mut Place<C>>,
-    /// The entry's number of live places as it is now.
-    live: Cell<u32>,
-    /// Of the entry in the directory.
-    index: Cell<usize>,
-}
-
-/// What the head met at the end of a block.
-enum Entered {
-    Block,
-    /// A tombstone with this note, which the head has passed.
-    Tombstone(Option<NonZeroU64>),
-}
-
 impl<C: DialContext> Calls<C> {
     /// Calls, of which there are none yet; the first one gets position `first`. Allocates nothing.
     ///
@@ -387,12 +325,6 @@ impl<C: DialContext> Calls<C> {
     pub(crate) fn set_limit(&self, limit: u64) {
         self.limit.set(limit);
         self.set_fast_end();
-    }
-
-    fn set_fast_end(&self) {
-        let allowed = self.limit.get().saturating_sub(self.tail() - self.head());
-        let free = number(self.tail_end.get()) - number(self.tail.get());
-        self.fast_end.set(self.tail.get().wrapping_add(allowed.min(free) as usize));
     }
 
     /// Puts the call that `make` makes at the tail, whatever the limit. Returns its position.
@@ -559,12 +491,14 @@ impl<C: DialContext> Calls<C> {
     #[inline(always)]
     fn hide(&self) -> Hidden<'_, C> {
         let none = Place::none();
+        // All positions are before such a head, so that the cursor is not looked at.
+        let base = number(none).wrapping_sub(u64::MAX);
         Hidden {
             calls: self,
             // A push, which would add a block, panics.
             _directory: self.directory.borrow_mut(),
-            head: (self.head.replace(none), self.head_base.replace(0)),
-            tail: (self.tail.replace(none), self.tail_base.replace(0)),
+            head: (self.head.replace(none), self.head_base.replace(base)),
+            tail: (self.tail.replace(none), self.tail_base.replace(base)),
             tail_end: self.tail_end.replace(none),
             fast_end: self.fast_end.replace(ptr::null_mut()),
         }
@@ -651,7 +585,7 @@ impl<C: DialContext> Calls<C> {
     ///
     /// Hands `call` back if no call is pending there, or that of a callback.
     pub(crate) fn replace(&self, position: u64, call: Erased<C>) -> Result<Erased<C>, Erased<C>> {
-        self.replace_if(position, call, |vtable| !vtable.is_callback)
+        self.replace_if(position, call, |vtable| vtable.callback.is_none())
     }
 
     fn replace_if(
@@ -675,178 +609,6 @@ impl<C: DialContext> Calls<C> {
             (&raw mut (*place).vtable).write(Some(call.vtable));
             Ok(Erased { contents, vtable, not_send: PhantomData })
         }
-    }
-
-    /// Frees all spare memory, and if nothing is pending, all memory.
-    pub(crate) fn release(&self) {
-        let directory = &mut *self.directory.borrow_mut();
-        if self.head() != self.tail() {
-            return directory.release();
-        }
-        let (none, position) = (Place::none(), self.tail());
-        self.leave_cursor(directory);
-        for end in [&self.head, &self.head_end, &self.tail, &self.tail_end] {
-            end.set(none);
-        }
-        self.fast_end.set(ptr::null_mut());
-        for base in [&self.head_base, &self.tail_base] {
-            base.set(number(none).wrapping_sub(position));
-        }
-        *directory = Directory::new();
-    }
-
-    /// The number of bytes allocated, boxed payloads not included.
-    #[cfg(test)]
-    pub(crate) fn memory(&self) -> usize {
-        self.directory.borrow().memory()
-    }
-
-    /// Makes sure that the next push does not allocate for a place.
-    fn reserve(&self) {
-        if self.tail.get() == self.tail_end.get() {
-            self.make_room();
-        }
-    }
-
-    /// Makes a push possible, and fast if the limit allows it.
-    #[cold]
-    #[inline(never)]
-    fn make_room(&self) {
-        if self.tail.get() == self.tail_end.get() {
-            self.add_block();
-        }
-        self.set_fast_end();
-    }
-
-    /// The tail, which is at `tail_end`, enters another block.
-    fn add_block(&self) {
-        let (head, start) = (self.head(), self.tail());
-        let directory = &mut *self.directory.borrow_mut();
-        // What may fail comes first.
-        directory.reserve();
-        let size = directory.next_size(start - head);
-        start.checked_add(u64::from(size)).expect("positions must not be used up");
-        self.leave_cursor(directory);
-        let block = directory.take(size, head != start);
-        let first = block.first();
-        // SAFETY: the block has a place there.
-        unsafe { (&raw mut (*first).vtable).write(None) };
-        directory.push(start, block);
-        // From here on, the new block is the tail's (I5, I6).
-        let (base, end) = (number(first).wrapping_sub(start), first.wrapping_add(size as usize));
-        self.tail.set(first);
-        self.tail_base.set(base);
-        self.tail_end.set(end);
-        if head == start {
-            self.head.set(first);
-            self.head_base.set(base);
-            self.head_end.set(end);
-        } else {
-            Self::free_if_all_tombstones(directory, directory.last() - 1);
-        }
-    }
-
-    /// The head, which is at `head_end`, enters the next block, which there is; or passes a tombstone
-    /// whose block was freed.
-    #[cold]
-    #[inline(never)]
-    fn enter_block(&self) -> Entered {
-        let head = self.head();
-        let directory = &mut *self.directory.borrow_mut();
-        self.leave_cursor(directory);
-        let entry = directory.enter(head, self.tail() - head);
-        match &entry.memory {
-            Memory::Block(block) => {
-                let first = block.first();
-                self.head.set(first);
-                self.head_base.set(number(first).wrapping_sub(entry.start));
-                self.head_end.set(first.wrapping_add(entry.size as usize));
-                Entered::Block
-            }
-            Memory::Freed(notes) => {
-                let none = Place::none();
-                self.head.set(none);
-                self.head_base.set(number(none).wrapping_sub(head + 1));
-                self.head_end.set(none);
-                self.tombstones.set(self.tombstones.get() - 1);
-                Entered::Tombstone(notes.get(head))
-            }
-        }
-    }
-
-    /// The place of `position`, if it is between head and tail and its block was not freed. The cursor
-    /// is at its block then.
-    #[inline(always)]
-    fn find(&self, position: u64) -> Option<*mut Place<C>> {
-        if position < self.head() {
-            return None;
-        }
-        let Cursor { start, len, size, first, .. } = &self.cursor;
-        let offset = position.wrapping_sub(start.get());
-        if offset >= len.get()
-            && (offset >= size.get() || position >= self.tail())
-            && !self.move_cursor(position)
-        {
-            return None;
-        }
-        // The tail has passed it, and it is in the cursor's block (I9).
-        let place = first.get().wrapping_add(position.wrapping_sub(start.get()) as usize);
-        debug_assert!(place.is_aligned());
-        Some(place)
-    }
-
-    /// Moves the cursor to the block of `position`, which is not before the head. Returns false if the
-    /// tail has not passed it, or its block was freed.
-    #[cold]
-    #[inline(never)]
-    fn move_cursor(&self, position: u64) -> bool {
-        if position >= self.tail() {
-            return false;
-        }
-        let directory = &mut *self.directory.borrow_mut();
-        self.leave_cursor(directory);
-        let index = directory.index(position);
-        let entry = directory.entry(index);
-        let Memory::Block(block) = &entry.memory else { return false };
-        let Cursor { start, len, first, size, live, index: at } = &self.cursor;
-        start.set(entry.start);
-        size.set(u64::from(entry.size));
-        len.set(size.get().min(self.tail() - entry.start));
-        first.set(block.first());
-        live.set(entry.live);
-        at.set(index);
-        true
-    }
-
-    /// Empties the cursor.
-    fn leave_cursor(&self, directory: &mut Directory<C>) {
-        self.cursor.len.set(0);
-        if self.cursor.size.replace(0) > 0 {
-            directory.set_live(self.cursor.index.get(), self.cursor.live.get());
-        }
-    }
-
-    /// Frees the cursor's block, which holds tombstones only, unless the head or the tail is there.
-    #[cold]
-    #[inline(never)]
-    fn free_cursor_block(&self) {
-        let directory = &mut *self.directory.borrow_mut();
-        self.leave_cursor(directory);
-        Self::free_if_all_tombstones(directory, self.cursor.index.get());
-    }
-
-    /// Frees a block if it holds tombstones only, and neither the head nor the tail is there (I8).
-    /// The cursor must be empty.
-    fn free_if_all_tombstones(directory: &mut Directory<C>, index: usize) {
-        let Some((block, start)) = directory.all_tombstones(index) else { return };
-        let notes = (start..start + u64::from(block.size)).filter_map(|position| {
-            let place = block.first().wrapping_add((position - start) as usize);
-            // SAFETY: the block has a place there, which is between head and tail (I4), and is a
-            // tombstone.
-            unsafe { note(place) }.map(|note| (position, note))
-        });
-        let notes = Notes::new(notes);
-        directory.free(index, notes);
     }
 }
 
@@ -925,6 +687,21 @@ impl<C: DialContext> Block<C> {
         tests::BLOCKS.set(tests::BLOCKS.get() + 1);
         let places = Box::leak(Box::<[Place<C>]>::new_uninit_slice(size as usize + 1));
         Self { places: NonNull::from(places).cast(), size }
+    }
+
+    /// Makes the first place one that the tail may be at.
+    fn clear(&self) {
+        // SAFETY: the block has a place there, which nobody else uses.
+        unsafe { (&raw mut (*self.first()).vtable).write(None) }
+    }
+
+    /// The notes of the block, all of whose places must be tombstones, and their positions.
+    fn notes(&self, start: u64) -> impl Iterator<Item = (u64, NonZeroU64)> {
+        (0..self.size).filter_map(move |index| {
+            let place = self.first().wrapping_add(index as usize);
+            // SAFETY: the block has a place there, which is between head and tail (I4).
+            unsafe { note(place) }.map(|note| (start + u64::from(index), note))
+        })
     }
 
     const fn first(&self) -> *mut Place<C> {

@@ -21,7 +21,7 @@
 //! - I4 The slots of a `Storage` have owners that are its own: a `Waiting` has a reference to it,
 //!   and pushes an `Answered` to its calls only.
 //! - I5 If a slot's tag is `Pending`, its position is that of its `Answered`; if a call is pending
-//!   there, it is that one: it [`is a callback's`](Payload::IS_CALLBACK), so nobody else replaces it.
+//!   there, it is that one: it [`is a callback's`](Payload::CALLBACK), so nobody else replaces it.
 //! - I6 While a join is looked at in its slot, the tag is `Vacant`, so that nobody takes it. The slot
 //!   is not free, and stays in its list.
 //! - I7 A slot is in a list of links exactly if it has a join: that of its group, or one of its
@@ -40,83 +40,22 @@ use core::panic::Location;
 use core::ptr::{self, NonNull};
 
 use super::{
-    Calls, Canceled, DialContext, Erased, HasVTable, Payload, Site, Words, drop_function, fits,
-    write_to,
+    DialContext, Erased, HasVTable, Payload, Site, VTable, Words, drop_function, fits, write_to,
 };
 use chunks::{Chunks, FIRST, INDEX_BITS, Memory, OTHERS};
-pub(crate) use outcome::{Answer, Cancel, Key, Remains, Stage};
+pub(crate) use join::Join;
+pub(crate) use outcome::{Answer, Cancel, Key, Remains};
+pub(crate) use stage::Stage;
+use stage::Tag;
+pub(crate) use storage::Storage;
 
 mod chunks;
+mod join;
 mod outcome;
-
-/// A call that lacks its value of type `A`.
-///
-/// All functions, and the drop, may use the storage in any way, and may panic. While `busy` or
-/// `recipient` looks at the callback, it seems to be unknown.
-pub(crate) trait Join<C: DialContext, A: 'static>: Sized + 'static {
-    /// Why a call is deferred, and what is needed for that.
-    type Busy;
-
-    /// Why the call may not be dialed now; `None` if it may.
-    fn busy(&self) -> Option<Self::Busy>;
-
-    /// Takes the call of the callback `key`, which is still pending, to be dialed later.
-    fn defer(busy: Self::Busy, key: Key, call: Erased<C>, at: &mut C::At<'_>);
-
-    /// Delivers the call, answered at `site`.
-    fn dial(self, value: A, key: Key, at: &mut C::At<'_>, site: Site);
-
-    /// The number of the recipient, or 0 for none.
-    fn recipient(&self) -> u64 {
-        0
-    }
-}
-
-impl<C: DialContext, A: 'static, J: Join<C, A>> Join<C, A> for Box<J> {
-    type Busy = J::Busy;
-
-    fn busy(&self) -> Option<J::Busy> {
-        (**self).busy()
-    }
-
-    fn defer(busy: J::Busy, key: Key, call: Erased<C>, at: &mut C::At<'_>) {
-        J::defer(busy, key, call, at);
-    }
-
-    fn dial(self, value: A, key: Key, at: &mut C::At<'_>, site: Site) {
-        (*self).dial(value, key, at, site);
-    }
-
-    fn recipient(&self) -> u64 {
-        (**self).recipient()
-    }
-}
-
-/// Calls and callbacks of a queue, and the rest of its state.
-#[repr(C)]
-pub(crate) struct Storage<C: DialContext, X> {
-    // Dropped in this order.
-    calls: Calls<C>,
-    slots: Slots<C>,
-    rest: X,
-}
+mod stage;
+mod storage;
 
 impl<C: DialContext, X> Storage<C, X> {
-    /// The first call gets position `first`.
-    pub(crate) fn new(first: u64, rest: X) -> Self {
-        Self { calls: Calls::new(first), slots: Slots::new(), rest }
-    }
-
-    #[inline(always)]
-    pub(crate) const fn calls(&self) -> &Calls<C> {
-        &self.calls
-    }
-
-    #[inline(always)]
-    pub(crate) const fn rest(&self) -> &X {
-        &self.rest
-    }
-
     /// Creates a callback, which is in `group` until it is dialed or over.
     ///
     /// # Panics
@@ -153,17 +92,20 @@ impl<C: DialContext, X> Storage<C, X> {
         let slot = unsafe { pointer.as_ref() };
         // SAFETY: no join is in the words (I2), which no reference points to (I9).
         unsafe { write_to(slot.words.get(), join) };
-        slot.vtable.set(&Typed::<J, A>::VTABLE);
+        slot.vtable.set(if fits::<Joined<C, J, A>>() {
+            &<Joined<C, J, A> as HasVTable<C>>::VTABLE
+        } else {
+            &<Box<Joined<C, J, A>> as HasVTable<C>>::VTABLE
+        });
         slot.origin.set(Origin { site });
         slot.tag.set(Tag::Waiting);
         // SAFETY: the slot is valid until it is unlinked, and the anchor until its group has
         // unlinked all (I7).
         unsafe { link(pointer.cast(), anchor) };
-        let waiting = Waiting { storage: Rc::clone(self), slot: pointer, value: PhantomData };
         if chunk.free.get().is_null() {
             slab.used_up(chunk);
         }
-        waiting
+        Waiting { storage: Rc::clone(self), slot: pointer, value: PhantomData }
     }
 
     /// The same if a chunk or an anchor must be made first.
@@ -182,36 +124,12 @@ impl<C: DialContext, X> Storage<C, X> {
         self.create_fitting(group, join, site)
     }
 
-    /// How far the callback `key` is.
-    pub(crate) fn stage(&self, key: Key) -> Stage {
-        self.slots.slab().find(key, Slot::stage).unwrap_or(Stage::Unknown)
-    }
-
     /// The first callback that is known, of those in slot `from` or a later one.
     pub(crate) fn first_known(&self, from: u32) -> Option<(Key, Stage)> {
         let slot = self.slots.slab().first(from)?;
         // SAFETY: the slot is not vacant, so it is valid (I3).
         let slot = unsafe { slot.as_ref() };
         Some((slot.key(), slot.stage()))
-    }
-
-    /// Cancels the callback `key`, so that it will not be dialed. If its call is pending, the place
-    /// becomes a tombstone whose note is the key's.
-    pub(crate) fn cancel(&self, key: Key) -> Cancel<C> {
-        match self.stage(key) {
-            Stage::Unknown => Cancel::NotThere,
-            Stage::Canceled => Cancel::Already,
-            Stage::Deferred(position) => Cancel::Deferred(position),
-            Stage::Waiting | Stage::Released => {
-                let canceled = self.slots.slab().find(key, |slot| slot.take_join(Tag::Canceled));
-                canceled.map_or(Cancel::NotThere, Cancel::Waiting)
-            }
-            Stage::Pending(position) => match self.calls.cancel(position, Some(key.note())) {
-                Canceled::NotThere => Cancel::NotThere,
-                Canceled::Already => Cancel::Already,
-                Canceled::Call(call) => Cancel::Pending(call),
-            },
-        }
     }
 
     /// Releases what one callback of `group` captured, as its recipient is gone: the first one that
@@ -255,7 +173,7 @@ impl<C: DialContext, X> Storage<C, X> {
                 Ok(mut call) => {
                     // SAFETY: the call there was the `Answered` of this slot (I5, I4), and the
                     // vtable is that of its types (I2). `gone` owns the slot from now on.
-                    unsafe { (slot.vtable.get().disown)(&raw mut call.contents.words) };
+                    unsafe { (slot.functions().disown)(&raw mut call.contents.words) };
                     remains._call = Some(call);
                 }
                 // The call was taken from its place, and whoever has it owns the slot.
@@ -263,18 +181,6 @@ impl<C: DialContext, X> Storage<C, X> {
             }
         }
         remains
-    }
-
-    /// Frees all memory that is not needed for what is pending or waiting now.
-    pub(crate) fn free_memory(&self) {
-        self.calls.release();
-        self.slots.slab().release();
-    }
-
-    /// The number of bytes allocated, boxed payloads and joins not included.
-    #[cfg(test)]
-    pub(crate) fn memory(&self) -> usize {
-        self.calls.memory() + self.slots.slab().memory()
     }
 }
 
@@ -382,7 +288,7 @@ impl<C: DialContext, X, A: 'static> Waiting<C, X, A> {
         // SAFETY: the vtable is that of an `Answered` of these types, or of a box of it, by `create`.
         // It is the same whatever the join is, but for its functions.
         let position =
-            unsafe { self.storage.calls.push_fitting(answered, site, slot.vtable.get().call) };
+            unsafe { self.storage.calls.push_fitting(answered, site, slot.vtable.get()) };
         slot.origin.set(Origin { position });
         slot.tag.set(Tag::Pending);
         position
@@ -444,7 +350,8 @@ impl<C: DialContext, A> Drop for Answered<C, A> {
 struct Joined<C: DialContext, J, A>(Answered<C, A>, PhantomData<J>);
 
 impl<C: DialContext, A: 'static, J: Join<C, A>> Payload<C> for Joined<C, J, A> {
-    const IS_CALLBACK: bool = true;
+    const CALLBACK: Option<Functions> =
+        Some(Functions { drop_join: drop_function::<J>(), disown: disown::<C, A> });
 
     #[inline(always)]
     fn dial(self, at: &mut C::At<'_>, site: Site) {
@@ -465,15 +372,13 @@ impl<C: DialContext, A: 'static, J: Join<C, A>> Payload<C> for Joined<C, J, A> {
         let Some(chunk) = (unsafe { chunk_if_simple(pointer) }) else {
             return self.deliver_slow(at, site);
         };
-        let key = slot.key();
-        // SAFETY: `self` owns the slot, which is in a list, as it has a join (I7). The words stay what
-        // they are, until the slot is used again.
+        // SAFETY: a `J` is in the words (I2). It is moved out just once, as the tag stays `Vacant`.
+        let (key, join) = (slot.key(), unsafe { slot.words.get().cast::<J>().read() });
+        // SAFETY: `self` owns the slot, which is in a list, as it had a join (I7).
         unsafe {
             unlink(&slot.links);
             vacate_simple(pointer, chunk);
         }
-        // SAFETY: a `J` is in the words (I2). It is moved out just once, as the slot is vacant now.
-        let join = unsafe { slot.words.get().cast::<J>().read() };
         join.dial(self.0.into_value(), key, at, site);
     }
 
@@ -498,9 +403,8 @@ impl<C: DialContext, A: 'static, J: Join<C, A>> Joined<C, J, A> {
         let pointer = self.0.slot();
         // SAFETY: `self` owns the slot, so it is valid (I1, I3).
         let slot = unsafe { pointer.as_ref() };
-        let key = slot.key();
         // SAFETY: a `J` is in the words (I2). It is moved out just once, as the tag stays `Vacant`.
-        let join = unsafe { slot.words.get().cast::<J>().read() };
+        let (key, join) = (slot.key(), unsafe { slot.words.get().cast::<J>().read() });
         // SAFETY: `self` owns the slot, which is in a list, as it had a join (I7).
         unsafe {
             unlink(&slot.links);
@@ -539,7 +443,7 @@ struct Gone<C: DialContext> {
 }
 
 impl<C: DialContext> Payload<C> for Gone<C> {
-    const IS_CALLBACK: bool = true;
+    const CALLBACK: Option<Functions> = Some(Functions::NONE);
 
     fn dial(self, at: &mut C::At<'_>, site: Site) {
         // SAFETY: `self` owns the slot, so it is valid (I1, I3).
@@ -581,32 +485,16 @@ impl Drop for Captured {
 }
 
 /// What can be done with a callback whose types are no longer known.
-struct VTable<C: DialContext> {
-    /// Of the `Answered`, or of a box of it if it does not fit.
-    call: &'static super::VTable<C>,
+pub(crate) struct Functions {
     /// Drops the join in place; `None` if that would do nothing.
-    drop: Option<unsafe fn(*mut Words)>,
+    drop_join: Option<unsafe fn(*mut Words)>,
     /// Leaves to the `Answered` in the words its value only.
     disown: unsafe fn(*mut Words),
 }
 
-/// The types of a callback.
-struct Typed<J, A>(PhantomData<(J, A)>);
-
-trait HasSlotVTable<C: DialContext> {
-    const VTABLE: VTable<C>;
-}
-
-impl<C: DialContext, A: 'static, J: Join<C, A>> HasSlotVTable<C> for Typed<J, A> {
-    const VTABLE: VTable<C> = VTable {
-        call: if fits::<Joined<C, J, A>>() {
-            &<Joined<C, J, A> as HasVTable<C>>::VTABLE
-        } else {
-            &<Box<Joined<C, J, A>> as HasVTable<C>>::VTABLE
-        },
-        drop: drop_function::<J>(),
-        disown: disown::<C, A>,
-    };
+impl Functions {
+    /// For what is in no slot.
+    const NONE: Self = Self { drop_join: None, disown: |_| () };
 }
 
 /// # Safety
@@ -624,52 +512,20 @@ unsafe fn disown<C: DialContext, A>(words: *mut Words) {
     answered.slot = None;
 }
 
-/// How far the callback of a slot is.
-#[derive(Clone, Copy, PartialEq, Eq)]
-#[repr(u8)]
-enum Tag {
-    // With a join.
-    Pending,
-    Deferred,
-    Waiting,
-    // Without.
-    Canceled,
-    Released,
-    PendingGone,
-    DeferredGone,
-    /// Or its join is being looked at.
-    Vacant,
-}
-
-impl Tag {
-    #[inline(always)]
-    const fn has_join(self) -> bool {
-        self as u8 <= Self::Waiting as u8
-    }
-
-    /// What this becomes when the join is released.
-    const fn released(self) -> Self {
-        match self {
-            Self::Waiting => Self::Released,
-            Self::Deferred => Self::DeferredGone,
-            _ => Self::PendingGone,
-        }
-    }
-}
-
 /// Where a callback is, from its creation until it is over. 96 bytes on 64-bit.
 #[repr(C)]
 struct Slot<C: DialContext> {
     /// If the slot is free, `next` is the next free one of the chunk, or null.
     links: Links,
     words: UnsafeCell<Words>,
+    /// Of the `Answered`, or of a box of it if that does not fit.
     vtable: Cell<&'static VTable<C>>,
     origin: Cell<Origin>,
     generation: Cell<u32>,
     /// Of all slots of the slab. The low bits are the index in the chunk, from 1 on.
     number: u32,
-    /// How many bytes the slot is after the header of its chunk.
-    offset: u16,
+    /// How many bytes the header of the slot's chunk is after the slot: less than 0.
+    header: i16,
     tag: Cell<Tag>,
 }
 
@@ -685,6 +541,10 @@ impl<C: DialContext> Slot<C> {
     #[inline(always)]
     const fn key(&self) -> Key {
         Key { slot: self.number, generation: self.generation.get() }
+    }
+
+    fn functions(&self) -> &'static Functions {
+        self.vtable.get().callback.as_ref().unwrap_or(&Functions::NONE)
     }
 
     fn stage(&self) -> Stage {
@@ -732,7 +592,7 @@ impl<C: DialContext> Slot<C> {
         unsafe { unlink(&self.links) };
         // SAFETY: the words are valid for reads. What they hold is moved, as the tag has changed (I2).
         let words = unsafe { self.words.get().read() };
-        Captured { words, drop: self.vtable.get().drop, not_send: PhantomData }
+        Captured { words, drop: self.functions().drop_join, not_send: PhantomData }
     }
 }
 
@@ -981,8 +841,8 @@ union Unit<C: DialContext> {
 /// `slot` must be valid, and come from its chunk's [`slot`](Chunk::slot).
 #[inline(always)]
 unsafe fn header<C: DialContext>(slot: NonNull<Slot<C>>) -> NonNull<Header<C>> {
-    // SAFETY: the slot is valid, and the header is so many bytes before it, in the same memory.
-    unsafe { slot.byte_sub(usize::from(slot.as_ref().offset)).cast() }
+    // SAFETY: the slot is valid, and its header is in the same memory.
+    unsafe { slot.byte_offset(isize::from(slot.as_ref().header)).cast() }
 }
 
 /// Memory for a header and slots. Frees it when dropped.
@@ -993,7 +853,7 @@ impl<C: DialContext> Chunk<C> {
     fn new(slab: NonNull<Slab<C>>, number: u32, generation: u32) -> Self {
         #[cfg(test)]
         tests::CHUNKS.set(tests::CHUNKS.get() + 1);
-        const { assert!(OTHERS * size_of::<Unit<C>>() <= 1 << 16, "an offset is 16 bits") };
+        const { assert!(OTHERS * size_of::<Unit<C>>() <= 1 << 15, "an offset is 16 bits") };
         let len = if number == 0 { FIRST } else { OTHERS };
         let units = NonNull::from(Box::leak(Box::<[Unit<C>]>::new_uninit_slice(len)));
         let chunk = Self(units.cast());
@@ -1008,15 +868,11 @@ impl<C: DialContext> Chunk<C> {
             let vacant = Slot {
                 links: Links { previous: Cell::new(ptr::null()), next: Cell::new(next.cast()) },
                 words: UnsafeCell::new([MaybeUninit::uninit(); 6]),
-                vtable: Cell::new(&VTable {
-                    call: &<Gone<C> as HasVTable<C>>::VTABLE,
-                    drop: None,
-                    disown: |_| (),
-                }),
+                vtable: Cell::new(&<Gone<C> as HasVTable<C>>::VTABLE),
                 origin: Cell::new(Origin { position: 0 }),
                 generation: Cell::new(generation),
                 number: number << INDEX_BITS | index as u32,
-                offset: (index * size_of::<Unit<C>>()) as u16,
+                header: -((index * size_of::<Unit<C>>()) as i16),
                 tag: Cell::new(Tag::Vacant),
             };
             // SAFETY: the unit is in the chunk, and large enough for a slot.

@@ -9,6 +9,7 @@ use core::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::vec;
 
+use super::cells::Key;
 use super::*;
 
 pub(super) struct Context;
@@ -463,8 +464,8 @@ mod recipients {
 
     #[track_caller]
     fn check(panics: bool, act: fn(&Shared)) {
-        for before in 0..5 {
-            let calls = Rc::new(calls(before));
+        for (first, before) in (0..5).flat_map(|before| [(before, before), (1 << 62, before)]) {
+            let calls = Rc::new(calls(first));
             let put = || {
                 let (calls, number) = (Rc::downgrade(&calls), Box::new(7));
                 Asked { calls, act, number }
@@ -476,7 +477,7 @@ mod recipients {
                 let asked = catch_unwind(AssertUnwindSafe(|| calls.recipient_at(position)));
                 assert_eq!(asked.ok(), (!panics).then_some(7));
             }
-            assert_eq!((calls.head(), calls.tail()), (before, 2 * before + 1));
+            assert_eq!((calls.head(), calls.tail()), (first, first + before + 1));
             calls.push(put, here());
             let at = &mut At::default();
             for _ in 0..before + 2 {
@@ -492,7 +493,7 @@ mod recipients {
             let at = &mut At::default();
             assert_eq!(calls.dial_next(u64::MAX, at), Next::Empty);
             assert!(matches!(calls.pop(), Popped::Empty) && !calls.is_fast());
-            for position in 0..20 {
+            for position in (0..20).chain((1 << 62)..(1 << 62) + 20) {
                 assert!(matches!(calls.cancel(position, None), Canceled::NotThere));
                 assert!(!calls.cancel_fast(position) && calls.site_at(position).is_none());
                 let new = Erased::new(

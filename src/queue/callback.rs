@@ -12,13 +12,15 @@ use crate::queue::notify::WakeOnDrop;
 use crate::queue::state::{Claim, Core, QUEUE_DROPPED, QueueState};
 use crate::step::{RecipientInfo, Refusal, Step};
 
-impl Core {
+impl QueueState {
     /// Whether something is to be done for each callback that is created.
     #[inline(always)]
     pub(crate) fn is_attended(&self) -> bool {
         self.listener.has(flag::ON_SCHEDULE)
     }
+}
 
+impl Core {
     /// Notifies the observers that the callback `key` exists, now that it has a holder. In a queue that
     /// is closed it is canceled.
     pub(crate) fn callback_created(&self, key: Key, recipient: Option<RecipientInfo>, site: Site) {

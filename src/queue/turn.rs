@@ -60,7 +60,7 @@ impl Turn<'_> {
     #[inline(always)]
     fn dial_while(self, end: u64, mut may_go_on: impl FnMut(&mut Attempt<'_>) -> bool) -> Report {
         let core = self.0.core();
-        let before = core.report();
+        let Report { dialed, canceled, refused, .. } = core.report();
         let mut attempt = Attempt::new(self.0);
         let mut ready = core.listener.has(flag::READY);
         loop {
@@ -78,13 +78,7 @@ impl Turn<'_> {
             }
         }
         attempt.done();
-        let after = core.report();
-        Report {
-            dialed: after.dialed - before.dialed,
-            canceled: after.canceled - before.canceled,
-            refused: after.refused - before.refused,
-            remaining: after.remaining,
-        }
+        core.report_since(dialed, canceled, refused)
     }
 }
 
@@ -96,6 +90,19 @@ impl Drop for Turn<'_> {
 }
 
 impl Core {
+    /// The report of a turn at whose start so many calls were dialed, canceled, and refused. (Apart, so
+    /// that the loop keeps nothing for it.)
+    #[inline(never)]
+    fn report_since(&self, dialed: u64, canceled: u64, refused: u64) -> Report {
+        let now = self.report();
+        Report {
+            dialed: now.dialed - dialed,
+            canceled: now.canceled - canceled,
+            refused: now.refused - refused,
+            remaining: now.remaining,
+        }
+    }
+
     /// The report of a turn as long as the queue's life.
     fn report(&self) -> Report {
         Report {

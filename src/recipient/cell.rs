@@ -104,8 +104,10 @@ impl<T: 'static> RecipientCell<T> {
     }
 
     /// Whether a promise has to wait for the live call to end.
+    #[inline(always)]
     pub(super) fn is_blocked(&self) -> bool {
-        self.is_live() && !self.is_gone()
+        // (Only a dial borrows the value; this asks for what `is_free` does, which comes next.)
+        self.value.try_borrow_mut().is_err() && !self.is_gone()
     }
 
     pub(super) fn defers_plain(&self) -> bool {

@@ -1,4 +1,4 @@
-//! The names of callbacks, how far they are, and what comes of what is done with them.
+//! The names of callbacks, and what comes of what is done with them.
 
 #![deny(unsafe_code)]
 
@@ -28,22 +28,6 @@ impl Key {
         let note = note.get();
         Self { slot: (note >> 32) as u32 & !(1 << 31), generation: note as u32 }
     }
-}
-
-/// How far a callback is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Stage {
-    /// Never created, being dialed, or over.
-    Unknown,
-    Waiting,
-    /// Canceled; its holder still has it.
-    Canceled,
-    /// Its recipient is gone; its holder still has it.
-    Released,
-    /// The call is at this position, or has just left it.
-    Pending(u64),
-    /// The call had this position, and was deferred.
-    Deferred(u64),
 }
 
 /// What came of canceling a callback.
