@@ -167,6 +167,8 @@ pub mod samples;
 #[cfg(feature = "tracing")]
 mod spans;
 mod step;
+#[cfg(feature = "mio")]
+pub mod streams;
 mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;

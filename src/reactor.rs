@@ -161,6 +161,7 @@ mod inbox;
 mod readiness;
 mod registration;
 mod remote;
+mod scratch;
 #[cfg(feature = "testing")]
 mod scripted;
 mod sync;
@@ -172,12 +173,14 @@ mod watch;
 pub use fd_source::FdSource;
 pub use guest::Guest;
 pub use handle::{EventStats, ReactorHandle};
+pub(crate) use readiness::Flags;
 pub use readiness::Readiness;
 pub use registration::Registration;
 pub use remote::{Remote, RemoteAddress};
+pub(crate) use scratch::{SCRATCH, Scratch};
 pub use timers::Timer;
 #[cfg(feature = "testing")]
-pub(crate) use {readiness::Flags, token::slot};
+pub(crate) use token::slot;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the reactor packs slot and generation of a source into a token of 64 bits");
