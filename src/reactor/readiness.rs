@@ -88,11 +88,6 @@ impl Flags {
         self.any(Self::PRIORITY)
     }
 
-    /// Whether there is nothing to read behind the bytes: no end of the stream, no error, nothing urgent.
-    pub(crate) const fn is_plain(self) -> bool {
-        !self.any(Self::READ_CLOSED | Self::ERROR | Self::PRIORITY)
-    }
-
     /// Whether a write may get somewhere: room, a closed stream or an error.
     pub(crate) const fn is_writable(self) -> bool {
         self.any(Self::WRITABLE | Self::WRITE_CLOSED | Self::ERROR)

@@ -120,7 +120,7 @@ impl SourceState {
         match result.as_ref().map_err(io::Error::kind) {
             // (A writer that stops has nothing left to write.)
             Ok(_) | Err(io::ErrorKind::Interrupted) => {
-                self.drain.went_on(at.without(Flags::WRITES))
+                self.drain.went_on(at.without(Flags::WRITES));
             }
             Err(io::ErrorKind::WouldBlock) => self.clear(interest),
             Err(_) => self.drain.finished(at),

@@ -30,9 +30,9 @@ pub fn relay<A: StreamSource, B: StreamSource>(
     }
     // Whichever has something to report calls again.
     if a.can_read() || a.can_write() {
-        a.ask_again()
+        a.ask_again();
     } else {
-        b.ask_again()
+        b.ask_again();
     }
     status(a, b)
 }

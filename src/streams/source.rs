@@ -18,6 +18,12 @@ pub trait StreamSource: Source + Read + Write {
     /// Any other error breaks the stream.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
+    /// Whether it holds something that it has accepted, and that its `flush` is to write, as what encrypts
+    /// does. (A flush that would block is made again once the source is writable.)
+    fn holds_output(&self) -> bool {
+        false
+    }
+
     /// Whether a read that does not fill its buffer has emptied the source, so that another one would
     /// block. It saves a system call for each message; so it is if not known.
     fn is_empty_after_short_read(&self) -> bool {

@@ -263,13 +263,10 @@ impl<S: StreamSource> Stream<S> {
             Ok(count) if count > 0 => {
                 self.input.buffer.add(count);
                 self.received += count as u64;
-                // A short read shows that the source is empty, unless there is something behind the bytes.
-                let ready = self.ready.get();
-                if count < room
-                    && ready.is_plain()
-                    && self.registration.source().is_empty_after_short_read()
-                {
-                    self.ready.set(Flags(ready.0 & !Flags::READABLE));
+                // A short read shows that there are no more bytes; but the end of the stream may be
+                // behind them, or an error, or something urgent at which the read stopped.
+                if count < room && self.registration.source().is_empty_after_short_read() {
+                    self.ready.set(self.ready.get().without(Flags(Flags::READABLE)));
                 }
                 true
             }
@@ -304,8 +301,22 @@ impl<S: StreamSource> Stream<S> {
             self.output.consume(count);
             changed |= count > 0 || self.error.is_some();
         }
+        changed |= self.flush_source();
         if self.output.end == OutputEnd::Asked && self.output.is_empty() && self.can_write() {
             changed |= self.close();
+        }
+        changed
+    }
+
+    /// Has the source write what it holds. Returns whether that changed anything.
+    #[inline(always)]
+    fn flush_source(&mut self) -> bool {
+        let mut changed = false;
+        while self.source().holds_output() && self.can_write() {
+            match self.source_mut().flush() {
+                Ok(()) => changed = true,
+                Err(error) => self.note_failure(error),
+            }
         }
         changed
     }
@@ -324,7 +335,7 @@ impl<S: StreamSource> Stream<S> {
             input.consume(count);
             changed |= count > 0 || self.error.is_some();
         }
-        changed
+        changed | self.flush_source()
     }
 
     /// Whether there may be something to read, if there is room.
