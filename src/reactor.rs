@@ -153,6 +153,7 @@ mod remote;
 mod scratch;
 #[cfg(feature = "testing")]
 mod scripted;
+mod source_state;
 mod sync;
 mod timers;
 mod token;

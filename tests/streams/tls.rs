@@ -179,7 +179,7 @@ fn m10_tls_fits_under_a_stream() {
             .map(|bytes| {
                 let config = Arc::clone(&config);
                 scope.spawn(move || {
-                    assert!(client(address, config, &text[..bytes]) == text[..bytes])
+                    assert!(client(address, config, &text[..bytes]) == text[..bytes]);
                 })
             })
             .into();
