@@ -242,6 +242,36 @@ impl<S: Source> Registration<S> {
     /// A readiness call that is pending is canceled. If the source is ready for anything, as far as
     /// is [known](Self::readiness), the new recipient is called of all that. It takes no system call.
     ///
+    /// The new recipient is to own the registration by the time it is called. From a handler, send it there
+    /// in a call, and redirect it then:
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use std::io::Write;
+    /// use mio::Interest;
+    /// use mio::net::UnixStream;
+    /// use switchboard::reactor::{Reactor, Registration};
+    ///
+    /// struct Pool { idle: Vec<Registration<UnixStream>>, calls: u32 }
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let (socket, mut peer) = UnixStream::pair()?;
+    /// let socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    ///
+    /// let pool = reactor.queue().recipient(Pool { idle: Vec::new(), calls: 0 });
+    /// pool.call(|pool, cx| {
+    ///     socket.redirect(cx, |pool: &mut Pool, _, _| pool.calls += 1).expect("a pool of this queue");
+    ///     pool.idle.push(socket);
+    /// });
+    /// let _ = reactor.turn(None)?;
+    /// peer.write_all(b"more")?;
+    /// let _ = reactor.turn(None)?;
+    /// pool.call(|pool, _| assert_eq!(pool.calls, 1));
+    /// assert_eq!(reactor.queue().dial_all().dialed, 1);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the recipient belongs to another queue, or the reactor is gone. Nothing has changed then.

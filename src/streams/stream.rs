@@ -18,8 +18,8 @@ pub(super) const READS: Interest = Interest::READABLE.add(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(super) const READS: Interest = Interest::READABLE;
 
-/// How often a handler reads and writes before it lets others have their turn.
-pub(super) const ROUNDS: usize = 16;
+/// How often a handler reads and writes before it lets others have their turn: 256 KiB, at most.
+pub(super) const ROUNDS: usize = 4;
 
 /// A source, registered, that reads into an [`Input`] and writes from an [`Output`], each within a limit.
 ///
@@ -145,6 +145,35 @@ impl<S: StreamSource> Stream<S> {
     ///
     /// For what is large, or lies in several places: unlike [`Output::push`], it copies only what has to
     /// wait.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use std::io::{IoSlice, Read};
+    /// use mio::net::UnixStream;
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::streams::Stream;
+    ///
+    /// struct Greeter { stream: Stream<UnixStream>, is_greeted: bool }
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let (socket, mut peer) = UnixStream::pair()?;
+    /// let _greeter = reactor.queue().try_recipient_with(|own| {
+    ///     let stream = Stream::new(&reactor, socket, own, |greeter: &mut Greeter, _| {
+    ///         if !greeter.is_greeted {
+    ///             greeter.is_greeted = true;
+    ///             greeter.stream.send(&[IoSlice::new(b"hello, "), IoSlice::new(b"you")]);
+    ///         }
+    ///         let _ = greeter.stream.drive(|input, _| input.consume(input.len()));
+    ///     })?;
+    ///     Ok::<_, Box<dyn std::error::Error>>(Greeter { stream, is_greeted: false })
+    /// })?;
+    /// let _ = reactor.turn(None)?;
+    /// let mut text = [0; 10];
+    /// peer.read_exact(&mut text)?;
+    /// assert_eq!(&text, b"hello, you");
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn send(&mut self, parts: &[IoSlice<'_>]) -> usize {
         let mut taken = 0;
         if self.output.is_empty() && self.output.room() > 0 && self.can_write() {
