@@ -7,8 +7,8 @@ use core::cell::Cell;
 use core::num::NonZeroU64;
 use core::ptr;
 
-use super::directory::{Directory, Memory, Notes};
-use super::{Calls, DialContext, Place, number};
+use super::directory::{BlockMemory, Directory, Notes};
+use super::{Block, Calls, DialContext, Place, number};
 
 /// The block that was looked at last, so that a look at it again needs no directory.
 pub(super) struct Cursor<C: DialContext> {
@@ -116,14 +116,14 @@ impl<C: DialContext> Calls<C> {
         self.leave_cursor(directory);
         let entry = directory.enter(head, self.tail() - head);
         match &entry.memory {
-            Memory::Block(block) => {
+            BlockMemory::Block(block) => {
                 let first = block.first();
                 self.head.set(first);
                 self.head_base.set(number(first).wrapping_sub(entry.start));
                 self.head_end.set(first.wrapping_add(entry.size as usize));
                 Entered::Block
             }
-            Memory::Freed(notes) => {
+            BlockMemory::Freed(notes) => {
                 let none = Place::none();
                 self.head.set(none);
                 self.head_base.set(number(none).wrapping_sub(head + 1));
@@ -167,7 +167,7 @@ impl<C: DialContext> Calls<C> {
         self.leave_cursor(directory);
         let index = directory.index(position);
         let entry = directory.entry(index);
-        let Memory::Block(block) = &entry.memory else { return false };
+        let BlockMemory::Block(block) = &entry.memory else { return false };
         let Cursor { start, len, first, size, live, index: at } = &self.cursor;
         start.set(entry.start);
         size.set(u64::from(entry.size));
@@ -179,7 +179,7 @@ impl<C: DialContext> Calls<C> {
     }
 
     /// Empties the cursor.
-    pub(super) fn leave_cursor(&self, directory: &mut Directory<C>) {
+    pub(super) fn leave_cursor(&self, directory: &mut Directory<Block<C>>) {
         self.cursor.len.set(0);
         if self.cursor.size.replace(0) > 0 {
             directory.set_live(self.cursor.index.get(), self.cursor.live.get());
@@ -197,7 +197,7 @@ impl<C: DialContext> Calls<C> {
 
     /// Frees a block if it holds tombstones only, and neither the head nor the tail is there (I8).
     /// The cursor must be empty.
-    fn free_if_all_tombstones(directory: &mut Directory<C>, index: usize) {
+    fn free_if_all_tombstones(directory: &mut Directory<Block<C>>, index: usize) {
         if let Some((block, start)) = directory.all_tombstones(index) {
             let notes = Notes::new(block.notes(start));
             directory.free(index, notes);

@@ -8,17 +8,14 @@
 
 use core::mem;
 
-use crate::erased::cells::Key;
+use crate::erased::Key;
 use crate::erased::{DialContext, Erased, Site};
 use crate::id::CallId;
-use crate::queue::QueueHandle;
 use crate::queue::deferred::DeferredCall;
+use crate::queue::handle::QueueHandle;
 use crate::queue::listener::flag;
-use crate::queue::state::{Core, QUEUE_DROPPED};
+use crate::queue::state::{Core, Dialing, QUEUE_DROPPED};
 use crate::step::{Refusal, Step};
-
-/// What a queue's calls are dialed with: an [`Attempt`].
-pub(crate) enum Dialing {}
 
 impl DialContext for Dialing {
     type At<'a> = Attempt<'a>;

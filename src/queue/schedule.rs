@@ -3,9 +3,8 @@
 use crate::erased::{Payload, Site};
 use crate::id::CallId;
 use crate::outcome::{ScheduleError, ScheduleErrorKind};
-use crate::queue::attempt::Dialing;
 use crate::queue::notify::{KeepObservers, WakeOnDrop};
-use crate::queue::state::{Claim, Core, QUEUE_DROPPED};
+use crate::queue::state::{Claim, Core, Dialing, QUEUE_DROPPED};
 use crate::step::{RecipientInfo, Refusal, Step};
 use crate::unwind::to_the_end;
 

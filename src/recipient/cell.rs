@@ -23,7 +23,9 @@ use smallvec::SmallVec;
 
 use crate::erased::cells::Group;
 use crate::erased::{Erased, Site};
-use crate::queue::{Attempt, Core, Dialing, HandlerEnd, QueueHandle};
+use crate::queue::QueueHandle;
+use crate::queue::attempt::{Attempt, HandlerEnd};
+use crate::queue::state::{Core, Dialing};
 use crate::step::{RecipientInfo, Refusal};
 use crate::unwind::RunOnDrop;
 
