@@ -158,24 +158,17 @@ impl<'a> Attempt<'a> {
         end.count(core, key);
     }
 
-    /// Puts the call off until [`Core::make_ready`]: its recipient is live with the call `live`,
-    /// scheduled at `live_site`. `note` keeps its position.
+    /// Puts the call off until [`Core::unblock_first`]: its recipient is live with the call `live`,
+    /// scheduled at `live_site`.
     #[cold]
     #[inline(never)]
-    pub(crate) fn defer(
-        &self,
-        call: Erased<Dialing>,
-        key: u64,
-        (live, live_site): (CallId, Site),
-        note: impl FnOnce(u64),
-    ) {
+    pub(crate) fn defer(&self, call: Erased<Dialing>, key: u64, (live, live_site): (CallId, Site)) {
         let position = self.position();
         let (site, recipient) = (call.site(), call.recipient());
         self.core.deferred.block(
             position,
             DeferredCall { key, recipient, notified: self.notified, call: Some(call) },
         );
-        note(position);
         self.core.raise(flag::OVER);
         self.core.notify_end(key, Step::Deferred { live, live_site, site });
     }
@@ -267,11 +260,21 @@ impl Drop for Attempt<'_> {
 }
 
 impl Core {
-    /// Makes the deferred calls at `positions` ready: the live call of their recipient has ended.
-    pub(crate) fn make_ready(&self, positions: &[u64]) {
-        for position in positions {
-            self.deferred.unblock(*position);
-        }
+    /// Makes the first deferred call of a recipient ready: its live call has ended. Returns false if
+    /// none is deferred.
+    pub(crate) fn unblock_first(&self, recipient: u64) -> bool {
+        let has_any = self.deferred.unblock_first(recipient);
+        self.raise_if_ready();
+        has_any
+    }
+
+    /// Makes all deferred calls of a recipient ready: it is gone.
+    pub(crate) fn unblock_all(&self, recipient: u64) {
+        self.deferred.unblock_all(recipient);
+        self.raise_if_ready();
+    }
+
+    fn raise_if_ready(&self) {
         if self.deferred.has_ready() {
             self.raise(flag::READY);
         }
