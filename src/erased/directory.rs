@@ -100,6 +100,22 @@ impl<B: Allocation> Directory<B> {
         span > (self.size / 4) as u64
     }
 
+    /// Begins the only block anew, at `start`, if that is all that comes of entering another one: it is
+    /// of the smallest size, nothing is pending, there are no spare blocks, and none were needed.
+    pub(super) fn restart(&mut self, start: u64) -> Option<&B> {
+        start.checked_add(u64::from(SMALLEST))?;
+        if self.size > SMALLEST || self.peaks.highest() > 1 || !self.spares.is_empty() {
+            return None;
+        }
+        let Some(Entry { start: at, size, live, memory: BlockMemory::Block(block) }) =
+            self.entries.front_mut()
+        else {
+            return None;
+        };
+        (*at, *live) = (start, *size);
+        Some(block)
+    }
+
     /// A block of `size` places, which are free, for the tail to enter. If nothing `is_pending`, that
     /// may be the one it leaves.
     pub(super) fn take(&mut self, size: u32, is_pending: bool) -> B {

@@ -83,27 +83,43 @@ impl<C: DialContext> Calls<C> {
     fn add_block(&self) {
         let (head, start) = (self.head(), self.tail());
         let directory = &mut *self.directory.borrow_mut();
+        self.leave_cursor(directory);
+        if head == start
+            && let Some(block) = directory.restart(start)
+        {
+            block.clear();
+            self.tail_enters(block.first(), start, block.size);
+            return self.head_follows();
+        }
         // What may fail comes first.
         directory.reserve();
         let size = directory.next_size(start - head);
         start.checked_add(u64::from(size)).expect("positions must not be used up");
-        self.leave_cursor(directory);
         let block = directory.take(size, head != start);
         let first = block.first();
         block.clear();
         directory.push(start, block);
-        // From here on, the new block is the tail's (I5, I6).
-        let (base, end) = (number(first).wrapping_sub(start), first.wrapping_add(size as usize));
-        self.tail.set(first);
-        self.tail_base.set(base);
-        self.tail_end.set(end);
+        // From here on, the new block is the tail's (I5).
+        self.tail_enters(first, start, size);
         if head == start {
-            self.head.set(first);
-            self.head_base.set(base);
-            self.head_end.set(end);
+            self.head_follows();
         } else {
             Self::free_if_all_tombstones(directory, directory.last() - 1);
         }
+    }
+
+    /// The tail is at the first place of a block of `size` (I6).
+    fn tail_enters(&self, first: *mut Place<C>, start: u64, size: u32) {
+        self.tail.set(first);
+        self.tail_base.set(number(first).wrapping_sub(start));
+        self.tail_end.set(first.wrapping_add(size as usize));
+    }
+
+    /// So is the head, as nothing is pending.
+    fn head_follows(&self) {
+        self.head.set(self.tail.get());
+        self.head_base.set(self.tail_base.get());
+        self.head_end.set(self.tail_end.get());
     }
 
     /// The head, which is at `head_end`, enters the next block, which there is; or passes a tombstone

@@ -71,7 +71,7 @@ impl Core {
         let _wake = WakeOnDrop(self);
         self.notify(position, || Step::Created { recipient, site });
         // The observer may have canceled or dialed it.
-        if self.calls().site_at(position).is_some() {
+        if self.is_observed() && self.calls().site_at(position).is_some() {
             self.notify(position, || Step::Scheduled { site });
         }
         self.id(position)
