@@ -12,10 +12,15 @@
 //! - I4 While calls wait for the live call to end, or for one another, `DEFERRED` is set. The first
 //!   becomes ready when the live call has ended, the next one when that one has.
 
+use alloc::boxed::Box;
 use alloc::rc::Weak;
+#[cfg(feature = "mio")]
+use alloc::sync::Arc;
 use core::any::type_name;
 use core::cell::{Cell, RefCell};
 use core::panic::Location;
+#[cfg(feature = "mio")]
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use crate::erased::cells::Group;
 use crate::erased::{Erased, Site};
@@ -42,8 +47,17 @@ pub(super) struct RecipientCell<T> {
     live: Cell<(u64, Site)>,
     flags: Cell<u8>,
     value: RefCell<Option<T>>,
+    extras: RefCell<Option<Box<Extras>>>,
+}
+
+/// What few recipients have.
+#[derive(Default)]
+struct Extras {
     /// The set that owns the recipient.
-    set: Cell<Option<Weak<dyn OwnerSet>>>,
+    set: Option<Weak<dyn OwnerSet>>,
+    /// Set once the recipient is gone, for other threads to see.
+    #[cfg(feature = "mio")]
+    gone: Option<Arc<AtomicBool>>,
 }
 
 /// A set of recipients that forgets one when it is gone.
@@ -61,13 +75,21 @@ impl<T: 'static> RecipientCell<T> {
             live: Cell::new((0, Location::caller())),
             flags: Cell::new(0),
             value: RefCell::new(None),
-            set: Cell::new(None),
+            extras: RefCell::new(None),
         }
     }
 
     /// Makes `set` the owner.
     pub(super) fn set_owner(&self, set: Weak<dyn OwnerSet>) {
-        self.set.set(Some(set));
+        self.extras.borrow_mut().get_or_insert_default().set = Some(set);
+    }
+
+    /// A flag that is set once the recipient is gone, for other threads to see.
+    #[cfg(feature = "mio")]
+    pub(super) fn gone_flag(&self) -> Arc<AtomicBool> {
+        let is_gone = || Arc::new(AtomicBool::new(self.is_gone()));
+        let mut extras = self.extras.borrow_mut();
+        Arc::clone(extras.get_or_insert_default().gone.get_or_insert_with(is_gone))
     }
 
     /// Sets the value once it is made.
@@ -154,11 +176,16 @@ impl<T: 'static> RecipientCell<T> {
             return;
         }
         self.raise(GONE);
+        #[cfg(feature = "mio")]
+        if let Some(gone) = self.extras.borrow().as_ref().and_then(|extras| extras.gone.as_ref()) {
+            gone.store(true, Ordering::Release);
+        }
         let core = self.queue.core();
         if self.flags.get() & DEFERRED != 0 {
             core.unblock_all(self.number);
         }
-        let _set = ForgetOnDrop { set: self.set.take(), number: self.number };
+        let set = self.extras.borrow_mut().as_mut().and_then(|extras| extras.set.take());
+        let _set = ForgetOnDrop { set, number: self.number };
         let _captures = ReleaseOnDrop { core, callbacks: &self.callbacks, number: self.number };
         let value = self.take();
         drop(value);
