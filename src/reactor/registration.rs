@@ -261,6 +261,8 @@ where
         if watch.registered.get() {
             let again = |flags| {
                 if watch.registered.get() && watch.note(flags) {
+                    let shared = watch.reactor.shared();
+                    shared.limits.note_again(&shared.queue);
                     Rc::clone(watch).schedule();
                 }
             };

@@ -33,6 +33,8 @@ mod remote_floods;
 mod rules;
 #[cfg(unix)]
 mod run;
+#[cfg(unix)]
+mod shares;
 #[cfg(feature = "testing")]
 mod testing;
 mod timers;
