@@ -119,6 +119,12 @@ impl<T> Arena<Option<T>> {
         self.vacate(key)?.take()
     }
 
+    /// All values, in the order of their slots.
+    #[cfg(feature = "mio")]
+    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
+        self.slots.into_iter().filter_map(|slot| slot.value)
+    }
+
     /// The value, if it is still there.
     #[inline]
     pub(crate) fn get(&mut self, key: ArenaKey) -> Option<&T> {

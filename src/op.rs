@@ -39,6 +39,8 @@
 //!   callback's id, silences it: then nothing arrives. Canceling a call is silent; canceling an
 //!   operation delivers one [`OpError::Canceled`].
 //! - **O5** Dropping an `AsyncOp` does not cancel; dropping a [`CancelOnDrop`] does.
+//! - **O7** A start function can be answered from another thread: by a `RemoteCallback` (of the feature
+//!   `mio`), which is `Send`. Dropping it unanswered is a bug (R5), reported on the reactor's thread.
 
 use alloc::rc::{Rc, Weak};
 use alloc::string::ToString;

@@ -1,5 +1,6 @@
 //! What a turn is made of, for the module `testing`.
 
+use core::panic::Location;
 use core::time::Duration;
 use std::io;
 
@@ -8,6 +9,7 @@ use mio::Token;
 use crate::outcome::Report;
 use crate::reactor::Reactor;
 use crate::reactor::readiness::Flags;
+use crate::reactor::token;
 
 impl Reactor {
     /// Polls, sleeping `timeout` at most, and hands out what would be reported.
@@ -17,7 +19,7 @@ impl Reactor {
         mut hand_out: impl FnMut(Token, Flags),
     ) -> io::Result<()> {
         loop {
-            match self.poll.poll(&mut self.events, Some(timeout)) {
+            match self.poll(Some(timeout)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             }
@@ -31,6 +33,18 @@ impl Reactor {
             }
             timeout = Duration::ZERO;
         }
+    }
+
+    /// Whether other threads have sent what no turn has looked at.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.shared().remotes.is_busy()
+    }
+
+    /// Where a source was registered of whose readiness nothing comes, and nothing is kept on purpose.
+    pub(crate) fn unattended(&self, token: Token) -> Option<&'static Location<'static>> {
+        let mut watches = self.shared().watches.borrow_mut();
+        let watch = watches.get(token::key(token)?)?;
+        (!watch.source_state().is_attended()).then(|| watch.site())
     }
 
     /// Does what a turn does after its poll.

@@ -11,6 +11,8 @@ mod drop;
 mod echo;
 #[cfg(unix)]
 mod faults_sockets;
+#[cfg(target_os = "linux")]
+mod fd_source;
 #[cfg(unix)]
 mod foreign_recipient;
 #[cfg(unix)]
@@ -21,15 +23,22 @@ mod promises;
 #[cfg(unix)]
 mod readiness;
 #[cfg(unix)]
+mod redirect;
+#[cfg(unix)]
 mod registration;
 #[cfg(unix)]
 mod remote;
+#[cfg(unix)]
+mod remote_awake;
+mod remote_callback;
 #[cfg(unix)]
 mod remote_floods;
 #[cfg(unix)]
 mod rules;
 #[cfg(unix)]
 mod run;
+#[cfg(unix)]
+mod sticky;
 #[cfg(feature = "testing")]
 mod testing;
 mod timers;
