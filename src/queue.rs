@@ -57,10 +57,8 @@
 
 use alloc::rc::Rc;
 use core::fmt;
-use core::num::NonZeroU64;
 use core::ops::Deref;
 use core::panic::{Location, RefUnwindSafe, UnwindSafe};
-use core::sync::atomic::{AtomicU64, Ordering};
 
 #[cfg(feature = "mio")]
 use crate::erased::Site;
@@ -82,6 +80,7 @@ mod notify;
 mod recipient_index;
 mod release;
 mod schedule;
+mod serial;
 pub(crate) mod state;
 mod turn;
 
@@ -131,7 +130,8 @@ pub struct CallQueue {
 impl CallQueue {
     /// Makes an empty queue.
     ///
-    /// Cost: two allocations, of about 4.5 KiB in all.
+    /// Cost: two allocations, of about 4.5 KiB in all. On targets without compare-and-swap (thumbv6m, say)
+    /// a byte more, which is never freed: its address is what tells the queue from all others.
     pub fn new() -> Self {
         Self::starting_at(0, u64::MAX)
     }
@@ -167,9 +167,7 @@ impl CallQueue {
 
     /// Makes a queue that has given out `position` ids already.
     fn starting_at(position: u64, capacity: u64) -> Self {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let id = NonZeroU64::new(id).expect("2^64 queues were made in this process");
+        let id = serial::next_serial();
         Self {
             handle: QueueHandle {
                 core: Rc::new(Core::new(position, QueueState::new(id, position, capacity))),
