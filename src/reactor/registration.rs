@@ -342,6 +342,16 @@ impl<S: Source> Registration<S> {
         &self.reactor
     }
 
+    /// Notes that an attempt would block that [`try_io`](Self::try_io) has not made.
+    pub(crate) fn note_would_block(&self, interest: Interest) {
+        self.with_state(|state| state.clear(interest));
+    }
+
+    /// Has the handler called of `flags`.
+    pub(crate) fn call_again(&self, flags: Flags) {
+        ReadySource::again(self, flags);
+    }
+
     fn take_source(&mut self) -> S {
         self.source.take().unwrap_or_else(|| unreachable!("{HELD}"))
     }

@@ -125,13 +125,17 @@ impl SourceState {
     pub(super) fn note_attempt<R>(&self, interest: Interest, result: &io::Result<R>) {
         let at = Flags::refuted_by(interest);
         match result.as_ref().map_err(io::Error::kind) {
-            Ok(_) | Err(io::ErrorKind::Interrupted) => self.drain.went_on(at),
+            // (A writer that stops has nothing left to write.)
+            Ok(_) | Err(io::ErrorKind::Interrupted) => {
+                self.drain.went_on(at.without(Flags::WRITES));
+            }
             Err(io::ErrorKind::WouldBlock) => self.clear(interest),
             Err(_) => self.drain.finished(at),
         }
     }
 
     /// Notes that an attempt would block.
+    #[inline]
     pub(super) fn clear(&self, interest: Interest) {
         let refuted = Flags::refuted_by(interest);
         self.ready.set(self.ready.get().without(refuted));
@@ -145,8 +149,8 @@ impl SourceState {
     }
 }
 
-/// Whether the handler of the last readiness call has left readiness behind: it made attempts, the last
-/// of which went well, so there may be more.
+/// Whether the handler of the last readiness call has left something to read behind: it made attempts, the
+/// last of which went well, so there may be more.
 ///
 /// Attempts that the registration does not see are not judged, nor is the end of a stream: who has found
 /// that need not look again. It is found before it is reported at times, so a handler is judged only
@@ -177,6 +181,7 @@ impl Drain {
         self.suspect.set(false);
     }
 
+    #[inline]
     fn finished(&self, at: Flags) {
         self.unfinished.set(self.unfinished.get().without(at));
         self.suspect.set(false);
@@ -196,7 +201,7 @@ impl Drain {
         if ready.any(Flags::READ_CLOSED) {
             left = left.without(Flags(Flags::READABLE | Flags::READ_CLOSED));
         }
-        !self.kept.get() && left.any(Flags::READABLE | Flags::WRITABLE | Flags::PRIORITY)
+        !self.kept.get() && left.any(Flags::READABLE | Flags::PRIORITY)
     }
 }
 

@@ -3,6 +3,8 @@
 
 #[cfg(all(unix, feature = "mio", not(mio_unsupported_force_poll_poll)))]
 mod embedding;
+#[cfg(all(unix, feature = "mio"))]
+mod servers;
 mod tick;
 #[cfg(feature = "mio")]
 mod tour_flags;
