@@ -147,15 +147,8 @@ fn chain(reactor: &mut Reactor) -> Outcome {
                 io::Result::Ok(request)
             }
         };
-        let mut text = String::new();
-        let chain = Chain::new(next()?, move |received: Received| {
-            text.push_str(&String::from_utf8_lossy(&received.bytes));
-            match next() {
-                Ok(request) if text.len() < STEPS => Next::Start(request),
-                _ => Next::Done(text.clone()),
-            }
-        });
         let client = Client::new(reactor);
+        let chain = read_step(Rc::new(next), STEPS, String::new())?;
         let op = module.start(chain, client.callback())?;
         for step in 0..canceled_at.unwrap_or(STEPS) {
             peers.borrow_mut()[step].write_all(b"x")?;
@@ -182,6 +175,25 @@ fn chain(reactor: &mut Reactor) -> Outcome {
     Ok(())
 }
 
+/// Reads `left` times more, each time from a socket of its own.
+fn read_step(
+    next: Rc<dyn Fn() -> io::Result<Read>>,
+    left: usize,
+    mut text: String,
+) -> io::Result<Chain<LlRealCancel, String, io::Error>> {
+    Ok(Chain::new(
+        |reads| reads,
+        next()?,
+        move |received: OpResult<Received, _>| {
+            text.push_str(&String::from_utf8_lossy(&received?.bytes));
+            match left - 1 {
+                0 => Ok(Next::Done(text)),
+                left => Ok(Next::Start(read_step(next, left, text).map_err(OpError::Failed)?)),
+            }
+        },
+    ))
+}
+
 fn retries(reactor: &mut Reactor) -> Outcome {
     let works = LlFakeCancel::<u32, io::Error>::new(&reactor.handle());
     let policy = RetryPolicy::new()
@@ -192,9 +204,8 @@ fn retries(reactor: &mut Reactor) -> Outcome {
 
     let made = Rc::new(Cell::new(0));
     let count = Rc::clone(&made);
-    let attempts = Retry::new(move || -> Work<u32, io::Error> {
-        count.set(count.get() + 1);
-        let attempt = count.get();
+    let attempts = Retry::new(move |attempt, _| -> Work<u32, io::Error> {
+        count.set(attempt);
         Box::new(move || match attempt {
             1..=3 => Err(OpError::Retryable(io::ErrorKind::TimedOut.into())),
             _ => Ok(attempt),
@@ -206,11 +217,11 @@ fn retries(reactor: &mut Reactor) -> Outcome {
     say(&format!("After {} attempts: {result:?}.", made.get()));
     ensure(result.is_ok_and(|attempt| attempt == 4), "the fourth attempt succeeded")?;
 
-    let fails = || -> Work<u32, io::Error> {
+    let fails = Retry::new(|_, _| -> Work<u32, io::Error> {
         Box::new(|| Err(OpError::Retryable(io::ErrorKind::TimedOut.into())))
-    };
+    });
     let client = Client::new(reactor);
-    let op = module.start(Retry::new(fails), client.callback())?;
+    let op = module.start(fails, client.callback())?;
     while reactor.handle().timer_count() == 0 {
         let _ = reactor.turn(None)?;
     }
@@ -238,7 +249,7 @@ fn cancel_all(reactor: &mut Reactor) -> Outcome {
 
     let closed = Rc::new(Cell::new(None));
     let told = Rc::clone(&closed);
-    module.close(reactor.queue().callback(move |_, closed| told.set(Some(closed))));
+    module.close_with(reactor.queue().callback(move |_, closed| told.set(Some(closed))));
     let (request, _peer) = socket()?;
     let refused = module.start(request, clients[0].callback());
     ensure(refused.is_err(), "nothing can be started any more")?;

@@ -26,7 +26,7 @@ use crate::callback::Callback;
 use crate::op::{AsyncOp, OpError, OpResult, Operation};
 use crate::reactor::{ReactorHandle, Registration};
 use crate::recipient::Recipient;
-use crate::samples::{Gate, Module, StartError};
+use crate::samples::{Gate, Layer, Module, StartError};
 
 /// Work to be done on a thread of its own, which may block.
 pub type Work<A, E> = Box<dyn FnOnce() -> OpResult<A, E> + Send>;
@@ -87,7 +87,7 @@ impl<A: Send + 'static, E: Send + 'static> LlFakeCancel<A, E> {
     }
 
     /// Lets at most `capacity` operations have a thread at a time, and so at most as many
-    /// leftovers be. More are refused with [`StartError::Full`].
+    /// leftovers be. More are refused with [`OpError::Full`].
     #[must_use]
     pub fn bounded(self, capacity: usize) -> Self {
         Self { capacity, ..self }
@@ -99,12 +99,8 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
     type Answer = A;
     type Error = E;
 
-    fn open(&self) {
-        self.gate.open();
-    }
-
-    fn close(&self) {
-        self.gate.close();
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated(&self.gate)
     }
 
     /// How many canceled operations still have their thread.
@@ -120,8 +116,9 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
         // 1. Refuse before there is anything to undo.
         let (work, done) = self.gate.admit(request, done)?;
         if self.threads.get() >= self.capacity {
-            done.decline("there are as many threads as may be");
-            return Err(StartError::Full(work));
+            let op = Operation::new(done, (), |_| ());
+            let _ = op.complete(Err(OpError::Full));
+            return Ok(op.handle());
         }
         let (ours, theirs) = match UnixStream::pair() {
             Ok(pair) => pair,

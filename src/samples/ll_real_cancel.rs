@@ -23,7 +23,7 @@ use crate::callback::Callback;
 use crate::op::{AsyncOp, OpError, OpResult, OpState, Operation};
 use crate::reactor::{ReactorHandle, Registration};
 use crate::recipient::Recipient;
-use crate::samples::{Gate, Module, StartError};
+use crate::samples::{Gate, Layer, Module, StartError};
 
 /// The most that one read can take, in bytes.
 const LIMIT: usize = 64 * 1024;
@@ -89,16 +89,8 @@ impl<S: Source + io::Read + 'static> Module for LlRealCancel<S> {
     type Answer = Received<S>;
     type Error = io::Error;
 
-    fn open(&self) {
-        self.gate.open();
-    }
-
-    fn close(&self) {
-        self.gate.close();
-    }
-
-    fn leftovers(&self) -> usize {
-        0
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated(&self.gate)
     }
 
     #[track_caller]

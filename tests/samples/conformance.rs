@@ -416,7 +416,7 @@ impl<S: Shape> Subject for All<S> {
     }
 
     fn close(&self) {
-        self.module.close(self.queue.callback(|_, _| ()));
+        self.module.close_with(self.queue.callback(|_, _| ()));
     }
 
     fn start(

@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn attempts_are_made_up_to_the_cap_and_the_last_failure_is_told() {
     for cap in 1..=4 {
-        let mut bench = Bench::new(RetryPolicy::new().attempts(cap));
+        let mut bench = Bench::new(RetryPolicy::new().at_once().attempts(cap));
         bench.start();
         for attempt in 0..cap {
             assert_eq!(bench.told.count(), 0);
@@ -32,7 +32,7 @@ fn attempts_are_made_up_to_the_cap_and_the_last_failure_is_told() {
 
 #[test]
 fn the_last_attempt_under_the_cap_may_succeed() {
-    let mut bench = Bench::new(RetryPolicy::new().attempts(3));
+    let mut bench = Bench::new(RetryPolicy::new().at_once().attempts(3));
     bench.start();
     bench.end_attempt(AGAIN);
     bench.end_attempt(AGAIN);
@@ -43,7 +43,7 @@ fn the_last_attempt_under_the_cap_may_succeed() {
 
 #[test]
 fn each_operation_has_a_cap_of_its_own() {
-    let mut bench = Bench::new(RetryPolicy::new().attempts(2));
+    let mut bench = Bench::new(RetryPolicy::new().at_once().attempts(2));
     bench.start();
     bench.start();
     for _ in 0..4 {
@@ -57,7 +57,7 @@ fn each_operation_has_a_cap_of_its_own() {
 #[test]
 fn the_policy_says_which_failures_are_repeated() {
     let only = |error: &OpError<&'static str>| matches!(error, OpError::Failed("repeat this"));
-    let mut bench = Bench::new(RetryPolicy::new().after(only));
+    let mut bench = Bench::new(RetryPolicy::new().at_once().after(only));
     bench.start();
     bench.end_attempt(Err(OpError::Failed("repeat this")));
     bench.end_attempt(Err(OpError::Failed("repeat this")));
@@ -72,7 +72,7 @@ fn the_policy_says_which_failures_are_repeated() {
 
 #[test]
 fn an_attempt_that_the_layer_below_loses_can_be_repeated() {
-    let mut bench = Bench::new(RetryPolicy::new());
+    let mut bench = Bench::new(RetryPolicy::new().at_once());
     bench.start();
     bench.lower.lose();
     bench.pass(Duration::ZERO);
@@ -80,7 +80,7 @@ fn an_attempt_that_the_layer_below_loses_can_be_repeated() {
     bench.finish();
 
     let lost = |error: &OpError<_>| matches!(error, OpError::Dropped);
-    let mut bench = Bench::new(RetryPolicy::new().after(lost));
+    let mut bench = Bench::new(RetryPolicy::new().at_once().after(lost));
     bench.start();
     bench.lower.lose();
     bench.pass(Duration::ZERO);
@@ -91,10 +91,10 @@ fn an_attempt_that_the_layer_below_loses_can_be_repeated() {
 
 #[test]
 fn a_start_that_the_layer_below_refuses_is_refused_and_the_request_is_handed_back() {
-    let bench = Bench::new(RetryPolicy::new());
+    let bench = Bench::new(RetryPolicy::new().at_once());
     let module = bench.module.as_ref().expect("the module is there");
     bench.lower.refuse(Some("no room"));
-    let error = module.start(Retry::new(|| 5), bench.told.done()).expect_err("refused");
+    let error = module.start(Retry::new(|_, _| 5), bench.told.done()).expect_err("refused");
     let StartError::Failed { source, request } = error else { panic!("{error:?}") };
     assert_eq!(source.to_string(), "no room");
     bench.lower.refuse(None);
@@ -122,7 +122,7 @@ fn an_attempt_that_the_layer_below_refuses_ends_the_operation_with_the_cause() {
 
 #[test]
 fn an_attempt_on_a_layer_that_was_closed_ends_the_operation_with_the_cause() {
-    let mut bench = Bench::new(RetryPolicy::new());
+    let mut bench = Bench::new(RetryPolicy::new().at_once());
     bench.start();
     bench.lower.close_down();
     bench.end_attempt(AGAIN);
@@ -156,7 +156,7 @@ fn what_makes_the_request_may_cancel_the_operation() {
 
 #[test]
 fn what_makes_the_request_may_panic_and_the_operation_is_lost() {
-    let mut bench = Bench::new(RetryPolicy::new());
+    let mut bench = Bench::new(RetryPolicy::new().at_once());
     bench.start_with(|number| {
         if number == 1 {
             panic::resume_unwind(Box::new("no request"));
@@ -173,7 +173,7 @@ fn what_makes_the_request_may_panic_and_the_operation_is_lost() {
 /// A regression: it was passed to the policy, which may repeat everything.
 #[test]
 fn an_attempt_that_was_canceled_below_is_not_repeated() {
-    let mut bench = Bench::new(RetryPolicy::new().after(|_| true));
+    let mut bench = Bench::new(RetryPolicy::new().at_once().after(|_| true));
     bench.start();
     bench.end_attempt(Err(OpError::Canceled));
     assert!(matches!(bench.told.only(), Err(OpError::Canceled)));

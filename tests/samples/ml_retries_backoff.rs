@@ -116,8 +116,9 @@ fn a_cancel_during_an_attempt_reaches_the_latest() {
 
 #[test]
 fn a_cancel_that_is_late_for_the_attempt_is_followed_by_no_other() {
-    let mut bench =
-        Bench::new(RetryPolicy::new().after(|_| panic!("the policy is not asked any more")));
+    let mut bench = Bench::new(
+        RetryPolicy::new().at_once().after(|_| panic!("the policy is not asked any more")),
+    );
     let op = bench.start();
     bench.lower.complete(AGAIN);
     assert_eq!(op.cancel(), Cancellation::Canceled);

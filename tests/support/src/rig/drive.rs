@@ -160,12 +160,11 @@ impl<R: Drive> RigOn<R> {
         self.quietly(|rig| rig.composition().close(&rig.recorder));
     }
 
-    /// Closes a composition that is closed: it declines to tell of it.
+    /// Drains the composition, where that is possible; no outcome comes meanwhile.
     #[track_caller]
-    pub fn close_in_vain(&mut self) {
-        let expected = self.after_declining(u64::from(!self.recipe.handles));
-        self.quietly(|rig| rig.composition().close(&rig.recorder));
-        assert_eq!(self.tally(), expected, "{}: closed twice", self.label);
+    pub fn drain_within(&mut self, limit: Duration) {
+        self.closes += 1;
+        self.quietly(|rig| rig.composition().drain(&rig.reactor, limit, &rig.recorder));
     }
 
     /// Cancels all operations: by their handles, or by closing.
@@ -175,10 +174,8 @@ impl<R: Drive> RigOn<R> {
             for number in 0..self.operations.len() {
                 let _ = self.cancel(number);
             }
-        } else if self.closes == 0 {
-            self.close();
         } else {
-            self.close_in_vain();
+            self.close();
         }
     }
 
@@ -315,6 +312,11 @@ impl<R: Drive> RigOn<R> {
     /// How many operations each close has canceled.
     pub fn canceled_by_closing(&self) -> Vec<usize> {
         self.closed.borrow().iter().map(|closed| closed.canceled).collect()
+    }
+
+    /// How many operations completed while each close waited for them.
+    pub fn completed_while_closing(&self) -> Vec<usize> {
+        self.closed.borrow().iter().map(|closed| closed.completed).collect()
     }
 
     pub fn running(&self) -> Option<usize> {

@@ -264,7 +264,7 @@ impl Stage {
         });
         let Some(module) = self.module.borrow().clone() else { return };
         let stage = Rc::clone(self);
-        let request = Retry::new(move || stage.request());
+        let request = Retry::new(move |_, _| stage.request());
         let started = module.start(request, done);
         self.verdict().equal("O2", "told inside the start", told.get(), 0);
         match started {
