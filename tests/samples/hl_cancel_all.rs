@@ -6,12 +6,12 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use support::manual::{self, Manual, Told, check_over};
-use switchboard::op::{AsyncOp, OpError, Operation};
+use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
     Closed, HlCancelAll, Layer, MlRetries, Module, Retry, RetryPolicy, StartError,
 };
-use switchboard::{CallQueue, Callback, QueueHandle};
+use switchboard::{CallQueue, Callback, Cancellation, QueueHandle};
 
 /// How many operations each close has canceled, as told.
 type Closes = Rc<RefCell<Vec<usize>>>;
@@ -145,4 +145,77 @@ fn a_close_is_told_of_when_what_it_closed_is_over_though_the_module_is_open_agai
     queue.dial_all();
     assert_eq!((second.take(), told.take().len(), module.running()), (vec![3], 3, 0));
     check_over(&queue);
+}
+
+/// It gave no handle: one could be canceled with all others only.
+#[test]
+fn one_operation_is_canceled_alone_by_its_handle() {
+    let queue = CallQueue::new();
+    let lower = Manual::default();
+    let module = HlCancelAll::new(&queue, lower.clone());
+    module.open();
+    let told = Told::new(&queue);
+    let ops: Vec<_> =
+        (0..3).map(|number| module.start(number, told.done()).expect("it is open")).collect();
+    assert_eq!((ops[1].cancel(), ops[1].cancel()), (Cancellation::Canceled, Cancellation::Already));
+    assert_eq!((lower.cancels(), lower.running()), (1, 2));
+    queue.dial_all();
+    assert_eq!((told.take(), module.running()), (vec![Err(OpError::Canceled)], 2));
+    let closes = Closes::default();
+    module.close_with(closed(&queue, &closes));
+    queue.dial_all();
+    assert_eq!((closes.take(), told.take().len(), lower.cancels()), (vec![2], 2, 3));
+    assert_eq!(ops[0].cancel(), Cancellation::Late);
+    check_over(&queue);
+}
+
+/// Completes nothing by itself, and forgets a canceled operation at once.
+struct Endless;
+
+impl Module for Endless {
+    type Request = ();
+    type Answer = ();
+    type Error = &'static str;
+
+    fn layer(&self) -> Layer<'_> {
+        Layer::ungated()
+    }
+
+    fn start(
+        &self,
+        (): (),
+        done: Callback<OpResult<(), &'static str>>,
+    ) -> Result<AsyncOp, StartError<()>> {
+        // It owns itself until it is canceled.
+        let op = Operation::new(done, Itself::default(), |op| {
+            let _itself = op.context().0.take();
+            let _ = op.complete(Err(OpError::Canceled));
+        });
+        op.context().0.set(Some(op.clone()));
+        Ok(op.handle())
+    }
+}
+
+#[derive(Default)]
+struct Itself(Cell<Option<Operation<Self, (), &'static str>>>);
+
+#[test]
+fn operations_are_canceled_in_as_many_calls_as_there_are() {
+    for count in [1_000_u64, 100_000] {
+        let queue = CallQueue::new();
+        let module = HlCancelAll::new(&queue, Endless);
+        module.open();
+        let canceled = Rc::new(Cell::new(0));
+        for _ in 0..count {
+            let canceled = Rc::clone(&canceled);
+            let done = queue.callback(move |_, _| canceled.set(canceled.get() + 1));
+            module.start((), done).expect("it is open");
+        }
+        let closes = Closes::default();
+        module.close_with(closed(&queue, &closes));
+        // One for each lower result, one for each result, and one for the end.
+        assert_eq!(queue.dial_all().dialed, 2 * count + 1);
+        assert_eq!((closes.take(), canceled.get()), (vec![count as usize], count));
+        check_over(&queue);
+    }
 }

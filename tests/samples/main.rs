@@ -6,7 +6,10 @@
 mod completion;
 #[cfg(all(unix, feature = "conformance"))]
 mod conformance;
+mod deadline;
+mod first_and_map;
 mod hl_cancel_all;
+mod layers;
 #[cfg(unix)]
 mod ll_fake_cancel;
 #[cfg(unix)]

@@ -180,3 +180,73 @@ fn an_attempt_that_was_canceled_below_is_not_repeated() {
     assert_eq!(bench.lower.requests(), [0]);
     bench.finish();
 }
+
+/// The request was made without either.
+#[test]
+fn a_request_is_made_of_the_number_of_the_attempt_and_the_error_of_the_one_before() {
+    let mut bench = Bench::new(RetryPolicy::new().at_once());
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let sees = Rc::clone(&seen);
+    let retry = Retry::new(move |attempt, last: Option<&OpError<&'static str>>| {
+        sees.borrow_mut().push((attempt, last.cloned()));
+        attempt
+    });
+    let module = bench.module.as_ref().expect("the module is there");
+    module.start(retry, bench.told.done()).expect("it is open");
+    bench.end_attempt(AGAIN);
+    bench.end_attempt(Err(OpError::Retryable("other")));
+    bench.end_attempt(Ok(7));
+    let expected = [(1, None), (2, AGAIN.err()), (3, Some(OpError::Retryable("other")))];
+    assert_eq!((seen.take(), bench.told.only()), (expected.to_vec(), Ok(7)));
+    bench.finish();
+}
+
+/// `attempts(5).after(|_| true)` ended after 2 starts.
+#[test]
+fn an_attempt_that_the_layer_below_refuses_is_repeated_if_the_policy_says_so() {
+    for delay in [Duration::ZERO, SECOND] {
+        let policy = RetryPolicy::new().attempts(5).after(|_| true);
+        let mut bench = Bench::new(policy.backoff(move |_| delay));
+        bench.start();
+        bench.lower.refuse(Some("no room"));
+        bench.end_attempt(AGAIN);
+        if delay.is_zero() {
+            let Err(OpError::NotStarted(cause)) = bench.told.only() else { panic!("it went on") };
+            assert_eq!(cause.to_string(), "no room");
+            bench.finish();
+            continue;
+        }
+        bench.pass(delay);
+        bench.pass(delay);
+        bench.lower.refuse(None);
+        bench.pass(delay);
+        bench.end_attempt(Ok(7));
+        // Three attempts ended before that, two of them refused.
+        assert_eq!((bench.told.only(), bench.lower.requests()), (Ok(7), vec![0, 3]));
+        bench.finish();
+    }
+}
+
+#[test]
+fn what_may_succeed_is_repeated_by_default_and_nothing_else() {
+    for (error, repeated) in [
+        (OpError::TimedOut, true),
+        (OpError::Full, true),
+        (OpError::Retryable("busy"), true),
+        (OpError::Failed("for good"), false),
+        (OpError::Dropped, false),
+        (OpError::Panicked("bug".into()), false),
+        (OpError::Canceled, false),
+    ] {
+        let mut bench = Bench::new(RetryPolicy::new().at_once());
+        bench.start();
+        bench.end_attempt(Err(error.clone()));
+        assert_eq!(bench.lower.running(), usize::from(repeated), "{error:?}");
+        if repeated {
+            bench.end_attempt(Ok(7));
+        }
+        let expected = if repeated { Ok(7) } else { Err(error) };
+        assert_eq!(bench.told.only(), expected);
+        bench.finish();
+    }
+}
