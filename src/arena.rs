@@ -135,6 +135,11 @@ impl<T> Arena<Option<T>> {
         if self.len == 0 && self.slots.len() > 64 {
             *self = Self::new();
         }
+
+    /// All values, in the order of their slots.
+    #[cfg(feature = "mio")]
+    pub(crate) fn into_values(self) -> impl Iterator<Item = T> {
+        self.slots.into_iter().filter_map(|slot| slot.value)
     }
 
     /// The value, if it is still there.

@@ -42,6 +42,8 @@
 //! - **O6** What another attempt may cure is a result, not a refusal to start: a limit that is reached,
 //!   a connect that fails at once. A start function returns an error only for what the same request can
 //!   never cure, as the module is not open, and for what the caller must see before it goes on.
+//! - **O7** A start function can be answered from another thread: by a `RemoteCallback` (of the feature
+//!   `mio`), which is `Send`. Dropping it unanswered is a bug (R5), reported on the reactor's thread.
 
 use alloc::rc::{Rc, Weak};
 use core::any::type_name;

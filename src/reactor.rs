@@ -25,8 +25,9 @@
 //!   if it were not there. The reactor's clock is read once a turn for all that are due; tests can
 //!   [set it](ReactorHandle::set_clock).
 //! - **M8** A reactor, its handles and its queue belong to one thread. Other threads schedule calls
-//!   through a [`Remote`] or a [`RemoteAddress`]: in order per sender, with one wake-up for many.
-//!   What they send runs and drops on the reactor's thread, or comes back in the error.
+//!   through a [`Remote`] or a [`RemoteAddress`], and answer callbacks through a [`RemoteCallback`]: in
+//!   order per sender, with one wake-up for many, and none while the reactor is awake. What they send
+//!   runs and drops on the reactor's thread, or comes back in the error.
 //! - **M9** Embedding: a [`Reactor`] has its own [`run`](Reactor::run), does a single
 //!   [`turn`](Reactor::turn) in a loop of yours, or sits in any other loop by its descriptor
 //!   (`AsFd`) and [`poll_timeout`](ReactorHandle::poll_timeout). A [`Guest`] has no poll of its own:
@@ -163,7 +164,7 @@ pub use guest::Guest;
 pub use handle::{EventStats, ReactorHandle};
 pub use readiness::Readiness;
 pub use registration::Registration;
-pub use remote::{Remote, RemoteAddress};
+pub use remote::{Remote, RemoteAddress, RemoteCallback};
 pub use timers::Timer;
 #[cfg(feature = "testing")]
 pub(crate) use {readiness::Flags, registration::slot};
@@ -244,15 +245,26 @@ impl Reactor {
             (Some(asked), Some(own)) => Some(asked.min(own)),
             (asked, own) => asked.or(own),
         };
-        match self.poll.poll(&mut self.events, timeout) {
+        match self.poll(timeout) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             result => result?,
         }
         Ok(self.guest.turn(&self.events))
     }
 
+    /// Polls, sleeping `timeout` at most, and not if other threads have sent something.
+    fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
+        let Self { guest, poll, events } = self;
+        if timeout == Some(Duration::ZERO) {
+            return poll.poll(events, timeout);
+        }
+        guest.shared().remotes.sleep(|may_sleep| {
+            poll.poll(events, if may_sleep { timeout } else { Some(Duration::ZERO) })
+        })
+    }
+
     /// Turns until nothing can happen any more (nothing pending, nothing registered, no timer, no
-    /// [`Remote`], [`RemoteAddress`] or waker of one), or until [`ReactorHandle::stop`].
+    /// [`Remote`], [`RemoteAddress`], waker of one or [`RemoteCallback`]), or until [`ReactorHandle::stop`].
     ///
     /// # Errors
     ///

@@ -13,6 +13,7 @@ use crate::queue::{Budget, CallQueue};
 use crate::reactor::error::CreateError;
 use crate::reactor::handle::{ReactorHandle, Shared};
 use crate::reactor::timers::DeclineAll;
+use crate::unwind::RunOnDrop;
 
 /// A reactor that lives in a mio loop of somebody else's: the host polls, and hands in the events.
 ///
@@ -91,6 +92,9 @@ impl Guest {
         match registry.try_clone() {
             Ok(registry) => {
                 let shared = Shared::new(registry, shares_poll, waker, queue.handle());
+                if shares_poll {
+                    shared.remotes.set_host_sleeps();
+                }
                 Ok(Self { queue, ends: EndsOnDrop { handle: ReactorHandle::new(shared) } })
             }
             Err(source) => Err(CreateError { source, queue }),
@@ -118,6 +122,7 @@ impl Guest {
     /// As [`turn`](Self::turn), with events that `note` notes.
     pub(super) fn turn_noting(&mut self, note: impl FnOnce(&Shared)) -> Report {
         let shared = self.ends.handle.shared();
+        let _awake = shared.remotes.stay_awake();
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
         let turn = self.queue.begin_turn();
         note(shared);
@@ -129,8 +134,8 @@ impl Guest {
     }
 
     /// Whether the loop is to go on: something can still happen (a call is pending, a source
-    /// registered, a timer armed, a [`Remote`](crate::reactor::Remote), an address or waker of another
-    /// thread's alive), and nobody asked to
+    /// registered, a timer armed, a [`Remote`](crate::reactor::Remote), an address, waker or callback of
+    /// another thread's alive), and nobody asked to
     /// [stop](ReactorHandle::stop). Asking changes nothing.
     pub fn should_run(&self) -> bool {
         let shared = self.ends.handle.shared();
@@ -176,6 +181,7 @@ impl Drop for EndsOnDrop {
         // The queue is closed: no call is left to be canceled. All of this goes, also if one of the
         // drops panics.
         let _timers = DeclineAll(&shared.timers);
+        let _callbacks = RunOnDrop(Some(|| shared.remotes.decline_callbacks()));
         let _watches = shared.take_watches();
     }
 }

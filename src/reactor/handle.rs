@@ -18,7 +18,7 @@ use crate::queue::QueueHandle;
 use crate::reactor::error::RegisterError;
 use crate::reactor::readiness::{Flags, Readiness};
 use crate::reactor::registration::{self, AnyWatch, Registration};
-use crate::reactor::remote::{Remote, RemoteAddress, Remotes};
+use crate::reactor::remote::{Remote, RemoteAddress, RemoteCallback, Remotes};
 use crate::reactor::timers::{Timer, Timers};
 use crate::recipient::{Address, Context};
 use crate::tally::Count;
@@ -106,7 +106,7 @@ impl ReactorHandle {
 
     /// What other threads schedule function calls through.
     ///
-    /// While a [`Remote`], a [`RemoteAddress`] or a waker of one is alive, something can happen:
+    /// While a [`Remote`], a [`RemoteAddress`], a waker of one or a [`RemoteCallback`] is alive, something can happen:
     /// [`Reactor::run`](crate::reactor::Reactor::run) goes on.
     pub fn remote(&self) -> Remote {
         self.shared.remotes.remote()
@@ -119,6 +119,15 @@ impl ReactorHandle {
     /// calls also if it is full; if it is gone, they are dropped.
     pub fn remote_to<T: 'static>(&self, recipient: &Address<T>) -> RemoteAddress<T> {
         self.shared.remotes.remote_to(self, recipient)
+    }
+
+    /// Lets another thread answer `callback`, once. If the reactor is gone, declines it.
+    ///
+    /// The callback may be one of another queue, whose embedder dials it then.
+    ///
+    /// Cost: one allocation.
+    pub fn remote_callback<A: 'static>(&self, callback: Callback<A>) -> RemoteCallback<A> {
+        self.shared.remotes.remote_callback(self, callback)
     }
 
     /// How long a poll may sleep: not at all if anything is pending (or the last poll may not have

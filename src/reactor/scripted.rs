@@ -17,7 +17,7 @@ impl Reactor {
         mut hand_out: impl FnMut(Token, Flags),
     ) -> io::Result<()> {
         loop {
-            match self.poll.poll(&mut self.events, Some(timeout)) {
+            match self.poll(Some(timeout)) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 result => result?,
             }
@@ -31,6 +31,11 @@ impl Reactor {
             }
             timeout = Duration::ZERO;
         }
+    }
+
+    /// Whether other threads have sent what no turn has looked at.
+    pub(crate) fn has_mail(&self) -> bool {
+        self.shared().remotes.is_busy()
     }
 
     /// Does what a turn does after its poll.

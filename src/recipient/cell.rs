@@ -14,10 +14,14 @@
 
 use alloc::boxed::Box;
 use alloc::rc::Weak;
+#[cfg(feature = "mio")]
+use alloc::sync::Arc;
 use core::any::type_name;
 use core::cell::{Cell, RefCell};
 use core::mem;
 use core::panic::Location;
+#[cfg(feature = "mio")]
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use smallvec::SmallVec;
 
@@ -54,6 +58,9 @@ struct Extras {
     deferred: SmallVec<[u64; 2]>,
     /// The set that owns the recipient.
     set: Option<Weak<dyn OwnerSet>>,
+    /// Set once the recipient is gone, for other threads to see.
+    #[cfg(feature = "mio")]
+    gone: Option<Arc<AtomicBool>>,
 }
 
 /// A set of recipients that forgets one when it is gone.
@@ -78,6 +85,14 @@ impl<T: 'static> RecipientCell<T> {
     /// Makes `set` the owner.
     pub(super) fn set_owner(&self, set: Weak<dyn OwnerSet>) {
         self.extras.borrow_mut().get_or_insert_default().set = Some(set);
+    }
+
+    /// A flag that is set once the recipient is gone, for other threads to see.
+    #[cfg(feature = "mio")]
+    pub(super) fn gone_flag(&self) -> Arc<AtomicBool> {
+        let is_gone = || Arc::new(AtomicBool::new(self.is_gone()));
+        let mut extras = self.extras.borrow_mut();
+        Arc::clone(extras.get_or_insert_default().gone.get_or_insert_with(is_gone))
     }
 
     /// Sets the value once it is made.
@@ -166,6 +181,10 @@ impl<T: 'static> RecipientCell<T> {
             return;
         }
         self.raise(GONE);
+        #[cfg(feature = "mio")]
+        if let Some(gone) = self.extras.borrow().as_ref().and_then(|extras| extras.gone.as_ref()) {
+            gone.store(true, Ordering::Release);
+        }
         let core = self.queue.core();
         let set = self.extras.borrow_mut().as_mut().and_then(|extras| extras.set.take());
         let _set = ForgetOnDrop { set, number: self.number };

@@ -25,6 +25,9 @@ mod registration;
 #[cfg(unix)]
 mod remote;
 #[cfg(unix)]
+mod remote_awake;
+mod remote_callback;
+#[cfg(unix)]
 mod remote_floods;
 #[cfg(unix)]
 mod rules;
