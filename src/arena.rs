@@ -135,6 +135,7 @@ impl<T> Arena<Option<T>> {
         if self.len == 0 && self.slots.len() > 64 {
             *self = Self::new();
         }
+    }
 
     /// All values, in the order of their slots.
     #[cfg(feature = "mio")]

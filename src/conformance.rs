@@ -185,14 +185,13 @@ impl Conformance {
     /// # Examples
     ///
     /// ```
-    /// # #[cfg(unix)] {
     /// use std::convert::Infallible;
     /// use std::sync::mpsc;
     /// use switchboard::conformance::{Conformance, Timing};
-    /// use switchboard::samples::{LlFakeCancel, MlPassThrough, Work};
+    /// use switchboard::samples::{LlFakeCancel, MlPassThrough, ThreadPool, Work};
     ///
     /// let summary = Conformance::new().sizes([1, 2]).check_module(|reactor| {
-    ///     let works = LlFakeCancel::new(&reactor.handle());
+    ///     let works = LlFakeCancel::new(&reactor.handle(), &ThreadPool::new(2));
     ///     let module = MlPassThrough::new(reactor.queue(), works);
     ///     (module, |ready| {
     ///         let (end, ends) = mpsc::channel();
@@ -206,7 +205,6 @@ impl Conformance {
     ///     })
     /// })?;
     /// assert_eq!(summary.scenarios, 40);
-    /// # }
     /// # Ok::<(), switchboard::conformance::Violation>(())
     /// ```
     pub fn check_module<M, Q, T>(

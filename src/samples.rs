@@ -75,7 +75,6 @@ mod first;
 mod hl;
 mod hl_cancel_all;
 mod layer;
-#[cfg(unix)]
 mod ll_fake_cancel;
 mod ll_real_cancel;
 mod map;
@@ -83,13 +82,13 @@ mod ml_chain;
 mod ml_pass_through;
 mod ml_retries;
 mod then;
+mod thread_pool;
 
 pub use deadline::Deadline;
 pub use first::First;
 pub use hl::Hl;
 pub use hl_cancel_all::{Closed, HlCancelAll};
 pub use layer::{Below, Gate, Layer, Lower};
-#[cfg(unix)]
 pub use ll_fake_cancel::{LlFakeCancel, Work, resolve};
 pub use ll_real_cancel::{LlRealCancel, Read, Received};
 pub use map::Map;
@@ -97,6 +96,7 @@ pub use ml_chain::{Chain, MlChain, Next};
 pub use ml_pass_through::MlPassThrough;
 pub use ml_retries::{MlRetries, Retry, RetryPolicy};
 pub use then::Then;
+pub use thread_pool::ThreadPool;
 
 /// A module that starts operations.
 ///

@@ -11,7 +11,7 @@ use switchboard::op::{AsyncOp, OpError, OpResult, OpState};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
     Chain, Hl, HlCancelAll, LlFakeCancel, LlRealCancel, MlChain, MlPassThrough, MlRetries, Module,
-    Next, Read, Received, Retry, RetryPolicy, Work, resolve,
+    Next, Read, Received, Retry, RetryPolicy, ThreadPool, Work, resolve,
 };
 use switchboard::{Callback, Cancellation, Recipient};
 
@@ -31,9 +31,10 @@ pub(crate) const STORIES: &[Story] = &[
         "The same. The work of the canceled operation goes on until it is told to end: so long it \
          is a leftover. Then a name is resolved.",
         |reactor| {
-            let works = LlFakeCancel::new(&reactor.handle());
+            let pool = ThreadPool::new(4);
+            let works = LlFakeCancel::new(&reactor.handle(), &pool);
             three_ways(reactor, &works, &mut work)?;
-            let resolver = LlFakeCancel::new(&reactor.handle());
+            let resolver = LlFakeCancel::new(&reactor.handle(), &pool);
             resolver.open();
             let client = Client::new(reactor);
             resolver.start(resolve("localhost:80"), client.callback())?;
@@ -195,7 +196,7 @@ fn read_step(
 }
 
 fn retries(reactor: &mut Reactor) -> Outcome {
-    let works = LlFakeCancel::<u32, io::Error>::new(&reactor.handle());
+    let works = LlFakeCancel::<u32, io::Error>::new(&reactor.handle(), &ThreadPool::new(4));
     let policy = RetryPolicy::new()
         .attempts(10)
         .backoff(|made| std::time::Duration::from_millis(1 << made.min(6)));

@@ -25,16 +25,16 @@ use crate::samples::{Gate, Layer, Lower, Module, StartError};
 /// # Examples
 ///
 /// ```
-/// # #[cfg(unix)] {
 /// use std::convert::Infallible;
 /// use std::sync::mpsc;
 /// use std::time::Duration;
 /// use switchboard::op::OpError;
 /// use switchboard::reactor::Reactor;
-/// use switchboard::samples::{LlFakeCancel, Module};
+/// use switchboard::samples::{LlFakeCancel, Module, ThreadPool};
 ///
 /// let mut reactor = Reactor::new().unwrap();
-/// let works = LlFakeCancel::<(), Infallible>::new(&reactor.handle());
+/// let pool = ThreadPool::new(2);
+/// let works = LlFakeCancel::<(), Infallible>::new(&reactor.handle(), &pool);
 /// let works = works.within(&reactor.handle(), Duration::from_millis(1));
 /// works.open();
 /// let (end, ends) = mpsc::channel();
@@ -45,7 +45,6 @@ use crate::samples::{Gate, Layer, Lower, Module, StartError};
 /// let forever = Box::new(move || Ok(drop(ends.recv())));
 /// works.start(forever, done).unwrap();
 /// reactor.run().unwrap();
-/// # }
 /// ```
 pub struct Deadline<L> {
     lower: L,

@@ -32,15 +32,15 @@ use crate::unwind::to_the_end;
 /// # Examples
 ///
 /// ```
-/// # #[cfg(unix)] {
 /// use std::convert::Infallible;
 /// use std::sync::mpsc;
 /// use std::time::Duration;
 /// use switchboard::reactor::Reactor;
-/// use switchboard::samples::{Closed, HlCancelAll, LlFakeCancel, Module};
+/// use switchboard::samples::{Closed, HlCancelAll, LlFakeCancel, Module, ThreadPool};
 ///
 /// let mut reactor = Reactor::new().unwrap();
-/// let works = LlFakeCancel::<(), Infallible>::new(&reactor.handle());
+/// let pool = ThreadPool::new(2);
+/// let works = LlFakeCancel::<(), Infallible>::new(&reactor.handle(), &pool);
 /// let module = HlCancelAll::new(reactor.queue(), works);
 /// module.open();
 /// let (end, ends) = mpsc::channel();
@@ -55,7 +55,6 @@ use crate::unwind::to_the_end;
 /// });
 /// module.drain(&reactor.handle(), Duration::from_millis(50), drained);
 /// reactor.run().unwrap();
-/// # }
 /// ```
 pub struct HlCancelAll<L> {
     lower: L,

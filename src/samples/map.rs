@@ -19,19 +19,18 @@ use alloc::rc::Rc;
 /// # Examples
 ///
 /// ```
-/// # #[cfg(unix)] {
 /// use std::convert::Infallible;
 /// use switchboard::reactor::Reactor;
-/// use switchboard::samples::{LlFakeCancel, Module};
+/// use switchboard::samples::{LlFakeCancel, Module, ThreadPool};
 ///
 /// let mut reactor = Reactor::new().unwrap();
-/// let works = LlFakeCancel::<&str, Infallible>::new(&reactor.handle());
+/// let pool = ThreadPool::new(2);
+/// let works = LlFakeCancel::<&str, Infallible>::new(&reactor.handle(), &pool);
 /// let lengths = works.map(reactor.queue(), |text| Ok(text?.len()));
 /// lengths.open();
 /// let done = reactor.queue().callback(|_, length| assert_eq!(length, Ok(4)));
 /// lengths.start(Box::new(|| Ok("four")), done).unwrap();
 /// reactor.run().unwrap();
-/// # }
 /// ```
 pub struct Map<L: 'static, A: 'static, E: 'static, F> {
     chain: MlChain<L, A, E>,

@@ -29,18 +29,18 @@ use crate::samples::{Below, Gate, Layer, Lower, Module, StartError};
 /// step, is replaced:
 ///
 /// ```
-/// # #[cfg(unix)] {
 /// use std::convert::Infallible;
 /// use switchboard::op::OpError;
 /// use switchboard::reactor::Reactor;
-/// use switchboard::samples::{Chain, LlFakeCancel, MlChain, Module, Next, Work};
+/// use switchboard::samples::{Chain, LlFakeCancel, MlChain, Module, Next, ThreadPool, Work};
 ///
 /// type Names = LlFakeCancel<Option<u32>, &'static str>;
 /// type Squares = LlFakeCancel<String, Infallible>;
 ///
 /// let mut reactor = Reactor::new().unwrap();
-/// let names = Names::new(&reactor.handle());
-/// let squares = Squares::new(&reactor.handle());
+/// let pool = ThreadPool::new(2);
+/// let names = Names::new(&reactor.handle(), &pool);
+/// let squares = Squares::new(&reactor.handle(), &pool);
 /// let chains = MlChain::<_, String, Infallible>::new(reactor.queue(), (names, squares));
 /// chains.open();
 ///
@@ -55,7 +55,6 @@ use crate::samples::{Below, Gate, Layer, Lower, Module, StartError};
 /// let done = reactor.queue().callback(|_, answer| assert_eq!(answer, Ok("16".to_owned())));
 /// chains.start(chain, done).unwrap();
 /// reactor.run().unwrap();
-/// # }
 /// ```
 pub struct MlChain<L: 'static, A: 'static, E: 'static> {
     lower: Rc<L>,

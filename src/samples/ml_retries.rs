@@ -29,14 +29,14 @@ pub use policy::RetryPolicy;
 /// # Examples
 ///
 /// ```
-/// # #[cfg(unix)] {
 /// use std::time::Duration;
 /// use switchboard::op::OpError;
 /// use switchboard::reactor::Reactor;
-/// use switchboard::samples::{LlFakeCancel, Module, Retry, RetryPolicy, Work};
+/// use switchboard::samples::{LlFakeCancel, Module, Retry, RetryPolicy, ThreadPool, Work};
 ///
 /// let mut reactor = Reactor::new().unwrap();
-/// let works = LlFakeCancel::<u32, &str>::new(&reactor.handle());
+/// let pool = ThreadPool::new(2);
+/// let works = LlFakeCancel::<u32, &str>::new(&reactor.handle(), &pool);
 /// let policy = RetryPolicy::new().exponential(Duration::from_millis(1), Duration::from_millis(8));
 /// let retries = works.retried(&reactor.handle(), policy.attempts(5));
 /// retries.open();
@@ -48,7 +48,6 @@ pub use policy::RetryPolicy;
 /// let done = reactor.queue().callback(|_, answer| assert_eq!(answer, Ok(3)));
 /// retries.start(retry, done).unwrap();
 /// reactor.run().unwrap();
-/// # }
 /// ```
 pub struct MlRetries<L: Module + 'static> {
     lower: Rc<L>,

@@ -18,14 +18,14 @@ use crate::samples::{Chain, Layer, MlChain, Module, Next, StartError};
 /// # Examples
 ///
 /// ```
-/// # #[cfg(unix)] {
 /// use std::convert::Infallible;
 /// use switchboard::reactor::Reactor;
-/// use switchboard::samples::{LlFakeCancel, Module, Work};
+/// use switchboard::samples::{LlFakeCancel, Module, ThreadPool, Work};
 ///
 /// let mut reactor = Reactor::new().unwrap();
-/// let texts = LlFakeCancel::<&str, Infallible>::new(&reactor.handle());
-/// let lengths = LlFakeCancel::<usize, Infallible>::new(&reactor.handle());
+/// let pool = ThreadPool::new(2);
+/// let texts = LlFakeCancel::<&str, Infallible>::new(&reactor.handle(), &pool);
+/// let lengths = LlFakeCancel::<usize, Infallible>::new(&reactor.handle(), &pool);
 /// let both = texts.then(reactor.queue(), lengths, |text| {
 ///     let text = text?;
 ///     Ok(Box::new(move || Ok(text.len())))
@@ -34,7 +34,6 @@ use crate::samples::{Chain, Layer, MlChain, Module, Next, StartError};
 /// let done = reactor.queue().callback(|_, length| assert_eq!(length, Ok(4)));
 /// both.start(Box::new(|| Ok("four")), done).unwrap();
 /// reactor.run().unwrap();
-/// # }
 /// ```
 pub struct Then<L: 'static, M: Module + 'static, F> {
     chain: MlChain<(L, M), M::Answer, M::Error>,

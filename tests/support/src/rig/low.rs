@@ -6,13 +6,14 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use switchboard::op::OpError;
 use switchboard::reactor::ReactorHandle;
-use switchboard::samples::{LlFakeCancel, LlRealCancel, Module, Read, Received, Work};
+use switchboard::samples::{LlFakeCancel, LlRealCancel, Module, Read, Received, ThreadPool, Work};
 
 use super::script::{End, Trigger};
 
@@ -159,11 +160,25 @@ impl<S: Socket> Low for Real<S> {
 /// Works on threads.
 pub struct Fake;
 
+thread_local! {
+    /// As many as there are operations at a time: each blocks until the script triggers it.
+    static POOL: ThreadPool = ThreadPool::new(4096);
+}
+
+/// Waits until threads have taken all work, so that none can be canceled before that.
+pub(super) fn settle() {
+    POOL.with(|pool| {
+        while pool.queued() > 0 {
+            thread::yield_now();
+        }
+    });
+}
+
 impl Low for Fake {
     type Module = LlFakeCancel<u8, io::Error>;
 
     fn module(reactor: &ReactorHandle) -> Self::Module {
-        LlFakeCancel::new(reactor)
+        POOL.with(|pool| LlFakeCancel::new(reactor, pool))
     }
 
     fn request(end: End, held: Held) -> (Work<u8, io::Error>, Cue) {
