@@ -126,6 +126,7 @@ impl Guest {
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
         let turn = self.queue.begin_turn();
         note(shared);
+        shared.judge_handlers();
         shared.schedule_ready();
         shared.timers.fire(&shared.queue);
         let budget = shared.budget.get();

@@ -11,6 +11,8 @@ mod drop;
 mod echo;
 #[cfg(unix)]
 mod faults_sockets;
+#[cfg(target_os = "linux")]
+mod fd_source;
 #[cfg(unix)]
 mod foreign_recipient;
 #[cfg(unix)]
@@ -20,6 +22,8 @@ mod panicking_source;
 mod promises;
 #[cfg(unix)]
 mod readiness;
+#[cfg(unix)]
+mod redirect;
 #[cfg(unix)]
 mod registration;
 #[cfg(unix)]
@@ -33,6 +37,8 @@ mod remote_floods;
 mod rules;
 #[cfg(unix)]
 mod run;
+#[cfg(unix)]
+mod sticky;
 #[cfg(feature = "testing")]
 mod testing;
 mod timers;
