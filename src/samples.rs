@@ -90,7 +90,7 @@ pub use hl::Hl;
 pub use hl_cancel_all::{Closed, HlCancelAll};
 pub use layer::{Below, Gate, Layer, Lower};
 pub use ll_fake_cancel::{LlFakeCancel, Work, resolve};
-pub use ll_real_cancel::{LlRealCancel, Read, Received};
+pub use ll_real_cancel::{LlAccept, LlConnect, LlRealCancel, LlWrite, Read, Socket, Write};
 pub use map::Map;
 pub use ml_chain::{Chain, MlChain, Next};
 pub use ml_pass_through::MlPassThrough;

@@ -15,7 +15,7 @@ use switchboard::op::{AsyncOp, OpError};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
     Chain, Closed, HlCancelAll, Layer, LlRealCancel, MlChain, MlRetries, Module, Next, Read, Retry,
-    RetryPolicy, StartError,
+    RetryPolicy, Socket, StartError,
 };
 use switchboard::{CallId, CallQueue, Callback, Observer, OpStep, Step};
 
@@ -137,16 +137,17 @@ fn a_cancel_within_the_start_of_an_attempt_reaches_that_attempt() {
 #[test]
 fn a_cancel_within_the_read_deregisters_the_source() {
     let mut reactor = Reactor::new().expect("a reactor");
-    let module = LlRealCancel::new(&reactor.handle());
+    let module = LlRealCancel::new();
     module.open();
     let (socket, mut peer) = UnixStream::pair().expect("a pair of sockets");
     io::Write::write_all(&mut peer, b"x").expect("room");
     let own = Own::default();
     let source = Canceling { socket, own: Rc::clone(&own) };
+    let from = Socket::stream(&reactor.handle(), source).map_err(drop).expect("registered");
     let told = Rc::new(RefCell::new(Vec::new()));
     let outcomes = Rc::clone(&told);
     let done = reactor.queue().callback(move |_, result| outcomes.borrow_mut().push(result));
-    own.replace(Some(module.start(Read { source, limit: 1 }, done).expect("it is open")));
+    own.replace(Some(module.start(Read { from, limit: 1 }, done).expect("it is open")));
     let _ = reactor.turn(None).expect("a turn");
     assert!(matches!(told.take()[..], [Err(OpError::Canceled)]));
     assert_eq!(reactor.handle().registration_count(), 0);

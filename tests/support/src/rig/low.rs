@@ -13,9 +13,10 @@ use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use switchboard::op::OpError;
 use switchboard::reactor::ReactorHandle;
-use switchboard::samples::{LlFakeCancel, LlRealCancel, Module, Read, Received, ThreadPool, Work};
+use switchboard::samples::{LlFakeCancel, Module, ThreadPool, Work};
 
 use super::script::{End, Trigger};
+use crate::read_once::{Once, ReadOnce};
 
 /// Counts requests that are not dropped yet.
 pub type Held = Arc<()>;
@@ -124,13 +125,13 @@ impl<S: Source> Source for Wire<S> {
 }
 
 impl<S: Socket> Low for Real<S> {
-    type Module = LlRealCancel<Wire<S>>;
+    type Module = ReadOnce<Wire<S>>;
 
     fn module(reactor: &ReactorHandle) -> Self::Module {
-        LlRealCancel::new(reactor)
+        ReadOnce::new(reactor)
     }
 
-    fn request(end: End, held: Held) -> (Read<Wire<S>>, Cue) {
+    fn request(end: End, held: Held) -> (Once<Wire<S>>, Cue) {
         let (socket, peer) = S::pair().expect("a pair of sockets");
         let byte = match end {
             End::Answer(value) => value,
@@ -149,11 +150,11 @@ impl<S: Socket> Low for Real<S> {
         let spoil = move || spoiled.set(spoiled.take().map(|peer| write(peer, FAILED)));
         let cue =
             Cue { trigger: Box::new(trigger), nudge: Box::new(nudge), spoil: Box::new(spoil) };
-        (Read { source: Wire { socket, _held: held }, limit: 1 }, cue)
+        (Once(Wire { socket, _held: held }, 1), cue)
     }
 
-    fn value(answer: Received<Wire<S>>) -> u8 {
-        answer.bytes[0]
+    fn value(answer: Vec<u8>) -> u8 {
+        answer[0]
     }
 }
 
