@@ -199,7 +199,7 @@ impl Conformance {
     ///             if ready == Timing::Later {
     ///                 let _ = ends.recv();
     ///             }
-    ///             Ok(5)
+    ///             Ok(5_u32)
     ///         };
     ///         (Box::new(work) as Work<u32, Infallible>, move || drop(end))
     ///     })

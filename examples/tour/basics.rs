@@ -196,10 +196,13 @@ fn panicking_handler(reactor: &mut Reactor) -> Outcome {
 
 // What the stories share.
 
+/// What a read came to.
+type Received = OpResult<Vec<u8>, io::Error>;
+
 /// Who gets results. Its fields can be looked at from outside.
 #[derive(Clone, Default)]
 struct Client {
-    result: Rc<RefCell<Option<OpResult<Vec<u8>, io::Error>>>>,
+    result: Rc<RefCell<Option<Received>>>,
     answer: Rc<Cell<Option<u32>>>,
 }
 

@@ -73,9 +73,9 @@ fn start<S: Source + 'static, W: Attempt<S>>(
     //    a call, so that it cannot come before this function returns. Otherwise wait.
     let socket = &op.context().socket;
     if socket.is_ready(W::SIDE) {
-        op.on_ready()
+        op.on_ready();
     } else {
-        socket.wait(W::SIDE, &op)
+        socket.wait(W::SIDE, &op);
     }
     Ok(op.handle())
 }

@@ -55,7 +55,7 @@ impl Bench {
     /// The one result that came.
     #[track_caller]
     fn result(&mut self) -> Outcome {
-        turn_until(&mut self.reactor, || self.told.borrow().len() > 0);
+        turn_until(&mut self.reactor, || !self.told.borrow().is_empty());
         let mut told = self.told.take();
         assert_eq!(told.len(), 1);
         told.remove(0).1

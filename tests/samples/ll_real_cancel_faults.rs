@@ -65,11 +65,13 @@ impl Source for Odd {
     }
 }
 
+type Outcome = OpResult<Vec<u8>, io::Error>;
+
 struct Bench {
     reactor: Reactor,
     module: LlRealCancel<Odd>,
     alive: Rc<()>,
-    told: Rc<RefCell<Vec<OpResult<Vec<u8>, io::Error>>>>,
+    told: Rc<RefCell<Vec<Outcome>>>,
 }
 
 impl Bench {
@@ -101,8 +103,8 @@ impl Bench {
     }
 
     #[track_caller]
-    fn result(&mut self) -> OpResult<Vec<u8>, io::Error> {
-        turn_until(&mut self.reactor, || self.told.borrow().len() > 0);
+    fn result(&mut self) -> Outcome {
+        turn_until(&mut self.reactor, || !self.told.borrow().is_empty());
         let mut told = self.told.take();
         assert_eq!(told.len(), 1);
         told.remove(0)

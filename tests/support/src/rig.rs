@@ -24,7 +24,7 @@ mod script;
 pub mod scripted;
 
 pub use drive::{Drive, PATIENCE, Rig, RigOn};
-pub use low::{Cue, Fake, Held, Low, Real, Socket};
+pub use low::{Cue, Fake, Held, Low, Real, Socket, Wire};
 pub use observe::explore_observer;
 pub use script::{End, Script, Trigger, When};
 
