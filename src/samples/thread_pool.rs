@@ -2,19 +2,23 @@
 //!
 //! - I1 A job is in the queue until a thread takes it, or its owner takes it back: never both, as both
 //!   hold the lock.
-//! - I2 Whoever adds a job sees to a thread for it: one that is idle and not meant for another job, or a
-//!   new one if the limit allows it. Else those that work take it later.
+//! - I2 Whoever adds a job sees to a thread for it: the one that became idle last, or a new one if none is
+//!   idle and the limit allows it. Else those that work take it later. A thread that is not in `idle` looks
+//!   at the queue before it is again.
 //! - I3 No code of a user runs under the lock.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 use core::panic::AssertUnwindSafe;
 use core::time::Duration;
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::{io, panic, thread};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::Instant;
+use std::{io, panic};
 
 /// How long a thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(10);
@@ -56,8 +60,7 @@ impl ThreadPool {
     /// Makes a pool of at most `threads` threads; 0 counts as 1.
     pub fn new(threads: usize) -> Self {
         let state = PoolState { limit: threads.max(1), ..PoolState::default() };
-        let shared = PoolShared { state: Mutex::new(state), work: Condvar::new() };
-        Self(Arc::new(PoolOwner(Arc::new(shared))))
+        Self(Arc::new(PoolOwner(Arc::new(PoolShared { state: Mutex::new(state) }))))
     }
 
     /// How many threads there are now.
@@ -78,9 +81,9 @@ impl ThreadPool {
         state.next += 1;
         state.queue.insert(number, job);
         // I2
-        if state.queue.len() <= state.idle {
+        if let Some(idle) = state.idle.pop() {
             drop(state);
-            shared.work.notify_one();
+            idle.unpark();
         } else if state.threads < state.limit {
             state.threads += 1;
             drop(state);
@@ -108,15 +111,14 @@ struct PoolOwner(Arc<PoolShared>);
 
 impl Drop for PoolOwner {
     fn drop(&mut self) {
-        self.0.lock().is_closed = true;
-        self.0.work.notify_all();
+        let mut state = self.0.lock();
+        state.is_closed = true;
+        state.idle.drain(..).for_each(|idle| idle.unpark());
     }
 }
 
 struct PoolShared {
     state: Mutex<PoolState>,
-    /// There is work, or the pool is closed.
-    work: Condvar,
 }
 
 #[derive(Default)]
@@ -125,8 +127,8 @@ struct PoolState {
     next: u64,
     limit: usize,
     threads: usize,
-    /// Threads that wait, those that were notified and are not awake yet included.
-    idle: usize,
+    /// Threads that wait, the latest last. Who takes one out wakes it.
+    idle: Vec<Thread>,
     is_closed: bool,
 }
 
@@ -144,20 +146,24 @@ impl PoolShared {
     /// Waits for a job; `None` if the thread is to end.
     fn next(&self) -> Option<Box<dyn Job>> {
         let mut state = self.lock();
-        let mut is_idle_for_long = false;
+        let mut patience = None;
         loop {
             if let Some((_, job)) = state.queue.pop_first() {
                 return Some(job);
             }
-            if state.is_closed || is_idle_for_long {
+            let left = patience.get_or_insert_with(|| Instant::now() + IDLE);
+            let left = left.saturating_duration_since(Instant::now());
+            if state.is_closed || left.is_zero() {
                 state.threads -= 1;
                 return None;
             }
-            state.idle += 1;
-            let waited = self.work.wait_timeout(state, IDLE);
-            let (now, timeout) = waited.unwrap_or_else(PoisonError::into_inner);
-            (state, is_idle_for_long) = (now, timeout.timed_out());
-            state.idle -= 1;
+            let own = thread::current();
+            state.idle.push(own.clone());
+            drop(state);
+            thread::park_timeout(left);
+            state = self.lock();
+            // It is still there if nobody has woken it.
+            state.idle.retain(|idle| idle.id() != own.id());
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Hazard: a source that behaves badly (interrupts, false alarms, panics), or a crowd of them, leaves
 //! something behind, or a stuck operation. `LlRealCancel` in detail.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::io::ErrorKind::{
     BrokenPipe, ConnectionAborted, ConnectionReset, Interrupted, InvalidData, PermissionDenied,
@@ -209,6 +209,66 @@ fn a_source_that_cannot_be_registered_is_handed_back() {
     assert_eq!(bench.result().expect("it is read"), b"x");
     drop(socket);
     bench.finish();
+}
+
+/// Counts what is asked of a socket.
+struct Counting {
+    socket: UnixStream,
+    reads: Rc<Cell<u32>>,
+    registers: Rc<Cell<u32>>,
+}
+
+impl io::Read for Counting {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.reads.set(self.reads.get() + 1);
+        self.socket.read(buffer)
+    }
+}
+
+impl Source for Counting {
+    fn register(&mut self, registry: &Registry, token: Token, how: Interest) -> io::Result<()> {
+        self.registers.set(self.registers.get() + 1);
+        self.socket.register(registry, token, how)
+    }
+
+    fn reregister(&mut self, registry: &Registry, token: Token, how: Interest) -> io::Result<()> {
+        self.registers.set(self.registers.get() + 1);
+        self.socket.reregister(registry, token, how)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
+        self.registers.set(self.registers.get() + 1);
+        self.socket.deregister(registry)
+    }
+}
+
+/// There were 2,001 calls of `epoll_ctl` for 1,000 reads.
+#[test]
+fn a_thousand_reads_of_what_is_there_cost_a_thousand_reads_and_nothing_else() {
+    const COUNT: u32 = 1_000;
+    let mut reactor = Reactor::new().expect("a reactor");
+    let module = LlRealCancel::new();
+    module.open();
+    let (socket, mut peer) = unix_pair();
+    peer.write_all(&[7; COUNT as usize]).expect("room");
+    let (reads, registers, told) = (Rc::default(), Rc::default(), Rc::new(Cell::new(0)));
+    let source = Counting { socket, reads: Rc::clone(&reads), registers: Rc::clone(&registers) };
+    let from = Socket::stream(&reactor.handle(), source).map_err(drop).expect("registered");
+    for number in 1..=COUNT {
+        let tells = Rc::clone(&told);
+        let done = reactor.queue().callback(move |_, read: OpResult<Vec<u8>, io::Error>| {
+            assert_eq!(read.expect("it is there"), [7]);
+            tells.set(tells.get() + 1);
+        });
+        let request = Read { from: from.clone(), limit: 1 };
+        let op = module.start(request, done).map_err(drop).expect("it is open");
+        // The first one waits for the first event; the others are complete when they have started.
+        assert_eq!(op.state() == OpState::Completed, number > 1);
+        turn_until(&mut reactor, || told.get() == number);
+    }
+    assert_eq!((reads.get(), registers.get()), (COUNT, 1));
+    drop(from);
+    assert_eq!((reads.get(), registers.get()), (COUNT, 2));
 }
 
 /// A source of which nothing is ever heard, and that takes no descriptor.
