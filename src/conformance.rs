@@ -194,7 +194,7 @@ impl Conformance {
     ///     let works = LlFakeCancel::new(&reactor.handle(), &ThreadPool::new(2));
     ///     let module = MlPassThrough::new(reactor.queue(), works);
     ///     (module, |ready| {
-    ///         let (end, ends) = mpsc::channel();
+    ///         let (end, ends) = mpsc::channel::<()>();
     ///         let work = move || {
     ///             if ready == Timing::Later {
     ///                 let _ = ends.recv();

@@ -37,7 +37,7 @@ use crate::samples::{Gate, Layer, Lower, Module, StartError};
 /// let works = LlFakeCancel::<(), Infallible>::new(&reactor.handle(), &pool);
 /// let works = works.within(&reactor.handle(), Duration::from_millis(1));
 /// works.open();
-/// let (end, ends) = mpsc::channel();
+/// let (end, ends) = mpsc::channel::<()>();
 /// let done = reactor.queue().callback(move |_, result| {
 ///     assert_eq!(result, Err(OpError::TimedOut));
 ///     drop(end); // the work itself goes on until then

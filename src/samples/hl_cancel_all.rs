@@ -43,7 +43,7 @@ use crate::unwind::to_the_end;
 /// let works = LlFakeCancel::<(), Infallible>::new(&reactor.handle(), &pool);
 /// let module = HlCancelAll::new(reactor.queue(), works);
 /// module.open();
-/// let (end, ends) = mpsc::channel();
+/// let (end, ends) = mpsc::channel::<()>();
 /// let done = || reactor.queue().callback(|_, _| ());
 /// module.start(Box::new(|| Ok(())), done()).unwrap();
 /// module.start(Box::new(move || Ok(drop(ends.recv()))), done()).unwrap();

@@ -35,14 +35,16 @@ pub type Work<A, E> = Box<dyn FnOnce() -> OpResult<A, E> + Send>;
 /// # Examples
 ///
 /// ```
+/// use std::net::SocketAddr;
+/// use switchboard::op::OpResult;
 /// use switchboard::reactor::Reactor;
 /// use switchboard::samples::{LlFakeCancel, Module, ThreadPool, resolve};
 ///
 /// let mut reactor = Reactor::new()?;
 /// let names = LlFakeCancel::new(&reactor.handle(), &ThreadPool::new(4));
 /// names.open();
-/// let done = reactor.queue().callback(|_, addresses| {
-///     assert!(addresses.is_ok_and(|addresses: Vec<_>| addresses[0].ip().is_loopback()));
+/// let done = reactor.queue().callback(|_, addresses: OpResult<Vec<SocketAddr>, _>| {
+///     assert!(addresses.is_ok_and(|addresses| addresses[0].ip().is_loopback()));
 /// });
 /// names.start(resolve("localhost:80"), done)?;
 /// reactor.run()?;

@@ -34,7 +34,7 @@ use crate::reactor::{ReactorHandle, Readiness, RegisterError, Registration};
 /// use std::rc::Rc;
 /// use std::time::Duration;
 /// use mio::net::UnixStream;
-/// use switchboard::op::OpError;
+/// use switchboard::op::{OpError, OpResult};
 /// use switchboard::reactor::Reactor;
 /// use switchboard::samples::{LlRealCancel, Module, Read, Socket};
 ///
@@ -46,8 +46,9 @@ use crate::reactor::{ReactorHandle, Readiness, RegisterError, Registration};
 /// timed.open();
 ///
 /// let again = socket.clone();
-/// let last = reactor.queue().callback(|_, read| assert_eq!(read.unwrap(), b"late"));
-/// let done = reactor.queue().callback(move |_, read| {
+/// type Outcome = OpResult<Vec<u8>, std::io::Error>;
+/// let last = reactor.queue().callback(|_, read: Outcome| assert_eq!(read.unwrap(), b"late"));
+/// let done = reactor.queue().callback(move |_, read: Outcome| {
 ///     assert!(matches!(read, Err(OpError::TimedOut)));
 ///     theirs.write_all(b"late").unwrap();
 ///     reads.start(Read { from: again, limit: 100 }, last).unwrap();
