@@ -7,7 +7,7 @@
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult};
-use crate::samples::{Gate, Module, StartError};
+use crate::samples::{Gate, Layer, Module, StartError};
 
 /// Hands operations of the layer below to users.
 #[derive(Debug)]
@@ -28,17 +28,8 @@ impl<L: Module> Module for Hl<L> {
     type Answer = L::Answer;
     type Error = L::Error;
 
-    fn open(&self) {
-        self.lower.open();
-        self.gate.open();
-    }
-
-    fn close(&self) {
-        self.gate.close();
-    }
-
-    fn leftovers(&self) -> usize {
-        self.lower.leftovers()
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated_on(&self.gate, &self.lower)
     }
 
     fn start(
