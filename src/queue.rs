@@ -294,7 +294,7 @@ impl QueueHandle {
 
     /// Dials within a budget.
     pub fn dial(&self, budget: Budget<'_>) -> Report {
-        self.turn(|turn| turn.dial(budget))
+        self.turn(|turn| turn.dial(budget, || u64::MAX))
     }
 
     /// Whether a turn would find no call to dial.

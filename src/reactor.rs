@@ -20,9 +20,15 @@
 //!   a system call, readiness kept; narrowing its interest narrows the pending call too.
 //! - **M5** One function decides how long to sleep, [`ReactorHandle::poll_timeout`]: not at all if
 //!   anything is pending, else until the next timer is due, else until there is an event.
-//! - **M6** The queue is dialed within a budget between polls, so that calls that keep scheduling
-//!   calls do not starve I/O. [`Reactor::run`] ends when nothing can happen any more, or on
-//!   [`ReactorHandle::stop`].
+//! - **M6** The queue is dialed within a budget between polls, in calls
+//!   ([`set_budget`](ReactorHandle::set_budget)), in time
+//!   ([`set_time_budget`](ReactorHandle::set_time_budget)) or both, so that calls that keep scheduling
+//!   calls do not starve I/O. However much is pending, each kind of outside calls enters the queue in
+//!   every turn: a poll's whole batch of readiness, and of due timers and of what other threads have sent
+//!   at least an eighth of the budget, at most a budget each. Once a round of calls that were asked for
+//!   [`again`](Readiness::again) is dialed, the reactor polls before the next round.
+//!   [`Reactor::run`] ends when nothing can happen any more, or on [`ReactorHandle::stop`] or
+//!   [`Remote::stop`].
 //! - **M7** Timers: a callback after a delay ([`ReactorHandle::after`]) or at an instant
 //!   ([`ReactorHandle::at`]), never early, equal deadlines in the order they were armed. Dropping
 //!   a [`Timer`] leaves nothing of it; one whose callback was canceled by its id is passed over as
@@ -159,6 +165,7 @@ mod fd_source;
 mod guest;
 mod handle;
 mod inbox;
+mod limits;
 mod readiness;
 mod registration;
 mod remote;
@@ -262,6 +269,27 @@ impl Reactor {
             result => result?,
         }
         Ok(self.guest.turn(&self.events))
+    }
+
+    /// Polls without sleeping, schedules a call for each event, and dials for as long as `limit`, by the
+    /// reactor's clock, within the budget. For a host that has so much time left in a frame.
+    ///
+    /// The limit is looked at after each call, so at least one call is dialed, and no call is cut short.
+    ///
+    /// # Errors
+    ///
+    /// As [`turn`](Self::turn).
+    ///
+    /// # Panics
+    ///
+    /// As [`turn`](Self::turn).
+    pub fn turn_within(&mut self, limit: Duration) -> io::Result<Report> {
+        let end = self.now() + limit;
+        match self.poll(Some(Duration::ZERO)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+            result => result?,
+        }
+        Ok(self.guest.turn_until(&self.events, end))
     }
 
     /// Polls, sleeping `timeout` at most, and not if other threads have sent something.

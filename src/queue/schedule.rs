@@ -133,6 +133,13 @@ impl Core {
         self.id(self.calls().tail())
     }
 
+    /// How many calls were scheduled, and how many of them had their turn.
+    #[cfg(feature = "mio")]
+    #[inline]
+    pub(crate) fn positions(&self) -> (u64, u64) {
+        (self.calls().tail(), self.calls().head())
+    }
+
     /// Whether the turn of a call that was scheduled in one go has not come.
     #[cfg(feature = "mio")]
     pub(crate) fn has_turn_ahead(&self, id: CallId) -> bool {

@@ -1,10 +1,13 @@
 //! A reactor without a poll of its own, and what every reactor does in a turn.
 
+use core::cell::Cell;
 use core::fmt;
 use core::ops::Deref;
 use core::panic::{RefUnwindSafe, UnwindSafe};
+use core::time::Duration;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mio::{Events, Registry, Waker};
 
@@ -116,22 +119,51 @@ impl Guest {
     ///
     /// Passes on a panic of a handler. What had not been dialed is still pending.
     pub fn turn(&mut self, events: &Events) -> Report {
-        self.turn_noting(|shared| shared.note(events))
+        self.turn_noting(|shared| shared.note(events), None)
     }
 
-    /// As [`turn`](Self::turn), with events that `note` notes.
-    pub(super) fn turn_noting(&mut self, note: impl FnOnce(&Shared)) -> Report {
+    /// As [`turn`](Self::turn), and dials for as long as `limit`, by the reactor's clock. The limit is
+    /// looked at after each call, so at least one call is dialed, and no call is cut short.
+    ///
+    /// # Panics
+    ///
+    /// As [`turn`](Self::turn).
+    pub fn turn_within(&mut self, events: &Events, limit: Duration) -> Report {
+        let end = self.now() + limit;
+        self.turn_until(events, end)
+    }
+
+    pub(super) fn turn_until(&mut self, events: &Events, end: Instant) -> Report {
+        self.turn_noting(|shared| shared.note(events), Some(end))
+    }
+
+    /// As [`turn`](Self::turn), with events that `note` notes, until `end` at most.
+    pub(super) fn turn_noting(
+        &mut self,
+        note: impl FnOnce(&Shared),
+        end: Option<Instant>,
+    ) -> Report {
         let shared = self.ends.handle.shared();
         let _awake = shared.remotes.stay_awake();
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
         let turn = self.queue.begin_turn();
+        let Shared { queue, timers, remotes, line, .. } = shared;
+        let limits = &line.limits;
+        limits.begin_turn(queue);
+        let own_end = limits.time().map(|time| timers.now() + time);
         note(shared);
         shared.judge_handlers();
         shared.schedule_ready();
-        shared.timers.fire(&shared.queue);
-        let budget = shared.budget.get();
-        shared.remotes.deliver(&self.ends.handle, budget);
-        turn.dial(Budget::calls(budget))
+        timers.fire(queue, || limits.share(queue));
+        remotes.deliver(&self.ends.handle, || limits.share(queue));
+        let budget = Budget::calls(limits.calls());
+        let Some(end) = [end, own_end].into_iter().flatten().min() else {
+            return turn.dial(budget, || limits.end());
+        };
+        // One call at least, or else there might never be time for any.
+        let is_first = Cell::new(true);
+        let spent = || !is_first.replace(false) && timers.now() >= end;
+        turn.dial(budget.until(&spent), || limits.end())
     }
 
     /// Whether the loop is to go on: something can still happen (a call is pending, a source
@@ -140,7 +172,7 @@ impl Guest {
     /// [stop](ReactorHandle::stop). Asking changes nothing.
     pub fn should_run(&self) -> bool {
         let shared = self.ends.handle.shared();
-        !shared.stopped.get() && shared.can_go_on()
+        !shared.is_stopped() && shared.can_go_on()
     }
 }
 

@@ -26,9 +26,6 @@ use crate::recipient::{Address, Context};
 use crate::step::Step;
 use crate::tally::Count;
 
-/// Calls dialed between two polls, unless [`ReactorHandle::set_budget`] says otherwise.
-const BUDGET: usize = 1024;
-
 /// A reactor, for whoever registers sources with it. Cloning counts a reference.
 #[derive(Clone)]
 pub struct ReactorHandle {
@@ -171,15 +168,33 @@ impl ReactorHandle {
         self.shared.stopped.set(true);
     }
 
-    /// Takes back a [`stop`](Self::stop).
+    /// Takes back a [`stop`](Self::stop), and that of another thread
+    /// ([`Remote::stop`](crate::reactor::Remote::stop)).
     pub fn resume(&self) {
         self.shared.stopped.set(false);
+        self.shared.remotes.resume();
     }
 
     /// Sets how many calls are dialed between two polls; 1,024 at first. With 0 a turn dials none,
-    /// for those who dial the queue themselves, and takes one call of other threads.
+    /// for those who dial the queue themselves.
+    ///
+    /// Of the timers that are due, and of what other threads have sent, as many enter the queue in a turn
+    /// as the budget has left, at least an eighth of it, and at most all of it (rule M6). If the budget
+    /// is 0 or `usize::MAX`, so that it says nothing of how much is dialed, 1,024 counts instead.
     pub fn set_budget(&self, calls: usize) {
-        self.shared.budget.set(calls);
+        self.shared.line.limits.set_calls(calls);
+    }
+
+    /// Sets for how long calls are dialed between two polls, by the reactor's clock; `None`, as at first,
+    /// for no limit. The budget in calls is another limit: `usize::MAX` is none.
+    ///
+    /// The time counts from the end of the poll. It is looked at after each call, so at least one call is
+    /// dialed, and no call is cut short. For a limit of one turn, see
+    /// [`turn_within`](crate::reactor::Reactor::turn_within).
+    ///
+    /// Cost: a reading of the clock for each call.
+    pub fn set_time_budget(&self, limit: Option<Duration>) {
+        self.shared.line.limits.set_time(limit);
     }
 
     /// Sets the clock that timers go by, [`Instant::now`] at first.
@@ -272,8 +287,7 @@ pub(super) struct Shared {
     unref: Cell<usize>,
     pub(super) timers: Timers,
     pub(super) remotes: Remotes,
-    pub(super) budget: Cell<usize>,
-    pub(super) stopped: Cell<bool>,
+    stopped: Cell<bool>,
     /// Whether the poll may have more events, which a loop around its descriptor is not notified of again.
     batch_was_full: Cell<bool>,
     counts: EventCounts,
@@ -296,7 +310,6 @@ impl Shared {
             unref: Cell::new(0),
             timers: Timers::new(),
             remotes: Remotes::new(waker),
-            budget: Cell::new(BUDGET),
             stopped: Cell::new(false),
             batch_was_full: Cell::new(false),
             counts: EventCounts::default(),
@@ -436,6 +449,11 @@ impl Shared {
             || !self.line.ready.borrow().is_empty()
             || self.remotes.is_busy()
             || self.batch_was_full.get()
+    }
+
+    /// Whether somebody asked for the end of `run`.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.get() || self.remotes.is_stopped()
     }
 
     /// Whether anything can still happen.

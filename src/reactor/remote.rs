@@ -17,6 +17,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::panic::Location;
 use core::sync::atomic::{AtomicBool, Ordering};
+use std::io;
 use std::sync::Arc;
 
 use crate::reactor::ReactorHandle;
@@ -92,6 +93,18 @@ impl Remote {
         let Some(permit) = self.permit() else { return Err(SendError::Full(function)) };
         let call = Box::new(RemoteFunction { function, site, permit });
         self.post.send(call).map_err(|(call, error)| error.rejecting(call.function))
+    }
+
+    /// Makes [`Reactor::run`](crate::reactor::Reactor::run) end, as
+    /// [`ReactorHandle::stop`] does, after the turn in progress. Unlike a call that stops it, this is not
+    /// in line behind all that is pending. A reactor that is gone needs no stop.
+    ///
+    /// # Errors
+    ///
+    /// Passes on the error of the system if it does not let the reactor be woken. The reactor then stops
+    /// at its next event.
+    pub fn stop(&self) -> io::Result<()> {
+        self.post.stop()
     }
 
     fn new(post: Arc<Post>, quota: Option<Arc<Quota>>) -> Self {

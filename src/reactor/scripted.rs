@@ -8,6 +8,7 @@ use mio::Token;
 
 use crate::outcome::Report;
 use crate::reactor::Reactor;
+use crate::reactor::handle::Shared;
 use crate::reactor::readiness::Flags;
 use crate::reactor::token;
 
@@ -49,8 +50,9 @@ impl Reactor {
 
     /// Does what a turn does after its poll.
     pub(crate) fn turn_with(&mut self, events: impl Iterator<Item = (Token, Flags)>) -> Report {
-        self.guest.turn_noting(|shared| {
+        let note = |shared: &Shared| {
             shared.note_each(events.map(|(token, flags)| (token, move || flags)));
-        })
+        };
+        self.guest.turn_noting(note, None)
     }
 }

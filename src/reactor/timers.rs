@@ -193,32 +193,50 @@ impl Timers {
         self.len()
     }
 
-    /// Answers the callbacks that are due.
+    /// Answers callbacks that are due, at most a share (rule M6). The others are due in the next turn.
     #[inline]
-    pub(super) fn fire(&self, queue: &QueueHandle) {
+    pub(super) fn fire(&self, queue: &QueueHandle, share: impl FnOnce() -> usize) {
         if self.len() > 0 {
             self.trim(queue);
-            self.fire_due();
+            self.fire_due(share());
         }
     }
 
     #[inline(never)]
-    fn fire_due(&self) {
+    fn fire_due(&self, most: usize) {
         let now = self.now();
         let mut waiting = self.waiting.borrow_mut();
         let now = waiting.moment(now);
-        waiting.expect(now);
-        // Not those that are armed meanwhile, by an observer or a handler; they come behind, also if
-        // they were due long ago, as they would hide these else.
+        waiting.expect(now, most);
+        // Not those that are armed meanwhile, by an observer or a handler; they come behind, even if
+        // they were due long ago, as they would hide these otherwise.
         let armed = waiting.armed();
         waiting.set_floor(Some(now));
         drop(waiting);
-        let _unset = UnsetFloor(self);
+        let unset = UnsetFloor(self);
         let next = || self.waiting.borrow_mut().pop_due(now, armed);
-        while let Some(Armed { callback, site }) = next() {
+        // What is not wanted takes nothing of the share, but a step.
+        let (mut wanted, mut steps) = (most, 2 * most.max(FEW as usize));
+        while steps > 0
+            && (wanted > 0 || self.first_is_unwanted())
+            && let Some(Armed { callback, site }) = next()
+        {
+            steps -= 1;
+            wanted -= usize::from(callback.is_wanted());
             // If the queue takes no more, neither does it dial.
             callback.answer_from(site, ());
         }
+        drop(unset);
+        let mut waiting = self.waiting.borrow_mut();
+        if waiting.first().is_some_and(|first| first.deadline <= now) {
+            // What is armed until the next turn comes behind these too, or else timers that arm others in
+            // the past might hide them for good.
+            waiting.set_floor(Some(now));
+        }
+    }
+
+    fn first_is_unwanted(&self) -> bool {
+        self.waiting.borrow().first().is_some_and(|first| !first.value.callback.is_wanted())
     }
 
     fn pop_if(&self, condition: impl FnOnce(&Armed) -> bool) -> Option<Armed> {
@@ -252,7 +270,7 @@ impl Timers {
     }
 }
 
-/// Ends the firing, also behind an observer that panics.
+/// Ends the firing, even if an observer panics.
 struct UnsetFloor<'a>(&'a Timers);
 
 impl Drop for UnsetFloor<'_> {

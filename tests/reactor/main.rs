@@ -38,6 +38,8 @@ mod rules;
 #[cfg(unix)]
 mod run;
 #[cfg(unix)]
+mod shares;
+#[cfg(unix)]
 mod sticky;
 #[cfg(feature = "testing")]
 mod testing;

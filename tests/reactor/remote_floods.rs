@@ -216,7 +216,8 @@ fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting_among_busy_ones() {
     reactor.set_budget(100);
     for _ in 0..500 {
         let remaining = turn_now(&mut reactor).remaining;
-        assert!(remaining <= 101, "{remaining} calls wait, with a budget of 100");
+        // The busy ones, and as their share is an eighth, at most that of what is dialed.
+        assert!(remaining <= 101 * 8 / 7, "{remaining} calls wait, with a budget of 100");
     }
     peer.write_all(b"x").unwrap();
     (0..4).for_each(|_| _ = turn_now(&mut reactor));

@@ -217,10 +217,16 @@ impl<T> Heap<T> {
         self.vacate(slot)
     }
 
-    /// Makes the values that are due `now` fast to pop, if they are many.
-    pub(super) fn expect(&mut self, now: Tick) {
+    /// Makes the values that are due `now` fast to pop, if they are many, and no more than `most`, which
+    /// bounds what this takes.
+    pub(super) fn expect(&mut self, now: Tick, most: usize) {
         let many = self.entries.len() / MANY;
-        if many == 0 || self.count_due(0, now, many) < many {
+        if many == 0 || many > most || self.entries.first().is_none_or(|first| first.deadline > now)
+        {
+            return;
+        }
+        let due = self.count_due(0, now, most.saturating_add(1));
+        if due < many || due > most {
             return;
         }
         // Left over from the last time, if anything.
