@@ -137,6 +137,7 @@
 //!   what handlers log carries the call.
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 #[cfg(any(test, feature = "journal", feature = "mio"))]
@@ -156,6 +157,8 @@ mod observe;
 pub mod op;
 mod op_step;
 mod outcome;
+#[cfg(doc)]
+pub mod pages;
 mod queue;
 #[cfg(feature = "mio")]
 pub mod reactor;
@@ -189,37 +192,3 @@ pub use reporter::Reporter;
 pub use spans::DialSpans;
 pub use step::{RecipientInfo, Refusal, Step};
 pub use tally::Tally;
-
-/// The code in the pages beside this crate, run as doctests.
-#[cfg(doctest)]
-mod pages {
-    #[doc = include_str!("../README.md")]
-    struct Readme;
-
-    #[cfg(all(unix, feature = "mio"))]
-    #[doc = include_str!("../docs/embedding.md")]
-    struct Embedding;
-
-    #[doc = include_str!("../docs/lifecycle.md")]
-    struct Lifecycle;
-
-    #[cfg(feature = "mio")]
-    #[doc = include_str!("../docs/rules.md")]
-    struct Rules;
-
-    #[cfg(all(unix, feature = "mio"))]
-    #[doc = include_str!("../docs/servers.md")]
-    struct Servers;
-
-    #[cfg(all(unix, feature = "mio"))]
-    #[doc = include_str!("../docs/operations.md")]
-    struct Operations;
-
-    #[cfg(feature = "mio")]
-    #[doc = include_str!("../docs/comparison.md")]
-    struct Comparison;
-
-    #[cfg(all(feature = "mio", feature = "testing"))]
-    #[doc = include_str!("../docs/testing.md")]
-    struct Testing;
-}
