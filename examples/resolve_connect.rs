@@ -13,8 +13,8 @@ use mio::net::TcpStream;
 use switchboard::op::OpResult;
 use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::samples::{
-    Closed, HlCancelAll, LlConnect, LlFakeCancel, Module, Retry, RetryPolicy, Socket, ThreadPool,
-    Work, resolve,
+    Closed, HlCancelAll, LlConnect, LlFakeCancel, Module, ModuleExt, Retry, RetryPolicy, Socket,
+    ThreadPool, Work, resolve,
 };
 
 /// Asks for addresses to connect to, anew for each attempt.

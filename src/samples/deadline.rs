@@ -13,9 +13,11 @@ use crate::callback::Callback;
 use crate::op::{AsyncOp, OpError, OpResult, OpState, Operation};
 use crate::reactor::{ReactorHandle, Timer};
 use crate::recipient::Recipient;
-use crate::samples::{Gate, Layer, Lower, Module, StartError};
+use crate::samples::error::StartError;
+use crate::samples::gate::{Gate, Lower};
+use crate::samples::module::{Layer, Module};
 
-/// Cancels operations of the layer below that take too long. Made by [`Module::within`].
+/// Cancels operations of the layer below that take too long. Made by [`ModuleExt::within`](crate::samples::ModuleExt::within).
 ///
 /// They answer [`OpError::TimedOut`] then, which retries repeat. An answer, or another error, that was
 /// fixed before the time was up, arrives all the same.
@@ -30,7 +32,7 @@ use crate::samples::{Gate, Layer, Lower, Module, StartError};
 /// use std::time::Duration;
 /// use switchboard::op::OpError;
 /// use switchboard::reactor::Reactor;
-/// use switchboard::samples::{LlFakeCancel, Module, ThreadPool};
+/// use switchboard::samples::{LlFakeCancel, Module, ModuleExt, ThreadPool};
 ///
 /// let mut reactor = Reactor::new().unwrap();
 /// let pool = ThreadPool::new(2);

@@ -10,9 +10,11 @@ use core::fmt;
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpError, OpResult};
 use crate::queue::QueueHandle;
-use crate::samples::{Chain, Layer, MlChain, Module, Next, StartError};
+use crate::samples::error::StartError;
+use crate::samples::ml_chain::{Chain, MlChain, Next};
+use crate::samples::module::{Layer, Module};
 
-/// Answers with the first operation that succeeds. Made by [`Module::first`].
+/// Answers with the first operation that succeeds. Made by [`ModuleExt::first`](crate::samples::ModuleExt::first).
 ///
 /// A request is a list: of addresses to connect to, say. Each is tried when the one before has failed,
 /// in whatever way but by a cancel. If all fail, the last error is the result. An empty list is refused.

@@ -7,7 +7,9 @@
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult};
-use crate::samples::{Gate, Layer, Module, StartError};
+use crate::samples::error::StartError;
+use crate::samples::gate::Gate;
+use crate::samples::module::{Layer, Module};
 
 /// Hands operations of the layer below to users.
 #[derive(Debug)]

@@ -22,7 +22,9 @@ use crate::op::{AsyncOp, OpError, OpResult, Operation};
 use crate::queue::QueueHandle;
 use crate::reactor::{ReactorHandle, Timer};
 use crate::recipient::Recipient;
-use crate::samples::{Gate, Layer, Lower, Module, StartError};
+use crate::samples::error::StartError;
+use crate::samples::gate::{Gate, Lower};
+use crate::samples::module::{Layer, Module};
 use crate::unwind::to_the_end;
 
 /// Runs operations of the layer below, and cancels those that run when it is closed or dropped.

@@ -24,8 +24,10 @@ use crate::callback::Callback;
 use crate::op::{AsyncOp, OpError, OpResult, Operation};
 use crate::reactor::{ReactorHandle, RemoteCallback, SendError};
 use crate::recipient::Recipient;
+use crate::samples::error::StartError;
+use crate::samples::gate::Gate;
+use crate::samples::module::{Layer, Module};
 use crate::samples::thread_pool::{Job, NoThread, ThreadPool, Ticket, panic_message};
-use crate::samples::{Gate, Layer, Module, StartError};
 
 /// Work to be done on a thread, which may block.
 pub type Work<A, E> = Box<dyn FnOnce() -> OpResult<A, E> + Send>;

@@ -6,34 +6,97 @@
 //! extra reference for the completion in flight, a check in the completion whether a cancel got in
 //! first. Leaving the place in which the operation waits settles it: nothing completes it after that.
 //!
-//! The source is registered once, as a [`Socket`], for any number of operations. A write
-//! ([`LlWrite`]), an accept ([`LlAccept`]) and a connect ([`LlConnect`]) differ from a read in their
-//! attempt only: what is here is common to them.
+//! The source is registered once, as a [`Socket`], for any number of operations. A write (`ll_write.rs`), an
+//! accept and a connect differ from a read in their [`Attempt`] only; the rest of what is here is common to them.
 
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec;
+use alloc::vec::Vec;
 use core::cell::Cell;
+use core::fmt;
+use core::marker::PhantomData;
 use std::io;
 
 use mio::event::Source;
+use mio::net::TcpStream;
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpError, OpResult, OpState, Operation};
-use crate::samples::{Gate, StartError};
+use crate::samples::error::StartError;
+use crate::samples::gate::Gate;
+use crate::samples::module::{Layer, Module};
 
-mod accept;
-mod connect;
-mod read;
 mod socket;
-mod write;
 
-pub use accept::LlAccept;
-pub use connect::LlConnect;
-pub use read::{LlRealCancel, Read};
+pub(super) use socket::Side;
 pub use socket::Socket;
-use socket::{Side, Waiter};
-pub use write::{LlWrite, Write};
+use socket::Waiter;
+
+/// The most that one read can take, in bytes.
+const LIMIT: usize = 64 * 1024;
+
+/// Reads once from a source, as soon as there is something to read.
+///
+/// A read that is canceled takes nothing: the next one finds it all. Operations that run when the module is
+/// dropped go on.
+///
+/// Cost: beside the `read`, three allocations (the operation, its place, the bytes).
+pub struct LlRealCancel<S = TcpStream> {
+    gate: Gate,
+    buffer: Buffer,
+    source: PhantomData<fn(S)>,
+}
+
+/// Asks to read from a source.
+#[derive(Debug)]
+pub struct Read<S: Source = TcpStream> {
+    /// The source.
+    pub from: Socket<S>,
+    /// The most to read, in bytes; 0 counts as 1, and more than 65,536 count as that.
+    pub limit: usize,
+}
+
+/// What attempts read into, one at a time; empty during an attempt.
+type Buffer = Rc<Cell<Box<[u8]>>>;
+
+struct ReadAttempt {
+    limit: usize,
+    buffer: Buffer,
+}
+
+impl<S: Source + io::Read + 'static> LlRealCancel<S> {
+    /// Makes the module, not open yet.
+    pub fn new() -> Self {
+        Self { gate: Gate::default(), buffer: Buffer::default(), source: PhantomData }
+    }
+}
+
+impl<S: Source + io::Read + 'static> Module for LlRealCancel<S> {
+    type Request = Read<S>;
+    /// One byte at least, or none at the end of the stream.
+    type Answer = Vec<u8>;
+    type Error = io::Error;
+
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated(&self.gate)
+    }
+
+    #[track_caller]
+    fn start(
+        &self,
+        request: Read<S>,
+        done: Callback<OpResult<Vec<u8>, io::Error>>,
+    ) -> Result<AsyncOp, StartError<Read<S>>> {
+        let Read { from, limit } = request;
+        let attempt = ReadAttempt { limit, buffer: Rc::clone(&self.buffer) };
+        start(&self.gate, (from, attempt), done)
+            .map_err(|error| error.map(|(from, _)| Read { from, limit }))
+    }
+}
 
 /// What an operation does when its source is ready.
-trait Attempt<S: Source>: 'static {
+pub(super) trait Attempt<S: Source>: 'static {
     /// What the operation answers.
     type Answer: 'static;
     /// Which readiness it waits for.
@@ -55,7 +118,7 @@ type IoOperation<S, W> = Operation<Attempting<S, W>, <W as Attempt<S>>::Answer, 
 
 /// The start function. A request is a socket and an attempt.
 #[track_caller]
-fn start<S: Source + 'static, W: Attempt<S>>(
+pub(super) fn start<S: Source + 'static, W: Attempt<S>>(
     gate: &Gate,
     (socket, attempt): (Socket<S>, W),
     done: Callback<OpResult<W::Answer, io::Error>>,
@@ -112,7 +175,7 @@ fn cancel<S: Source + 'static, W: Attempt<S>>(op: &IoOperation<S, W>) {
 
 /// A connection that is refused or broken is worth another attempt, with a new one, and so is what the
 /// system has no room for now.
-fn classify(error: io::Error) -> OpError<io::Error> {
+pub(super) fn classify(error: io::Error) -> OpError<io::Error> {
     /// `EMFILE` and `ENFILE`, which have no kind.
     const NO_DESCRIPTORS: [i32; 2] = [23, 24];
 
@@ -132,5 +195,33 @@ fn classify(error: io::Error) -> OpError<io::Error> {
             OpError::Retryable(error)
         }
         _ => OpError::Failed(error),
+    }
+}
+
+impl<S: Source + io::Read + 'static> Attempt<S> for ReadAttempt {
+    type Answer = Vec<u8>;
+    const SIDE: Side = Side::Read;
+
+    fn attempt(&mut self, source: &mut S) -> io::Result<Vec<u8>> {
+        let mut buffer = self.buffer.take();
+        if buffer.is_empty() {
+            buffer = vec![0; LIMIT].into_boxed_slice();
+        }
+        let read = source.read(&mut buffer[..self.limit.clamp(1, LIMIT)]);
+        let bytes = read.map(|read| buffer[..read].to_vec());
+        self.buffer.set(buffer);
+        bytes
+    }
+}
+
+impl<S: Source + io::Read + 'static> Default for LlRealCancel<S> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl<S> fmt::Debug for LlRealCancel<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LlRealCancel").field("gate", &self.gate).finish_non_exhaustive()
     }
 }

@@ -5,11 +5,13 @@ use core::fmt;
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult};
 use crate::queue::QueueHandle;
-use crate::samples::{Layer, MlChain, Module, Next, StartError};
+use crate::samples::error::StartError;
+use crate::samples::ml_chain::{MlChain, Next};
+use crate::samples::module::{Layer, Module};
 
 use alloc::rc::Rc;
 
-/// Converts results, errors too. Made by [`Module::map`].
+/// Converts results, errors too. Made by [`ModuleExt::map`](crate::samples::ModuleExt::map).
 ///
 /// The closure runs in a call of its own, not in that of the layer below. If it panics, the operation
 /// answers [`OpError::Dropped`](crate::op::OpError::Dropped).
@@ -21,7 +23,7 @@ use alloc::rc::Rc;
 /// ```
 /// use std::convert::Infallible;
 /// use switchboard::reactor::Reactor;
-/// use switchboard::samples::{LlFakeCancel, Module, ThreadPool};
+/// use switchboard::samples::{LlFakeCancel, Module, ModuleExt, ThreadPool};
 ///
 /// let mut reactor = Reactor::new().unwrap();
 /// let pool = ThreadPool::new(2);

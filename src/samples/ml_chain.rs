@@ -17,7 +17,9 @@ use crate::callback::Callback;
 use crate::op::{AsyncOp, OpError, OpResult, OpState, Operation};
 use crate::queue::QueueHandle;
 use crate::recipient::Recipient;
-use crate::samples::{Below, Gate, Layer, Lower, Module, StartError};
+use crate::samples::error::StartError;
+use crate::samples::gate::{Gate, Lower};
+use crate::samples::module::{Below, Layer, Module};
 
 /// Runs lower operations one after the other. `A` is what a whole chain answers, `E` how it fails.
 ///

@@ -12,7 +12,9 @@ use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult, Operation};
 use crate::queue::QueueHandle;
 use crate::recipient::Recipient;
-use crate::samples::{Gate, Layer, Lower, Module, StartError};
+use crate::samples::error::StartError;
+use crate::samples::gate::{Gate, Lower};
+use crate::samples::module::{Layer, Module};
 
 /// Passes operations to the layer below.
 pub struct MlPassThrough<L> {

@@ -17,7 +17,9 @@ use crate::callback::Callback;
 use crate::op::{AsyncOp, OpError, OpResult, OpState, Operation};
 use crate::reactor::{ReactorHandle, Timer};
 use crate::recipient::{Address, Recipient};
-use crate::samples::{Gate, Layer, Lower, Module, StartError};
+use crate::samples::error::StartError;
+use crate::samples::gate::{Gate, Lower};
+use crate::samples::module::{Layer, Module};
 
 mod policy;
 
@@ -32,7 +34,7 @@ pub use policy::RetryPolicy;
 /// use std::time::Duration;
 /// use switchboard::op::OpError;
 /// use switchboard::reactor::Reactor;
-/// use switchboard::samples::{LlFakeCancel, Module, Retry, RetryPolicy, ThreadPool, Work};
+/// use switchboard::samples::{LlFakeCancel, Module, ModuleExt, Retry, RetryPolicy, ThreadPool, Work};
 ///
 /// let mut reactor = Reactor::new().unwrap();
 /// let pool = ThreadPool::new(2);

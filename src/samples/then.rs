@@ -6,9 +6,11 @@ use core::fmt;
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult};
 use crate::queue::QueueHandle;
-use crate::samples::{Chain, Layer, MlChain, Module, Next, StartError};
+use crate::samples::error::StartError;
+use crate::samples::ml_chain::{Chain, MlChain, Next};
+use crate::samples::module::{Layer, Module};
 
-/// Lets an operation of another layer follow each one. Made by [`Module::then`].
+/// Lets an operation of another layer follow each one. Made by [`ModuleExt::then`](crate::samples::ModuleExt::then).
 ///
 /// The closure makes the second request of the first result, or gives an error, with which it ends. It
 /// sees the errors of the first operation, too; to pass them on, it uses `?`.
@@ -20,7 +22,7 @@ use crate::samples::{Chain, Layer, MlChain, Module, Next, StartError};
 /// ```
 /// use std::convert::Infallible;
 /// use switchboard::reactor::Reactor;
-/// use switchboard::samples::{LlFakeCancel, Module, ThreadPool, Work};
+/// use switchboard::samples::{LlFakeCancel, Module, ModuleExt, ThreadPool, Work};
 ///
 /// let mut reactor = Reactor::new().unwrap();
 /// let pool = ThreadPool::new(2);

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use support::manual::{Manual, Told, check_over};
 use switchboard::op::{AsyncOp, OpError, OpState};
 use switchboard::reactor::Reactor;
-use switchboard::samples::{Deadline, Module, Retry, RetryPolicy};
+use switchboard::samples::{Deadline, Module, ModuleExt, Retry, RetryPolicy};
 use switchboard::{Cancellation, Report};
 
 const SECOND: Duration = Duration::from_secs(1);

@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use support::manual::{self, Manual, Told, check_over};
 use switchboard::op::OpError;
-use switchboard::samples::{First, Module, StartError};
+use switchboard::samples::{First, Module, ModuleExt, StartError};
 use switchboard::{CallQueue, Cancellation};
 
 struct Bench {

@@ -7,7 +7,7 @@ use support::manual::{self, Manual, Told, check_over};
 use switchboard::op::{AsyncOp, OpError, OpResult};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
-    Chain, Hl, HlCancelAll, Layer, MlChain, MlPassThrough, Module, Next, StartError,
+    Chain, Hl, HlCancelAll, Layer, MlChain, MlPassThrough, Module, ModuleExt, Next, StartError,
 };
 use switchboard::{CallQueue, Callback};
 

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use switchboard::op::{AsyncOp, OpError, OpResult, OpState};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
-    LlFakeCancel, Module, Retry, RetryPolicy, StartError, ThreadPool, Work, resolve,
+    LlFakeCancel, Module, ModuleExt, Retry, RetryPolicy, StartError, ThreadPool, Work, resolve,
 };
 use switchboard::{Cancellation, Recipient};
 

@@ -13,7 +13,7 @@ use support::net::{turn_now, turn_until};
 use switchboard::op::{OpError, OpResult};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
-    LlAccept, LlConnect, LlRealCancel, LlWrite, Module, Read, Socket, StartError, Write,
+    LlAccept, LlConnect, LlRealCancel, LlWrite, Module, ModuleExt, Read, Socket, StartError, Write,
 };
 use switchboard::{Callback, Cancellation, QueueHandle};
 

@@ -36,7 +36,7 @@ use crate::reactor::{ReactorHandle, Readiness, RegisterError, Registration};
 /// use mio::net::UnixStream;
 /// use switchboard::op::{OpError, OpResult};
 /// use switchboard::reactor::Reactor;
-/// use switchboard::samples::{LlRealCancel, Module, Read, Socket};
+/// use switchboard::samples::{LlRealCancel, Module, ModuleExt, Read, Socket};
 ///
 /// let mut reactor = Reactor::new().unwrap();
 /// let (ours, mut theirs) = UnixStream::pair().unwrap();
@@ -81,7 +81,7 @@ pub(super) trait Waiter {
 
 /// What an operation waits for.
 #[derive(Clone, Copy)]
-pub(super) enum Side {
+pub(in super::super) enum Side {
     Read,
     Write,
 }

@@ -16,8 +16,8 @@ use switchboard::conformance::{Conformance, Summary, Violation};
 use switchboard::op::{OpError, OpResult};
 use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::samples::{
-    HlCancelAll, LlAccept, LlConnect, LlFakeCancel, LlRealCancel, LlWrite, Module, Read, Retry,
-    RetryPolicy, Socket, ThreadPool, Work, Write,
+    HlCancelAll, LlAccept, LlConnect, LlFakeCancel, LlRealCancel, LlWrite, Module, ModuleExt, Read,
+    Retry, RetryPolicy, Socket, ThreadPool, Work, Write,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);

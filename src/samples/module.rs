@@ -1,16 +1,101 @@
-//! What modules are made of: the gate that is open or not, what they stand on, and the handle of the
-//! operation below.
+//! The trait that all modules share, and what is opened and closed with a module.
 
-use core::cell::{Cell, RefCell};
+use alloc::boxed::Box;
+use alloc::rc::Rc;
 use core::fmt;
 
 use crate::callback::Callback;
-use crate::op::{AsyncOp, OpState};
-use crate::samples::{Module, StartError};
+use crate::op::{AsyncOp, OpResult};
+use crate::samples::error::StartError;
+use crate::samples::gate::Gate;
+
+/// A module that starts operations.
+///
+/// Made with `new`, it is not open yet. Dropping it does not harm operations that run, except with
+/// [`HlCancelAll`](crate::samples::HlCancelAll), which cancels them.
+///
+/// `Rc<M>` and `Box<dyn Module<..>>` are modules too: one module can be shared by several layers, and a
+/// stack whose type is too long to write can be boxed.
+pub trait Module {
+    /// What an operation is asked to do.
+    type Request: 'static;
+    /// What an operation answers.
+    type Answer: 'static;
+    /// How an operation fails.
+    type Error: 'static;
+
+    /// What is opened and closed with the module: its [`Gate`], and what it stands on.
+    fn layer(&self) -> Layer<'_>;
+
+    /// Starts an operation. Its result arrives at `done`, never before this has returned.
+    ///
+    /// # Errors
+    ///
+    /// Hands the request back, with the reason; `done` is then declined. What another attempt may cure is
+    /// not an error here, but a result (rule O6).
+    fn start(
+        &self,
+        request: Self::Request,
+        done: Callback<OpResult<Self::Answer, Self::Error>>,
+    ) -> Result<AsyncOp, StartError<Self::Request>>;
+
+    /// Accepts operations from now on. Opens what the module stands on, too.
+    fn open(&self) {
+        self.layer().open();
+    }
+
+    /// Accepts no more operations. Those that run go on.
+    fn close(&self) {
+        self.layer().close();
+    }
+
+    /// How many canceled operations still take something up, below: leftovers of fake cancels.
+    fn leftovers(&self) -> usize {
+        self.layer().leftovers()
+    }
+}
+
+/// Modules behind a pointer.
+macro_rules! module_behind {
+    ($pointer:ident) => {
+        impl<M: Module + ?Sized> Module for $pointer<M> {
+            type Request = M::Request;
+            type Answer = M::Answer;
+            type Error = M::Error;
+
+            fn layer(&self) -> Layer<'_> {
+                (**self).layer()
+            }
+
+            fn start(
+                &self,
+                request: M::Request,
+                done: Callback<OpResult<M::Answer, M::Error>>,
+            ) -> Result<AsyncOp, StartError<M::Request>> {
+                (**self).start(request, done)
+            }
+
+            fn open(&self) {
+                (**self).open();
+            }
+
+            fn close(&self) {
+                (**self).close();
+            }
+
+            fn leftovers(&self) -> usize {
+                (**self).leftovers()
+            }
+        }
+    };
+}
+
+module_behind!(Rc);
+module_behind!(Box);
 
 /// What a module stands on: another module, or several as a tuple.
 ///
-/// Implemented for these only; name it where code is generic over what a [`MlChain`](super::MlChain)
+/// Implemented for these only; name it where code is generic over what a [`MlChain`](crate::samples::MlChain)
 /// stands on.
 pub trait Below {
     /// Opens them.
@@ -106,13 +191,13 @@ impl<'a> Layer<'a> {
     }
 
     /// Opens what is below, then the gate.
-    pub(super) fn open(self) {
+    fn open(self) {
         self.below.into_iter().for_each(Below::open_all);
         self.gate.into_iter().for_each(Gate::open);
     }
 
     /// Closes the gate, or where there is none, what is below.
-    pub(super) fn close(self) {
+    fn close(self) {
         match (self.gate, self.below) {
             (Some(gate), _) => gate.close(),
             (None, Some(below)) => below.close_all(),
@@ -121,7 +206,7 @@ impl<'a> Layer<'a> {
     }
 
     /// The leftovers of what is below.
-    pub(super) fn leftovers(self) -> usize {
+    fn leftovers(self) -> usize {
         self.below.map_or(0, Below::count_leftovers)
     }
 }
@@ -129,67 +214,5 @@ impl<'a> Layer<'a> {
 impl fmt::Debug for Layer<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Layer").field("gate", &self.gate).finish_non_exhaustive()
-    }
-}
-
-/// Whether a module is open.
-#[derive(Debug, Default)]
-pub struct Gate(Cell<bool>);
-
-impl Gate {
-    /// Opens it.
-    pub fn open(&self) {
-        self.0.set(true);
-    }
-
-    /// Closes it.
-    pub fn close(&self) {
-        self.0.set(false);
-    }
-
-    /// Returns true if it is open.
-    pub fn is_open(&self) -> bool {
-        self.0.get()
-    }
-
-    /// Returns a request and its callback if the gate is open. Otherwise declines the callback.
-    ///
-    /// # Errors
-    ///
-    /// [`StartError::NotOpen`], with the request.
-    pub fn admit<R, T>(
-        &self,
-        request: R,
-        done: Callback<T>,
-    ) -> Result<(R, Callback<T>), StartError<R>> {
-        if self.is_open() {
-            return Ok((request, done));
-        }
-        done.decline("the module is not open");
-        Err(StartError::NotOpen(request))
-    }
-}
-
-/// The lower operation that an operation waits for, if any: part of the context of an operation in the
-/// middle.
-#[derive(Debug, Default)]
-pub struct Lower(RefCell<Option<AsyncOp>>);
-
-impl Lower {
-    /// Keeps the handle of a lower operation that was just started for an operation in `state`. If
-    /// a cancel came meanwhile, from code that the layer below called, it is passed on.
-    pub fn set(&self, op: AsyncOp, state: OpState) {
-        self.0.replace(Some(op));
-        if state == OpState::Canceling {
-            self.cancel();
-        }
-    }
-
-    /// Cancels it. Its result is still to come.
-    pub fn cancel(&self) {
-        let op = self.0.borrow().clone();
-        if let Some(op) = op {
-            let _ = op.cancel();
-        }
     }
 }

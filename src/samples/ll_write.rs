@@ -1,4 +1,4 @@
-//! The write.
+//! Beside the sample `ll_real_cancel`: the write, by another attempt.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,8 +10,10 @@ use mio::net::TcpStream;
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult};
+use crate::samples::error::StartError;
+use crate::samples::gate::Gate;
 use crate::samples::ll_real_cancel::{Attempt, Side, Socket, start};
-use crate::samples::{Gate, Layer, Module, StartError};
+use crate::samples::module::{Layer, Module};
 
 /// Writes all of a buffer to a source, in as many parts as it takes.
 ///

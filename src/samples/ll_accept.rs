@@ -1,4 +1,4 @@
-//! The accept.
+//! Beside the sample `ll_real_cancel`: the accept, by another attempt.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,8 +7,10 @@ use mio::net::{TcpListener, TcpStream};
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult};
+use crate::samples::error::StartError;
+use crate::samples::gate::Gate;
 use crate::samples::ll_real_cancel::{Attempt, Side, Socket, start};
-use crate::samples::{Gate, Layer, Module, StartError};
+use crate::samples::module::{Layer, Module};
 
 /// Accepts one connection from a listener, as soon as there is one.
 ///

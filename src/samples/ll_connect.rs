@@ -1,4 +1,4 @@
-//! The connect.
+//! Beside the sample `ll_real_cancel`: the connect, by another attempt.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,8 +8,10 @@ use mio::net::TcpStream;
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult, Operation};
 use crate::reactor::ReactorHandle;
+use crate::samples::error::StartError;
+use crate::samples::gate::Gate;
 use crate::samples::ll_real_cancel::{Attempt, Side, Socket, classify, start};
-use crate::samples::{Gate, Layer, Module, StartError};
+use crate::samples::module::{Layer, Module};
 
 /// Connects to an address.
 ///
