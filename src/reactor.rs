@@ -161,6 +161,7 @@ mod remote;
 mod scratch;
 #[cfg(feature = "testing")]
 mod scripted;
+mod source_state;
 mod sync;
 mod timers;
 mod token;

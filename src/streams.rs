@@ -70,6 +70,7 @@ mod bytes;
 mod relay;
 mod source;
 mod stream;
+mod transfer;
 
 pub use acceptor::Acceptor;
 pub use buffers::{Input, Output};

@@ -13,10 +13,9 @@ use crate::queue::QueueHandle;
 use crate::reactor::ReactorHandle;
 use crate::reactor::error::{DeregisterError, RedirectError, RegisterError};
 use crate::reactor::readiness::{Flags, Readiness, ReadySource};
+use crate::reactor::source_state::SourceState;
 use crate::reactor::token::token;
-use crate::reactor::watch::{
-    AnyWatch, Destination, FunctionHandler, RecipientHandler, SourceState, Watch,
-};
+use crate::reactor::watch::{AnyWatch, Destination, FunctionHandler, RecipientHandler, Watch};
 use crate::recipient::{Address, Context};
 
 const HELD: &str = "the source is taken only by into_source, which uses the registration up";

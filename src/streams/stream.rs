@@ -3,20 +3,20 @@
 use alloc::rc::Rc;
 use core::cell::Cell;
 use core::fmt;
-use std::io::{self, ErrorKind, IoSlice};
+use std::io::{self, IoSlice};
 
 use mio::Interest;
 
 use crate::reactor::{Flags, ReactorHandle, Readiness, RedirectError, RegisterError, Registration};
 use crate::recipient::{Address, Context};
-use crate::streams::buffers::{Input, Output, OutputEnd};
+use crate::streams::buffers::{Input, Output};
 use crate::streams::source::StreamSource;
 
 /// What a stream reads at. Urgent data, where it is reported, is a reason to read on.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const READS: Interest = Interest::READABLE.add(Interest::PRIORITY);
+pub(super) const READS: Interest = Interest::READABLE.add(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-const READS: Interest = Interest::READABLE;
+pub(super) const READS: Interest = Interest::READABLE;
 
 /// How often a handler reads and writes before it lets others have their turn.
 pub(super) const ROUNDS: usize = 16;
@@ -41,14 +41,14 @@ pub(super) const ROUNDS: usize = 16;
 /// See the [module](crate::streams).
 #[must_use = "dropping a stream closes its source"]
 pub struct Stream<S: StreamSource> {
-    registration: Registration<S>,
+    pub(super) registration: Registration<S>,
     /// What the source was reported ready for, and no attempt has found to block. The stream knows more than
     /// its registration, to which it need not report each attempt: that its source is empty, say.
-    ready: Rc<Cell<Flags>>,
+    pub(super) ready: Rc<Cell<Flags>>,
     pub(super) input: Input,
     pub(super) output: Output,
-    received: u64,
-    sent: u64,
+    pub(super) received: u64,
+    pub(super) sent: u64,
     pub(super) error: Option<io::Error>,
 }
 
@@ -246,180 +246,6 @@ impl<S: StreamSource> Stream<S> {
     /// consumed, and what was to be written.
     pub fn into_parts(self) -> (Registration<S>, Input, Output) {
         (self.registration, self.input, self.output)
-    }
-
-    /// Reads once. Returns whether that changed anything.
-    #[inline(always)]
-    pub(super) fn read(&mut self) -> bool {
-        if !self.may_read() {
-            return false;
-        }
-        let spare = self.input.spare();
-        let room = spare.len();
-        if room == 0 {
-            return false;
-        }
-        match self.registration.source_mut().read(spare) {
-            Ok(count) if count > 0 => {
-                self.input.buffer.add(count);
-                self.received += count as u64;
-                // A short read shows that there are no more bytes; but the end of the stream may be
-                // behind them, or an error, or something urgent at which the read stopped.
-                if count < room && self.registration.source().is_empty_after_short_read() {
-                    self.ready.set(self.ready.get().without(Flags(Flags::READABLE)));
-                }
-                true
-            }
-            other => self.note_other_read(other),
-        }
-    }
-
-    /// Notes a read that brought no bytes.
-    #[cold]
-    #[inline(never)]
-    fn note_other_read(&mut self, read: io::Result<usize>) -> bool {
-        match read {
-            Ok(_) => self.input.has_ended = true,
-            Err(error) if error.kind() == ErrorKind::Interrupted => return self.read(),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                self.clear(READS);
-                return false;
-            }
-            Err(error) => self.fail(error),
-        }
-        true
-    }
-
-    /// Writes the output, and closes the own side if that was asked for. Returns whether that changed
-    /// anything.
-    #[inline(always)]
-    pub(super) fn write(&mut self) -> bool {
-        let mut changed = false;
-        while !self.output.is_empty() && self.can_write() {
-            let written = self.registration.source_mut().write(self.output.buffer.bytes());
-            let count = self.note_written(written);
-            self.output.consume(count);
-            changed |= count > 0 || self.error.is_some();
-        }
-        changed |= self.flush_source();
-        if self.output.end == OutputEnd::Asked && self.output.is_empty() && self.can_write() {
-            changed |= self.close();
-        }
-        changed
-    }
-
-    /// Has the source write what it holds. Returns whether that changed anything.
-    #[inline(always)]
-    fn flush_source(&mut self) -> bool {
-        let mut changed = false;
-        while self.source().holds_output() && self.can_write() {
-            match self.source_mut().flush() {
-                Ok(()) => changed = true,
-                Err(error) => self.note_failure(error),
-            }
-        }
-        changed
-    }
-
-    /// Writes input of another stream, which must come right behind what was written. Otherwise as
-    /// [`write`](Self::write).
-    pub(super) fn write_from(&mut self, input: &mut Input) -> bool {
-        let mut changed = false;
-        while !input.is_empty()
-            && self.output.is_empty()
-            && self.output.end == OutputEnd::Open
-            && self.can_write()
-        {
-            let written = self.registration.source_mut().write(input.bytes());
-            let count = self.note_written(written);
-            input.consume(count);
-            changed |= count > 0 || self.error.is_some();
-        }
-        changed | self.flush_source()
-    }
-
-    /// Whether there may be something to read, if there is room.
-    #[inline]
-    pub(super) fn may_read(&self) -> bool {
-        let ready = self.ready.get();
-        let is_ready = ready.is_readable() || ready.is_priority();
-        is_ready && !self.input.has_ended
-    }
-
-    /// Whether a read may get somewhere.
-    #[inline]
-    pub(super) fn can_read(&self) -> bool {
-        self.may_read() && !self.input.is_full()
-    }
-
-    /// Whether a write may get somewhere.
-    #[inline]
-    pub(super) fn can_write(&self) -> bool {
-        self.ready.get().is_writable()
-    }
-
-    /// Notes how a write went; how many bytes it took.
-    #[inline]
-    fn note_written(&mut self, written: io::Result<usize>) -> usize {
-        match written {
-            Ok(count) if count > 0 => {
-                self.sent += count as u64;
-                return count;
-            }
-            Ok(_) => self.fail(ErrorKind::WriteZero.into()),
-            Err(error) => self.note_failure(error),
-        }
-        0
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn note_failure(&mut self, error: io::Error) {
-        match error.kind() {
-            ErrorKind::Interrupted => {}
-            ErrorKind::WouldBlock => self.clear(Interest::WRITABLE),
-            _ => self.fail(error),
-        }
-    }
-
-    /// Nothing is read or written any more.
-    #[cold]
-    fn fail(&mut self, error: io::Error) {
-        self.ready.set(Flags::NONE);
-        self.error.get_or_insert(error);
-    }
-
-    /// An attempt would block.
-    fn clear(&self, interest: Interest) {
-        self.ready.set(self.ready.get().without(Flags::refuted_by(interest)));
-        self.registration.note_would_block(interest);
-    }
-
-    /// Closes the own side. Returns whether that changed anything.
-    #[cold]
-    #[inline(never)]
-    fn close(&mut self) -> bool {
-        match self.source_mut().shutdown_write() {
-            Ok(()) => self.output.end = OutputEnd::Closed,
-            Err(error) => self.note_failure(error),
-        }
-        self.output.end == OutputEnd::Closed || self.error.is_some()
-    }
-
-    /// Has the handler called again, behind the others.
-    pub(super) fn ask_again(&self) {
-        self.registration.call_again(self.ready.get());
-    }
-
-    /// Nothing is to be done before the handler is called again.
-    #[inline(always)]
-    pub(super) fn settle(&mut self, may_read: bool) -> StreamStatus {
-        if may_read {
-            self.registration.readiness().keep(); // the input is full
-        }
-        self.input.release();
-        self.output.release();
-        self.status()
     }
 }
 
