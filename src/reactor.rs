@@ -26,9 +26,11 @@
 //!   [`Reactor::run`] ends when nothing can happen any more, or on [`ReactorHandle::stop`] or
 //!   [`Remote::stop`].
 //! - **M7** Timers: a callback after a delay ([`ReactorHandle::after`]) or at an instant
-//!   ([`ReactorHandle::at`]), never early, equal deadlines in the order they were armed. Dropping
-//!   a [`Timer`] leaves nothing of it; one whose callback was canceled by its id is passed over as
-//!   if it were not there. The reactor's clock is read once a turn for all that are due; tests can
+//!   ([`ReactorHandle::at`]), never early, equal deadlines in the order they were armed;
+//!   [reset](Timer::reset) without being armed anew, and again and again ([`ReactorHandle::every`]).
+//!   Dropping a [`Timer`] leaves nothing of it; one whose callback was canceled by its id, or whose
+//!   recipient is gone, is passed over as if it were not there. The reactor's clock is read once a turn
+//!   for all that are due, and handlers can have [that reading](ReactorHandle::turn_time); tests can
 //!   [set it](ReactorHandle::set_clock).
 //! - **M8** A reactor, its handles and its queue belong to one thread. Other threads schedule calls
 //!   through a [`Remote`] or a [`RemoteAddress`], and answer callbacks through a [`RemoteCallback`]: in
@@ -172,7 +174,7 @@ pub use handle::{EventStats, ReactorHandle};
 pub use readiness::Readiness;
 pub use registration::Registration;
 pub use remote::{Remote, RemoteAddress, RemoteCallback};
-pub use timers::Timer;
+pub use timers::{Interval, Missed, Timer};
 #[cfg(feature = "testing")]
 pub(crate) use {readiness::Flags, registration::slot};
 

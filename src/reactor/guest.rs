@@ -15,6 +15,7 @@ use crate::outcome::Report;
 use crate::queue::{Budget, CallQueue};
 use crate::reactor::error::CreateError;
 use crate::reactor::handle::{ReactorHandle, Shared};
+use crate::reactor::remote::Awake;
 use crate::reactor::timers::DeclineAll;
 use crate::unwind::RunOnDrop;
 
@@ -144,12 +145,12 @@ impl Guest {
         end: Option<Instant>,
     ) -> Report {
         let shared = self.ends.handle.shared();
-        let _awake = shared.remotes.stay_awake();
+        let _in_progress = InProgress::new(shared);
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
         let turn = self.queue.begin_turn();
         let Shared { queue, timers, remotes, limits, .. } = shared;
         limits.begin_turn(queue);
-        let own_end = limits.time().map(|time| timers.now() + time);
+        let own_end = limits.time().map(|time| timers.turn_time() + time);
         note(shared);
         shared.schedule_ready();
         timers.fire(queue, || limits.share(queue));
@@ -197,6 +198,27 @@ impl RefUnwindSafe for Guest {}
 impl fmt::Debug for Guest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Guest({:?})", **self)
+    }
+}
+
+/// A turn in progress, even while it unwinds.
+struct InProgress<'a> {
+    shared: &'a Shared,
+    _awake: Awake<'a>,
+}
+
+impl<'a> InProgress<'a> {
+    #[inline]
+    fn new(shared: &'a Shared) -> Self {
+        shared.timers.begin_turn();
+        Self { shared, _awake: shared.remotes.stay_awake() }
+    }
+}
+
+impl Drop for InProgress<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.shared.timers.end_turn();
     }
 }
 

@@ -15,6 +15,7 @@ mod faults_sockets;
 mod foreign_recipient;
 #[cfg(unix)]
 mod guest;
+mod intervals;
 #[cfg(unix)]
 mod panicking_source;
 mod promises;
@@ -38,3 +39,5 @@ mod shares;
 #[cfg(feature = "testing")]
 mod testing;
 mod timers;
+mod timers_moved;
+mod unref;
