@@ -156,6 +156,8 @@ pub use error::{CreateError, DeregisterError, RegisterError, SendError};
     ))
 ))]
 mod descriptor;
+#[cfg(all(target_os = "linux", feature = "timerfd"))]
+mod due;
 mod error;
 mod guest;
 mod handle;
@@ -198,6 +200,9 @@ pub struct Reactor {
     guest: Guest,
     poll: Poll,
     events: Events,
+    /// Keeps the poll's descriptor readable while a turn is due, if somebody asked for that.
+    #[cfg(all(target_os = "linux", feature = "timerfd"))]
+    due: Option<alloc::rc::Rc<due::DueSignal>>,
 }
 
 impl Reactor {
@@ -226,7 +231,11 @@ impl Reactor {
         match open() {
             Ok((poll, waker)) => {
                 let guest = Guest::on(poll.registry(), false, queue, waker)?;
-                Ok(Self { guest, poll, events: Events::with_capacity(EVENTS) })
+                let events = Events::with_capacity(EVENTS);
+                #[cfg(all(target_os = "linux", feature = "timerfd"))]
+                return Ok(Self { guest, poll, events, due: None });
+                #[cfg(not(all(target_os = "linux", feature = "timerfd")))]
+                Ok(Self { guest, poll, events })
             }
             Err(source) => Err(CreateError { source, queue }),
         }
@@ -250,6 +259,7 @@ impl Reactor {
     ///
     /// Passes on a panic of a handler. What had not been dialed is still pending.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Report> {
+        let _signal = self.signal_after_turn();
         let timeout = match (timeout, self.poll_timeout()) {
             (Some(asked), Some(own)) => Some(asked.min(own)),
             (asked, own) => asked.or(own),
@@ -274,6 +284,7 @@ impl Reactor {
     ///
     /// As [`turn`](Self::turn).
     pub fn turn_within(&mut self, limit: Duration) -> io::Result<Report> {
+        let _signal = self.signal_after_turn();
         let end = self.now() + limit;
         match self.poll(Some(Duration::ZERO)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
@@ -282,9 +293,50 @@ impl Reactor {
         Ok(self.guest.turn_until(&self.events, end))
     }
 
+    /// Has the reactor's descriptor ([`AsFd`](std::os::fd::AsFd)) be readable whenever a turn is due: if
+    /// there are events, if calls are pending, and when the next timer is due. A host then needs neither
+    /// [`poll_timeout`](ReactorHandle::poll_timeout) nor a wake hook: it waits for the descriptor, and
+    /// does a [`turn`](Self::turn) with a timeout of zero.
+    ///
+    /// It takes the queue's wake hook for that. A clock that was [set](ReactorHandle::set_clock) must go
+    /// like the real one.
+    ///
+    /// Cost: a descriptor; a system call for each turn that leaves calls, for the first call that is
+    /// scheduled outside of a turn, and when the next deadline becomes another one.
+    ///
+    /// # Errors
+    ///
+    /// Passes on the error of the system if it gives no timer.
+    #[cfg(all(target_os = "linux", feature = "timerfd"))]
+    pub fn signal_when_due(&mut self) -> io::Result<()> {
+        let shared = self.guest.shared();
+        shared.remotes.set_host_sleeps();
+        let waker = shared.remotes.waker();
+        let due = due::DueSignal::new(self.handle(), self.poll.registry(), waker)?;
+        let hook = alloc::rc::Rc::clone(&due);
+        self.due = Some(due);
+        // If calls are pending, this calls the hook.
+        self.queue().set_wake_hook(move || hook.update());
+        if let Some(due) = &self.due {
+            due.update();
+        }
+        Ok(())
+    }
+
+    #[cfg(all(target_os = "linux", feature = "timerfd"))]
+    fn signal_after_turn(&self) -> Option<impl Sized + use<>> {
+        self.due.as_ref().map(due::DueSignal::after_turn)
+    }
+
+    #[cfg(not(all(target_os = "linux", feature = "timerfd")))]
+    #[inline]
+    const fn signal_after_turn(&self) -> Option<()> {
+        None
+    }
+
     /// Polls, sleeping `timeout` at most, and not if other threads have sent something.
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let Self { guest, poll, events } = self;
+        let Self { guest, poll, events, .. } = self;
         if timeout == Some(Duration::ZERO) {
             return poll.poll(events, timeout);
         }

@@ -150,15 +150,19 @@ impl Guest {
         let turn = self.queue.begin_turn();
         let Shared { queue, timers, remotes, limits, .. } = shared;
         limits.begin_turn(queue);
-        let own_end = limits.time().map(|time| timers.turn_time() + time);
+        let end = match limits.time() {
+            None => end,
+            Some(time) => {
+                let own_end = timers.turn_time() + time;
+                Some(end.map_or(own_end, |end| end.min(own_end)))
+            }
+        };
         note(shared);
         shared.schedule_ready();
         timers.fire(queue, || limits.share(queue));
         remotes.deliver(&self.ends.handle, || limits.share(queue));
         let budget = Budget::calls(limits.calls());
-        let Some(end) = [end, own_end].into_iter().flatten().min() else {
-            return turn.dial(budget, || limits.end());
-        };
+        let Some(end) = end else { return turn.dial(budget, || limits.end()) };
         // One call at least, or else there might never be time for any.
         let is_first = Cell::new(true);
         let spent = || !is_first.replace(false) && timers.now() >= end;

@@ -16,6 +16,8 @@ mod foreign_recipient;
 #[cfg(unix)]
 mod guest;
 mod intervals;
+#[cfg(all(target_os = "linux", feature = "timerfd"))]
+mod one_descriptor;
 #[cfg(unix)]
 mod panicking_source;
 mod promises;
