@@ -3,7 +3,7 @@
 use core::fmt;
 use core::num::NonZeroU64;
 
-use crate::erased::cells::Key;
+use crate::erased::Key;
 
 /// Names one call of one queue.
 ///

@@ -176,6 +176,9 @@ mod unwind;
 
 pub use callback::Callback;
 pub use id::CallId;
+/// The crate of the sources and the polls, in the version that the reactor takes.
+#[cfg(feature = "mio")]
+pub use mio;
 pub use observe::{Observer, ObserverId};
 pub use op_step::{OpStep, Outcome};
 pub use outcome::{Cancellation, Report, ScheduleError, ScheduleErrorKind};

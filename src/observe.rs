@@ -98,6 +98,7 @@ impl ObserverId {
 pub(crate) fn log(call: CallId, step: &Step) {
     match step {
         Step::Abandoned { .. }
+        | Step::Undrained { .. }
         | Step::Refused { refusal: crate::step::Refusal::Live { .. }, .. } => {
             tracing::warn!("call {call} {step}");
         }

@@ -42,8 +42,11 @@
 //! - **O7** A start function can be answered from another thread: by a `RemoteCallback` (of the feature
 //!   `mio`), which is `Send`. Dropping it unanswered is a bug (R5), reported on the reactor's thread.
 
+#[cfg(not(target_has_atomic = "ptr"))]
+use alloc::rc::Rc as Arc;
 use alloc::rc::{Rc, Weak};
 use alloc::string::ToString;
+#[cfg(target_has_atomic = "ptr")]
 use alloc::sync::Arc;
 use core::any::type_name;
 use core::cell::Cell;
@@ -75,7 +78,8 @@ pub enum OpError<E> {
     /// Its module lost it: a bug of the module, or the end of what it depends on.
     #[error("operation dropped by its module")]
     Dropped,
-    /// Another operation, which it needed to go on, could not be started.
+    /// Another operation, which it needed to go on, could not be started. (The cause is in an `Rc` on
+    /// targets that have no `Arc`.)
     #[error("operation cannot go on")]
     NotStarted(#[source] Arc<dyn Error + Send + Sync>),
     /// It failed; the same again may succeed.

@@ -10,10 +10,14 @@
 //! - **M2** Tokens carry a generation. An event for a source that is gone is counted
 //!   ([`EventStats::stale`]), never delivered to the slot's new owner.
 //! - **M3** At most one readiness call per registration is pending; later events merge into it.
-//!   Hang-up and error reach readers and writers. A handler that stops before its source would
-//!   block asks to be called [`again`](Readiness::again).
+//!   Hang-up and error reach readers and writers. Readiness sticks to the registration until an
+//!   attempt would block ([`Registration::readiness`], [`Registration::try_io`]). A handler that stops
+//!   before its source would block asks to be called [`again`](Readiness::again), or
+//!   [keeps](Readiness::keep) what is left for another handler; one that does neither is counted
+//!   ([`EventStats::undrained`]) and reported.
 //! - **M4** A [`Registration`] owns its source. Dropping it deregisters the source and cancels
-//!   the pending readiness call.
+//!   the pending readiness call. It can be [redirected](Registration::redirect) to another recipient without
+//!   a system call, readiness kept; narrowing its interest narrows the pending call too.
 //! - **M5** One function decides how long to sleep, [`ReactorHandle::poll_timeout`]: not at all if
 //!   anything is pending, else until the next timer is due, else until there is an event.
 //! - **M6** The queue is dialed within a budget between polls, in calls
@@ -39,7 +43,8 @@
 //! - **M9** Embedding: a [`Reactor`] has its own [`run`](Reactor::run), does a single
 //!   [`turn`](Reactor::turn) in a loop of yours, or sits in any other loop by its descriptor
 //!   (`AsFd`) and [`poll_timeout`](ReactorHandle::poll_timeout). A [`Guest`] has no poll of its own:
-//!   it lives in a mio loop that somebody else owns. `docs/embedding.md` walks through all of them.
+//!   it lives in a mio loop that somebody else owns. `docs/embedding.md` walks through all of them. A
+//!   child that was forked [leaves the poll](ReactorHandle::leave_poll_to_parent) to its parent.
 //!
 //! # Examples
 //!
@@ -135,7 +140,7 @@ use mio::{Events, Poll, Token, Waker};
 
 use crate::outcome::Report;
 use crate::queue::CallQueue;
-pub use error::{CreateError, DeregisterError, RegisterError, SendError};
+pub use error::{CreateError, DeregisterError, RedirectError, RegisterError, SendError};
 
 // Where mio's poll has a descriptor: the same list as mio's.
 #[cfg(all(
@@ -159,6 +164,8 @@ mod descriptor;
 #[cfg(all(target_os = "linux", feature = "timerfd"))]
 mod due;
 mod error;
+#[cfg(unix)]
+mod fd_source;
 mod guest;
 mod handle;
 mod inbox;
@@ -170,7 +177,11 @@ mod remote;
 mod scripted;
 mod sync;
 mod timers;
+mod token;
+mod watch;
 
+#[cfg(unix)]
+pub use fd_source::FdSource;
 pub use guest::Guest;
 pub use handle::{EventStats, ReactorHandle};
 pub use readiness::Readiness;
@@ -178,7 +189,7 @@ pub use registration::Registration;
 pub use remote::{Remote, RemoteAddress, RemoteCallback};
 pub use timers::{Interval, Missed, Timer};
 #[cfg(feature = "testing")]
-pub(crate) use {readiness::Flags, registration::slot};
+pub(crate) use {readiness::Flags, token::slot};
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the reactor packs slot and generation of a source into a token of 64 bits");
@@ -259,6 +270,7 @@ impl Reactor {
     ///
     /// Passes on a panic of a handler. What had not been dialed is still pending.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Report> {
+        self.shared().registry()?;
         let _signal = self.signal_after_turn();
         let timeout = match (timeout, self.poll_timeout()) {
             (Some(asked), Some(own)) => Some(asked.min(own)),
@@ -284,6 +296,7 @@ impl Reactor {
     ///
     /// As [`turn`](Self::turn).
     pub fn turn_within(&mut self, limit: Duration) -> io::Result<Report> {
+        self.shared().registry()?;
         let _signal = self.signal_after_turn();
         let end = self.now() + limit;
         match self.poll(Some(Duration::ZERO)) {

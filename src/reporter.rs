@@ -18,8 +18,8 @@ const REPEATS: u32 = 10;
 /// An observer that reports bugs, one line for each: what happened, where, and what to do.
 ///
 /// It reports callbacks that were dropped without being called (rule R5), calls that were deferred or
-/// refused because their recipient was live (rule R2), and calls that were refused by a full queue, by
-/// their own check, or because their recipient was gone. Of one place in the source, the same thing is
+/// refused because their recipient was live (rule R2), calls that were refused by a full queue, by their
+/// own check, or because their recipient was gone, and handlers of readiness that did not drain (rule M3). Of one place in the source, the same thing is
 /// reported 10 times at most.
 ///
 /// It stands beside other observers ([`QueueHandle::add_observer`](crate::QueueHandle::add_observer)).
@@ -68,6 +68,7 @@ enum Kind {
     Gone,
     Check,
     NotAdmitted,
+    Undrained,
 }
 
 impl Reporter {
@@ -111,7 +112,13 @@ impl ReporterState {
         if let Some(name) = self.names.get(&call) {
             let _ = write!(text, " {name:?}");
         }
-        if let Some(recipient) = self.recipients.get(&call) {
+        text += &self.to(self.recipients.get(&call));
+        text
+    }
+
+    fn to(&self, recipient: Option<&RecipientInfo>) -> String {
+        let mut text = String::new();
+        if let Some(recipient) = recipient {
             let _ = write!(text, " to {recipient}");
             if let Some(label) = self.labels.get(&recipient.number) {
                 let _ = write!(text, " {label:?}");
@@ -139,6 +146,7 @@ impl Observer for Reporter {
                 return;
             }
             Step::Deferred { .. } => self.state.borrow().details(call),
+            Step::Undrained { recipient, .. } => self.state.borrow().to(recipient.as_ref()),
             Step::Refused { .. } | Step::Abandoned { .. } => {
                 let mut state = self.state.borrow_mut();
                 let to = state.details(call);
@@ -177,6 +185,12 @@ impl Observer for Reporter {
                     "call {call}{to}, scheduled at {site}, was refused: {kind}"
                 ));
             }
+            Step::Undrained { site, .. } => self.report(Kind::Undrained, site, format_args!(
+                "readiness call {call}{to}, of the source registered at {site}, stopped before its source \
+                 would block, and may be called no more; go on until an attempt would block, ask to be \
+                 called again (Readiness::again), or keep what is left for another handler \
+                 (Readiness::keep)"
+            )),
             _ => {}
         }
     }

@@ -156,7 +156,7 @@ impl Observer for DialSpans {
             Step::Canceled { .. } | Step::Refused { .. } | Step::Abandoned { .. } => {
                 self.over(call);
             }
-            Step::LateCancel { .. } | Step::Deferred { .. } => {}
+            Step::LateCancel { .. } | Step::Deferred { .. } | Step::Undrained { .. } => {}
         }
     }
 }

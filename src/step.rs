@@ -10,6 +10,10 @@ use crate::outcome::ScheduleErrorKind;
 ///
 /// A call that is created and scheduled in one go has both steps, one right after the other.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(
+    not(feature = "mio"),
+    allow(rustdoc::broken_intra_doc_links, reason = "what they name is there with `mio` only")
+)]
 #[non_exhaustive]
 pub enum Step {
     /// The call exists.
@@ -62,6 +66,17 @@ pub enum Step {
     },
     /// The handler panicked; or the call's own check did, and it was not dialed.
     Panicked,
+    /// The call was a readiness call, and over before. Its handler had made attempts by
+    /// [`Registration::try_io`], stopped before one would block, and neither asked to be called again nor
+    /// kept readiness on purpose (rule M3). This is a bug: it may be called no more. Changes nothing.
+    ///
+    /// [`Registration::try_io`]: crate::reactor::Registration::try_io
+    Undrained {
+        /// Whom it was for; none for a function call.
+        recipient: Option<RecipientInfo>,
+        /// Where the source was registered.
+        site: &'static Location<'static>,
+    },
 }
 
 impl fmt::Display for Step {
@@ -92,6 +107,12 @@ impl fmt::Display for Step {
                 write!(f, "abandoned: the callback created at {site} was dropped without a call")
             }
             Self::Panicked => f.write_str("panicked"),
+            Self::Undrained { site, .. } => {
+                write!(
+                    f,
+                    "undrained: its handler stopped early, of the source registered at {site}"
+                )
+            }
         }
     }
 }

@@ -14,6 +14,8 @@
 //! | time that passes | [`ScriptedReactor::advance`], [`ScriptedReactor::jump`] |
 //! | events that are late, lost, doubled, reordered, or older than their source | [`ScriptedReactor::take_events`], [`ScriptedReactor::turn_with`] |
 //! | an event for nothing | [`Peer::event`] |
+//!
+//! That its handlers read all there is, [`ScriptedReactor::check_drained`] checks.
 
 #![cfg_attr(
     not(feature = "mio"),
@@ -25,6 +27,8 @@ use crate::queue::QueueHandle;
 #[cfg(feature = "mio")]
 mod clock;
 #[cfg(feature = "mio")]
+mod drained;
+#[cfg(feature = "mio")]
 mod event;
 #[cfg(feature = "mio")]
 mod reactor;
@@ -35,6 +39,8 @@ mod wire;
 
 #[cfg(feature = "mio")]
 pub use clock::Clock;
+#[cfg(feature = "mio")]
+pub use drained::Undrained;
 #[cfg(feature = "mio")]
 pub use event::{Event, Ready};
 #[cfg(feature = "mio")]

@@ -46,6 +46,12 @@ impl Story<'_> {
             let by = self.by(late);
             self.line(format_args!("canceled too late,{by}, which changes nothing: {reason}"))?;
         }
+        if let Some(site) = call.undrained.and_then(|undrained| undrained.site) {
+            self.line(format_args!(
+                "stopped before its source would block, which may be reported no more"
+            ))?;
+            self.line(format_args!("the source was registered at {site}"))?;
+        }
         self.consequences(call)?;
         if let Some(operation) = operation {
             self.operation(operation)?;

@@ -214,6 +214,7 @@ impl CallRecord {
             }
             Step::Refused { refusal, .. } => self.ended = Some((moment, End::Refused { refusal })),
             Step::Abandoned { .. } => self.ended = Some((moment, End::Abandoned)),
+            Step::Undrained { site, .. } => self.undrained = at(site),
         }
     }
 }

@@ -119,6 +119,7 @@ impl Pages {
                 self.pending.remove(&call);
             }
             Step::Abandoned { .. } => counts.abandoned += 1,
+            Step::Undrained { .. } => counts.undrained += 1,
         }
     }
 
@@ -191,6 +192,8 @@ pub struct StepCounts {
     pub abandoned: u64,
     /// Calls whose handler unwound.
     pub panicked: u64,
+    /// Readiness calls whose handler did not drain its source.
+    pub undrained: u64,
     /// Operations started.
     pub operations: u64,
 }

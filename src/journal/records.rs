@@ -46,6 +46,8 @@ pub struct CallRecord {
     pub ended: Option<(Moment, End)>,
     /// Who tried to cancel it too late, and why.
     pub late_cancels: Vec<(Moment, &'static str)>,
+    /// When its handler was found not to have drained its source (rule M3), and where that was registered.
+    pub undrained: Option<Moment>,
 }
 
 impl CallRecord {
@@ -59,6 +61,7 @@ impl CallRecord {
             deferred: Vec::new(),
             ended: None,
             late_cancels: Vec::new(),
+            undrained: None,
         }
     }
 

@@ -108,6 +108,9 @@ impl<W: Write> Trace<W> {
         for (moment, reason) in &call.late_cancels {
             self.instant(call, moment.at, &format!("canceled too late: {reason}"))?;
         }
+        if let Some(moment) = &call.undrained {
+            self.instant(call, moment.at, "undrained")?;
+        }
         Ok(())
     }
 

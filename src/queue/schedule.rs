@@ -4,9 +4,8 @@ use crate::erased::cells::Stage;
 use crate::erased::{Payload, Site};
 use crate::id::{CallId, Named};
 use crate::outcome::{ScheduleError, ScheduleErrorKind};
-use crate::queue::attempt::Dialing;
 use crate::queue::notify::{KeepObservers, WakeOnDrop};
-use crate::queue::state::{Claim, Core, QUEUE_DROPPED};
+use crate::queue::state::{Claim, Core, Dialing, QUEUE_DROPPED};
 use crate::step::{RecipientInfo, Refusal, Step};
 use crate::unwind::to_the_end;
 
@@ -73,7 +72,7 @@ impl Core {
         let _wake = WakeOnDrop(self);
         self.notify(position, || Step::Created { recipient, site });
         // The observer may have canceled or dialed it.
-        if self.calls().site_at(position).is_some() {
+        if self.is_observed() && self.calls().site_at(position).is_some() {
             self.notify(position, || Step::Scheduled { site });
         }
         self.id(position)

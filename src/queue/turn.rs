@@ -1,10 +1,10 @@
 //! One turn of the queue.
 
-use crate::erased::Next;
+use crate::erased::DialNext;
 use crate::outcome::Report;
-use crate::queue::QueueHandle;
 use crate::queue::attempt::Attempt;
 use crate::queue::budget::Budget;
+use crate::queue::handle::QueueHandle;
 use crate::queue::listener::flag;
 use crate::queue::state::Core;
 
@@ -76,9 +76,9 @@ impl Turn<'_> {
                 continue;
             }
             match core.calls().dial_next(end(), &mut attempt) {
-                Next::Dialed => ready = attempt.finish(core),
-                Next::Tombstone(note) => core.pass_tombstone(note),
-                Next::Empty => break,
+                DialNext::Dialed => ready = attempt.finish(core),
+                DialNext::Tombstone(note) => core.pass_tombstone(note),
+                DialNext::Empty => break,
             }
         }
         attempt.done();

@@ -51,6 +51,10 @@ impl DueSignal {
 
     /// Keeps I1.
     pub(super) fn update(&self) {
+        // What a forked child has left to its parent: the waker and the timer are in the same poll.
+        if self.reactor.shared().registry().is_err() {
+            return;
+        }
         match self.reactor.poll_timeout() {
             // What cannot be waked is readable at its next event.
             Some(Duration::ZERO) => drop(self.waker.wake()),

@@ -111,6 +111,20 @@ impl<S> fmt::Debug for RegisterError<S> {
     }
 }
 
+/// A registration was not redirected. It is as it was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum RedirectError {
+    /// The reactor has been dropped.
+    #[error("registration not redirected: the reactor has been dropped")]
+    ReactorDropped,
+    /// The recipient belongs to another queue than the reactor's.
+    #[error(
+        "registration not redirected: the recipient belongs to another queue than the reactor's"
+    )]
+    ForeignRecipient,
+}
+
 /// A source could not be deregistered. It is inside.
 #[derive(Error)]
 #[error("source not deregistered: the poll does not let it go")]

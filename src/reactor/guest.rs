@@ -148,7 +148,8 @@ impl Guest {
         let _in_progress = InProgress::new(shared);
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
         let turn = self.queue.begin_turn();
-        let Shared { queue, timers, remotes, limits, .. } = shared;
+        let Shared { queue, timers, remotes, line, .. } = shared;
+        let limits = &line.limits;
         limits.begin_turn(queue);
         let end = match limits.time() {
             None => end,
@@ -158,6 +159,7 @@ impl Guest {
             }
         };
         note(shared);
+        shared.judge_handlers();
         shared.schedule_ready();
         timers.fire(queue, || limits.share(queue));
         remotes.deliver(&self.ends.handle, || limits.share(queue));

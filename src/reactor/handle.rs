@@ -1,11 +1,11 @@
 //! What a reactor, its handles and its registrations share.
 
-use alloc::collections::VecDeque;
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::panic::{RefUnwindSafe, UnwindSafe};
 use core::time::Duration;
+use std::io;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -16,12 +16,14 @@ use crate::arena::{Arena, ArenaKey};
 use crate::callback::Callback;
 use crate::queue::QueueHandle;
 use crate::reactor::error::RegisterError;
-use crate::reactor::limits::Limits;
 use crate::reactor::readiness::{Flags, Readiness};
-use crate::reactor::registration::{self, AnyWatch, Registration};
+use crate::reactor::registration::Registration;
 use crate::reactor::remote::{Remote, RemoteAddress, RemoteCallback, Remotes};
 use crate::reactor::timers::{Interval, Missed, Timer, Timers};
+use crate::reactor::token;
+use crate::reactor::watch::{AnyWatch, Line};
 use crate::recipient::{Address, Context};
+use crate::step::Step;
 use crate::tally::Count;
 
 /// A reactor, for whoever registers sources with it. Cloning counts a reference.
@@ -65,7 +67,29 @@ impl ReactorHandle {
         T: 'static,
         H: Fn(&mut T, &Context<'_, T>, &Readiness<'_>) + 'static,
     {
-        Registration::new(self, source, interest, recipient, handler)
+        Registration::to_recipient(self, source, interest, recipient, handler)
+    }
+
+    /// Registers `source`: from now on its readiness becomes calls of a function, which have no
+    /// recipient. Otherwise as [`register`](Self::register).
+    ///
+    /// A function that dials the queue may be called again before it returns (rule R2 is for recipients).
+    ///
+    /// # Errors
+    ///
+    /// Hands the source back if the poll does not take it, or if the reactor is gone.
+    #[track_caller]
+    pub fn register_function<S, H>(
+        &self,
+        source: S,
+        interest: Interest,
+        handler: H,
+    ) -> Result<Registration<S>, RegisterError<S>>
+    where
+        S: Source,
+        H: Fn(&QueueHandle, &Readiness<'_>) + 'static,
+    {
+        Registration::to_function(self, source, interest, handler)
     }
 
     /// The queue of the reactor.
@@ -201,7 +225,7 @@ impl ReactorHandle {
     /// as the budget has left, at least an eighth of it, and at most all of it (rule M6). If the budget
     /// is 0 or `usize::MAX`, so that it says nothing of how much is dialed, 1,024 counts instead.
     pub fn set_budget(&self, calls: usize) {
-        self.shared.limits.set_calls(calls);
+        self.shared.line.limits.set_calls(calls);
     }
 
     /// Sets for how long calls are dialed between two polls, by the reactor's clock; `None`, as at first,
@@ -213,7 +237,7 @@ impl ReactorHandle {
     ///
     /// Cost: a reading of the clock for each call.
     pub fn set_time_budget(&self, limit: Option<Duration>) {
-        self.shared.limits.set_time(limit);
+        self.shared.line.limits.set_time(limit);
     }
 
     /// Sets the clock that timers go by, [`Instant::now`] at first.
@@ -257,6 +281,25 @@ impl ReactorHandle {
         self.shared.counts.read()
     }
 
+    /// Leaves the poll to the parent process: for a child that was forked, and is to go on with its copy
+    /// of the reactor, or only to drop it.
+    ///
+    /// Both copies share one poll in the system. A child that drops its own deregisters the parent's
+    /// sources, and one that turns takes events from the parent. After this, nothing of the child's
+    /// reactor touches the poll: a registration that drops closes its descriptor and no more, and what
+    /// needs the poll is an error (to register, to change an interest, [`Reactor::turn`]). Calls and
+    /// timers are the child's own; it may dial the queue. What it sends through a
+    /// [`Remote`] wakes the parent, for nothing. For events of its own, the child makes a
+    /// new reactor.
+    ///
+    /// A child that calls `exec` or `_exit` at once needs none of this: descriptors are closed on `exec`.
+    /// In a process of several threads, a child may do no more than that (see `fork(2)`).
+    ///
+    /// [`Reactor::turn`]: crate::reactor::Reactor::turn
+    pub fn leave_poll_to_parent(&self) {
+        self.shared.is_left.set(true);
+    }
+
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -283,17 +326,19 @@ impl fmt::Debug for ReactorHandle {
 }
 
 pub(super) struct Shared {
-    pub(super) registry: Registry,
+    registry: Registry,
+    /// Whether the poll is the parent process's.
+    pub(super) is_left: Cell<bool>,
     /// Whether others may have registered with the poll what looks like ours: another guest,
     /// or one that is gone, and survived by its registrations.
     shares_poll: bool,
     pub(super) queue: QueueHandle,
     pub(super) watches: RefCell<Arena<Option<Rc<dyn AnyWatch>>>>,
-    /// Registrations with something to report whose call is not scheduled yet.
-    pub(super) ready: RefCell<VecDeque<ArenaKey>>,
+    pub(super) line: Rc<Line>,
+    /// How many registrations do not keep the loop running.
+    unref: Cell<usize>,
     pub(super) timers: Timers,
     pub(super) remotes: Remotes,
-    pub(super) limits: Limits,
     stopped: Cell<bool>,
     /// Whether the poll may have more events, which a loop around its descriptor is not notified of again.
     batch_was_full: Cell<bool>,
@@ -309,13 +354,14 @@ impl Shared {
     ) -> Self {
         Self {
             registry,
+            is_left: Cell::new(false),
             shares_poll,
-            queue,
             watches: RefCell::new(Arena::new()),
-            ready: RefCell::new(VecDeque::new()),
+            line: Rc::new(Line::new(queue.clone())),
+            queue,
+            unref: Cell::new(0),
             timers: Timers::new(),
             remotes: Remotes::new(waker),
-            limits: Limits::new(),
             stopped: Cell::new(false),
             batch_was_full: Cell::new(false),
             counts: EventCounts::default(),
@@ -326,7 +372,7 @@ impl Shared {
     // (Inlined, it makes each readiness call 15 instructions dearer.)
     #[inline(never)]
     pub(super) fn least_generation(&self) -> u32 {
-        if self.shares_poll { registration::unused_generation() } else { 0 }
+        if self.shares_poll { token::unused_generation() } else { 0 }
     }
 
     /// Notes a batch of events of a poll.
@@ -344,12 +390,12 @@ impl Shared {
         &self,
         events: impl Iterator<Item = (Token, impl FnOnce() -> Flags)>,
     ) -> usize {
-        let at_once = !self.queue.core().is_observed() && self.ready.borrow().is_empty();
+        let at_once = !self.queue.core().is_observed() && self.line.ready.borrow().is_empty();
         let mut watches = self.watches.borrow_mut();
         let mut noted = 0;
         for (token, flags) in events {
             noted += 1;
-            let Some(key) = registration::key(token) else {
+            let Some(key) = token::key(token) else {
                 self.counts.foreign.add();
                 continue;
             };
@@ -360,7 +406,7 @@ impl Shared {
                     if at_once {
                         Rc::clone(watch).schedule();
                     } else {
-                        self.ready.borrow_mut().push_back(key);
+                        self.line.ready.borrow_mut().push_back(key);
                     }
                 }
                 Some(_) => self.counts.coalesced.add(),
@@ -373,27 +419,78 @@ impl Shared {
     /// stays in line for the next turn.
     #[inline]
     pub(super) fn schedule_ready(&self) {
-        let in_line = self.ready.borrow().len();
+        let in_line = self.line.ready.borrow().len();
         for _ in 0..in_line {
-            let Some(key) = self.ready.borrow_mut().pop_front() else { return };
+            let Some(key) = self.line.ready.borrow_mut().pop_front() else { return };
             let watch = self.watches.borrow_mut().get(key).cloned();
-            if let Some(watch) = watch {
+            if let Some(watch) = watch.filter(|watch| watch.is_in_line()) {
                 watch.schedule();
             }
         }
+    }
+
+    /// Judges the handlers that may have left readiness, now that a poll has reported what there was:
+    /// counts and reports those whose source it did not report. An observer may panic meanwhile.
+    #[inline]
+    pub(super) fn judge_handlers(&self) {
+        if !self.line.suspects.borrow().is_empty() && !self.batch_was_full.get() {
+            self.report_undrained();
+        }
+    }
+
+    #[cold]
+    fn report_undrained(&self) {
+        for (key, call) in self.line.suspects.take() {
+            let watch = self.watches.borrow_mut().get(key).cloned();
+            // (On mio's `poll`, what an attempt has not found to block is not reported at all.)
+            let watch = watch.filter(|watch| watch.source_state().is_left_for_good());
+            if let Some(watch) = watch.filter(|_| !cfg!(mio_unsupported_force_poll_poll)) {
+                self.counts.undrained.add();
+                let (recipient, site) = (watch.recipient(), watch.site());
+                self.queue.core().notify_end(call.key(), Step::Undrained { recipient, site });
+            }
+        }
+    }
+
+    /// The poll's registry.
+    #[inline(always)]
+    pub(super) fn registry(&self) -> io::Result<&Registry> {
+        if self.is_left.get() { Err(poll_was_left()) } else { Ok(&self.registry) }
+    }
+
+    #[inline(always)]
+    pub(super) fn deregister(&self, source: &mut impl Source) -> io::Result<()> {
+        self.registry().map_or(Ok(()), |registry| registry.deregister(source))
+    }
+
+    /// Puts another watch in the place of one.
+    pub(super) fn replace_watch(&self, key: ArenaKey, watch: &Rc<dyn AnyWatch>) {
+        if let Some(place) = self.watches.borrow_mut().get_mut(key) {
+            *place = Some(Rc::clone(watch));
+        }
+    }
+
+    /// Counts a registration that does not keep the loop running any more, or does again.
+    pub(super) fn count_unref(&self, unref: bool) {
+        let count = self.unref.get();
+        self.unref.set(if unref { count + 1 } else { count - 1 });
     }
 
     /// Ends a registration.
     pub(super) fn forget(&self, key: ArenaKey) {
         let watch = self.watches.borrow_mut().remove(key);
         if let Some(watch) = watch {
-            watch.end();
+            if watch.source_state().is_unref.get() {
+                self.count_unref(false);
+            }
+            watch.end("registration dropped");
         }
     }
 
     /// Takes all registrations out, to be dropped.
     pub(super) fn take_watches(&self) -> Arena<Option<Rc<dyn AnyWatch>>> {
-        self.ready.borrow_mut().clear();
+        self.line.ready.borrow_mut().clear();
+        self.unref.set(0);
         self.batch_was_full.set(false);
         self.watches.replace(Arena::new())
     }
@@ -401,7 +498,7 @@ impl Shared {
     /// Whether there is something to do at once.
     pub(super) fn is_busy(&self) -> bool {
         !self.queue.is_idle()
-            || !self.ready.borrow().is_empty()
+            || !self.line.ready.borrow().is_empty()
             || self.remotes.is_busy()
             || self.batch_was_full.get()
     }
@@ -416,9 +513,14 @@ impl Shared {
         // The remotes first: what the last of them sent is seen then.
         self.remotes.are_alive()
             || self.is_busy()
-            || self.watches.borrow().len() > 0
+            || self.watches.borrow().len() > self.unref.get()
             || self.timers.keeps_running()
     }
+}
+
+#[cold]
+fn poll_was_left() -> io::Error {
+    io::Error::other("the poll was left to the parent process")
 }
 
 /// What has become of the events of a reactor's polls:
@@ -438,6 +540,11 @@ pub struct EventStats {
     /// Those of no source of the reactor's: wake-ups by other threads, and in a host's loop the
     /// host's own.
     pub foreign: u64,
+    /// Readiness calls whose handler returned with readiness left that the poll does not report again:
+    /// the last attempt by [`Registration::try_io`] had gone well, and the handler
+    /// neither asked to be called [`again`](Readiness::again) nor [kept](Readiness::keep) what was left.
+    /// A bug of the handler, which may be called no more. (No event: not part of the sum.)
+    pub undrained: u64,
 }
 
 #[derive(Default)]
@@ -446,18 +553,21 @@ struct EventCounts {
     coalesced: Count,
     stale: Count,
     foreign: Count,
+    undrained: Count,
 }
 
 impl EventCounts {
     fn read(&self) -> EventStats {
-        let [delivered, coalesced, stale, foreign] =
-            [&self.delivered, &self.coalesced, &self.stale, &self.foreign].map(Count::get);
+        let [delivered, coalesced, stale, foreign, undrained] =
+            [&self.delivered, &self.coalesced, &self.stale, &self.foreign, &self.undrained]
+                .map(Count::get);
         EventStats {
             events: delivered + coalesced + stale + foreign,
             delivered,
             coalesced,
             stale,
             foreign,
+            undrained,
         }
     }
 }

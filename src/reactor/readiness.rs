@@ -2,6 +2,7 @@
 
 use core::fmt;
 
+use mio::Interest;
 use mio::event::Event;
 
 /// What an event says of its source; the flags of several events can be merged.
@@ -30,23 +31,69 @@ impl Flags {
         Self(if flags == 0 { Self::ERROR } else { flags })
     }
 
+    /// What an attempt at `interest` that would block shows not to hold.
+    pub(super) fn refuted_by(interest: Interest) -> Self {
+        let flag = |set, flags| if set { flags } else { 0 };
+        let reads = Self::READABLE | Self::READ_CLOSED | Self::ERROR;
+        let writes = Self::WRITABLE | Self::WRITE_CLOSED | Self::ERROR;
+        Self(
+            flag(interest.is_readable(), reads)
+                | flag(interest.is_writable(), writes)
+                | flag(interest.is_priority(), Self::PRIORITY),
+        )
+    }
+
+    /// What is still of interest. A connection that is closed in both directions, or broken, is so for
+    /// readers and writers.
+    pub(super) fn within(self, interest: Interest) -> Self {
+        let mut kept = Self::READ_CLOSED | Self::WRITE_CLOSED | Self::ERROR;
+        if !interest.is_readable() && !self.any(Self::WRITE_CLOSED | Self::ERROR) {
+            kept &= !Self::READ_CLOSED;
+        }
+        if interest.is_readable() {
+            kept |= Self::READABLE;
+        }
+        if interest.is_writable() {
+            kept |= Self::WRITABLE;
+        }
+        if interest.is_priority() {
+            kept |= Self::PRIORITY;
+        }
+        Self(self.0 & kept)
+    }
+
     pub(crate) const fn merge(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    const fn any(self, flags: u8) -> bool {
+    pub(super) const fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    pub(super) const fn any(self, flags: u8) -> bool {
         self.0 & flags != 0
     }
 }
 
-/// What a readiness call passes to its handler.
+/// What a source is ready for: what a readiness call passes to its handler, and what
+/// [`Registration::readiness`](crate::reactor::Registration::readiness) returns.
 ///
 /// Readiness is a hint: the read or write itself may still find that it would block. And it is
-/// reported once, when it begins (mio is edge-triggered): a handler either goes on until its source
-/// would block, or asks to be called [`again`](Self::again).
+/// reported once, when it begins (mio is edge-triggered). A handler that stops before its source would
+/// block asks to be called [`again`](Self::again), or [keeps](Self::keep) what is left for another
+/// handler to go on.
 pub struct Readiness<'a> {
     pub(super) flags: Flags,
-    pub(super) again: &'a dyn Fn(Flags),
+    pub(super) source: &'a dyn ReadySource,
+}
+
+/// Whose readiness it is.
+pub(super) trait ReadySource {
+    /// Schedules a readiness call that reports `flags`.
+    fn again(&self, flags: Flags);
+
+    /// Notes that what is left is left on purpose.
+    fn keep(&self);
 }
 
 impl Readiness<'_> {
@@ -80,12 +127,24 @@ impl Readiness<'_> {
         self.flags.any(Flags::PRIORITY)
     }
 
-    /// Asks for another readiness call with the same flags, at the tail of the queue. It takes no
-    /// system call.
+    /// Asks for another readiness call with the same flags, as far as they are still of interest, at
+    /// the tail of the queue. It takes no system call. If there are no flags, nothing is scheduled.
     ///
-    /// For a handler that stops before its source would block, to let others have their turn.
+    /// For a handler that stops before its source would block, to let others have their turn; and, with
+    /// the readiness that a [`Registration`](crate::reactor::Registration) returns, for one that lets
+    /// the source's handler go on.
     pub fn again(&self) {
-        (self.again)(self.flags);
+        self.source.again(self.flags);
+    }
+
+    /// Keeps readiness for later: the handler stops on purpose before its source would block, and some
+    /// other handler goes on (a proxy that reads no more while its other side is full, say). Such a
+    /// handler finds it at [`Registration::readiness`](crate::reactor::Registration::readiness).
+    ///
+    /// It changes nothing but that this call of the handler does not count as
+    /// [`undrained`](crate::reactor::EventStats::undrained).
+    pub fn keep(&self) {
+        self.source.keep();
     }
 }
 

@@ -1,5 +1,6 @@
 //! What a turn is made of, for the module `testing`.
 
+use core::panic::Location;
 use core::time::Duration;
 use std::io;
 
@@ -9,6 +10,7 @@ use crate::outcome::Report;
 use crate::reactor::Reactor;
 use crate::reactor::handle::Shared;
 use crate::reactor::readiness::Flags;
+use crate::reactor::token;
 
 impl Reactor {
     /// Polls, sleeping `timeout` at most, and hands out what would be reported.
@@ -43,6 +45,13 @@ impl Reactor {
     /// Whether other threads have sent what no turn has looked at.
     pub(crate) fn has_mail(&self) -> bool {
         self.shared().remotes.is_busy()
+    }
+
+    /// Where a source was registered of whose readiness nothing comes, and nothing is kept on purpose.
+    pub(crate) fn unattended(&self, token: Token) -> Option<&'static Location<'static>> {
+        let mut watches = self.shared().watches.borrow_mut();
+        let watch = watches.get(token::key(token)?)?;
+        (!watch.source_state().is_attended()).then(|| watch.site())
     }
 
     /// Does what a turn does after its poll.

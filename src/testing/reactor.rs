@@ -51,11 +51,11 @@ use crate::testing::source::{Peer, ScriptedSource, Sources};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub struct ScriptedReactor {
-    reactor: Reactor,
+    pub(super) reactor: Reactor,
     clock: Clock,
-    sources: Sources,
+    pub(super) sources: Sources,
     /// Gathered, and not reported.
-    events: Vec<Event>,
+    pub(super) events: Vec<Event>,
 }
 
 impl ScriptedReactor {

@@ -1,7 +1,7 @@
 //! Sources in memory, and their other ends.
 
 use alloc::collections::VecDeque;
-use alloc::rc::Rc;
+use alloc::rc::{Rc, Weak};
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
@@ -20,6 +20,8 @@ use crate::testing::wire::Wire;
 pub struct Sources {
     /// Those with something new to report, in order.
     line: Rc<RefCell<VecDeque<SharedWire>>>,
+    /// All that are not dropped, and some that are.
+    all: Rc<RefCell<Vec<Weak<RefCell<Wire>>>>>,
 }
 
 type SharedWire = Rc<RefCell<Wire>>;
@@ -28,7 +30,20 @@ impl Sources {
     /// Makes a source, and its other end.
     pub fn pair(&self) -> (ScriptedSource, Peer) {
         let end = PairEnd { wire: Rc::new(RefCell::new(Wire::new())), sources: self.clone() };
+        let mut all = self.all.borrow_mut();
+        if all.len() == all.capacity() {
+            all.retain(|wire| wire.strong_count() > 0);
+        }
+        all.push(Rc::downgrade(&end.wire));
+        drop(all);
         (ScriptedSource { end: end.clone() }, Peer { end })
+    }
+
+    /// Those that have something to read, and nothing new to report.
+    pub(super) fn unread(&self) -> Vec<Token> {
+        let all = self.all.borrow();
+        let wires = all.iter().filter_map(Weak::upgrade);
+        wires.filter_map(|wire| wire.borrow().unread()).collect()
     }
 
     /// Adds what those in line have to report.

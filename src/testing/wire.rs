@@ -30,6 +30,8 @@ pub(super) struct Inward {
     pub(super) errors: VecDeque<ErrorKind>,
     /// The peer sends no more.
     pub(super) ended: bool,
+    /// The source has read that.
+    end_was_read: bool,
     /// The source reads no more.
     pub(super) is_shut: bool,
 }
@@ -54,6 +56,7 @@ impl Wire {
             limit: usize::MAX,
             errors: VecDeque::new(),
             ended: false,
+            end_was_read: false,
             is_shut: false,
         };
         let outward = Outward {
@@ -68,7 +71,7 @@ impl Wire {
     }
 
     pub(super) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let Inward { bytes, limit, errors, ended, is_shut } = &mut self.inward;
+        let Inward { bytes, limit, errors, ended, end_was_read, is_shut } = &mut self.inward;
         if let Some(error) = errors.pop_front() {
             return Err(error.into());
         }
@@ -79,6 +82,7 @@ impl Wire {
         if count == 0 && (*limit == 0 || !*ended) {
             return Err(ErrorKind::WouldBlock.into());
         }
+        *end_was_read = count == 0;
         for (place, byte) in buffer.iter_mut().zip(bytes.drain(..count)) {
             *place = byte;
         }
@@ -104,6 +108,14 @@ impl Wire {
     /// How many errors are lined up for reads and writes.
     pub(super) fn errors(&self) -> usize {
         self.inward.errors.len() + self.outward.errors.len()
+    }
+
+    /// The token, if there is something to read that was reported before.
+    pub(super) fn unread(&self) -> Option<Token> {
+        let (token, interest) = self.registered?;
+        let Inward { bytes, limit, ended, end_was_read, is_shut, .. } = &self.inward;
+        let is_readable = *limit > 0 && (!bytes.is_empty() || *ended && !end_was_read);
+        (is_readable && !is_shut && !self.edge && interest.is_readable()).then_some(token)
     }
 
     /// What a poll would say of the source.

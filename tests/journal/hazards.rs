@@ -438,3 +438,40 @@ fn a_call_whose_check_panics_has_done_nothing() {
     assert_eq!((cause(&journal, before), cause(&journal, call)), (None, None));
     assert_eq!(journal.history().call(before).unwrap().dialed.unwrap().by, None);
 }
+
+#[cfg(all(unix, feature = "mio"))]
+#[test]
+#[cfg_attr(mio_unsupported_force_poll_poll, ignore = "handlers are not judged")]
+fn a_handler_that_does_not_drain_is_told_with_where_its_source_was_registered() {
+    use std::io::{Read, Write};
+    use std::time::Duration;
+
+    use mio::Interest;
+    use mio::net::UnixStream;
+    use switchboard::reactor::{Reactor, Registration};
+
+    let queue = CallQueue::new();
+    let journal = journaled(&queue);
+    let mut reactor = Reactor::with_queue(queue).unwrap();
+    let reader = reactor.queue().recipient(None::<Registration<UnixStream>>);
+    let (source, mut peer) = UnixStream::pair().unwrap();
+    let readiness = Rc::new(Cell::new(None));
+    let live = Rc::clone(&readiness);
+    let source = reactor.register(source, Interest::READABLE, &reader, move |source, cx, _| {
+        let source = source.as_mut().unwrap();
+        source.try_io(Interest::READABLE, |source| source.read(&mut [0])).unwrap();
+        live.set(Some(cx.id()));
+    });
+    let site = std::panic::Location::caller();
+    reader.call(|reader, _| *reader = Some(source.unwrap()));
+    peer.write_all(b"four").unwrap();
+    for _ in 0..3 {
+        let _ = reactor.turn(Some(Duration::ZERO)).unwrap();
+    }
+    let call = readiness.get().unwrap();
+    let story = journal.explain(call);
+    assert!(story.contains("stopped before its source would block"), "{story}");
+    assert!(story.contains(&format!("the source was registered at {}:", site.file())), "{story}");
+    let record = journal.history().call(call).unwrap().clone();
+    assert!(record.undrained.is_some() && journal.figures().counts.undrained == 1);
+}

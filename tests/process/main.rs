@@ -13,6 +13,8 @@ mod connections;
 mod descriptors;
 #[cfg(all(feature = "mio", target_os = "linux", not(mio_unsupported_force_poll_poll)))]
 mod explorer_work;
+#[cfg(all(unix, feature = "mio"))]
+mod fork;
 #[cfg(feature = "tracing")]
 mod logging;
 #[cfg(all(unix, feature = "mio"))]

@@ -11,6 +11,8 @@ mod drop;
 mod echo;
 #[cfg(unix)]
 mod faults_sockets;
+#[cfg(target_os = "linux")]
+mod fd_source;
 #[cfg(unix)]
 mod foreign_recipient;
 #[cfg(unix)]
@@ -23,6 +25,8 @@ mod panicking_source;
 mod promises;
 #[cfg(unix)]
 mod readiness;
+#[cfg(unix)]
+mod redirect;
 #[cfg(unix)]
 mod registration;
 #[cfg(unix)]
@@ -38,6 +42,8 @@ mod rules;
 mod run;
 #[cfg(unix)]
 mod shares;
+#[cfg(unix)]
+mod sticky;
 #[cfg(feature = "testing")]
 mod testing;
 mod timers;

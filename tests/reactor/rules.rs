@@ -218,7 +218,7 @@ fn m03_events_merge_into_the_readiness_call_that_is_pending() {
 
     // What one of them says is not what the next one says.
     assert_eq!(held.source_mut().read(&mut [0]).unwrap(), 0);
-    held.set_interest(Interest::WRITABLE).unwrap();
+    held.set_interest(Interest::READABLE | Interest::WRITABLE).unwrap();
     assert_eq!(turn_now(&mut reactor).remaining, 1);
     assert_eq!((reactor.event_stats().delivered, reactor.event_stats().coalesced), (1, 3));
 

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use mio::Interest;
 use switchboard::Recipient;
-use switchboard::reactor::{EventStats, Missed, ReactorHandle, RegisterError, Registration};
+use switchboard::reactor::{
+    EventStats, Missed, ReactorHandle, Readiness, RegisterError, Registration,
+};
 use switchboard::testing::{Peer, Ready, ScriptedReactor, ScriptedSource};
 
 /// What was told: a name, and readable, writable, read closed, write closed, error.
@@ -363,4 +365,83 @@ fn m07_virtual_time_covers_intervals_and_what_keeps_nothing_running() {
     let mut timer = reactor.after(second / 2, beats.callback(|_, _, ()| ()));
     assert!(timer.reset(reactor.turn_time() + 3 * second));
     assert_eq!(reactor.settle(10).unwrap().dialed, 1 + 3, "until the timer");
+}
+
+/// A reader of one source that stops when `goes_on` says so. Attempts are seen by the registration, or not.
+fn reader(
+    reactor: &ScriptedReactor,
+    source: ScriptedSource,
+    goes_on: fn(&mut Registration<ScriptedSource>, &Readiness<'_>) -> bool,
+) -> Recipient<Option<Registration<ScriptedSource>>> {
+    let reader = reactor.queue().recipient(None);
+    let source = reactor.register(source, Interest::READABLE, &reader, move |source, _, ready| {
+        let source: &mut Registration<_> = source.as_mut().unwrap();
+        while goes_on(source, ready) {}
+    });
+    reader.call(|reader, _| *reader = Some(source.unwrap()));
+    reader
+}
+
+#[test]
+fn m03_a_scripted_source_that_is_left_unread_is_found() {
+    type GoesOn = fn(&mut Registration<ScriptedSource>, &Readiness<'_>) -> bool;
+    let readers: [(bool, u64, GoesOn); 5] = [
+        (false, 0, |source, _| source.source_mut().read(&mut [0; 3]).is_ok_and(|read| read > 0)),
+        (true, 0, |source, _| {
+            let _ = source.source_mut().read(&mut [0; 3]);
+            false
+        }),
+        (true, 1, |source, _| {
+            let _ = source.try_io(Interest::READABLE, |source| source.read(&mut [0; 3]));
+            false
+        }),
+        (false, 0, |source, ready| {
+            let _ = source.source_mut().read(&mut [0; 3]);
+            ready.keep();
+            false
+        }),
+        (false, 0, |source, _| {
+            let _ = source.source_mut().read(&mut [0; 3]);
+            source.set_interest(Interest::WRITABLE).unwrap();
+            false
+        }),
+    ];
+    for (leaves, handlers, goes_on) in readers {
+        let mut reactor = ScriptedReactor::new().unwrap();
+        let (source, peer) = reactor.pair();
+        let reader = reader(&reactor, source, goes_on);
+        reactor.settle(10).unwrap();
+        peer.push("four");
+        assert_eq!(reactor.check_drained(), Ok(()), "an event is to come");
+        assert_eq!(reactor.events().len(), 1);
+        assert_eq!(reactor.check_drained(), Ok(()), "an event is gathered");
+        reactor.turn();
+        reactor.settle(10).unwrap();
+        reactor.turn();
+        let checked = reactor.check_drained();
+        assert_eq!(checked.is_err(), leaves, "{checked:?}");
+        if let Err(undrained) = checked {
+            assert_eq!((undrained.sites.len(), undrained.handlers), (1, handlers));
+            assert!(undrained.to_string().contains(file!()), "{undrained}");
+        }
+        drop(reader);
+        reactor.turn();
+    }
+}
+
+#[test]
+fn m03_the_end_of_a_scripted_stream_is_to_be_read_once() {
+    let mut reactor = ScriptedReactor::new().unwrap();
+    let (source, peer) = reactor.pair();
+    let reader = reader(&reactor, source, |source, _| {
+        source
+            .try_io(Interest::READABLE, |source| source.read(&mut [0; 3]))
+            .is_ok_and(|read| read > 0)
+    });
+    peer.push("four");
+    peer.close_write();
+    reactor.settle(10).unwrap();
+    reactor.turn();
+    assert_eq!(reactor.check_drained(), Ok(()));
+    drop(reader);
 }

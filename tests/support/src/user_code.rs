@@ -372,7 +372,7 @@ impl Observer for Watcher {
             Step::Created { .. } => 1,
             Step::Scheduled { .. } => 2,
             Step::Dialed => 3,
-            Step::LateCancel { .. } | Step::Deferred { .. } => 0,
+            Step::LateCancel { .. } | Step::Deferred { .. } | Step::Undrained { .. } => 0,
             _ => 4,
         };
         if rank > 0 {

@@ -1,0 +1,116 @@
+//! Sources of any descriptor.
+
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+
+use mio::event::Source;
+use mio::unix::SourceFd;
+use mio::{Interest, Registry, Token};
+
+/// A descriptor as a source of events: a timerfd, pidfd, inotify, eventfd, or what another library
+/// hands out.
+///
+/// `F` is what owns the descriptor: an [`OwnedFd`], a `File` to read from, or a type of another library
+/// that has [`AsFd`]. The descriptor must not block, or reads and writes that find nothing would: open
+/// it with the flag for that (`TFD_NONBLOCK`, say). (Unix)
+///
+/// # Examples
+///
+/// A child process, whose end is an event of its pidfd:
+///
+/// ```
+/// # #[cfg(target_os = "linux")] {
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+///
+/// use mio::Interest;
+/// use rustix::process::{Pid, PidfdFlags, pidfd_open};
+/// use switchboard::reactor::{FdSource, Reactor};
+///
+/// let mut reactor = Reactor::new()?;
+/// let mut child = std::process::Command::new("true").spawn()?;
+/// let ended = Rc::new(Cell::new(false));
+///
+/// let pidfd = FdSource::from(pidfd_open(Pid::from_child(&child), PidfdFlags::empty())?);
+/// let _pidfd = reactor.register_function(pidfd, Interest::READABLE, {
+///     let ended = Rc::clone(&ended);
+///     move |_, _| ended.set(true)
+/// })?;
+/// while !ended.get() {
+///     let _ = reactor.turn(None)?;
+/// }
+/// assert!(child.try_wait()?.is_some_and(|status| status.success()));
+/// # }
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Debug)]
+pub struct FdSource<F = OwnedFd> {
+    owner: F,
+}
+
+impl<F: AsFd> FdSource<F> {
+    /// What owns the descriptor.
+    pub const fn get_ref(&self) -> &F {
+        &self.owner
+    }
+
+    /// What owns the descriptor. If another one is put in its place, the poll knows nothing of that.
+    pub const fn get_mut(&mut self) -> &mut F {
+        &mut self.owner
+    }
+
+    /// Takes back what owns the descriptor.
+    pub fn into_inner(self) -> F {
+        self.owner
+    }
+}
+
+impl<F: AsFd> From<F> for FdSource<F> {
+    fn from(owner: F) -> Self {
+        Self { owner }
+    }
+}
+
+impl<F: AsFd> AsFd for FdSource<F> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.owner.as_fd()
+    }
+}
+
+impl<F: AsFd> Source for FdSource<F> {
+    fn register(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        SourceFd(&self.as_fd().as_raw_fd()).register(poll, token, interest)
+    }
+
+    fn reregister(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        SourceFd(&self.as_fd().as_raw_fd()).reregister(poll, token, interest)
+    }
+
+    fn deregister(&mut self, poll: &Registry) -> io::Result<()> {
+        SourceFd(&self.as_fd().as_raw_fd()).deregister(poll)
+    }
+}
+
+impl<F: Read> Read for FdSource<F> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.owner.read(buffer)
+    }
+
+    fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        self.owner.read_vectored(buffers)
+    }
+}
+
+impl<F: Write> Write for FdSource<F> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.owner.write(buffer)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        self.owner.write_vectored(buffers)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.owner.flush()
+    }
+}
