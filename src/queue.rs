@@ -336,6 +336,34 @@ impl QueueHandle {
         self.core.tally()
     }
 
+    /// Names a call that is not over, for observers: the place in a script or in the host's code that a
+    /// shim schedules it for, say, as the site would be the shim's for all.
+    ///
+    /// Observers are notified of it ([`Observer::observe_name`]), and the [`Reporter`](crate::Reporter)
+    /// shows it. A call that is deferred, over or of another queue gets no name. A shim in Rust needs none:
+    /// with `#[track_caller]`, the site of a call is that of the shim's caller.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::rc::Rc;
+    /// use switchboard::{CallQueue, Reporter};
+    ///
+    /// let queue = CallQueue::new();
+    /// let lines = Rc::new(RefCell::new(Vec::new()));
+    /// let log = Rc::clone(&lines);
+    /// queue.add_observer(Reporter::new(move |line| log.borrow_mut().push(line.to_owned())));
+    ///
+    /// let callback = queue.callback(|_, ()| ());
+    /// queue.name_call(callback.id(), "main.lua:12");
+    /// drop(callback);
+    /// assert!(lines.borrow()[0].contains(r#""main.lua:12""#));
+    /// ```
+    ///
+    /// Cost: nothing while no observer is there; the name is not kept.
+    pub fn name_call(&self, call: CallId, name: &str) {
+        self.core.name_call(call, name);
+    }
+
     /// Adds an observer, which is notified of every step of every call from now on, behind the
     /// observers that there are.
     ///

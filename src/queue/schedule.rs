@@ -1,7 +1,8 @@
 //! How calls enter a queue.
 
+use crate::erased::cells::Stage;
 use crate::erased::{Payload, Site};
-use crate::id::CallId;
+use crate::id::{CallId, Named};
 use crate::outcome::{ScheduleError, ScheduleErrorKind};
 use crate::queue::notify::{KeepObservers, WakeOnDrop};
 use crate::queue::state::{Claim, Core, Dialing, QUEUE_DROPPED};
@@ -133,6 +134,18 @@ impl Core {
         self.id(self.calls().tail())
     }
 
+    /// Whether a call waits for its turn, or for its caller. (Not one that is deferred.)
+    pub(super) fn has_yet_to_end(&self, call: CallId) -> bool {
+        call.queue() == self.id
+            && match call.named() {
+                Named::Position(position) => self.calls().site_at(position).is_some(),
+                Named::Callback(key) => self.first_known(key.slot).is_some_and(|(known, stage)| {
+                    CallId::callback_key(known) == call.key() && stage != Stage::Canceled
+                }),
+                Named::TurnedAway(_) => false,
+            }
+    }
+
     /// How many calls were scheduled, and how many of them had their turn.
     #[cfg(feature = "mio")]
     #[inline]
@@ -143,6 +156,6 @@ impl Core {
     /// Whether the turn of a call that was scheduled in one go has not come.
     #[cfg(feature = "mio")]
     pub(crate) fn has_turn_ahead(&self, id: CallId) -> bool {
-        matches!(id.named(), crate::id::Named::Position(position) if self.calls().contains(position))
+        matches!(id.named(), Named::Position(position) if self.calls().contains(position))
     }
 }

@@ -34,7 +34,7 @@ impl Turn<'_> {
     /// Dials the calls before position `end`.
     #[inline(always)]
     pub(super) fn dial_before(self, end: u64) -> Report {
-        self.dial_while(|| end, |_| true)
+        self.dial_while(move || end, |_| true)
     }
 
     /// Dials within a budget, and only calls before position `end`, which may change meanwhile.

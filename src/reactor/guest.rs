@@ -15,6 +15,7 @@ use crate::outcome::Report;
 use crate::queue::{Budget, CallQueue};
 use crate::reactor::error::CreateError;
 use crate::reactor::handle::{ReactorHandle, Shared};
+use crate::reactor::remote::Awake;
 use crate::reactor::timers::DeclineAll;
 use crate::unwind::RunOnDrop;
 
@@ -144,22 +145,26 @@ impl Guest {
         end: Option<Instant>,
     ) -> Report {
         let shared = self.ends.handle.shared();
-        let _awake = shared.remotes.stay_awake();
+        let _in_progress = InProgress::new(shared);
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
         let turn = self.queue.begin_turn();
         let Shared { queue, timers, remotes, line, .. } = shared;
         let limits = &line.limits;
         limits.begin_turn(queue);
-        let own_end = limits.time().map(|time| timers.now() + time);
+        let end = match limits.time() {
+            None => end,
+            Some(time) => {
+                let own_end = timers.turn_time() + time;
+                Some(end.map_or(own_end, |end| end.min(own_end)))
+            }
+        };
         note(shared);
         shared.judge_handlers();
         shared.schedule_ready();
         timers.fire(queue, || limits.share(queue));
         remotes.deliver(&self.ends.handle, || limits.share(queue));
         let budget = Budget::calls(limits.calls());
-        let Some(end) = [end, own_end].into_iter().flatten().min() else {
-            return turn.dial(budget, || limits.end());
-        };
+        let Some(end) = end else { return turn.dial(budget, || limits.end()) };
         // One call at least, or else there might never be time for any.
         let is_first = Cell::new(true);
         let spent = || !is_first.replace(false) && timers.now() >= end;
@@ -199,6 +204,27 @@ impl RefUnwindSafe for Guest {}
 impl fmt::Debug for Guest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Guest({:?})", **self)
+    }
+}
+
+/// A turn in progress, even while it unwinds.
+struct InProgress<'a> {
+    shared: &'a Shared,
+    _awake: Awake<'a>,
+}
+
+impl<'a> InProgress<'a> {
+    #[inline]
+    fn new(shared: &'a Shared) -> Self {
+        shared.timers.begin_turn();
+        Self { shared, _awake: shared.remotes.stay_awake() }
+    }
+}
+
+impl Drop for InProgress<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.shared.timers.end_turn();
     }
 }
 

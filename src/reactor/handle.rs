@@ -20,7 +20,7 @@ use crate::reactor::readiness::{Flags, Readiness};
 use crate::reactor::registration::Registration;
 use crate::reactor::remote::{Remote, RemoteAddress, RemoteCallback, Remotes};
 use crate::reactor::scratch::Scratch;
-use crate::reactor::timers::{Timer, Timers};
+use crate::reactor::timers::{Interval, Missed, Timer, Timers};
 use crate::reactor::token;
 use crate::reactor::watch::{AnyWatch, Line};
 use crate::recipient::{Address, Context};
@@ -127,6 +127,49 @@ impl ReactorHandle {
         self.shared.timers.arm(self, deadline, callback)
     }
 
+    /// Calls `handler` again and again, every `period`, the first time a period from now. `missed` says
+    /// what becomes of ticks that were missed.
+    ///
+    /// At most one tick is pending. It is a promise, like a timer. A tick that is canceled by its id is
+    /// left out, and the next one comes. If the recipient goes, or the reactor, the interval ends.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::{Missed, Reactor};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let beats = reactor.queue().recipient(0);
+    /// let heart = reactor.every(Duration::from_millis(1), Missed::Skip, &beats, |beats, cx| {
+    ///     *beats += 1;
+    ///     if *beats == 3 {
+    ///         cx.hang_up();
+    ///     }
+    /// });
+    /// heart.detach();
+    /// reactor.run()?; // until the recipient is gone
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// Cost: two allocations to begin with; then a timer's steps for each tick.
+    ///
+    /// # Panics
+    ///
+    /// If `period` is zero.
+    #[track_caller]
+    pub fn every<T, H>(
+        &self,
+        period: Duration,
+        missed: Missed,
+        recipient: &Address<T>,
+        handler: H,
+    ) -> Interval
+    where
+        T: 'static,
+        H: Fn(&mut T, &Context<'_, T>) + 'static,
+    {
+        Interval::new(self, period, missed, recipient, handler)
+    }
+
     /// What other threads schedule function calls through.
     ///
     /// While a [`Remote`], a [`RemoteAddress`], a waker of one or a [`RemoteCallback`] is alive, something can happen:
@@ -206,6 +249,15 @@ impl ReactorHandle {
     /// [`turn`](crate::reactor::Reactor::turn) a timeout of zero.
     pub fn set_clock(&self, clock: impl Fn() -> Instant + 'static) {
         self.shared.timers.set_clock(clock);
+    }
+
+    /// The time of the turn in progress: the clock's one reading in this turn. Outside of turns it is
+    /// read anew.
+    ///
+    /// For handlers that need no more than that, such as one that puts an idle timeout off. What a handler
+    /// has taken since is not in it, so a delay that counts from there is shorter by that.
+    pub fn turn_time(&self) -> Instant {
+        self.shared.timers.turn_time()
     }
 
     /// The time by the reactor's clock.
@@ -452,7 +504,7 @@ impl Shared {
     }
 
     /// Whether there is something to do at once.
-    fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         !self.queue.is_idle()
             || !self.line.ready.borrow().is_empty()
             || self.remotes.is_busy()
@@ -470,7 +522,7 @@ impl Shared {
         self.remotes.are_alive()
             || self.is_busy()
             || self.watches.borrow().len() > self.unref.get()
-            || self.timers.has_wanted()
+            || self.timers.keeps_running()
     }
 }
 

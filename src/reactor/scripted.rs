@@ -36,6 +36,12 @@ impl Reactor {
         }
     }
 
+    /// Whether nothing is to be done, now or at a time that keeps the loop running.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let shared = self.shared();
+        !shared.is_busy() && !shared.timers.keeps_running()
+    }
+
     /// Whether other threads have sent what no turn has looked at.
     pub(crate) fn has_mail(&self) -> bool {
         self.shared().remotes.is_busy()

@@ -17,6 +17,9 @@ mod fd_source;
 mod foreign_recipient;
 #[cfg(unix)]
 mod guest;
+mod intervals;
+#[cfg(all(target_os = "linux", feature = "timerfd"))]
+mod one_descriptor;
 #[cfg(unix)]
 mod panicking_source;
 mod promises;
@@ -44,3 +47,5 @@ mod sticky;
 #[cfg(feature = "testing")]
 mod testing;
 mod timers;
+mod timers_moved;
+mod unref;

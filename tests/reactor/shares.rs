@@ -320,3 +320,43 @@ fn bulk_work_in_a_queue_of_its_own_keeps_neither_a_timer_nor_a_socket_waiting() 
         assert_eq!(bulk.dial(Budget::calls(256)).dialed, 256);
     }
 }
+
+/// 4,000 calls of another thread and 1,000 sockets, served by turns of two milliseconds each.
+#[cfg(feature = "testing")]
+#[test]
+fn m06_a_frame_takes_no_more_than_its_share_and_serves_all_in_few() {
+    use switchboard::testing::{Clock, ScriptedReactor};
+
+    const HANDLER: Duration = Duration::from_micros(16);
+    const SHARE: Duration = Duration::from_millis(2);
+    let mut reactor = ScriptedReactor::new().unwrap();
+    reactor.set_budget(usize::MAX);
+    reactor.set_time_budget(Some(SHARE));
+    let clock = reactor.clock().clone();
+    let served = reactor.queue().recipient(clock.clone());
+    let (mut sources, mut peers) = (Vec::new(), Vec::new());
+    for _ in 0..1_000 {
+        let (source, peer) = reactor.pair();
+        peer.push(b"x");
+        let reads = Interest::READABLE;
+        let source = reactor.register(source, reads, &served, |clock: &mut Clock, _, ready| {
+            ready.keep();
+            clock.advance(HANDLER);
+        });
+        sources.push(source.unwrap());
+        peers.push(peer);
+    }
+    let remote = reactor.remote_to(&served);
+    for _ in 0..4_000 {
+        remote.call(|clock, _| clock.advance(HANDLER)).unwrap();
+    }
+    let mut frames = 0;
+    while reactor.queue().tally().finished < 5_000 {
+        let before = clock.elapsed();
+        reactor.turn();
+        let took = clock.elapsed() - before;
+        assert!(took < SHARE + HANDLER, "{took:?} in frame {frames}");
+        frames += 1;
+        assert!(frames <= 41, "{} served", reactor.queue().tally().finished);
+    }
+}

@@ -18,7 +18,7 @@ use crate::recipient::Context;
 /// What threads share: where they send to, and how they wake the reactor.
 pub(super) struct Post {
     pub(super) inbox: Inbox<Box<dyn Deliver>>,
-    waker: Arc<Waker>,
+    pub(super) waker: Arc<Waker>,
     /// Whether somebody asked for the end of `run`.
     pub(super) stopped: AtomicBool,
 }

@@ -57,6 +57,11 @@ impl Remotes {
         }
     }
 
+    #[cfg(all(target_os = "linux", feature = "timerfd"))]
+    pub(in crate::reactor) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.post.waker)
+    }
+
     pub(in crate::reactor) fn remote(&self) -> Remote {
         Remote::new(Arc::clone(&self.post), None)
     }

@@ -59,11 +59,28 @@ fn compare(seed: u64, most: usize, spread: u64, steps: usize) {
         match (random.below(10), grow) {
             (0..7, true) | (0..3, false) => {
                 let deadline = base + Duration::from_nanos(random.below(spread));
-                model.insert((deadline, serial), serial);
-                handles.push(((deadline, serial), heap.arm(deadline, serial)));
+                let key = (deadline, heap.armed());
+                model.insert(key, serial);
+                handles.push((key, heap.arm(deadline, serial)));
                 serial += 1;
             }
-            (7..9, true) | (3..7, false) if !handles.is_empty() => {
+            (7, true) | (3, false) if !handles.is_empty() => {
+                let deadline = base + Duration::from_nanos(random.below(spread));
+                let i = random.below(handles.len() as u64) as usize;
+                let (key, handle) = handles[i];
+                let value = model.remove(&key);
+                let moved = heap.reset(handle, deadline);
+                assert_eq!(moved.is_some(), value.is_some());
+                if let (Some(moved), Some(value)) = (moved, value) {
+                    // It comes behind all that were armed or moved before.
+                    let key = (deadline, heap.armed() - 1);
+                    model.insert(key, value);
+                    handles[i] = (key, moved);
+                    assert_eq!(heap.get_mut(moved), Some(&mut { value }));
+                }
+                assert!(heap.get_mut(handle).is_none(), "the name before");
+            }
+            (8, true) | (4..7, false) if !handles.is_empty() => {
                 // Also those that were popped or removed before.
                 let i = random.below(handles.len() as u64) as usize;
                 let (key, handle) = &handles[i];
