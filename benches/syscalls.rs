@@ -1,5 +1,6 @@
-//! Counts the system calls of a server that echoes, per round of messages, beside those of a
-//! loop by hand: `cargo bench --bench syscalls [NAME]`. Needs strace.
+//! Counts the system calls of a server that echoes, per round of messages, beside those of a loop by
+//! hand, of reads by operation, and of calls that the loop's own thread sends: `cargo bench --bench syscalls [NAME]`. Needs
+//! strace.
 //!
 //! Client and server take turns on one thread (see `work::echo`), for N and 2N rounds; the
 //! difference over N is exact. The client's calls, `readv` and `writev`, are left out, and so is `brk`:
@@ -26,7 +27,9 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut figures = Vec::new();
-    for group in work::echo::groups() {
+    let remote = work::remote::groups().into_iter();
+    let remote = remote.filter(|group| !work::remote::is_one_of_two_threads(group));
+    for group in work::echo::groups().into_iter().chain(work::io::groups()).chain(remote) {
         for connections in group.batches.iter().copied() {
             for contender in &group.contenders {
                 let name = costs::name(&group, contender.name, connections);

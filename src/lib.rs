@@ -113,7 +113,7 @@
 //! - **R14 memory follows what is pending.** No call waits for the storage to be copied. After a burst the
 //!   memory goes back by itself; a canceled call keeps a few bytes at most until its turn.
 //!
-//! The rules of operations (O1 to O5) are in [`op`], those of the reactor (M1 to M10) in
+//! The rules of operations (O1 to O7) are in [`op`], those of the reactor (M1 to M10) in
 //! `reactor`.
 //!
 //! # Cost
@@ -132,11 +132,14 @@
 //!   and exports a timeline to look at in a browser, or a trace for Perfetto. Needs `std`.
 //! - `testing`: the module `testing`, to drive recipients step by step in tests: with `mio`, a
 //!   scripted reactor with a virtual clock.
+//! - `timerfd`: on Linux, `Reactor::signal_when_due`: one descriptor is readable whenever a turn is due.
+//!   Implies `mio`.
 //! - `tracing`: calls that are canceled or refused, and handlers that panic, are logged as
 //!   `tracing` events at debug level; bugs (R2, R5) as warnings. With the observer `DialSpans`,
 //!   what handlers log carries the call.
 
 #![no_std]
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 extern crate alloc;
 #[cfg(any(test, feature = "journal", feature = "mio"))]
@@ -156,6 +159,8 @@ mod observe;
 pub mod op;
 mod op_step;
 mod outcome;
+#[cfg(doc)]
+pub mod pages;
 mod queue;
 #[cfg(feature = "mio")]
 pub mod reactor;
@@ -189,37 +194,3 @@ pub use reporter::Reporter;
 pub use spans::DialSpans;
 pub use step::{RecipientInfo, Refusal, Step};
 pub use tally::Tally;
-
-/// The code in the pages beside this crate, run as doctests.
-#[cfg(doctest)]
-mod pages {
-    #[doc = include_str!("../README.md")]
-    struct Readme;
-
-    #[cfg(all(unix, feature = "mio"))]
-    #[doc = include_str!("../docs/embedding.md")]
-    struct Embedding;
-
-    #[doc = include_str!("../docs/lifecycle.md")]
-    struct Lifecycle;
-
-    #[cfg(feature = "mio")]
-    #[doc = include_str!("../docs/rules.md")]
-    struct Rules;
-
-    #[cfg(all(unix, feature = "mio"))]
-    #[doc = include_str!("../docs/servers.md")]
-    struct Servers;
-
-    #[cfg(all(unix, feature = "mio"))]
-    #[doc = include_str!("../docs/operations.md")]
-    struct Operations;
-
-    #[cfg(feature = "mio")]
-    #[doc = include_str!("../docs/comparison.md")]
-    struct Comparison;
-
-    #[cfg(all(feature = "mio", feature = "testing"))]
-    #[doc = include_str!("../docs/testing.md")]
-    struct Testing;
-}

@@ -1,17 +1,23 @@
 //! Recipients: who owns them, and who may call them.
 
 use alloc::rc::Rc;
+#[cfg(feature = "mio")]
+use alloc::sync::Arc;
 use core::convert::Infallible;
 use core::fmt;
 use core::hash::{Hash, Hasher};
 use core::ops::Deref;
 use core::panic::{Location, RefUnwindSafe, UnwindSafe};
+#[cfg(feature = "mio")]
+use core::sync::atomic::AtomicBool;
 
 use crate::erased::cells::Group;
 use crate::erased::{Erased, Site};
 use crate::id::CallId;
 use crate::outcome::ScheduleError;
-use crate::queue::{Attempt, Claim, Dialing, QueueHandle};
+use crate::queue::QueueHandle;
+use crate::queue::attempt::Attempt;
+use crate::queue::state::{Claim, Dialing};
 use crate::step::RecipientInfo;
 
 mod call;
@@ -258,6 +264,12 @@ impl<T: 'static> Address<T> {
     /// Whether the recipient's owner has let it go.
     pub fn is_gone(&self) -> bool {
         self.cell.is_gone()
+    }
+
+    /// A flag that is set once the recipient is gone, for other threads to see.
+    #[cfg(feature = "mio")]
+    pub(crate) fn gone_flag(&self) -> Arc<AtomicBool> {
+        self.cell.gone_flag()
     }
 
     /// The recipient as observers see it.

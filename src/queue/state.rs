@@ -13,7 +13,6 @@ use core::ops::Deref;
 
 use crate::erased::cells::Storage;
 use crate::id::CallId;
-use crate::queue::attempt::Dialing;
 use crate::queue::deferred::Deferred;
 use crate::queue::listener::{Listener, flag};
 use crate::queue::recipient_index::RecipientIndex;
@@ -30,6 +29,9 @@ pub(crate) enum Claim {
     /// It may not, as nothing would schedule it again. Whoever promised it limits how many there are.
     Promised,
 }
+
+/// What a queue's calls are dialed with: an `Attempt`.
+pub(crate) enum Dialing {}
 
 pub(crate) type Core = Storage<Dialing, QueueState>;
 
@@ -128,8 +130,7 @@ impl Core {
     pub(super) fn live(&self) -> u64 {
         let passed = self.calls().head() - self.first;
         let attempted = passed - self.skipped.get() - self.forgotten.get();
-        let Counters { finished, refused, panicked, .. } = &self.tally;
-        attempted - self.deferred.len() - finished.get() - refused.get() - panicked.get()
+        attempted - self.deferred.len() - self.tally.dialed.get() - self.tally.refused.get()
     }
 
     /// Whether as many calls are pending as may be.
@@ -157,7 +158,7 @@ impl Core {
             unscheduled,
             pending,
             live: self.live(),
-            finished: counts.finished.get(),
+            finished: counts.dialed.get() - counts.panicked.get(),
             canceled: counts.canceled.get(),
             refused: counts.refused.get() + counts.refused_at_once.get(),
             abandoned: counts.abandoned.get(),

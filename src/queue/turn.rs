@@ -1,12 +1,11 @@
 //! One turn of the queue.
 
-use crate::erased::Next;
+use crate::erased::DialNext;
 use crate::outcome::Report;
-use crate::queue::QueueHandle;
 use crate::queue::attempt::Attempt;
 use crate::queue::budget::Budget;
+use crate::queue::handle::QueueHandle;
 use crate::queue::listener::flag;
-use crate::queue::state::Core;
 
 impl QueueHandle {
     /// Does a turn; none if the queue is closed, or being closed (rule R11). (One that is closed
@@ -35,14 +34,14 @@ impl Turn<'_> {
     /// Dials the calls before position `end`.
     #[inline(always)]
     pub(super) fn dial_before(self, end: u64) -> Report {
-        self.dial_while(end, |_| true)
+        self.dial_while(move || end, |_| true)
     }
 
-    /// Dials within a budget.
+    /// Dials within a budget, and only calls before position `end`, which may change meanwhile.
     #[inline]
-    pub(crate) fn dial(self, budget: Budget<'_>) -> Report {
+    pub(crate) fn dial(self, budget: Budget<'_>, end: impl Fn() -> u64) -> Report {
         let Budget { mut calls, spent } = budget;
-        self.dial_while(u64::MAX, |attempt| {
+        self.dial_while(end, |attempt| {
             if calls == 0 {
                 return false;
             }
@@ -58,27 +57,31 @@ impl Turn<'_> {
     /// Dials deferred calls that are ready, then calls before position `end`, for as long as
     /// `may_go_on` says.
     #[inline(always)]
-    fn dial_while(self, end: u64, mut may_go_on: impl FnMut(&mut Attempt<'_>) -> bool) -> Report {
+    fn dial_while(
+        self,
+        end: impl Fn() -> u64,
+        mut may_go_on: impl FnMut(&mut Attempt<'_>) -> bool,
+    ) -> Report {
         let core = self.0.core();
-        let Report { dialed, canceled, refused, .. } = core.report();
         let mut attempt = Attempt::new(self.0);
         let mut ready = core.listener.has(flag::READY);
-        loop {
+        let remaining = loop {
             if !may_go_on(&mut attempt) {
-                break;
+                break core.pending();
             }
             if ready {
                 ready = attempt.dial_deferred();
                 continue;
             }
+            let end = end();
             match core.calls().dial_next(end, &mut attempt) {
-                Next::Dialed => ready = attempt.finish(core),
-                Next::Tombstone(note) => core.pass_tombstone(note),
-                Next::Empty => break,
+                DialNext::Dialed => ready = attempt.finish(core),
+                DialNext::Tombstone(note) => core.pass_tombstone(note),
+                DialNext::Empty if end == u64::MAX => break core.deferred.len(),
+                DialNext::Empty => break core.pending(),
             }
-        }
-        attempt.done();
-        core.report_since(dialed, canceled, refused)
+        };
+        attempt.done(core, remaining)
     }
 }
 
@@ -86,30 +89,5 @@ impl Drop for Turn<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         self.0.core().leave_turn();
-    }
-}
-
-impl Core {
-    /// The report of a turn at whose start so many calls were dialed, canceled, and refused. (Apart, so
-    /// that the loop keeps nothing for it.)
-    #[inline(never)]
-    fn report_since(&self, dialed: u64, canceled: u64, refused: u64) -> Report {
-        let now = self.report();
-        Report {
-            dialed: now.dialed - dialed,
-            canceled: now.canceled - canceled,
-            refused: now.refused - refused,
-            remaining: now.remaining,
-        }
-    }
-
-    /// The report of a turn as long as the queue's life.
-    fn report(&self) -> Report {
-        Report {
-            dialed: self.tally.finished.get() + self.tally.panicked.get(),
-            canceled: self.skipped.get(),
-            refused: self.tally.refused.get(),
-            remaining: self.pending(),
-        }
     }
 }

@@ -1,10 +1,13 @@
 //! A reactor without a poll of its own, and what every reactor does in a turn.
 
+use core::cell::Cell;
 use core::fmt;
 use core::ops::Deref;
 use core::panic::{RefUnwindSafe, UnwindSafe};
+use core::time::Duration;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mio::{Events, Registry, Waker};
 
@@ -12,7 +15,9 @@ use crate::outcome::Report;
 use crate::queue::{Budget, CallQueue};
 use crate::reactor::error::CreateError;
 use crate::reactor::handle::{ReactorHandle, Shared};
+use crate::reactor::remote::Awake;
 use crate::reactor::timers::DeclineAll;
+use crate::unwind::RunOnDrop;
 
 /// A reactor that lives in a mio loop of somebody else's: the host polls, and hands in the events.
 ///
@@ -91,6 +96,9 @@ impl Guest {
         match registry.try_clone() {
             Ok(registry) => {
                 let shared = Shared::new(registry, shares_poll, waker, queue.handle());
+                if shares_poll {
+                    shared.remotes.set_host_sleeps();
+                }
                 Ok(Self { queue, ends: EndsOnDrop { handle: ReactorHandle::new(shared) } })
             }
             Err(source) => Err(CreateError { source, queue }),
@@ -112,30 +120,64 @@ impl Guest {
     ///
     /// Passes on a panic of a handler. What had not been dialed is still pending.
     pub fn turn(&mut self, events: &Events) -> Report {
-        self.turn_noting(|shared| shared.note(events))
+        self.turn_noting(|shared| shared.note(events), None)
     }
 
-    /// As [`turn`](Self::turn), with events that `note` notes.
-    pub(super) fn turn_noting(&mut self, note: impl FnOnce(&Shared)) -> Report {
+    /// As [`turn`](Self::turn), and dials for as long as `limit`, by the reactor's clock. The limit is
+    /// looked at after each call, so at least one call is dialed, and no call is cut short.
+    ///
+    /// # Panics
+    ///
+    /// As [`turn`](Self::turn).
+    pub fn turn_within(&mut self, events: &Events, limit: Duration) -> Report {
+        let end = self.now() + limit;
+        self.turn_until(events, end)
+    }
+
+    pub(super) fn turn_until(&mut self, events: &Events, end: Instant) -> Report {
+        self.turn_noting(|shared| shared.note(events), Some(end))
+    }
+
+    /// As [`turn`](Self::turn), with events that `note` notes, until `end` at most.
+    pub(super) fn turn_noting(
+        &mut self,
+        note: impl FnOnce(&Shared),
+        end: Option<Instant>,
+    ) -> Report {
         let shared = self.ends.handle.shared();
+        let _in_progress = InProgress::new(shared);
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
         let turn = self.queue.begin_turn();
+        let Shared { queue, timers, remotes, line, .. } = shared;
+        let limits = &line.limits;
+        limits.begin_turn(queue);
+        let end = match limits.time() {
+            None => end,
+            Some(time) => {
+                let own_end = timers.turn_time() + time;
+                Some(end.map_or(own_end, |end| end.min(own_end)))
+            }
+        };
         note(shared);
         shared.judge_handlers();
         shared.schedule_ready();
-        shared.timers.fire(&shared.queue);
-        let budget = shared.budget.get();
-        shared.remotes.deliver(&self.ends.handle, budget);
-        turn.dial(Budget::calls(budget))
+        timers.fire(queue, || limits.share(queue));
+        remotes.deliver(&self.ends.handle, || limits.share(queue));
+        let budget = Budget::calls(limits.calls());
+        let Some(end) = end else { return turn.dial(budget, || limits.end()) };
+        // One call at least, or else there might never be time for any.
+        let is_first = Cell::new(true);
+        let spent = || !is_first.replace(false) && timers.now() >= end;
+        turn.dial(budget.until(&spent), || limits.end())
     }
 
     /// Whether the loop is to go on: something can still happen (a call is pending, a source
-    /// registered, a timer armed, a [`Remote`](crate::reactor::Remote), an address or waker of another
-    /// thread's alive), and nobody asked to
+    /// registered, a timer armed, a [`Remote`](crate::reactor::Remote), an address, waker or callback of
+    /// another thread's alive), and nobody asked to
     /// [stop](ReactorHandle::stop). Asking changes nothing.
     pub fn should_run(&self) -> bool {
         let shared = self.ends.handle.shared();
-        !shared.stopped.get() && shared.can_go_on()
+        !shared.is_stopped() && shared.can_go_on()
     }
 }
 
@@ -165,6 +207,27 @@ impl fmt::Debug for Guest {
     }
 }
 
+/// A turn in progress, even while it unwinds.
+struct InProgress<'a> {
+    shared: &'a Shared,
+    _awake: Awake<'a>,
+}
+
+impl<'a> InProgress<'a> {
+    #[inline]
+    fn new(shared: &'a Shared) -> Self {
+        shared.timers.begin_turn();
+        Self { shared, _awake: shared.remotes.stay_awake() }
+    }
+}
+
+impl Drop for InProgress<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.shared.timers.end_turn();
+    }
+}
+
 /// The end of registrations and timers, when the reactor goes: what their handlers captured is
 /// dropped, also if it refers to the registration itself.
 struct EndsOnDrop {
@@ -177,6 +240,7 @@ impl Drop for EndsOnDrop {
         // The queue is closed: no call is left to be canceled. All of this goes, also if one of the
         // drops panics.
         let _timers = DeclineAll(&shared.timers);
+        let _callbacks = RunOnDrop(Some(|| shared.remotes.decline_callbacks()));
         let _watches = shared.take_watches();
     }
 }

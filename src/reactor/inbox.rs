@@ -2,10 +2,12 @@
 //! run at a time. It needs nothing but `sync`, so the checks of `tests/threads` compile it as it
 //! is against primitives that try every interleaving.
 //!
-//! - I1 `mail` is set exactly while `entries` is not empty, but for moments in which the lock is
-//!   held.
-//! - I2 Whoever sets `mail` wakes the reactor after that, and before the lock is given up. So a
-//!   reactor that is awake, and then finds no mail, is woken by whatever comes later.
+//! - I1 `MAIL` is set exactly while there are entries, or the reactor was notified since it looked (by the last
+//!   sender that left, say), but for moments in which the lock is held.
+//! - I2 `ASLEEP` is set by the reactor alone, before it may sleep, and cleared by whoever wakes it or by
+//!   the reactor. Both flags are in one word, and whoever sets one of them sees whether the other is set:
+//!   so the reactor finds the mail and does not sleep, or the sender finds it asleep and wakes it. A
+//!   reactor that is awake is never woken.
 //! - I3 Nothing enters once `closed` is set.
 //! - I4 A sender is counted until all that it has sent is in.
 //! - I5 What was written before a flag was raised is seen by whoever lowers it.
@@ -14,12 +16,18 @@ use std::io;
 use std::mem;
 use std::vec::Vec;
 
-use super::sync::{AtomicBool, AtomicUsize, Mutex, MutexGuard, Ordering, lock};
+use super::sync::{AtomicBool, AtomicU8, AtomicUsize, Mutex, MutexGuard, Ordering, lock};
+
+/// There is something to look at.
+const MAIL: u8 = 1;
+/// The reactor may sleep, and has not been woken.
+const ASLEEP: u8 = 1 << 1;
 
 /// Where entries of other threads wait for the reactor.
 pub(super) struct Inbox<E> {
     state: Mutex<InboxState<E>>,
-    mail: AtomicBool,
+    /// `MAIL` and `ASLEEP`. Neither: the reactor is awake. Mail only: it is awake, or has been woken.
+    signal: AtomicU8,
     senders: AtomicUsize,
 }
 
@@ -37,17 +45,16 @@ pub(super) enum Rejection {
     NotWoken(io::Error),
 }
 
+/// What senders do, on any thread.
 impl<E> Inbox<E> {
+    /// Makes the inbox of a reactor that is awake.
     pub(super) fn new() -> Self {
         let state = InboxState { entries: Vec::new(), closed: false };
-        Self {
-            state: Mutex::new(state),
-            mail: AtomicBool::new(false),
-            senders: AtomicUsize::new(0),
-        }
+        Self { state: Mutex::new(state), signal: AtomicU8::new(0), senders: AtomicUsize::new(0) }
     }
 
-    /// Puts an entry in, which `enter` makes of `value`, and wakes the reactor if it is the first.
+    /// Puts an entry in, which `enter` makes of `value`, and wakes the reactor if it is asleep.
+    #[inline]
     pub(super) fn send<V>(
         &self,
         value: V,
@@ -58,37 +65,14 @@ impl<E> Inbox<E> {
         if state.closed {
             return Err((value, Rejection::Closed));
         }
-        if state.entries.is_empty() {
-            self.mail.store(true, Ordering::Release);
-            if let Err(error) = wake() {
-                self.mail.store(false, Ordering::Release);
-                return Err((value, Rejection::NotWoken(error)));
-            }
+        // Else the reactor has not looked since the first of them entered, so it does not sleep (I2).
+        if state.entries.is_empty()
+            && let Err(error) = self.signal(wake)
+        {
+            return Err((value, Rejection::NotWoken(error)));
         }
         state.entries.push(enter(value));
         Ok(())
-    }
-
-    /// Whether there may be something to take.
-    pub(super) fn has_mail(&self) -> bool {
-        self.mail.load(Ordering::Acquire)
-    }
-
-    /// Takes all entries, in exchange for an empty vector.
-    pub(super) fn take(&self, empty: &mut Vec<E>) {
-        if self.has_mail() {
-            let mut state = self.lock();
-            mem::swap(&mut state.entries, empty);
-            self.mail.store(false, Ordering::Release);
-        }
-    }
-
-    /// Takes all entries, and no more from now on.
-    pub(super) fn close(&self) -> Vec<E> {
-        let mut state = self.lock();
-        state.closed = true;
-        self.mail.store(false, Ordering::Release);
-        mem::take(&mut state.entries)
     }
 
     /// Counts a sender more.
@@ -96,11 +80,65 @@ impl<E> Inbox<E> {
         self.senders.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a sender less, and wakes the reactor if it was the last.
-    pub(super) fn leave(&self, wake: impl FnOnce()) {
+    /// Counts a sender less. If it was the last, the reactor is to look, and is woken if it is asleep.
+    pub(super) fn leave(&self, wake: impl FnOnce() -> io::Result<()>) {
         if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
-            wake();
+            // A reactor that cannot be woken sees it at its next event.
+            let _ = self.notify(wake);
         }
+    }
+
+    /// Has the reactor look, and wakes it if it is asleep.
+    pub(super) fn notify(&self, wake: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let state = self.lock();
+        if state.closed { Ok(()) } else { self.signal(wake) }
+    }
+
+    /// Sets `MAIL`, with the lock held, and wakes the reactor if it is asleep.
+    fn signal(&self, wake: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let before = self.signal.swap(MAIL, Ordering::AcqRel);
+        let woken = if before & ASLEEP == 0 { Ok(()) } else { wake() };
+        if woken.is_err() {
+            // A reactor that is awake by now is woken once too often.
+            self.signal.swap(before, Ordering::AcqRel);
+        }
+        woken
+    }
+}
+
+/// What the reactor does, on its thread.
+impl<E> Inbox<E> {
+    /// Has the reactor woken by what comes from now on. False if something has come before: then it must
+    /// not sleep.
+    pub(super) fn fall_asleep(&self) -> bool {
+        self.signal.fetch_or(ASLEEP, Ordering::AcqRel) & MAIL == 0
+    }
+
+    /// The reactor is awake: it looks at the inbox before it sleeps again.
+    pub(super) fn wake_up(&self) {
+        self.signal.fetch_and(!ASLEEP, Ordering::AcqRel);
+    }
+
+    /// Whether there may be something to take.
+    pub(super) fn has_mail(&self) -> bool {
+        self.signal.load(Ordering::Acquire) & MAIL != 0
+    }
+
+    /// Takes all entries, in exchange for an empty vector. The reactor is awake.
+    pub(super) fn take(&self, empty: &mut Vec<E>) {
+        if self.has_mail() {
+            let mut state = self.lock();
+            mem::swap(&mut state.entries, empty);
+            self.signal.swap(0, Ordering::AcqRel);
+        }
+    }
+
+    /// Takes all entries, and no more from now on.
+    pub(super) fn close(&self) -> Vec<E> {
+        let mut state = self.lock();
+        state.closed = true;
+        self.signal.swap(0, Ordering::AcqRel);
+        mem::take(&mut state.entries)
     }
 
     /// Whether anybody may send. If not, [`has_mail`](Self::has_mail) covers all that was sent.
@@ -108,6 +146,7 @@ impl<E> Inbox<E> {
         self.senders.load(Ordering::Acquire) > 0
     }
 
+    #[inline]
     fn lock(&self) -> MutexGuard<'_, InboxState<E>> {
         lock(&self.state)
     }

@@ -8,34 +8,31 @@
 //! - I2 A call that is sent to the reactor's own queue has an end that the tally counts: the inbox
 //!   of a reactor that goes is emptied into its queue before the queue ends.
 //! - I3 The address behind a [`RemoteAddress`] stays with the reactor until the last of its clones,
-//!   and of the calls sent through them, lets go of the [`Mark`].
+//!   and of the calls sent through them, drops the [`Mark`].
+//! - I4 The callback behind a [`RemoteCallback`] stays with the reactor until an answer, a decline or
+//!   the report that it was dropped has come, or the reactor goes.
 
 use alloc::boxed::Box;
-use alloc::collections::VecDeque;
-use alloc::rc::Rc;
-use alloc::vec::Vec;
-use core::any::Any;
-use core::cell::{Cell, RefCell};
 use core::fmt;
 use core::marker::PhantomData;
-use core::mem;
 use core::panic::Location;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::io;
 use std::sync::Arc;
 
-use mio::Waker;
-
-use crate::arena::{Arena, ArenaKey};
-use crate::id::CallId;
 use crate::reactor::ReactorHandle;
 use crate::reactor::error::SendError;
-use crate::reactor::inbox::{Inbox, Quota, Rejection};
-use crate::recipient::{Address, Context};
-use crate::unwind::to_the_end;
+use crate::reactor::inbox::Quota;
+use crate::recipient::Context;
 
+mod call;
+mod callback;
+mod remotes;
 mod waker;
 
-/// Room for as many calls is kept for the next ones.
-const KEPT: usize = 1024;
+use call::{Mark, Permit, Post, RemoteFunction, RemoteHandler};
+pub use callback::RemoteCallback;
+pub(super) use remotes::{Awake, Remotes};
 
 /// Schedules function calls from any thread.
 ///
@@ -65,6 +62,8 @@ const KEPT: usize = 1024;
 pub struct Remote {
     post: Arc<Post>,
     quota: Option<Arc<Quota>>,
+    /// Whether it counts as a sender, which keeps the reactor running.
+    counts: AtomicBool,
 }
 
 impl Remote {
@@ -74,14 +73,14 @@ impl Remote {
     /// Clones share the limit, which replaces the one before. With a `capacity` of 0 everything
     /// comes back.
     #[must_use]
-    pub fn bounded(self, capacity: usize) -> Self {
-        let post = Arc::clone(&self.post);
-        Self::new(post, Some(Arc::new(Quota::new(capacity))))
+    pub fn bounded(mut self, capacity: usize) -> Self {
+        self.quota = Some(Arc::new(Quota::new(capacity)));
+        self
     }
 
     /// Schedules a function call, which gets the reactor.
     ///
-    /// Cost: one allocation, and a system call if nothing else waits to be fetched.
+    /// Cost: one allocation, and a system call if the reactor sleeps and is not woken yet.
     ///
     /// # Errors
     ///
@@ -98,12 +97,41 @@ impl Remote {
         self.post.send(call).map_err(|(call, error)| error.rejecting(call.function))
     }
 
+    /// Makes [`Reactor::run`](crate::reactor::Reactor::run) end, as
+    /// [`ReactorHandle::stop`] does, after the turn in progress. Unlike a call that stops it, this is not
+    /// in line behind all that is pending. A reactor that is gone needs no stop.
+    ///
+    /// # Errors
+    ///
+    /// Passes on the error of the system if it does not let the reactor be woken. The reactor then stops
+    /// at its next event.
+    pub fn stop(&self) -> io::Result<()> {
+        self.post.stop()
+    }
+
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although this is alive. What is sent
+    /// afterwards waits for the next run, or comes back when the reactor is gone. Clones made from now on
+    /// do the same.
+    pub fn unref(&self) {
+        if self.counts.swap(false, Ordering::AcqRel) {
+            self.post.leave();
+        }
+    }
+
+    /// Takes back an [`unref`](Self::unref).
+    pub fn undo_unref(&self) {
+        if !self.counts.swap(true, Ordering::AcqRel) {
+            self.post.inbox.join();
+        }
+    }
+
     fn new(post: Arc<Post>, quota: Option<Arc<Quota>>) -> Self {
         post.inbox.join();
-        Self { post, quota }
+        Self { post, quota, counts: AtomicBool::new(true) }
     }
 
     /// The permit to send; none if as many calls are underway as may be.
+    #[inline]
     fn permit(&self) -> Option<Permit> {
         match &self.quota {
             Some(quota) => quota.enter().then(|| Permit(Some(Arc::clone(quota)))),
@@ -114,15 +142,20 @@ impl Remote {
 
 impl Clone for Remote {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.post), self.quota.clone())
+        let counts = self.counts.load(Ordering::Acquire);
+        if counts {
+            self.post.inbox.join();
+        }
+        let (post, quota) = (Arc::clone(&self.post), self.quota.clone());
+        Self { post, quota, counts: AtomicBool::new(counts) }
     }
 }
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        // A reactor that runs is to see that nothing comes any more. If it cannot be woken, it sees
-        // that at its next event.
-        self.post.inbox.leave(|| drop(self.post.waker.wake()));
+        if *self.counts.get_mut() {
+            self.post.leave();
+        }
     }
 }
 
@@ -134,15 +167,17 @@ impl fmt::Debug for Remote {
 
 /// Schedules calls to one recipient from any thread, whatever its type.
 ///
-/// Made by [`ReactorHandle::remote_to`]. Like an [`Address`], it does not own the recipient: calls
+/// Made by [`ReactorHandle::remote_to`]. Like an [`Address`](crate::Address), it does not own the recipient: calls
 /// to one that is gone are refused. Otherwise as [`Remote`].
 ///
-/// Cost: two allocations to make one, none to clone it. The last clone to drop has the reactor
-/// to let go of the address: one allocation, and a system call if nothing else waits to be fetched.
+/// Cost: two allocations to make one, none to clone it. The last clone to drop sends the reactor word
+/// to drop the address, which costs what a call does.
 pub struct RemoteAddress<T: 'static> {
     // Fields drop in this order: what the mark sends is in while the remote still counts as a sender.
     mark: Arc<Mark>,
     remote: Remote,
+    /// Set once the recipient is gone.
+    gone: Arc<AtomicBool>,
     recipient: PhantomData<fn(&mut T)>,
 }
 
@@ -155,7 +190,7 @@ impl<T: 'static> RemoteAddress<T> {
 
     /// Schedules a call to the recipient.
     ///
-    /// Cost: one allocation, and a system call if nothing else waits to be fetched.
+    /// Cost: one allocation, and a system call if the reactor sleeps and is not woken yet.
     ///
     /// # Errors
     ///
@@ -172,230 +207,45 @@ impl<T: 'static> RemoteAddress<T> {
         let sent = self.remote.post.send(Box::new(call));
         sent.map_err(|(call, error)| error.rejecting(call.handler))
     }
+
+    /// Lets `run` end although this is alive, as [`Remote::unref`]. So do wakers made from now on.
+    pub fn unref(&self) {
+        self.remote.unref();
+    }
+
+    /// Takes back an [`unref`](Self::unref).
+    pub fn undo_unref(&self) {
+        self.remote.undo_unref();
+    }
+
+    /// Whether the recipient is gone: calls are then refused, also those sent before that are not
+    /// dialed yet. (It may go right after this has returned false.)
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let recipient = reactor.queue().recipient(0);
+    /// let remote = reactor.remote_to(&recipient);
+    /// assert!(!remote.is_gone());
+    /// recipient.hang_up();
+    /// assert!(remote.is_gone());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub fn is_gone(&self) -> bool {
+        self.gone.load(Ordering::Acquire)
+    }
 }
 
 impl<T: 'static> Clone for RemoteAddress<T> {
     fn clone(&self) -> Self {
-        let (remote, mark) = (self.remote.clone(), Arc::clone(&self.mark));
-        Self { remote, mark, recipient: PhantomData }
+        let (mark, gone) = (Arc::clone(&self.mark), Arc::clone(&self.gone));
+        Self { remote: self.remote.clone(), mark, gone, recipient: PhantomData }
     }
 }
 
 impl<T: 'static> fmt::Debug for RemoteAddress<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RemoteAddress").finish_non_exhaustive()
-    }
-}
-
-/// What threads share: where they send to, and how they wake the reactor.
-struct Post {
-    inbox: Inbox<Box<dyn Deliver>>,
-    waker: Arc<Waker>,
-}
-
-impl Post {
-    /// Hands the call back with the error.
-    fn send<D: Deliver + 'static>(&self, call: Box<D>) -> Result<(), (Box<D>, SendError<()>)> {
-        let sent = self.inbox.send(call, |call| call as Box<dyn Deliver>, || self.waker.wake());
-        sent.map_err(|(call, rejection)| match rejection {
-            Rejection::Closed => (call, SendError::ReactorDropped(())),
-            Rejection::NotWoken(source) => (call, SendError::NotWoken { source, rejected: () }),
-        })
-    }
-}
-
-/// Names an address that is with the reactor (I3).
-struct Mark {
-    key: ArenaKey,
-    post: Arc<Post>,
-}
-
-impl Drop for Mark {
-    fn drop(&mut self) {
-        // If the reactor is gone, so is the address. If it cannot be woken, the address stays with
-        // it.
-        let _ = self.post.send(Box::new(Release(self.key)));
-    }
-}
-
-/// Tells the reactor to let go of an address.
-struct Release(ArenaKey);
-
-impl Deliver for Release {
-    fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
-        let address = reactor.shared().remotes.addresses.borrow_mut().remove(self.0);
-        drop(address);
-    }
-}
-
-/// The right to be underway. Dropping it makes room for another call.
-struct Permit(Option<Arc<Quota>>);
-
-impl Drop for Permit {
-    fn drop(&mut self) {
-        if let Some(quota) = &self.0 {
-            quota.leave();
-        }
-    }
-}
-
-/// A call on its way to the reactor.
-trait Deliver: Send {
-    /// Schedules the call, on the reactor's thread.
-    fn deliver(self: Box<Self>, reactor: &ReactorHandle);
-}
-
-struct RemoteFunction<F> {
-    function: F,
-    site: &'static Location<'static>,
-    permit: Permit,
-}
-
-impl<F: FnOnce(&ReactorHandle) + Send + 'static> Deliver for RemoteFunction<F> {
-    fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
-        let (site, handle) = (self.site, reactor.clone());
-        // The call comes back if the queue takes no more; it is dropped here then (I1).
-        reactor.queue().promised_call(site, move |_| {
-            let Self { function, permit, .. } = *self;
-            drop(permit);
-            function(&handle);
-        });
-    }
-}
-
-struct RemoteHandler<T: 'static, F> {
-    handler: F,
-    site: &'static Location<'static>,
-    permit: Permit,
-    mark: Arc<Mark>,
-    recipient: PhantomData<fn(&mut T)>,
-}
-
-impl<T, F> Deliver for RemoteHandler<T, F>
-where
-    T: 'static,
-    F: FnOnce(&mut T, &Context<'_, T>) + Send + 'static,
-{
-    fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
-        let address = reactor.shared().remotes.address::<T>(&self.mark);
-        address.promised_call(self.site, move |recipient: &mut T, cx: &Context<'_, T>| {
-            let Self { handler, permit, .. } = *self;
-            drop(permit);
-            handler(recipient, cx);
-        });
-    }
-}
-
-/// The reactor's side.
-pub(super) struct Remotes {
-    post: Arc<Post>,
-    /// Taken from the inbox, and not scheduled yet.
-    taken: RefCell<VecDeque<Box<dyn Deliver>>>,
-    /// Those behind [`RemoteAddress`]es.
-    addresses: RefCell<Arena<Option<Rc<dyn Any>>>>,
-    /// The id that the latest call beyond the queue's capacity got, or was to get.
-    beyond: Cell<Option<CallId>>,
-}
-
-impl Remotes {
-    pub(super) fn new(waker: Arc<Waker>) -> Self {
-        let post = Arc::new(Post { inbox: Inbox::new(), waker });
-        let (taken, addresses) = (RefCell::default(), RefCell::default());
-        Self { post, taken, addresses, beyond: Cell::new(None) }
-    }
-
-    pub(super) fn remote(&self) -> Remote {
-        Remote::new(Arc::clone(&self.post), None)
-    }
-
-    pub(super) fn remote_to<T: 'static>(
-        &self,
-        reactor: &ReactorHandle,
-        address: &Address<T>,
-    ) -> RemoteAddress<T> {
-        let key = self.addresses.borrow_mut().insert(Rc::new(address.clone()));
-        // A reactor that is gone delivers nothing, so it needs no address.
-        if reactor.queue().is_closed() {
-            let unused = self.addresses.borrow_mut().remove(key);
-            drop(unused);
-        }
-        let mark = Arc::new(Mark { key, post: Arc::clone(&self.post) });
-        RemoteAddress { remote: self.remote(), mark, recipient: PhantomData }
-    }
-
-    /// Schedules calls that have come, at most as many as the budget has left: more would keep those
-    /// that wait for readiness from their turn (rule M6). But one at least, or else what keeps the
-    /// queue busy would keep them out for good; of those beyond the queue's capacity, one at a time.
-    /// If an observer panics, the rest stays for the next turn.
-    #[inline]
-    pub(super) fn deliver(&self, reactor: &ReactorHandle, budget: usize) {
-        if self.is_busy() {
-            self.deliver_some(reactor, budget);
-        }
-    }
-
-    #[inline(never)]
-    fn deliver_some(&self, reactor: &ReactorHandle, budget: usize) {
-        let queue = reactor.queue().core();
-        let most = budget.saturating_sub(queue.pending() as usize).max(1);
-        self.fetch();
-        for delivered in 0..most {
-            let is_full = queue.is_full();
-            if is_full
-                && (delivered > 0 || self.beyond.get().is_some_and(|id| queue.has_turn_ahead(id)))
-            {
-                return;
-            }
-            let Some(call) = self.take() else { return };
-            if is_full {
-                self.beyond.set(Some(queue.next_id()));
-            }
-            call.deliver(reactor);
-        }
-    }
-
-    /// Whether there is something to be scheduled.
-    pub(super) fn is_busy(&self) -> bool {
-        !self.taken.borrow().is_empty() || self.post.inbox.has_mail()
-    }
-
-    /// Whether anybody may send. If not, [`is_busy`](Self::is_busy) covers all that was sent.
-    pub(super) fn are_alive(&self) -> bool {
-        self.post.inbox.has_senders()
-    }
-
-    /// Takes no more, and schedules the rest, to be canceled by the end of the queue (I2).
-    pub(super) fn close(&self, reactor: &ReactorHandle) {
-        let rest = self.post.inbox.close();
-        self.taken.borrow_mut().extend(rest);
-        to_the_end(|| self.take().map(|call| call.deliver(reactor)).is_some());
-        let addresses = self.addresses.take();
-        drop(addresses);
-    }
-
-    /// Takes what is in the inbox, once all that was taken before is scheduled.
-    fn fetch(&self) {
-        let mut taken = self.taken.borrow_mut();
-        if taken.is_empty() {
-            let mut fetched = Vec::from(mem::take(&mut *taken));
-            self.post.inbox.take(&mut fetched);
-            *taken = VecDeque::from(fetched);
-        }
-    }
-
-    fn take(&self) -> Option<Box<dyn Deliver>> {
-        let mut taken = self.taken.borrow_mut();
-        let call = taken.pop_front();
-        if taken.is_empty() && taken.capacity() > KEPT {
-            *taken = VecDeque::new();
-        }
-        call
-    }
-
-    /// The address that is there for as long as `mark` is.
-    fn address<T: 'static>(&self, mark: &Arc<Mark>) -> Rc<Address<T>> {
-        let address = self.addresses.borrow_mut().get(mark.key).cloned();
-        let address = address.and_then(|address| address.downcast().ok());
-        address.unwrap_or_else(|| unreachable!("the mark keeps the address (I3)"))
     }
 }

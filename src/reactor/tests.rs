@@ -187,7 +187,7 @@ fn a_source_that_is_refused_leaves_no_slot() {
 }
 
 #[test]
-fn only_the_first_of_many_wakes() {
+fn only_the_first_of_many_wakes_and_only_a_reactor_that_sleeps() {
     let (inbox, wakes) = (Inbox::new(), Cell::new(0));
     let send = |entry| {
         let wake = || {
@@ -197,9 +197,18 @@ fn only_the_first_of_many_wakes() {
         inbox.send(entry, |entry| entry, wake).map_err(|_| ()).unwrap();
     };
     for round in 1..=3 {
+        assert!(inbox.fall_asleep());
         (0..10).for_each(send);
         assert_eq!(wakes.get(), round);
+        inbox.wake_up();
         let mut taken = Vec::new();
+        inbox.take(&mut taken);
+        assert!(taken.drain(..).eq(0..10));
+        // Awake:
+        (0..10).for_each(send);
+        assert_eq!(wakes.get(), round);
+        assert!(!inbox.fall_asleep(), "it would sleep over ten entries");
+        inbox.wake_up();
         inbox.take(&mut taken);
         assert!(taken.into_iter().eq(0..10));
     }
@@ -209,6 +218,7 @@ fn only_the_first_of_many_wakes() {
 fn what_cannot_wake_the_reactor_is_handed_back() {
     let inbox = Inbox::new();
     for round in 1..=2 {
+        assert!(inbox.fall_asleep());
         let refused = inbox.send("first", |entry| entry, || Err(io::ErrorKind::Other.into()));
         let Err(("first", Rejection::NotWoken(error))) = refused else { panic!("{refused:?}") };
         assert_eq!((error.kind(), inbox.has_mail()), (io::ErrorKind::Other, false));

@@ -152,18 +152,18 @@ impl ScriptedReactor {
         self.events.splice(..0, events);
     }
 
-    /// Waits, in real time, until there is an event, of a real source or a wake-up by another
-    /// thread. False if none came within `patience`.
+    /// Waits, in real time, until there is an event of a real source, or another thread has sent
+    /// something. False if neither came within `patience`.
     ///
     /// # Panics
     ///
     /// As [`events`](Self::events).
     pub fn wait(&mut self, patience: Duration) -> bool {
         self.gather(Duration::ZERO);
-        if self.events.is_empty() {
+        if self.events.is_empty() && !self.reactor.has_mail() {
             self.gather(patience);
         }
-        !self.events.is_empty()
+        !self.events.is_empty() || self.reactor.has_mail()
     }
 
     /// Tells the events there are, fires the timers that are due, takes the calls that other
@@ -228,10 +228,10 @@ impl ScriptedReactor {
         if self.is_quiet() { Ok(sum) } else { Err(self.unsettled(turns)) }
     }
 
-    /// Whether nothing happens any more, by itself.
+    /// Whether nothing happens any more, by itself, but for what keeps no loop running.
     fn is_quiet(&mut self) -> bool {
         self.gather(Duration::ZERO);
-        self.events.is_empty() && self.poll_timeout().is_none()
+        self.events.is_empty() && self.reactor.is_quiet()
     }
 
     fn unsettled(&self, turns: usize) -> Unsettled {

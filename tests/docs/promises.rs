@@ -62,8 +62,8 @@ const _: () = assert!(
 mod reactor {
     use std::rc::Rc;
 
-    use switchboard::reactor::SendError;
     use switchboard::reactor::{Guest, Reactor, ReactorHandle, Remote, RemoteAddress, Timer};
+    use switchboard::reactor::{RemoteCallback, SendError};
 
     use super::{Has, HasNot};
 
@@ -74,6 +74,8 @@ mod reactor {
 
     const _: () = assert!(Has::<Remote>::SEND && Has::<Remote>::SYNC);
     const _: () = assert!(Has::<RemoteAddress<Rc<u8>>>::SEND && Has::<RemoteAddress<Rc<u8>>>::SYNC);
+    const _: () =
+        assert!(Has::<RemoteCallback<Rc<u8>>>::SEND && Has::<RemoteCallback<Rc<u8>>>::SYNC);
     const _: () = assert!(Has::<SendError<u8>>::SEND && Has::<SendError<u8>>::SYNC);
 
     #[test]
@@ -82,6 +84,9 @@ mod reactor {
         let recipient = reactor.queue().recipient(super::Plain);
         assert_eq!(format!("{:?}", reactor.remote()), "Remote { .. }");
         assert_eq!(format!("{:?}", reactor.remote_to(&recipient)), "RemoteAddress { .. }");
+        let callback = reactor.remote_callback(reactor.queue().callback(|_, ()| ()));
+        assert_eq!(format!("{callback:?}"), format!("RemoteCallback({})", callback.id()));
+        callback.decline("printed");
     }
 }
 

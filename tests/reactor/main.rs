@@ -17,6 +17,9 @@ mod fd_source;
 mod foreign_recipient;
 #[cfg(unix)]
 mod guest;
+mod intervals;
+#[cfg(all(target_os = "linux", feature = "timerfd"))]
+mod one_descriptor;
 #[cfg(unix)]
 mod panicking_source;
 mod promises;
@@ -29,13 +32,20 @@ mod registration;
 #[cfg(unix)]
 mod remote;
 #[cfg(unix)]
+mod remote_awake;
+mod remote_callback;
+#[cfg(unix)]
 mod remote_floods;
 #[cfg(unix)]
 mod rules;
 #[cfg(unix)]
 mod run;
 #[cfg(unix)]
+mod shares;
+#[cfg(unix)]
 mod sticky;
 #[cfg(feature = "testing")]
 mod testing;
 mod timers;
+mod timers_moved;
+mod unref;

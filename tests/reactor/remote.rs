@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
+use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, channel};
@@ -111,6 +112,7 @@ fn m08_one_sender_keeps_its_order_over_both_kinds_of_senders() {
 #[test]
 fn m08_wake_ups_merge() {
     let mut reactor = Reactor::new().unwrap();
+    let _host_may_sleep = reactor.as_raw_fd();
     let remote = reactor.remote();
     for _ in 0..10 {
         for _ in 0..100 {

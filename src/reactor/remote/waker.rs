@@ -13,7 +13,8 @@ use core::task::Waker;
 
 use crate::reactor::ReactorHandle;
 use crate::reactor::inbox::Flag;
-use crate::reactor::remote::{Deliver, RemoteAddress};
+use crate::reactor::remote::RemoteAddress;
+use crate::reactor::remote::call::Deliver;
 use crate::recipient::{Address, Context};
 
 impl<T: 'static> RemoteAddress<T> {

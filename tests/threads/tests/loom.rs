@@ -7,7 +7,7 @@ mod models;
 use loom::model;
 
 mod sync {
-    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    pub(crate) use loom::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
     pub(crate) use loom::sync::{Arc, Mutex, MutexGuard};
     pub(crate) use loom::thread::spawn;
 
@@ -37,6 +37,18 @@ mod sync {
 fn nothing_is_lost_and_no_wake_up() {
     model(|| models::nothing_is_lost_and_no_wake_up(1, 2));
     model(|| models::nothing_is_lost_and_no_wake_up(2, 1));
+}
+
+#[test]
+fn nothing_is_lost_by_a_guest_and_no_wake_up() {
+    model(|| models::nothing_is_lost_by_a_guest_and_no_wake_up(1, 2));
+    model(|| models::nothing_is_lost_by_a_guest_and_no_wake_up(2, 1));
+}
+
+#[test]
+fn a_reactor_that_is_awake_is_not_woken() {
+    model(|| models::a_reactor_that_is_awake_is_not_woken(1, 2));
+    model(|| models::a_reactor_that_is_awake_is_not_woken(2, 1));
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::env;
 
 mod sync {
     use shuttle::sync::Condvar;
-    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
     pub(crate) use shuttle::sync::{Arc, Mutex, MutexGuard};
     pub(crate) use shuttle::thread::spawn;
 
@@ -52,6 +52,16 @@ fn check(model: impl Fn() + Clone + Send + Sync + 'static) {
 #[test]
 fn nothing_is_lost_and_no_wake_up() {
     check(|| models::nothing_is_lost_and_no_wake_up(4, 5));
+}
+
+#[test]
+fn nothing_is_lost_by_a_guest_and_no_wake_up() {
+    check(|| models::nothing_is_lost_by_a_guest_and_no_wake_up(4, 5));
+}
+
+#[test]
+fn a_reactor_that_is_awake_is_not_woken() {
+    check(|| models::a_reactor_that_is_awake_is_not_woken(4, 5));
 }
 
 #[test]

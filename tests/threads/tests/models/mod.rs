@@ -1,6 +1,7 @@
 //! The models, for whatever primitives `crate::sync` has.
 
 use std::io;
+use std::sync::atomic::AtomicUsize as Count;
 
 use crate::inbox::{Flag, Inbox, Quota, Rejection};
 use crate::sync::{Arc, AtomicUsize, Event, Ordering, spawn};
@@ -9,13 +10,23 @@ use crate::sync::{Arc, AtomicUsize, Event, Ordering, spawn};
 struct Shared {
     inbox: Inbox<(usize, usize)>,
     event: Event,
+    /// How often the reactor fell asleep, and how often it was woken. (No part of the model.)
+    sleeps: Count,
+    wakes: Count,
 }
 
 impl Shared {
     fn new(senders: usize) -> Arc<Self> {
-        let shared = Self { inbox: Inbox::new(), event: Event::new() };
+        let (sleeps, wakes) = (Count::new(0), Count::new(0));
+        let shared = Self { inbox: Inbox::new(), event: Event::new(), sleeps, wakes };
         (0..senders).for_each(|_| shared.inbox.join());
         Arc::new(shared)
+    }
+
+    fn wake(&self) {
+        let wakes = self.wakes.fetch_add(1, Ordering::SeqCst) + 1;
+        assert!(wakes <= self.sleeps.load(Ordering::SeqCst), "woken although it is awake");
+        self.event.wake();
     }
 
     fn send(&self, sender: usize, number: usize) -> Result<(), Rejection> {
@@ -23,7 +34,7 @@ impl Shared {
             (sender, number),
             |entry| entry,
             || {
-                self.event.wake();
+                self.wake();
                 Ok(())
             },
         );
@@ -31,19 +42,47 @@ impl Shared {
     }
 
     fn leave(&self) {
-        self.inbox.leave(|| self.event.wake());
+        self.inbox.leave(|| {
+            self.wake();
+            Ok(())
+        });
     }
 
-    /// Receives until `enough` says so, asleep unless there is mail. (A wake-up that is lost is a
-    /// deadlock.)
+    fn fall_asleep(&self) -> bool {
+        self.sleeps.fetch_add(1, Ordering::SeqCst);
+        self.inbox.fall_asleep()
+    }
+
+    /// What `Reactor::turn` does: sleeps if nothing has come, then takes what there is.
+    fn turn(&self, fetched: &mut Vec<(usize, usize)>) {
+        if self.fall_asleep() {
+            self.event.poll();
+        }
+        self.inbox.wake_up();
+        self.inbox.take(fetched);
+    }
+
+    /// Receives until `enough` says so. (A wake-up that is lost is a deadlock.)
     fn receive(&self, mut enough: impl FnMut((usize, usize)) -> bool) {
         let (mut fetched, mut over) = (Vec::new(), false);
+        while !over {
+            self.turn(&mut fetched);
+            fetched.drain(..).for_each(|entry| over |= enough(entry));
+        }
+    }
+
+    /// The same in a host's loop, which may sleep whenever the guest does not turn.
+    fn receive_as_guest(&self, mut enough: impl FnMut((usize, usize)) -> bool) {
+        let (mut fetched, mut over) = (Vec::new(), false);
+        let _ = self.fall_asleep();
         while !over {
             if !self.inbox.has_mail() {
                 self.event.poll();
             }
+            self.inbox.wake_up();
             self.inbox.take(&mut fetched);
             fetched.drain(..).for_each(|entry| over |= enough(entry));
+            let _ = self.fall_asleep();
         }
     }
 
@@ -51,10 +90,7 @@ impl Shared {
     fn run(&self, mut receive: impl FnMut((usize, usize))) {
         let mut fetched = Vec::new();
         while self.inbox.has_senders() || self.inbox.has_mail() {
-            if !self.inbox.has_mail() {
-                self.event.poll();
-            }
-            self.inbox.take(&mut fetched);
+            self.turn(&mut fetched);
             fetched.drain(..).for_each(&mut receive);
         }
     }
@@ -62,6 +98,18 @@ impl Shared {
 
 /// All that is sent is received, per sender in order, by a reactor that sleeps in between.
 pub(crate) fn nothing_is_lost_and_no_wake_up(senders: usize, each: usize) {
+    receive_all(senders, each, |shared, enough| shared.receive(enough));
+}
+
+/// The same by a guest, whose host sleeps in between.
+pub(crate) fn nothing_is_lost_by_a_guest_and_no_wake_up(senders: usize, each: usize) {
+    receive_all(senders, each, |shared, enough| shared.receive_as_guest(enough));
+}
+
+/// Whether enough was received, with this entry.
+type Enough<'a> = &'a mut dyn FnMut((usize, usize)) -> bool;
+
+fn receive_all(senders: usize, each: usize, receive: fn(&Shared, Enough<'_>)) {
     let shared = Shared::new(0);
     let threads: Vec<_> = (0..senders)
         .map(|sender| {
@@ -74,12 +122,37 @@ pub(crate) fn nothing_is_lost_and_no_wake_up(senders: usize, each: usize) {
         })
         .collect();
     let mut next = vec![0; senders];
-    shared.receive(|(sender, number)| {
+    receive(&shared, &mut |(sender, number)| {
         assert_eq!(number, next[sender], "out of order");
         next[sender] += 1;
         next.iter().all(|received| *received == each)
     });
     threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
+/// A reactor that is awake finds all that is sent, and is never woken.
+pub(crate) fn a_reactor_that_is_awake_is_not_woken(senders: usize, each: usize) {
+    let shared = Shared::new(senders);
+    let threads: Vec<_> = (0..senders)
+        .map(|sender| {
+            let shared = Arc::clone(&shared);
+            spawn(move || {
+                for number in 0..each {
+                    shared.send(sender, number).expect("the reactor is there");
+                }
+                shared.leave();
+            })
+        })
+        .collect();
+    let mut received = Vec::new();
+    shared.inbox.take(&mut received);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert!(!shared.fall_asleep() || received.len() == senders * each);
+    shared.inbox.wake_up();
+    let mut rest = Vec::new();
+    shared.inbox.take(&mut rest);
+    assert_eq!(received.len() + rest.len(), senders * each);
+    assert_eq!(shared.wakes.load(Ordering::SeqCst), 0);
 }
 
 /// A reactor that runs ends after the last sender has left, and has received all by then.
@@ -136,6 +209,7 @@ pub(crate) fn a_close_that_races_loses_nothing(senders: usize, each: usize) {
 /// A wake-up that fails takes the entry back, and keeps nobody else's from being received.
 pub(crate) fn a_failed_wake_up_is_told_to_its_sender_only() {
     let shared = Shared::new(0);
+    let _ = shared.fall_asleep();
     let failing = {
         let shared = Arc::clone(&shared);
         spawn(move || {

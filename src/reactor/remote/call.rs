@@ -1,0 +1,145 @@
+//! What is sent to the reactor: calls, and how they are delivered there.
+
+use alloc::boxed::Box;
+use core::marker::PhantomData;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::io;
+use std::sync::Arc;
+
+use mio::Waker;
+
+use crate::arena::ArenaKey;
+use crate::erased::Site;
+use crate::reactor::ReactorHandle;
+use crate::reactor::error::SendError;
+use crate::reactor::inbox::{Inbox, Quota, Rejection};
+use crate::recipient::Context;
+
+/// What threads share: where they send to, and how they wake the reactor.
+pub(super) struct Post {
+    pub(super) inbox: Inbox<Box<dyn Deliver>>,
+    pub(super) waker: Arc<Waker>,
+    /// Whether somebody asked for the end of `run`.
+    pub(super) stopped: AtomicBool,
+}
+
+impl Post {
+    pub(super) fn new(waker: Arc<Waker>) -> Self {
+        Self { inbox: Inbox::new(), waker, stopped: AtomicBool::new(false) }
+    }
+
+    /// Sends a call. Hands it back with the error.
+    #[inline]
+    pub(super) fn send<D: Deliver + 'static>(
+        &self,
+        call: Box<D>,
+    ) -> Result<(), (Box<D>, SendError<()>)> {
+        let sent = self.inbox.send(call, |call| call as Box<dyn Deliver>, || self.waker.wake());
+        sent.map_err(|(call, rejection)| match rejection {
+            Rejection::Closed => (call, SendError::ReactorDropped(())),
+            Rejection::NotWoken(source) => (call, SendError::NotWoken { source, rejected: () }),
+        })
+    }
+
+    /// Sends what nobody can take back. A reactor that is gone does not need it; one that cannot be
+    /// woken gets it at its next turn.
+    pub(super) fn send_surely<D: Deliver + 'static>(&self, call: Box<D>) {
+        let wake = || {
+            let _ = self.waker.wake();
+            Ok(())
+        };
+        let _ = self.inbox.send(call, |call| call as Box<dyn Deliver>, wake);
+    }
+
+    /// Asks for the end of `run`.
+    pub(super) fn stop(&self) -> io::Result<()> {
+        self.stopped.store(true, Ordering::Release);
+        self.inbox.notify(|| self.waker.wake())
+    }
+
+    /// Counts a sender less.
+    pub(super) fn leave(&self) {
+        // A reactor that runs is to see that nothing comes any more.
+        self.inbox.leave(|| self.waker.wake());
+    }
+}
+
+/// Names an address that is with the reactor (I3).
+pub(super) struct Mark {
+    pub(super) key: ArenaKey,
+    pub(super) post: Arc<Post>,
+}
+
+impl Drop for Mark {
+    fn drop(&mut self) {
+        self.post.send_surely(Box::new(Release(self.key)));
+    }
+}
+
+/// Has the reactor drop an address.
+struct Release(ArenaKey);
+
+impl Deliver for Release {
+    fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
+        reactor.shared().remotes.release_address(self.0);
+    }
+}
+
+/// The right to be underway. Dropping it makes room for another call.
+pub(super) struct Permit(pub(super) Option<Arc<Quota>>);
+
+impl Drop for Permit {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(quota) = &self.0 {
+            quota.leave();
+        }
+    }
+}
+
+/// A call on its way to the reactor.
+pub(super) trait Deliver: Send {
+    /// Schedules the call, on the reactor's thread.
+    fn deliver(self: Box<Self>, reactor: &ReactorHandle);
+}
+
+pub(super) struct RemoteFunction<F> {
+    pub(super) function: F,
+    pub(super) site: Site,
+    pub(super) permit: Permit,
+}
+
+impl<F: FnOnce(&ReactorHandle) + Send + 'static> Deliver for RemoteFunction<F> {
+    fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
+        let (site, handle) = (self.site, reactor.clone());
+        // The call comes back if the queue takes no more; it is dropped here then (I1).
+        reactor.queue().promised_call(site, move |_| {
+            let Self { function, permit, .. } = *self;
+            drop(permit);
+            function(&handle);
+        });
+    }
+}
+
+pub(super) struct RemoteHandler<T: 'static, F> {
+    pub(super) handler: F,
+    pub(super) site: Site,
+    pub(super) permit: Permit,
+    pub(super) mark: Arc<Mark>,
+    pub(super) recipient: PhantomData<fn(&mut T)>,
+}
+
+impl<T, F> Deliver for RemoteHandler<T, F>
+where
+    T: 'static,
+    F: FnOnce(&mut T, &Context<'_, T>) + Send + 'static,
+{
+    fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
+        let address = reactor.shared().remotes.address::<T>(&self.mark);
+        address.promised_call(self.site, move |recipient: &mut T, cx: &Context<'_, T>| {
+            let Self { handler, permit, .. } = *self;
+            drop(permit);
+            handler(recipient, cx);
+        });
+    }
+}

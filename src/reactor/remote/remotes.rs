@@ -1,0 +1,246 @@
+//! The reactor's side: what has been sent, and what is kept for senders.
+
+use alloc::boxed::Box;
+use alloc::collections::VecDeque;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::any::Any;
+use core::cell::{Cell, RefCell};
+use core::marker::PhantomData;
+use core::mem;
+use core::sync::atomic::Ordering;
+use std::sync::Arc;
+
+use mio::Waker;
+
+use crate::arena::{Arena, ArenaKey};
+use crate::callback::Callback;
+use crate::id::CallId;
+use crate::reactor::ReactorHandle;
+use crate::reactor::remote::call::{Deliver, Mark, Post};
+use crate::reactor::remote::callback::AnyCallback;
+use crate::reactor::remote::{Remote, RemoteAddress, RemoteCallback};
+use crate::recipient::Address;
+use crate::unwind::to_the_end;
+
+/// Room for as many calls is kept for the next ones.
+const KEPT: usize = 1024;
+
+const GONE: &str = "the reactor is gone";
+
+/// The reactor's side.
+pub(in crate::reactor) struct Remotes {
+    post: Arc<Post>,
+    /// Taken from the inbox, and not scheduled yet.
+    taken: RefCell<VecDeque<Box<dyn Deliver>>>,
+    /// Those behind [`RemoteAddress`]es.
+    addresses: RefCell<Arena<Option<Rc<dyn Any>>>>,
+    /// Those behind [`RemoteCallback`]s (I4).
+    callbacks: RefCell<Arena<Option<Box<dyn AnyCallback>>>>,
+    /// Whether a host may sleep whenever the reactor does not turn: by its own poll, or the descriptor
+    /// of the reactor's.
+    host_sleeps: Cell<bool>,
+    /// The id that the latest call beyond the queue's capacity got, or was to get.
+    beyond: Cell<Option<CallId>>,
+}
+
+impl Remotes {
+    /// The side of a reactor that is awake, unless it sleeps.
+    pub(in crate::reactor) fn new(waker: Arc<Waker>) -> Self {
+        Self {
+            post: Arc::new(Post::new(waker)),
+            taken: RefCell::default(),
+            addresses: RefCell::default(),
+            callbacks: RefCell::default(),
+            host_sleeps: Cell::new(false),
+            beyond: Cell::new(None),
+        }
+    }
+
+    #[cfg(all(target_os = "linux", feature = "timerfd"))]
+    pub(in crate::reactor) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.post.waker)
+    }
+
+    pub(in crate::reactor) fn remote(&self) -> Remote {
+        Remote::new(Arc::clone(&self.post), None)
+    }
+
+    pub(in crate::reactor) fn remote_to<T: 'static>(
+        &self,
+        reactor: &ReactorHandle,
+        address: &Address<T>,
+    ) -> RemoteAddress<T> {
+        let key = self.addresses.borrow_mut().insert(Rc::new(address.clone()));
+        // A reactor that is gone delivers nothing, so it needs no address.
+        if reactor.queue().is_closed() {
+            let unused = self.addresses.borrow_mut().remove(key);
+            drop(unused);
+        }
+        let mark = Arc::new(Mark { key, post: Arc::clone(&self.post) });
+        RemoteAddress {
+            remote: self.remote(),
+            mark,
+            gone: address.gone_flag(),
+            recipient: PhantomData,
+        }
+    }
+
+    pub(in crate::reactor) fn remote_callback<A: 'static>(
+        &self,
+        reactor: &ReactorHandle,
+        callback: Callback<A>,
+    ) -> RemoteCallback<A> {
+        let id = callback.id();
+        let key = if reactor.queue().is_closed() {
+            callback.decline(GONE);
+            None
+        } else {
+            Some(self.callbacks.borrow_mut().insert(Box::new(callback)))
+        };
+        RemoteCallback::new(id, key, self.remote())
+    }
+
+    /// Takes the callback under `key` out; `None` if the reactor has gone meanwhile.
+    pub(super) fn take_callback<A: 'static>(&self, key: ArenaKey) -> Option<Callback<A>> {
+        let callback = self.callbacks.borrow_mut().remove(key)?;
+        callback.into_any().downcast().map(|callback| *callback).ok()
+    }
+
+    pub(super) fn release_address(&self, key: ArenaKey) {
+        let address = self.addresses.borrow_mut().remove(key);
+        drop(address);
+    }
+
+    /// Declines the callbacks that other threads have not answered, even if a decline panics.
+    pub(in crate::reactor) fn decline_callbacks(&self) {
+        let mut callbacks = self.callbacks.take().into_values();
+        to_the_end(|| callbacks.next().map(|callback| callback.end(GONE)).is_some());
+    }
+
+    /// From now on, a host may sleep whenever the reactor does not turn.
+    pub(in crate::reactor) fn set_host_sleeps(&self) {
+        if !self.host_sleeps.replace(true) {
+            self.post.inbox.fall_asleep();
+        }
+    }
+
+    /// The reactor is awake for as long as this lives.
+    #[inline]
+    pub(in crate::reactor) fn stay_awake(&self) -> Awake<'_> {
+        if self.host_sleeps.get() {
+            self.post.inbox.wake_up();
+        }
+        Awake(self)
+    }
+
+    /// Sleeps by `sleep`, which is told whether it may: not if something has come before. What comes
+    /// meanwhile wakes the reactor.
+    pub(in crate::reactor) fn sleep<R>(&self, sleep: impl FnOnce(bool) -> R) -> R {
+        let slept = sleep(self.post.inbox.fall_asleep());
+        if !self.host_sleeps.get() {
+            self.post.inbox.wake_up();
+        }
+        slept
+    }
+
+    /// Schedules calls that have come, at most a share (rule M6); of those beyond the queue's capacity,
+    /// one at a time. If an observer panics, the rest stays for the next turn.
+    #[inline]
+    pub(in crate::reactor) fn deliver(
+        &self,
+        reactor: &ReactorHandle,
+        share: impl FnOnce() -> usize,
+    ) {
+        if self.is_busy() {
+            self.deliver_some(reactor, share());
+        }
+    }
+
+    #[inline(never)]
+    fn deliver_some(&self, reactor: &ReactorHandle, most: usize) {
+        let queue = reactor.queue().core();
+        self.fetch();
+        for delivered in 0..most {
+            let is_full = queue.is_full();
+            if is_full
+                && (delivered > 0 || self.beyond.get().is_some_and(|id| queue.has_turn_ahead(id)))
+            {
+                return;
+            }
+            let Some(call) = self.take() else { return };
+            if is_full {
+                self.beyond.set(Some(queue.next_id()));
+            }
+            call.deliver(reactor);
+        }
+    }
+
+    /// Whether another thread asked for the end of `run`.
+    pub(in crate::reactor) fn is_stopped(&self) -> bool {
+        self.post.stopped.load(Ordering::Acquire)
+    }
+
+    pub(in crate::reactor) fn resume(&self) {
+        self.post.stopped.store(false, Ordering::Relaxed);
+    }
+
+    /// Whether there is something to be scheduled.
+    pub(in crate::reactor) fn is_busy(&self) -> bool {
+        !self.taken.borrow().is_empty() || self.post.inbox.has_mail()
+    }
+
+    /// Whether anybody may send. If not, [`is_busy`](Self::is_busy) covers all that was sent.
+    pub(in crate::reactor) fn are_alive(&self) -> bool {
+        self.post.inbox.has_senders()
+    }
+
+    /// Takes no more, and schedules the rest, to be canceled by the end of the queue (I2).
+    pub(in crate::reactor) fn close(&self, reactor: &ReactorHandle) {
+        let rest = self.post.inbox.close();
+        self.taken.borrow_mut().extend(rest);
+        to_the_end(|| self.take().map(|call| call.deliver(reactor)).is_some());
+        let addresses = self.addresses.take();
+        drop(addresses);
+    }
+
+    /// Takes what is in the inbox, once all that was taken before is scheduled.
+    fn fetch(&self) {
+        let mut taken = self.taken.borrow_mut();
+        if taken.is_empty() {
+            let mut fetched = Vec::from(mem::take(&mut *taken));
+            self.post.inbox.take(&mut fetched);
+            *taken = VecDeque::from(fetched);
+        }
+    }
+
+    #[inline]
+    fn take(&self) -> Option<Box<dyn Deliver>> {
+        let mut taken = self.taken.borrow_mut();
+        let call = taken.pop_front();
+        if taken.is_empty() && taken.capacity() > KEPT {
+            *taken = VecDeque::new();
+        }
+        call
+    }
+
+    /// The address that is there for as long as `mark` is.
+    pub(super) fn address<T: 'static>(&self, mark: &Arc<Mark>) -> Rc<Address<T>> {
+        let address = self.addresses.borrow_mut().get(mark.key).cloned();
+        let address = address.and_then(|address| address.downcast().ok());
+        address.unwrap_or_else(|| unreachable!("the mark keeps the address (I3)"))
+    }
+}
+
+/// A reactor that is awake.
+pub(in crate::reactor) struct Awake<'a>(&'a Remotes);
+
+impl Drop for Awake<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        if self.0.host_sleeps.get() {
+            // If something has come, the host does not sleep, by `poll_timeout`.
+            self.0.post.inbox.fall_asleep();
+        }
+    }
+}
