@@ -1,8 +1,9 @@
 //! The worst case beside the median: `cargo bench --bench worst`.
 //!
 //! The longest single `call` while 10^7 get pending, in CPU time of the thread, so that a busy machine
-//! does not count; the same for a vector that doubles; and the time of a call in batches after such a
-//! burst, beside a fresh queue, in turns.
+//! does not count; the same for a vector that doubles; the time of a call in batches after such a
+//! burst, beside a fresh queue, in turns; and when the first call of a turn is dialed in which a million
+//! timers are due, and the longest of the turns that follow.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -76,4 +77,36 @@ fn main() {
             ratios[ratios.len() / 2]
         );
     }
+    #[cfg(feature = "mio")]
+    due_timers();
+}
+
+/// Turns in which a million timers are due, in a random order of deadlines.
+#[cfg(feature = "mio")]
+fn due_timers() {
+    use std::cell::Cell;
+    use std::rc::Rc;
+
+    let mut reactor = switchboard::reactor::Reactor::new().expect("a poll");
+    let first = Rc::new(Cell::new(None));
+    for n in 0..1_000_000_u64 {
+        let first = Rc::clone(&first);
+        let callback = reactor.queue().callback(move |_, ()| {
+            if first.get().is_none() {
+                first.set(Some(cpu()));
+            }
+        });
+        let delay = Duration::from_nanos(n.wrapping_mul(2_654_435_761) % 1_000_000);
+        reactor.after(delay, callback).detach();
+    }
+    std::thread::sleep(Duration::from_millis(2));
+    let (begin, mut longest, mut turns) = (cpu(), Duration::ZERO, 0);
+    while reactor.timer_count() > 0 {
+        let before = cpu();
+        let _ = reactor.turn(Some(Duration::ZERO)).expect("a turn");
+        longest = longest.max(cpu() - before);
+        turns += 1;
+    }
+    let first = first.get().expect("a call") - begin;
+    println!("10^6 timers due: first call after {first:.1?}, {turns} turns, longest {longest:.1?}");
 }

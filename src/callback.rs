@@ -11,10 +11,13 @@ use core::marker::PhantomData;
 use core::mem::{self, ManuallyDrop};
 use core::panic::{Location, RefUnwindSafe, UnwindSafe};
 
-use crate::erased::cells::{Join, Key, Waiting};
-use crate::erased::{Erased, Payload, Site};
+use crate::erased::cells::{Join, Waiting};
+use crate::erased::{Erased, Key, Payload, Site};
 use crate::id::CallId;
-use crate::queue::{Attempt, Core, Dialing, FunctionCall, QueueHandle, QueueState};
+use crate::queue::QueueHandle;
+use crate::queue::attempt::Attempt;
+use crate::queue::function_call::FunctionCall;
+use crate::queue::state::{Core, Dialing, QueueState};
 use crate::recipient::{Address, Call, Context, ToRecipient};
 use crate::step::RecipientInfo;
 

@@ -44,26 +44,22 @@ use core::num::NonZeroU64;
 use core::panic::Location;
 use core::ptr::{self, NonNull};
 
-use cells::Functions;
 use directory::Directory;
+pub(crate) use key::Key;
 use moves::{Cursor, Entered};
-pub(crate) use outcome::{Canceled, Next, Popped};
+pub(crate) use outcome::{Canceled, DialNext, Popped};
+use payload::Functions;
 pub(crate) use payload::{DialContext, Payload, Site};
+use words::{Words, fits};
 
 pub(crate) mod cells;
 mod directory;
+mod key;
 mod moves;
 mod outcome;
 mod payload;
 mod peaks;
-
-/// Room for a payload: six words of eight bytes on every target.
-type Words = [MaybeUninit<u64>; 6];
-
-/// Whether a `P` is stored in the words themselves, rather than boxed.
-const fn fits<P>() -> bool {
-    size_of::<P>() <= size_of::<Words>() && align_of::<P>() <= align_of::<Words>()
-}
+mod words;
 
 /// A payload and the site that scheduled it, but not the payload's type.
 #[derive(Clone, Copy)]
@@ -263,7 +259,7 @@ pub(crate) struct Calls<C: DialContext> {
     tombstones: Cell<u64>,
     cursor: Cursor<C>,
     limit: Cell<u64>,
-    directory: RefCell<Directory<C>>,
+    directory: RefCell<Directory<Block<C>>>,
 }
 
 impl<C: DialContext> Calls<C> {
@@ -373,17 +369,17 @@ impl<C: DialContext> Calls<C> {
 
     /// Passes the next place, if its position is less than `end`, and dials its call.
     #[inline(always)]
-    pub(crate) fn dial_next(&self, end: u64, context: &mut C::At<'_>) -> Next {
+    pub(crate) fn dial_next(&self, end: u64, context: &mut C::At<'_>) -> DialNext {
         let (place, position) = (self.head.get(), self.head());
         // (The first condition costs nothing if `end` is known.)
         if end != u64::MAX && position >= end {
-            return Next::Empty;
+            return DialNext::Empty;
         }
         debug_assert!(place.is_aligned());
         // SAFETY: the vtable is initialized, also at the tail and at the end of a block (I4, I6).
         let Some(vtable) = (unsafe { (*place).vtable }) else {
             if place == self.tail.get() {
-                return Next::Empty;
+                return DialNext::Empty;
             }
             if place == self.head_end.get() {
                 return self.dial_in_next_block(position, context);
@@ -391,25 +387,25 @@ impl<C: DialContext> Calls<C> {
             // SAFETY: the place is between head and tail (I4), and its vtable is clear.
             let note = unsafe { self.pass_tombstone(place) };
             C::begin(context, position);
-            return Next::Tombstone(note);
+            return DialNext::Tombstone(note);
         };
         self.head.set(place.wrapping_add(1));
         // SAFETY: the words hold a payload of the vtable's type (I1).
         // The head has passed the place, so the payload is moved out just once (I2). The function
         // does that before any other code can reach these calls (I10).
         unsafe { (vtable.dial)(&raw const (*place).contents, position, context) };
-        Next::Dialed
+        DialNext::Dialed
     }
 
     /// The same if the head is at the end of its block.
     #[cold]
     #[inline(never)]
-    fn dial_in_next_block(&self, position: u64, context: &mut C::At<'_>) -> Next {
+    fn dial_in_next_block(&self, position: u64, context: &mut C::At<'_>) -> DialNext {
         match self.enter_block() {
             Entered::Block => self.dial_next(u64::MAX, context),
             Entered::Tombstone(note) => {
                 C::begin(context, position);
-                Next::Tombstone(note)
+                DialNext::Tombstone(note)
             }
         }
     }
@@ -428,7 +424,7 @@ impl<C: DialContext> Calls<C> {
     }
 
     /// Passes the next place, and returns what is there.
-    pub(crate) fn pop(&self) -> Popped<C> {
+    pub(crate) fn pop(&self) -> Popped<Erased<C>> {
         let position = self.head();
         if position == self.tail() {
             return Popped::Empty;
@@ -489,11 +485,11 @@ impl<C: DialContext> Calls<C> {
 
     /// Makes it seem that there are no calls and no blocks, until what this returns drops.
     #[inline(always)]
-    fn hide(&self) -> Hidden<'_, C> {
+    fn hide(&self) -> HiddenCalls<'_, C> {
         let none = Place::none();
         // All positions are before such a head, so that the cursor is not looked at.
         let base = number(none).wrapping_sub(u64::MAX);
-        Hidden {
+        HiddenCalls {
             calls: self,
             // A push, which would add a block, panics.
             _directory: self.directory.borrow_mut(),
@@ -506,7 +502,7 @@ impl<C: DialContext> Calls<C> {
 
     /// Makes the place at `position` a tombstone that keeps `note`.
     #[inline]
-    pub(crate) fn cancel(&self, position: u64, note: Option<NonZeroU64>) -> Canceled<C> {
+    pub(crate) fn cancel(&self, position: u64, note: Option<NonZeroU64>) -> Canceled<Erased<C>> {
         let place = match self.find(position) {
             Some(place) => place,
             None if self.contains(position) => return Canceled::Already,
@@ -615,30 +611,30 @@ impl<C: DialContext> Calls<C> {
 impl<C: DialContext> Drop for Calls<C> {
     /// Drops the calls from head to tail, even if the drop of one panics.
     fn drop(&mut self) {
-        struct Rest<'a, C: DialContext>(&'a Calls<C>);
+        struct RemainingCalls<'a, C: DialContext>(&'a Calls<C>);
 
-        impl<C: DialContext> Drop for Rest<'_, C> {
+        impl<C: DialContext> Drop for RemainingCalls<'_, C> {
             fn drop(&mut self) {
                 while !matches!(self.0.pop(), Popped::Empty) {}
             }
         }
 
-        let rest = Rest(self);
+        let rest = RemainingCalls(self);
         while !matches!(rest.0.pop(), Popped::Empty) {}
     }
 }
 
 /// Calls that are hidden until this drops, and what they are like.
-struct Hidden<'a, C: DialContext> {
+struct HiddenCalls<'a, C: DialContext> {
     calls: &'a Calls<C>,
-    _directory: RefMut<'a, Directory<C>>,
+    _directory: RefMut<'a, Directory<Block<C>>>,
     head: (*mut Place<C>, u64),
     tail: (*mut Place<C>, u64),
     tail_end: *mut Place<C>,
     fast_end: *mut Place<C>,
 }
 
-impl<C: DialContext> Drop for Hidden<'_, C> {
+impl<C: DialContext> Drop for HiddenCalls<'_, C> {
     #[inline(always)]
     fn drop(&mut self) {
         self.calls.head.set(self.head.0);
@@ -681,7 +677,7 @@ struct Block<C: DialContext> {
     size: u32,
 }
 
-impl<C: DialContext> Block<C> {
+impl<C: DialContext> directory::Allocation for Block<C> {
     fn new(size: u32) -> Self {
         #[cfg(test)]
         tests::BLOCKS.set(tests::BLOCKS.get() + 1);
@@ -689,6 +685,17 @@ impl<C: DialContext> Block<C> {
         Self { places: NonNull::from(places).cast(), size }
     }
 
+    fn size(&self) -> u32 {
+        self.size
+    }
+
+    #[cfg(test)]
+    fn memory(&self) -> usize {
+        (self.size as usize + 1) * size_of::<Place<C>>()
+    }
+}
+
+impl<C: DialContext> Block<C> {
     /// Makes the first place one that the tail may be at.
     fn clear(&self) {
         // SAFETY: the block has a place there, which nobody else uses.
@@ -706,11 +713,6 @@ impl<C: DialContext> Block<C> {
 
     const fn first(&self) -> *mut Place<C> {
         self.places.as_ptr()
-    }
-
-    #[cfg(test)]
-    const fn memory(&self) -> usize {
-        (self.size as usize + 1) * size_of::<Place<C>>()
     }
 }
 

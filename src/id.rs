@@ -3,7 +3,7 @@
 use core::fmt;
 use core::num::NonZeroU64;
 
-use crate::erased::cells::Key;
+use crate::erased::Key;
 
 /// Names one call of one queue.
 ///
@@ -30,6 +30,33 @@ impl CallId {
 
     /// Positions end here.
     pub(crate) const END: u64 = Self::TURNED_AWAY;
+
+    /// The id as an integer: for its way through a C ABI, say, as two words.
+    ///
+    /// ```
+    /// use switchboard::{CallId, CallQueue, Cancellation};
+    ///
+    /// let queue = CallQueue::new();
+    /// let bits = queue.call(|_| ()).to_bits();
+    /// let (high, low) = ((bits >> 64) as u64, bits as u64); // what a C host keeps
+    /// let id = CallId::from_bits(u128::from(high) << 64 | u128::from(low)).expect("an id");
+    /// assert_eq!(queue.cancel(id, "unwanted"), Cancellation::Canceled);
+    /// ```
+    pub const fn to_bits(self) -> u128 {
+        (self.queue.get() as u128) << 64 | self.key as u128
+    }
+
+    /// The id that [`to_bits`](Self::to_bits) made an integer of. `None` for an integer of which the upper
+    /// half is zero: no queue has that number.
+    ///
+    /// An integer that came from elsewhere names a call, or none: like any id it is no proof of a right,
+    /// and harmless.
+    pub const fn from_bits(bits: u128) -> Option<Self> {
+        match NonZeroU64::new((bits >> 64) as u64) {
+            Some(queue) => Some(Self { queue, key: bits as u64 }),
+            None => None,
+        }
+    }
 
     pub(crate) const fn new(queue: NonZeroU64, key: u64) -> Self {
         Self { queue, key }

@@ -132,6 +132,8 @@
 //!   and exports a timeline to look at in a browser, or a trace for Perfetto. Needs `std`.
 //! - `testing`: the module `testing`, to drive recipients step by step in tests: with `mio`, a
 //!   scripted reactor with a virtual clock.
+//! - `timerfd`: on Linux, `Reactor::signal_when_due`: one descriptor is readable whenever a turn is due.
+//!   Implies `mio`.
 //! - `tracing`: calls that are canceled or refused, and handlers that panic, are logged as
 //!   `tracing` events at debug level; bugs (R2, R5) as warnings. With the observer `DialSpans`,
 //!   what handlers log carries the call.

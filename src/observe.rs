@@ -42,6 +42,12 @@ pub trait Observer {
         let _ = (recipient, label);
     }
 
+    /// Receives the name of a call that is not over, when it is set
+    /// ([`QueueHandle::name_call`](crate::QueueHandle::name_call)). Closures do not get these.
+    fn observe_name(&self, call: CallId, name: &str) {
+        let _ = (call, name);
+    }
+
     /// Receives one step of one operation, which is named by the call that delivers its result: the
     /// upper callback. Closures do not get these.
     fn observe_operation(&self, operation: CallId, step: &OpStep) {
@@ -62,6 +68,10 @@ impl<O: Observer + ?Sized> Observer for Rc<O> {
 
     fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
         (**self).observe_label(recipient, label);
+    }
+
+    fn observe_name(&self, call: CallId, name: &str) {
+        (**self).observe_name(call, name);
     }
 
     fn observe_operation(&self, operation: CallId, step: &OpStep) {

@@ -57,35 +57,37 @@
 
 use alloc::rc::Rc;
 use core::fmt;
-use core::hash::{Hash, Hasher};
-use core::num::NonZeroU64;
 use core::ops::Deref;
 use core::panic::{Location, RefUnwindSafe, UnwindSafe};
-use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::erased::{Erased, Payload, Site};
+#[cfg(feature = "mio")]
+use crate::erased::Site;
 use crate::id::CallId;
 use crate::observe::{Observer, ObserverId};
 use crate::outcome::{Cancellation, Report, ScheduleError};
 use crate::tally::Tally;
 
-mod attempt;
+pub(crate) mod attempt;
 mod budget;
 mod callback;
 mod cancel;
 mod close;
 mod deferred;
+pub(crate) mod function_call;
+mod handle;
 mod listener;
 mod notify;
 mod recipient_index;
 mod release;
 mod schedule;
-mod state;
+mod serial;
+pub(crate) mod state;
 mod turn;
 
-pub(crate) use attempt::{Attempt, Dialing, HandlerEnd};
 pub use budget::Budget;
-pub(crate) use state::{Claim, Core, QueueState};
+use function_call::FunctionCall;
+pub use handle::QueueHandle;
+use state::{Claim, Core, QueueState};
 
 /// Owns a queue of calls.
 ///
@@ -128,7 +130,8 @@ pub struct CallQueue {
 impl CallQueue {
     /// Makes an empty queue.
     ///
-    /// Cost: two allocations, of about 4.5 KiB in all.
+    /// Cost: two allocations, of about 4.5 KiB in all. On targets without compare-and-swap (thumbv6m, say)
+    /// a byte more, which is never freed: its address is what tells the queue from all others.
     pub fn new() -> Self {
         Self::starting_at(0, u64::MAX)
     }
@@ -164,9 +167,7 @@ impl CallQueue {
 
     /// Makes a queue that has given out `position` ids already.
     fn starting_at(position: u64, capacity: u64) -> Self {
-        static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-        let id = NEXT_ID.fetch_add(1, Ordering::Relaxed);
-        let id = NonZeroU64::new(id).expect("2^64 queues were made in this process");
+        let id = serial::next_serial();
         Self {
             handle: QueueHandle {
                 core: Rc::new(Core::new(position, QueueState::new(id, position, capacity))),
@@ -201,16 +202,14 @@ impl Drop for CallQueue {
     }
 }
 
+/// As for [`QueueHandle`].
+impl UnwindSafe for CallQueue {}
+impl RefUnwindSafe for CallQueue {}
+
 impl fmt::Debug for CallQueue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "CallQueue({:?})", self.tally())
     }
-}
-
-/// A queue, for whoever schedules, cancels or dials. Cloning counts a reference.
-#[derive(Clone)]
-pub struct QueueHandle {
-    core: Rc<Core>,
 }
 
 /// Scheduling.
@@ -295,7 +294,7 @@ impl QueueHandle {
 
     /// Dials within a budget.
     pub fn dial(&self, budget: Budget<'_>) -> Report {
-        self.turn(|turn| turn.dial(budget))
+        self.turn(|turn| turn.dial(budget, || u64::MAX))
     }
 
     /// Whether a turn would find no call to dial.
@@ -337,6 +336,34 @@ impl QueueHandle {
         self.core.tally()
     }
 
+    /// Names a call that is not over, for observers: the place in a script or in the host's code that a
+    /// shim schedules it for, say, as the site would be the shim's for all.
+    ///
+    /// Observers are notified of it ([`Observer::observe_name`]), and the [`Reporter`](crate::Reporter)
+    /// shows it. A call that is deferred, over or of another queue gets no name. A shim in Rust needs none:
+    /// with `#[track_caller]`, the site of a call is that of the shim's caller.
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::rc::Rc;
+    /// use switchboard::{CallQueue, Reporter};
+    ///
+    /// let queue = CallQueue::new();
+    /// let lines = Rc::new(RefCell::new(Vec::new()));
+    /// let log = Rc::clone(&lines);
+    /// queue.add_observer(Reporter::new(move |line| log.borrow_mut().push(line.to_owned())));
+    ///
+    /// let callback = queue.callback(|_, ()| ());
+    /// queue.name_call(callback.id(), "main.lua:12");
+    /// drop(callback);
+    /// assert!(lines.borrow()[0].contains(r#""main.lua:12""#));
+    /// ```
+    ///
+    /// Cost: nothing while no observer is there; the name is not kept.
+    pub fn name_call(&self, call: CallId, name: &str) {
+        self.core.name_call(call, name);
+    }
+
     /// Adds an observer, which is notified of every step of every call from now on, behind the
     /// observers that there are.
     ///
@@ -369,76 +396,6 @@ impl QueueHandle {
     #[cfg(feature = "testing")]
     pub(crate) fn walk(&self) -> u64 {
         self.core.walk()
-    }
-
-    #[inline(always)]
-    pub(crate) fn core(&self) -> &Core {
-        &self.core
-    }
-
-    /// What the handle counts a reference to.
-    #[inline(always)]
-    pub(crate) fn shared_core(&self) -> &Rc<Core> {
-        &self.core
-    }
-
-    /// A handle to the queue of `core`.
-    pub(crate) fn of(core: &Rc<Core>) -> Self {
-        Self { core: Rc::clone(core) }
-    }
-}
-
-impl PartialEq for QueueHandle {
-    /// Whether both are handles to the same queue.
-    fn eq(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.core, &other.core)
-    }
-}
-
-impl Eq for QueueHandle {}
-
-impl Hash for QueueHandle {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        Rc::as_ptr(&self.core).hash(state);
-    }
-}
-
-/// A panic of a handler or of a captured value's drop leaves the queue as rule R10 says: its counts
-/// are right, and later calls are still pending in order.
-impl UnwindSafe for QueueHandle {}
-impl RefUnwindSafe for QueueHandle {}
-
-/// As for [`QueueHandle`].
-impl UnwindSafe for CallQueue {}
-impl RefUnwindSafe for CallQueue {}
-
-impl fmt::Debug for QueueHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "QueueHandle({:?})", self.tally())
-    }
-}
-
-/// A function call, as the queue stores it.
-pub(crate) struct FunctionCall<F>(pub(crate) F);
-
-impl<F: FnOnce(&QueueHandle) + 'static> Payload<Dialing> for FunctionCall<F> {
-    #[inline(always)]
-    fn dial(self, attempt: &mut Attempt<'_>, site: Site) {
-        if attempt.is_observed() {
-            self.dial_observed(attempt, site);
-        } else {
-            (self.0)(attempt.queue());
-        }
-    }
-}
-
-impl<F: FnOnce(&QueueHandle) + 'static> FunctionCall<F> {
-    /// Apart, so that the usual case needs no registers for it.
-    #[cold]
-    #[inline(never)]
-    fn dial_observed(self, attempt: &Attempt<'_>, site: Site) {
-        let this = attempt.notify_dialed(attempt.position(), self, |this| Erased::new(this, site));
-        (this.0)(attempt.queue());
     }
 }
 

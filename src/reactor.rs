@@ -20,13 +20,21 @@
 //!   a system call, readiness kept; narrowing its interest narrows the pending call too.
 //! - **M5** One function decides how long to sleep, [`ReactorHandle::poll_timeout`]: not at all if
 //!   anything is pending, else until the next timer is due, else until there is an event.
-//! - **M6** The queue is dialed within a budget between polls, so that calls that keep scheduling
-//!   calls do not starve I/O. [`Reactor::run`] ends when nothing can happen any more, or on
-//!   [`ReactorHandle::stop`].
+//! - **M6** The queue is dialed within a budget between polls, in calls
+//!   ([`set_budget`](ReactorHandle::set_budget)), in time
+//!   ([`set_time_budget`](ReactorHandle::set_time_budget)) or both, so that calls that keep scheduling
+//!   calls do not starve I/O. However much is pending, each kind of outside calls enters the queue in
+//!   every turn: a poll's whole batch of readiness, and of due timers and of what other threads have sent
+//!   at least an eighth of the budget, at most a budget each. Once a round of calls that were asked for
+//!   [`again`](Readiness::again) is dialed, the reactor polls before the next round.
+//!   [`Reactor::run`] ends when nothing can happen any more, or on [`ReactorHandle::stop`] or
+//!   [`Remote::stop`].
 //! - **M7** Timers: a callback after a delay ([`ReactorHandle::after`]) or at an instant
-//!   ([`ReactorHandle::at`]), never early, equal deadlines in the order they were armed. Dropping
-//!   a [`Timer`] leaves nothing of it; one whose callback was canceled by its id is passed over as
-//!   if it were not there. The reactor's clock is read once a turn for all that are due; tests can
+//!   ([`ReactorHandle::at`]), never early, equal deadlines in the order they were armed;
+//!   [reset](Timer::reset) without being armed anew, and again and again ([`ReactorHandle::every`]).
+//!   Dropping a [`Timer`] leaves nothing of it; one whose callback was canceled by its id, or whose
+//!   recipient is gone, is passed over as if it were not there. The reactor's clock is read once a turn
+//!   for all that are due, and handlers can have [that reading](ReactorHandle::turn_time); tests can
 //!   [set it](ReactorHandle::set_clock).
 //! - **M8** A reactor, its handles and its queue belong to one thread. Other threads schedule calls
 //!   through a [`Remote`] or a [`RemoteAddress`], and answer callbacks through a [`RemoteCallback`]: in
@@ -153,12 +161,15 @@ pub use error::{CreateError, DeregisterError, RedirectError, RegisterError, Send
     ))
 ))]
 mod descriptor;
+#[cfg(all(target_os = "linux", feature = "timerfd"))]
+mod due;
 mod error;
 #[cfg(unix)]
 mod fd_source;
 mod guest;
 mod handle;
 mod inbox;
+mod limits;
 mod readiness;
 mod registration;
 mod remote;
@@ -176,7 +187,7 @@ pub use handle::{EventStats, ReactorHandle};
 pub use readiness::Readiness;
 pub use registration::Registration;
 pub use remote::{Remote, RemoteAddress, RemoteCallback};
-pub use timers::Timer;
+pub use timers::{Interval, Missed, Timer};
 #[cfg(feature = "testing")]
 pub(crate) use {readiness::Flags, token::slot};
 
@@ -200,6 +211,9 @@ pub struct Reactor {
     guest: Guest,
     poll: Poll,
     events: Events,
+    /// Keeps the poll's descriptor readable while a turn is due, if somebody asked for that.
+    #[cfg(all(target_os = "linux", feature = "timerfd"))]
+    due: Option<alloc::rc::Rc<due::DueSignal>>,
 }
 
 impl Reactor {
@@ -228,7 +242,11 @@ impl Reactor {
         match open() {
             Ok((poll, waker)) => {
                 let guest = Guest::on(poll.registry(), false, queue, waker)?;
-                Ok(Self { guest, poll, events: Events::with_capacity(EVENTS) })
+                let events = Events::with_capacity(EVENTS);
+                #[cfg(all(target_os = "linux", feature = "timerfd"))]
+                return Ok(Self { guest, poll, events, due: None });
+                #[cfg(not(all(target_os = "linux", feature = "timerfd")))]
+                Ok(Self { guest, poll, events })
             }
             Err(source) => Err(CreateError { source, queue }),
         }
@@ -253,6 +271,7 @@ impl Reactor {
     /// Passes on a panic of a handler. What had not been dialed is still pending.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Report> {
         self.shared().registry()?;
+        let _signal = self.signal_after_turn();
         let timeout = match (timeout, self.poll_timeout()) {
             (Some(asked), Some(own)) => Some(asked.min(own)),
             (asked, own) => asked.or(own),
@@ -264,9 +283,73 @@ impl Reactor {
         Ok(self.guest.turn(&self.events))
     }
 
+    /// Polls without sleeping, schedules a call for each event, and dials for as long as `limit`, by the
+    /// reactor's clock, within the budget. For a host that has so much time left in a frame.
+    ///
+    /// The limit is looked at after each call, so at least one call is dialed, and no call is cut short.
+    ///
+    /// # Errors
+    ///
+    /// As [`turn`](Self::turn).
+    ///
+    /// # Panics
+    ///
+    /// As [`turn`](Self::turn).
+    pub fn turn_within(&mut self, limit: Duration) -> io::Result<Report> {
+        self.shared().registry()?;
+        let _signal = self.signal_after_turn();
+        let end = self.now() + limit;
+        match self.poll(Some(Duration::ZERO)) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
+            result => result?,
+        }
+        Ok(self.guest.turn_until(&self.events, end))
+    }
+
+    /// Has the reactor's descriptor ([`AsFd`](std::os::fd::AsFd)) be readable whenever a turn is due: if
+    /// there are events, if calls are pending, and when the next timer is due. A host then needs neither
+    /// [`poll_timeout`](ReactorHandle::poll_timeout) nor a wake hook: it waits for the descriptor, and
+    /// does a [`turn`](Self::turn) with a timeout of zero.
+    ///
+    /// It takes the queue's wake hook for that. A clock that was [set](ReactorHandle::set_clock) must go
+    /// like the real one.
+    ///
+    /// Cost: a descriptor; a system call for each turn that leaves calls, for the first call that is
+    /// scheduled outside of a turn, and when the next deadline becomes another one.
+    ///
+    /// # Errors
+    ///
+    /// Passes on the error of the system if it gives no timer.
+    #[cfg(all(target_os = "linux", feature = "timerfd"))]
+    pub fn signal_when_due(&mut self) -> io::Result<()> {
+        let shared = self.guest.shared();
+        shared.remotes.set_host_sleeps();
+        let waker = shared.remotes.waker();
+        let due = due::DueSignal::new(self.handle(), self.poll.registry(), waker)?;
+        let hook = alloc::rc::Rc::clone(&due);
+        self.due = Some(due);
+        // If calls are pending, this calls the hook.
+        self.queue().set_wake_hook(move || hook.update());
+        if let Some(due) = &self.due {
+            due.update();
+        }
+        Ok(())
+    }
+
+    #[cfg(all(target_os = "linux", feature = "timerfd"))]
+    fn signal_after_turn(&self) -> Option<impl Sized + use<>> {
+        self.due.as_ref().map(due::DueSignal::after_turn)
+    }
+
+    #[cfg(not(all(target_os = "linux", feature = "timerfd")))]
+    #[inline]
+    const fn signal_after_turn(&self) -> Option<()> {
+        None
+    }
+
     /// Polls, sleeping `timeout` at most, and not if other threads have sent something.
     fn poll(&mut self, timeout: Option<Duration>) -> io::Result<()> {
-        let Self { guest, poll, events } = self;
+        let Self { guest, poll, events, .. } = self;
         if timeout == Some(Duration::ZERO) {
             return poll.poll(events, timeout);
         }

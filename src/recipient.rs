@@ -15,7 +15,9 @@ use crate::erased::cells::Group;
 use crate::erased::{Erased, Site};
 use crate::id::CallId;
 use crate::outcome::ScheduleError;
-use crate::queue::{Attempt, Claim, Dialing, QueueHandle};
+use crate::queue::QueueHandle;
+use crate::queue::attempt::Attempt;
+use crate::queue::state::{Claim, Dialing};
 use crate::step::RecipientInfo;
 
 mod call;

@@ -52,6 +52,8 @@ struct ReporterState {
     /// The recipients of calls that are not over.
     recipients: BTreeMap<CallId, RecipientInfo>,
     labels: BTreeMap<u64, Rc<str>>,
+    /// The names of calls that are not over.
+    names: BTreeMap<CallId, Rc<str>>,
     /// How many times each kind of thing was reported of each place.
     reported: BTreeMap<(Kind, SourcePlace), u32>,
 }
@@ -104,9 +106,14 @@ impl Reporter {
 }
 
 impl ReporterState {
-    /// ` to Server(3) "10.0.0.7"`, or nothing for a function call.
-    fn addressee(&self, call: CallId) -> String {
-        self.to(self.recipients.get(&call))
+    /// ` "main.lua:12" to Server(3) "10.0.0.7"`: what there is of that.
+    fn details(&self, call: CallId) -> String {
+        let mut text = String::new();
+        if let Some(name) = self.names.get(&call) {
+            let _ = write!(text, " {name:?}");
+        }
+        text += &self.to(self.recipients.get(&call));
+        text
     }
 
     fn to(&self, recipient: Option<&RecipientInfo>) -> String {
@@ -119,6 +126,11 @@ impl ReporterState {
         }
         text
     }
+
+    fn forget(&mut self, call: CallId) {
+        self.recipients.remove(&call);
+        self.names.remove(&call);
+    }
 }
 
 impl Observer for Reporter {
@@ -130,15 +142,15 @@ impl Observer for Reporter {
             }
             Step::Created { .. } | Step::Scheduled { .. } | Step::LateCancel { .. } => return,
             Step::Dialed | Step::Finished | Step::Canceled { .. } | Step::Panicked => {
-                self.state.borrow_mut().recipients.remove(&call);
+                self.state.borrow_mut().forget(call);
                 return;
             }
-            Step::Deferred { .. } => self.state.borrow().addressee(call),
+            Step::Deferred { .. } => self.state.borrow().details(call),
             Step::Undrained { recipient, .. } => self.state.borrow().to(recipient.as_ref()),
             Step::Refused { .. } | Step::Abandoned { .. } => {
                 let mut state = self.state.borrow_mut();
-                let to = state.addressee(call);
-                state.recipients.remove(&call);
+                let to = state.details(call);
+                state.forget(call);
                 to
             }
         };
@@ -181,6 +193,10 @@ impl Observer for Reporter {
             )),
             _ => {}
         }
+    }
+
+    fn observe_name(&self, call: CallId, name: &str) {
+        self.state.borrow_mut().names.insert(call, name.into());
     }
 
     fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {

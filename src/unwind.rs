@@ -3,21 +3,21 @@
 /// Takes steps until `step` says that there are none, also behind one that panics. (A second panic
 /// aborts, as always during an unwinding.)
 pub(crate) fn to_the_end(step: impl FnMut() -> bool) {
-    struct Rest<F: FnMut() -> bool>(F);
+    struct RemainingSteps<F: FnMut() -> bool>(F);
 
-    impl<F: FnMut() -> bool> Rest<F> {
+    impl<F: FnMut() -> bool> RemainingSteps<F> {
         fn take(&mut self) {
             while (self.0)() {}
         }
     }
 
-    impl<F: FnMut() -> bool> Drop for Rest<F> {
+    impl<F: FnMut() -> bool> Drop for RemainingSteps<F> {
         fn drop(&mut self) {
             self.take();
         }
     }
 
-    Rest(step).take();
+    RemainingSteps(step).take();
 }
 
 /// Runs a function, even if what comes before unwinds. (A panic of the function then aborts.)

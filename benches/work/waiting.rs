@@ -190,6 +190,7 @@ pub fn readiness(_: u64) -> Run {
         let _ = reactor.queue().dial_all();
         peer.write_all(&[0]).expect("room for a byte");
         let _ = reactor.turn(None).expect("a turn");
+        let _ = reactor.queue().dial_all(); // a turn ends after a round
         added()
     })
 }

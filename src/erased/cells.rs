@@ -39,12 +39,12 @@ use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::panic::Location;
 use core::ptr::{self, NonNull};
 
-use super::{
-    DialContext, Erased, HasVTable, Payload, Site, VTable, Words, drop_function, fits, write_to,
-};
-use chunks::{Chunks, FIRST, INDEX_BITS, Memory, OTHERS};
+use super::payload::Functions;
+use super::words::{Words, fits};
+use super::{DialContext, Erased, HasVTable, Key, Payload, Site, VTable, drop_function, write_to};
+use chunks::{ChunkMemory, Chunks, FIRST, INDEX_BITS, OTHERS};
 pub(crate) use join::Join;
-pub(crate) use outcome::{Answer, Cancel, Key, Remains};
+pub(crate) use outcome::{Answer, Cancel, Remains};
 pub(crate) use stage::Stage;
 use stage::Tag;
 pub(crate) use storage::Storage;
@@ -137,7 +137,7 @@ impl<C: DialContext, X> Storage<C, X> {
     ///
     /// If the callback waits, it is no longer wanted. If its call is pending, it stays so, and its
     /// turn ends in [`DialContext::gone`].
-    pub(crate) fn release_next(&self, group: &Group) -> Option<Remains<C>> {
+    pub(crate) fn release_next(&self, group: &Group) -> Option<Remains<Captured, Erased<C>>> {
         let anchor = group.anchor.get()?;
         // SAFETY: the links of a list are valid (I7).
         let mut link = unsafe { anchor.as_ref() }.next.get();
@@ -162,7 +162,7 @@ impl<C: DialContext, X> Storage<C, X> {
     /// # Safety
     ///
     /// The slot must be valid, be one of this storage, and have a join that is not being looked at.
-    unsafe fn release(&self, pointer: NonNull<Slot<C>>) -> Remains<C> {
+    unsafe fn release(&self, pointer: NonNull<Slot<C>>) -> Remains<Captured, Erased<C>> {
         // SAFETY: guaranteed by the caller.
         let slot = unsafe { pointer.as_ref() };
         let tag = slot.tag.get();
@@ -484,19 +484,6 @@ impl Drop for Captured {
     }
 }
 
-/// What can be done with a callback whose types are no longer known.
-pub(crate) struct Functions {
-    /// Drops the join in place; `None` if that would do nothing.
-    drop_join: Option<unsafe fn(*mut Words)>,
-    /// Leaves to the `Answered` in the words its value only.
-    disown: unsafe fn(*mut Words),
-}
-
-impl Functions {
-    /// For what is in no slot.
-    const NONE: Self = Self { drop_join: None, disown: |_| () };
-}
-
 /// # Safety
 ///
 /// `words` must be those of the call of a callback that was answered with an `A`.
@@ -578,8 +565,8 @@ impl<C: DialContext> Slot<C> {
 
     /// Makes the callback seem to be unknown, until what this returns drops.
     #[inline(always)]
-    fn hide(&self) -> Hidden<'_> {
-        Hidden { tag: &self.tag, was: self.tag.replace(Tag::Vacant) }
+    fn hide(&self) -> HiddenSlot<'_> {
+        HiddenSlot { tag: &self.tag, was: self.tag.replace(Tag::Vacant) }
     }
 
     /// Changes the tag to one without a join, and takes the join out, if there is one.
@@ -597,12 +584,12 @@ impl<C: DialContext> Slot<C> {
 }
 
 /// A callback that is hidden until this drops.
-struct Hidden<'a> {
+struct HiddenSlot<'a> {
     tag: &'a Cell<Tag>,
     was: Tag,
 }
 
-impl Drop for Hidden<'_> {
+impl Drop for HiddenSlot<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         self.tag.set(self.was);
@@ -905,7 +892,7 @@ impl<C: DialContext> Chunk<C> {
     }
 }
 
-impl<C: DialContext> Memory for Chunk<C> {
+impl<C: DialContext> ChunkMemory for Chunk<C> {
     fn highest_generation(&self) -> u32 {
         // SAFETY: `new` wrote slots there.
         let generations = self.slots(1).map(|slot| unsafe { slot.as_ref() }.generation.get());
@@ -1035,9 +1022,9 @@ impl<C: DialContext> Drop for Slots<C> {
     /// Drops the joins of callbacks that wait, from the lowest slot on, even if the drop of one
     /// panics. What has an owner elsewhere stays with it.
     fn drop(&mut self) {
-        struct Rest<'a, C: DialContext>(&'a Slots<C>, Cell<u32>);
+        struct RemainingSlots<'a, C: DialContext>(&'a Slots<C>, Cell<u32>);
 
-        impl<C: DialContext> Rest<'_, C> {
+        impl<C: DialContext> RemainingSlots<'_, C> {
             fn end_all(&self) {
                 while let Some(pointer) = self.0.slab().first(self.1.get()) {
                     // SAFETY: the slot is not vacant, so it is valid (I3).
@@ -1052,7 +1039,7 @@ impl<C: DialContext> Drop for Slots<C> {
             }
         }
 
-        impl<C: DialContext> Drop for Rest<'_, C> {
+        impl<C: DialContext> Drop for RemainingSlots<'_, C> {
             fn drop(&mut self) {
                 self.end_all();
                 let slab = self.0.slab();
@@ -1069,7 +1056,7 @@ impl<C: DialContext> Drop for Slots<C> {
             }
         }
 
-        Rest(self, Cell::new(0)).end_all();
+        RemainingSlots(self, Cell::new(0)).end_all();
     }
 }
 

@@ -9,7 +9,6 @@ use core::mem;
 use core::num::NonZeroU64;
 
 use super::peaks::Peaks;
-use super::{Block, DialContext};
 
 /// Places of the smallest and of the largest block: 4 KiB and 256 KiB.
 const SMALLEST: u32 = if cfg!(small_blocks) { 2 } else { 64 };
@@ -18,11 +17,23 @@ const LARGEST: u32 = if cfg!(small_blocks) { 4 } else { 4096 };
 /// At most so many spare blocks are kept: 4 MiB.
 const SPARES: usize = 16;
 
-pub(super) struct Directory<C: DialContext> {
+/// Memory for calls.
+pub(super) trait Allocation {
+    fn new(size: u32) -> Self;
+
+    /// The number of positions.
+    fn size(&self) -> u32;
+
+    /// The number of bytes allocated.
+    #[cfg(test)]
+    fn memory(&self) -> usize;
+}
+
+pub(super) struct Directory<B: Allocation> {
     /// From the block of the head to that of the tail.
-    entries: VecDeque<Entry<C>>,
+    entries: VecDeque<Entry<B>>,
     /// Blocks of `size` places that are not in use, the last one used last.
-    spares: Vec<Block<C>>,
+    spares: Vec<B>,
     /// The number of entries whose block has memory.
     in_use: usize,
     /// The size of the next block, at least.
@@ -33,16 +44,16 @@ pub(super) struct Directory<C: DialContext> {
 }
 
 /// A block in use, or what is left of it.
-pub(super) struct Entry<C: DialContext> {
+pub(super) struct Entry<B: Allocation> {
     pub(super) start: u64,
     pub(super) size: u32,
     /// The number of places that are no tombstones, passed ones and free ones included.
     pub(super) live: u32,
-    pub(super) memory: Memory<C>,
+    pub(super) memory: BlockMemory<B>,
 }
 
-pub(super) enum Memory<C: DialContext> {
-    Block(Block<C>),
+pub(super) enum BlockMemory<B: Allocation> {
+    Block(B),
     /// All calls of the block were canceled.
     Freed(Notes),
 }
@@ -50,7 +61,7 @@ pub(super) enum Memory<C: DialContext> {
 /// The notes of a block of tombstones, by position; only those that exist.
 pub(super) struct Notes(Box<[(u64, NonZeroU64)]>);
 
-impl<C: DialContext> Directory<C> {
+impl<B: Allocation> Directory<B> {
     pub(super) const fn new() -> Self {
         Self {
             entries: VecDeque::new(),
@@ -89,26 +100,41 @@ impl<C: DialContext> Directory<C> {
         span > (self.size / 4) as u64
     }
 
+    /// Begins the only block anew, at `start`, if that is all that comes of entering another one: it is
+    /// of the smallest size, nothing is pending, there are no spare blocks, and none were needed.
+    pub(super) fn restart(&mut self, start: u64) -> Option<&B> {
+        start.checked_add(u64::from(SMALLEST))?;
+        if self.size > SMALLEST || self.peaks.highest() > 1 || !self.spares.is_empty() {
+            return None;
+        }
+        let Some(Entry { start: at, size, live, memory: BlockMemory::Block(block) }) =
+            self.entries.front_mut()
+        else {
+            return None;
+        };
+        (*at, *live) = (start, *size);
+        Some(block)
+    }
+
     /// A block of `size` places, which are free, for the tail to enter. If nothing `is_pending`, that
     /// may be the one it leaves.
-    pub(super) fn take(&mut self, size: u32, is_pending: bool) -> Block<C> {
+    pub(super) fn take(&mut self, size: u32, is_pending: bool) -> B {
         if is_pending {
             return self.take_spare(size);
         }
         debug_assert!(self.entries.len() <= 1);
         self.peaks.end_cycle();
-        let is_free =
-            |entry: &Entry<C>| matches!(&entry.memory, Memory::Block(block) if block.size == size);
+        let is_free = |entry: &Entry<B>| matches!(&entry.memory, BlockMemory::Block(block) if block.size() == size);
         let other = (!self.entries.front().is_some_and(is_free)).then(|| self.take_spare(size));
         self.in_use = 0;
         match (other, self.entries.pop_front().map(|entry| entry.memory)) {
-            (None, Some(Memory::Block(block))) => block,
-            (other, _) => other.unwrap_or_else(|| Block::new(size)),
+            (None, Some(BlockMemory::Block(block))) => block,
+            (other, _) => other.unwrap_or_else(|| B::new(size)),
         }
     }
 
-    fn take_spare(&mut self, size: u32) -> Block<C> {
-        self.spares.pop().filter(|block| block.size == size).unwrap_or_else(|| Block::new(size))
+    fn take_spare(&mut self, size: u32) -> B {
+        self.spares.pop().filter(|block| block.size() == size).unwrap_or_else(|| B::new(size))
     }
 
     /// Makes sure that the next [`push`](Self::push) and [`free`](Self::free) cannot fail.
@@ -118,9 +144,14 @@ impl<C: DialContext> Directory<C> {
     }
 
     /// Appends the block that the tail enters.
-    pub(super) fn push(&mut self, start: u64, block: Block<C>) {
-        let size = block.size;
-        self.entries.push_back(Entry { start, size, live: size, memory: Memory::Block(block) });
+    pub(super) fn push(&mut self, start: u64, block: B) {
+        let size = block.size();
+        self.entries.push_back(Entry {
+            start,
+            size,
+            live: size,
+            memory: BlockMemory::Block(block),
+        });
         self.in_use += 1;
         self.peaks.note(self.in_use);
         self.trim();
@@ -128,7 +159,7 @@ impl<C: DialContext> Directory<C> {
 
     /// The head enters the block that starts at `head`, or goes on in one that was freed. Returns
     /// its entry.
-    pub(super) fn enter(&mut self, head: u64, span: u64) -> &Entry<C> {
+    pub(super) fn enter(&mut self, head: u64, span: u64) -> &Entry<B> {
         if self.entries[0].end() == head {
             self.leave_head();
         }
@@ -146,7 +177,7 @@ impl<C: DialContext> Directory<C> {
 
     /// Removes the first entry.
     fn leave_head(&mut self) {
-        if let Some(Entry { memory: Memory::Block(block), .. }) = self.entries.pop_front() {
+        if let Some(Entry { memory: BlockMemory::Block(block), .. }) = self.entries.pop_front() {
             self.in_use -= 1;
             self.keep(block);
         }
@@ -157,9 +188,9 @@ impl<C: DialContext> Directory<C> {
 
     /// Keeps a block that is not in use, or frees it, if the cycle before this one did not need
     /// as many.
-    fn keep(&mut self, block: Block<C>) {
+    fn keep(&mut self, block: B) {
         let needed = self.spares_for(self.peaks.previous);
-        if block.size == self.size && self.spares.len() < needed {
+        if block.size() == self.size && self.spares.len() < needed {
             self.spares.push(block);
         }
     }
@@ -184,10 +215,10 @@ impl<C: DialContext> Directory<C> {
 
     /// The block at `index` and its start, if it holds tombstones only, and neither the head nor the
     /// tail is in it.
-    pub(super) fn all_tombstones(&self, index: usize) -> Option<(&Block<C>, u64)> {
+    pub(super) fn all_tombstones(&self, index: usize) -> Option<(&B, u64)> {
         let is_between = index > 0 && index + 1 < self.entries.len();
         match &self.entries[index] {
-            Entry { live: 0, memory: Memory::Block(block), start, .. } if is_between => {
+            Entry { live: 0, memory: BlockMemory::Block(block), start, .. } if is_between => {
                 Some((block, *start))
             }
             _ => None,
@@ -196,14 +227,14 @@ impl<C: DialContext> Directory<C> {
 
     /// Frees the block at `index`, but keeps the notes of its tombstones.
     pub(super) fn free(&mut self, index: usize, notes: Notes) {
-        let memory = mem::replace(&mut self.entries[index].memory, Memory::Freed(notes));
-        if let Memory::Block(block) = memory {
+        let memory = mem::replace(&mut self.entries[index].memory, BlockMemory::Freed(notes));
+        if let BlockMemory::Block(block) = memory {
             self.in_use -= 1;
             self.keep(block);
         }
     }
 
-    pub(super) fn entry(&self, index: usize) -> &Entry<C> {
+    pub(super) fn entry(&self, index: usize) -> &Entry<B> {
         &self.entries[index]
     }
 
@@ -235,16 +266,16 @@ impl<C: DialContext> Directory<C> {
     #[cfg(test)]
     pub(super) fn memory(&self) -> usize {
         let entries = self.entries.iter().map(|entry| match &entry.memory {
-            Memory::Block(block) => block.memory(),
-            Memory::Freed(Notes(notes)) => size_of_val(&**notes),
+            BlockMemory::Block(block) => block.memory(),
+            BlockMemory::Freed(Notes(notes)) => size_of_val(&**notes),
         });
-        entries.chain(self.spares.iter().map(Block::memory)).sum::<usize>()
-            + self.entries.capacity() * size_of::<Entry<C>>()
-            + self.spares.capacity() * size_of::<Block<C>>()
+        entries.chain(self.spares.iter().map(B::memory)).sum::<usize>()
+            + self.entries.capacity() * size_of::<Entry<B>>()
+            + self.spares.capacity() * size_of::<B>()
     }
 }
 
-impl<C: DialContext> Entry<C> {
+impl<B: Allocation> Entry<B> {
     pub(super) const fn end(&self) -> u64 {
         self.start + self.size as u64
     }

@@ -7,8 +7,8 @@ use core::cell::Cell;
 use core::num::NonZeroU64;
 use core::ptr;
 
-use super::directory::{Directory, Memory, Notes};
-use super::{Calls, DialContext, Place, number};
+use super::directory::{BlockMemory, Directory, Notes};
+use super::{Block, Calls, DialContext, Place, number};
 
 /// The block that was looked at last, so that a look at it again needs no directory.
 pub(super) struct Cursor<C: DialContext> {
@@ -83,27 +83,43 @@ impl<C: DialContext> Calls<C> {
     fn add_block(&self) {
         let (head, start) = (self.head(), self.tail());
         let directory = &mut *self.directory.borrow_mut();
+        self.leave_cursor(directory);
+        if head == start
+            && let Some(block) = directory.restart(start)
+        {
+            block.clear();
+            self.tail_enters(block.first(), start, block.size);
+            return self.head_follows();
+        }
         // What may fail comes first.
         directory.reserve();
         let size = directory.next_size(start - head);
         start.checked_add(u64::from(size)).expect("positions must not be used up");
-        self.leave_cursor(directory);
         let block = directory.take(size, head != start);
         let first = block.first();
         block.clear();
         directory.push(start, block);
-        // From here on, the new block is the tail's (I5, I6).
-        let (base, end) = (number(first).wrapping_sub(start), first.wrapping_add(size as usize));
-        self.tail.set(first);
-        self.tail_base.set(base);
-        self.tail_end.set(end);
+        // From here on, the new block is the tail's (I5).
+        self.tail_enters(first, start, size);
         if head == start {
-            self.head.set(first);
-            self.head_base.set(base);
-            self.head_end.set(end);
+            self.head_follows();
         } else {
             Self::free_if_all_tombstones(directory, directory.last() - 1);
         }
+    }
+
+    /// The tail is at the first place of a block of `size` (I6).
+    fn tail_enters(&self, first: *mut Place<C>, start: u64, size: u32) {
+        self.tail.set(first);
+        self.tail_base.set(number(first).wrapping_sub(start));
+        self.tail_end.set(first.wrapping_add(size as usize));
+    }
+
+    /// So is the head, as nothing is pending.
+    fn head_follows(&self) {
+        self.head.set(self.tail.get());
+        self.head_base.set(self.tail_base.get());
+        self.head_end.set(self.tail_end.get());
     }
 
     /// The head, which is at `head_end`, enters the next block, which there is; or passes a tombstone
@@ -116,14 +132,14 @@ impl<C: DialContext> Calls<C> {
         self.leave_cursor(directory);
         let entry = directory.enter(head, self.tail() - head);
         match &entry.memory {
-            Memory::Block(block) => {
+            BlockMemory::Block(block) => {
                 let first = block.first();
                 self.head.set(first);
                 self.head_base.set(number(first).wrapping_sub(entry.start));
                 self.head_end.set(first.wrapping_add(entry.size as usize));
                 Entered::Block
             }
-            Memory::Freed(notes) => {
+            BlockMemory::Freed(notes) => {
                 let none = Place::none();
                 self.head.set(none);
                 self.head_base.set(number(none).wrapping_sub(head + 1));
@@ -167,7 +183,7 @@ impl<C: DialContext> Calls<C> {
         self.leave_cursor(directory);
         let index = directory.index(position);
         let entry = directory.entry(index);
-        let Memory::Block(block) = &entry.memory else { return false };
+        let BlockMemory::Block(block) = &entry.memory else { return false };
         let Cursor { start, len, first, size, live, index: at } = &self.cursor;
         start.set(entry.start);
         size.set(u64::from(entry.size));
@@ -179,7 +195,7 @@ impl<C: DialContext> Calls<C> {
     }
 
     /// Empties the cursor.
-    pub(super) fn leave_cursor(&self, directory: &mut Directory<C>) {
+    pub(super) fn leave_cursor(&self, directory: &mut Directory<Block<C>>) {
         self.cursor.len.set(0);
         if self.cursor.size.replace(0) > 0 {
             directory.set_live(self.cursor.index.get(), self.cursor.live.get());
@@ -197,7 +213,7 @@ impl<C: DialContext> Calls<C> {
 
     /// Frees a block if it holds tombstones only, and neither the head nor the tail is there (I8).
     /// The cursor must be empty.
-    fn free_if_all_tombstones(directory: &mut Directory<C>, index: usize) {
+    fn free_if_all_tombstones(directory: &mut Directory<Block<C>>, index: usize) {
         if let Some((block, start)) = directory.all_tombstones(index) {
             let notes = Notes::new(block.notes(start));
             directory.free(index, notes);

@@ -4,11 +4,9 @@
 
 use core::num::NonZeroU64;
 
-use super::{DialContext, Erased};
-
 /// What came of an attempt to dial the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum DialNext {
     Dialed,
     /// The call had been canceled, with this note.
     Tombstone(Option<NonZeroU64>),
@@ -17,19 +15,19 @@ pub(crate) enum Next {
 }
 
 /// What was at the head.
-pub(crate) enum Popped<C: DialContext> {
-    Call(u64, Erased<C>),
+pub(crate) enum Popped<E> {
+    Call(u64, E),
     /// A call that had been canceled, with this note.
     Tombstone(Option<NonZeroU64>),
     Empty,
 }
 
 /// What came of canceling a call.
-pub(crate) enum Canceled<C: DialContext> {
+pub(crate) enum Canceled<E> {
     /// The head has passed the position, or the tail has not reached it.
     NotThere,
     /// The call had been canceled before.
     Already,
     /// The caller must drop the call; `None` if that would do nothing.
-    Call(Option<Erased<C>>),
+    Call(Option<E>),
 }

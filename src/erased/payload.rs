@@ -5,7 +5,8 @@
 use alloc::boxed::Box;
 use core::panic::Location;
 
-use super::cells::{Functions, Key};
+use super::key::Key;
+use super::words::Words;
 
 /// Where a call was scheduled.
 pub(crate) type Site = &'static Location<'static>;
@@ -52,4 +53,17 @@ impl<C: DialContext, P: Payload<C>> Payload<C> for Box<P> {
     fn recipient(&self) -> u64 {
         (**self).recipient()
     }
+}
+
+/// What can be done with a callback whose types are no longer known.
+pub(crate) struct Functions {
+    /// Drops the join in place; `None` if that would do nothing.
+    pub(super) drop_join: Option<unsafe fn(*mut Words)>,
+    /// Leaves to the `Answered` in the words its value only.
+    pub(super) disown: unsafe fn(*mut Words),
+}
+
+impl Functions {
+    /// For what is in no slot.
+    pub(super) const NONE: Self = Self { drop_join: None, disown: |_| () };
 }

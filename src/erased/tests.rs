@@ -9,7 +9,7 @@ use core::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::vec;
 
-use super::cells::Key;
+use super::Key;
 use super::*;
 
 pub(super) struct Context;
@@ -148,12 +148,12 @@ mod payloads {
         assert!(matches!(calls.cancel(6, None), Canceled::Call(Some(_))));
         expect(0, 1);
         assert!(matches!(calls.cancel(6, note(1)), Canceled::Already));
-        assert_eq!(calls.dial_next(7, at), Next::Tombstone(None));
-        assert_eq!(calls.dial_next(8, at), Next::Empty);
+        assert_eq!(calls.dial_next(7, at), DialNext::Tombstone(None));
+        assert_eq!(calls.dial_next(8, at), DialNext::Empty);
         expect(0, 0);
 
         assert_eq!(put(), 7);
-        assert_eq!(calls.dial_next(8, at), Next::Dialed);
+        assert_eq!(calls.dial_next(8, at), DialNext::Dialed);
         expect(1, 1);
         assert!(matches!(calls.cancel(7, None), Canceled::NotThere));
 
@@ -263,7 +263,7 @@ mod memory {
 
     fn dial_all(calls: &Calls<Context>) {
         let at = &mut At::default();
-        while calls.dial_next(u64::MAX, at) != Next::Empty {
+        while calls.dial_next(u64::MAX, at) != DialNext::Empty {
             at.begun.clear();
         }
     }
@@ -313,11 +313,11 @@ mod memory {
         assert!(matches!(calls.cancel(MANY / 2, None), Canceled::Already));
         assert!(!calls.is_tombstone(0));
         let at = &mut At::default();
-        assert_eq!(calls.dial_next(1, at), Next::Dialed);
+        assert_eq!(calls.dial_next(1, at), DialNext::Dialed);
         for _ in 0..MANY {
-            assert_eq!(calls.dial_next(u64::MAX, at), Next::Tombstone(None));
+            assert_eq!(calls.dial_next(u64::MAX, at), DialNext::Tombstone(None));
         }
-        assert_eq!(calls.dial_next(u64::MAX, at), Next::Empty);
+        assert_eq!(calls.dial_next(u64::MAX, at), DialNext::Empty);
         assert_eq!(calls.tombstones(), 0);
     }
 
@@ -481,9 +481,9 @@ mod recipients {
             calls.push(put, here());
             let at = &mut At::default();
             for _ in 0..before + 2 {
-                assert_eq!(calls.dial_next(u64::MAX, at), Next::Dialed);
+                assert_eq!(calls.dial_next(u64::MAX, at), DialNext::Dialed);
             }
-            assert_eq!(calls.dial_next(u64::MAX, at), Next::Empty);
+            assert_eq!(calls.dial_next(u64::MAX, at), DialNext::Empty);
         }
     }
 
@@ -491,7 +491,7 @@ mod recipients {
     fn one_that_dials_cancels_or_replaces_meanwhile_finds_nothing() {
         check(false, |calls| {
             let at = &mut At::default();
-            assert_eq!(calls.dial_next(u64::MAX, at), Next::Empty);
+            assert_eq!(calls.dial_next(u64::MAX, at), DialNext::Empty);
             assert!(matches!(calls.pop(), Popped::Empty) && !calls.is_fast());
             for position in (0..20).chain((1 << 62)..(1 << 62) + 20) {
                 assert!(matches!(calls.cancel(position, None), Canceled::NotThere));
@@ -706,7 +706,7 @@ mod model {
 
         fn dial(&self) {
             let (head, mut at) = (self.calls.head(), At::default());
-            if let Next::Tombstone(note) = self.calls.dial_next(u64::MAX, &mut at) {
+            if let DialNext::Tombstone(note) = self.calls.dial_next(u64::MAX, &mut at) {
                 self.log.borrow_mut().push(Event::Passed(head, note));
             }
         }

@@ -1,6 +1,9 @@
 //! How operations end that do not succeed.
 
+#[cfg(not(target_has_atomic = "ptr"))]
+use alloc::rc::Rc as Arc;
 use alloc::string::ToString;
+#[cfg(target_has_atomic = "ptr")]
 use alloc::sync::Arc;
 use core::error::Error;
 
@@ -45,7 +48,8 @@ pub enum OpError<E> {
     /// The limit of its module is reached. The same again may succeed.
     #[error("operation not started: the limit of its module is reached")]
     Full,
-    /// It, or another operation that it needed, could not be started.
+    /// It, or another operation that it needed, could not be started. (The cause is in an `Rc` on targets
+    /// that have no `Arc`.)
     #[error("operation not started")]
     NotStarted(#[source] Arc<dyn Error + Send + Sync>),
     /// Its work panicked, with this message.

@@ -8,17 +8,14 @@
 
 use core::mem;
 
-use crate::erased::cells::Key;
+use crate::erased::Key;
 use crate::erased::{DialContext, Erased, Site};
 use crate::id::CallId;
-use crate::queue::QueueHandle;
 use crate::queue::deferred::DeferredCall;
+use crate::queue::handle::QueueHandle;
 use crate::queue::listener::flag;
-use crate::queue::state::{Core, QUEUE_DROPPED};
+use crate::queue::state::{Core, Dialing, QUEUE_DROPPED};
 use crate::step::{Refusal, Step};
-
-/// What a queue's calls are dialed with: an [`Attempt`].
-pub(crate) enum Dialing {}
 
 impl DialContext for Dialing {
     type At<'a> = Attempt<'a>;
@@ -60,17 +57,22 @@ impl HandlerEnd {
 /// The attempts of one turn to dial, one after the other.
 pub(crate) struct Attempt<'a> {
     queue: &'a QueueHandle,
-    core: &'a Core,
     /// The key of the live call.
     key: u64,
-    /// The position of the live call, if it was deferred before.
-    deferred_at: Option<u64>,
+    /// Set if the live call was deferred or put back before.
+    again: Option<Again>,
     /// Whether observers must be notified that a handler is about to run.
     observed: bool,
-    /// Whether they have been notified of the live call before it was put back.
-    notified: bool,
     /// The number of live calls around this turn.
     live_around: u64,
+}
+
+/// What is known of a call that is attempted again.
+#[derive(Clone, Copy)]
+struct Again {
+    position: u64,
+    /// Whether observers have been notified of its dial.
+    notified: bool,
 }
 
 impl<'a> Attempt<'a> {
@@ -79,7 +81,7 @@ impl<'a> Attempt<'a> {
         // Outside of all turns nothing is live.
         let live_around = if core.listener.is_nested() { core.live() } else { 0 };
         let observed = core.is_observed();
-        Self { queue, core, key: 0, deferred_at: None, observed, notified: false, live_around }
+        Self { queue, key: 0, again: None, observed, live_around }
     }
 
     /// The live call is that of the callback `key`.
@@ -103,26 +105,31 @@ impl<'a> Attempt<'a> {
     #[cold]
     #[inline(never)]
     fn finish_slow(&mut self) -> bool {
-        self.core.lower(flag::OVER);
+        self.core().lower(flag::OVER);
         self.look_for_observers();
         if self.is_live() {
-            HandlerEnd::Returned.count(self.core, self.key);
+            HandlerEnd::Returned.count(self.core(), self.key);
         }
-        self.core.listener.has(flag::READY)
+        self.core().listener.has(flag::READY)
     }
 
     /// Whether the call did not end yet (I1).
     fn is_live(&self) -> bool {
-        self.core.live() > self.live_around
+        self.core().live() > self.live_around
     }
 
     pub(super) fn look_for_observers(&mut self) {
-        self.observed = self.core.is_observed();
+        self.observed = self.core().is_observed();
     }
 
     /// The turn is over, and nothing unwinds.
     pub(super) const fn done(self) {
         mem::forget(self);
+    }
+
+    #[inline(always)]
+    fn core(&self) -> &'a Core {
+        self.queue.core()
     }
 
     #[inline(always)]
@@ -137,7 +144,7 @@ impl<'a> Attempt<'a> {
 
     #[inline(always)]
     pub(crate) fn id(&self) -> CallId {
-        self.core.id(self.key)
+        self.core().id(self.key)
     }
 
     #[inline(always)]
@@ -149,9 +156,9 @@ impl<'a> Attempt<'a> {
     #[cold]
     #[inline(never)]
     pub(crate) fn refuse(&self, refusal: Refusal, site: Site) {
-        self.core.tally.refused.add();
-        self.core.raise(flag::OVER);
-        self.core.notify_end(self.key, Step::Refused { refusal, site });
+        self.core().tally.refused.add();
+        self.core().raise(flag::OVER);
+        self.core().notify_end(self.key, Step::Refused { refusal, site });
     }
 
     /// Ends the live call `key` before its payload returns: the drop of the recipient's value, which
@@ -161,31 +168,24 @@ impl<'a> Attempt<'a> {
         end.count(core, key);
     }
 
-    /// Puts the call off until [`Core::make_ready`]: its recipient is live with the call `live`,
-    /// scheduled at `live_site`. `note` keeps its position.
+    /// Puts the call off until [`Core::unblock_first`]: its recipient is live with the call `live`,
+    /// scheduled at `live_site`.
     #[cold]
     #[inline(never)]
-    pub(crate) fn defer(
-        &self,
-        call: Erased<Dialing>,
-        key: u64,
-        (live, live_site): (CallId, Site),
-        note: impl FnOnce(u64),
-    ) {
+    pub(crate) fn defer(&self, call: Erased<Dialing>, key: u64, (live, live_site): (CallId, Site)) {
         let position = self.position();
         let (site, recipient) = (call.site(), call.recipient());
-        self.core.deferred.block(
-            position,
-            DeferredCall { key, recipient, notified: self.notified, call: Some(call) },
-        );
-        note(position);
-        self.core.raise(flag::OVER);
-        self.core.notify_end(key, Step::Deferred { live, live_site, site });
+        let notified = self.again.is_some_and(|again| again.notified);
+        self.core()
+            .deferred
+            .block(position, DeferredCall { key, recipient, notified, call: Some(call) });
+        self.core().raise(flag::OVER);
+        self.core().notify_end(key, Step::Deferred { live, live_site, site });
     }
 
     /// The position of the live call, before any user code has run for it.
     pub(crate) fn position(&self) -> u64 {
-        self.deferred_at.unwrap_or_else(|| self.core.calls().head() - 1)
+        self.again.map_or_else(|| self.core().calls().head() - 1, |again| again.position)
     }
 
     /// Notifies the observers that the handler of `call`, whose position is or was `position`, is about
@@ -198,13 +198,13 @@ impl<'a> Attempt<'a> {
         erase: impl FnOnce(C) -> Erased<Dialing>,
     ) -> C {
         let mut put_back = PutBackOnDrop {
-            core: self.core,
+            core: self.core(),
             position,
             key: self.key,
             call: Some(call),
             erase: Some(erase),
         };
-        self.core.notify(self.key, || Step::Dialed);
+        self.core().notify(self.key, || Step::Dialed);
         put_back.call.take().unwrap_or_else(|| unreachable!("taken on unwinding only"))
     }
 
@@ -212,7 +212,7 @@ impl<'a> Attempt<'a> {
     #[cold]
     #[inline(never)]
     pub(super) fn dial_deferred(&mut self) -> bool {
-        let core = self.core;
+        let core = self.core();
         let popped = core.deferred.pop_ready();
         if !core.deferred.has_ready() {
             core.lower(flag::READY);
@@ -223,11 +223,11 @@ impl<'a> Attempt<'a> {
             core.pass_canceled_deferred(key);
             return core.listener.has(flag::READY);
         };
-        self.deferred_at = Some(position);
+        self.again = Some(Again { position, notified });
         // Observers are not notified twice.
-        (self.notified, self.observed) = (notified, self.observed && !notified);
+        self.observed &= !notified;
         call.dial(key, self);
-        (self.deferred_at, self.notified) = (None, false);
+        self.again = None;
         let ready = self.finish(core);
         self.look_for_observers();
         ready
@@ -264,17 +264,27 @@ impl Drop for Attempt<'_> {
     /// Unwinding. If the handler does, its call ends.
     fn drop(&mut self) {
         if self.is_live() {
-            HandlerEnd::Unwound.count(self.core, self.key);
+            HandlerEnd::Unwound.count(self.core(), self.key);
         }
     }
 }
 
 impl Core {
-    /// Makes the deferred calls at `positions` ready: the live call of their recipient has ended.
-    pub(crate) fn make_ready(&self, positions: &[u64]) {
-        for position in positions {
-            self.deferred.unblock(*position);
-        }
+    /// Makes the first deferred call of a recipient ready: its live call has ended. Returns false if
+    /// none is deferred.
+    pub(crate) fn unblock_first(&self, recipient: u64) -> bool {
+        let has_any = self.deferred.unblock_first(recipient);
+        self.raise_if_ready();
+        has_any
+    }
+
+    /// Makes all deferred calls of a recipient ready: it is gone.
+    pub(crate) fn unblock_all(&self, recipient: u64) {
+        self.deferred.unblock_all(recipient);
+        self.raise_if_ready();
+    }
+
+    fn raise_if_ready(&self) {
         if self.deferred.has_ready() {
             self.raise(flag::READY);
         }

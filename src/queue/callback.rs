@@ -2,14 +2,13 @@
 
 use alloc::rc::Rc;
 
-use crate::erased::Site;
-use crate::erased::cells::{Answer, Captured, Key, Waiting};
+use crate::erased::cells::{Answer, Captured, Waiting};
+use crate::erased::{Key, Site};
 use crate::id::CallId;
 use crate::outcome::ScheduleErrorKind;
-use crate::queue::attempt::Dialing;
 use crate::queue::listener::flag;
 use crate::queue::notify::WakeOnDrop;
-use crate::queue::state::{Claim, Core, QUEUE_DROPPED, QueueState};
+use crate::queue::state::{Claim, Core, Dialing, QUEUE_DROPPED, QueueState};
 use crate::step::{RecipientInfo, Refusal, Step};
 
 impl QueueState {

@@ -1,13 +1,12 @@
 //! How calls leave a queue without an attempt to dial: canceled, declined or abandoned.
 
-use crate::erased::cells::{Cancel, Key};
-use crate::erased::{Canceled, Erased};
+use crate::erased::cells::Cancel;
+use crate::erased::{Canceled, Erased, Key};
 use crate::id::{CallId, Named};
 use crate::outcome::Cancellation;
-use crate::queue::attempt::Dialing;
 use crate::queue::deferred::Taken;
 use crate::queue::listener::flag;
-use crate::queue::state::Core;
+use crate::queue::state::{Core, Dialing};
 use crate::step::Step;
 
 impl Core {

@@ -3,8 +3,8 @@
 use alloc::vec::{self, Vec};
 use core::iter::Peekable;
 
-use crate::erased::Popped;
-use crate::erased::cells::{Key, Stage};
+use crate::erased::cells::Stage;
+use crate::erased::{Key, Popped};
 use crate::id::CallId;
 use crate::queue::listener::flag;
 use crate::queue::notify::KeepObservers;

@@ -1,19 +1,24 @@
 //! Deferred calls: promises whose turn came while their recipient was live (rule R2). And calls that
 //! were put back, as an observer panicked when it was notified of their dial.
 //!
-//! - I1 A deferred call is in `blocked` until the live call of its recipient has ended, then in
-//!   `ready` until it is dialed. Both are in the order of positions, which is that of scheduling.
-//! - I2 A call that was canceled leaves an entry without it, so that its id is known until its turn.
+//! - I1 A deferred call is in `blocked` until the live call of its recipient has ended, and the one
+//!   deferred before it; then in `ready` until it is dialed. So a recipient that is not live has a call
+//!   in `ready` if it has any here, and usually one. Both are in the order of positions, which is that of
+//!   scheduling.
+//! - I2 A call that was canceled leaves an entry without it, so that its id is known until its turn. The
+//!   entry moves to `ready` with the next call of its recipient.
 //! - I3 `len` counts the entries with a call, `blocked_len` those of `blocked`. `READY` is set exactly
 //!   if `ready` has an entry.
-//! - I4 `by_recipient` has recipient and position of each entry whose call holds what it captured;
+//! - I4 `by_recipient` has recipient and position of each entry but of those whose call was released;
 //!   `apart` has key and position of each callback that has left its slot in the storage, as it was put
 //!   back or released.
 
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::mem;
+use core::ops::RangeInclusive;
+
+use smallvec::SmallVec;
 
 use crate::erased::{DialContext, Erased};
 use crate::tally::Count;
@@ -101,15 +106,33 @@ impl<C: DialContext> Deferred<C> {
         self.apart.borrow().get(&key).copied()
     }
 
-    /// Makes the call at `position` ready.
-    pub(super) fn unblock(&self, position: u64) {
-        let call = self.blocked.borrow_mut().remove(&position);
-        if let Some(call) = call {
-            if call.call.is_some() {
-                self.blocked_len.sub();
-            }
-            self.ready.borrow_mut().insert(position, call);
+    /// Makes the first call of `recipient` ready, whose live call has ended. Returns false if there
+    /// is none, also none that was ready before.
+    pub(super) fn unblock_first(&self, recipient: u64) -> bool {
+        let by_recipient = self.by_recipient.borrow();
+        by_recipient.range(all_of(recipient)).any(|(_, position)| self.unblock(*position))
+    }
+
+    /// Makes all calls of `recipient` ready, which is gone.
+    pub(super) fn unblock_all(&self, recipient: u64) {
+        for (_, position) in self.by_recipient.borrow().range(all_of(recipient)) {
+            self.unblock(*position);
         }
+    }
+
+    /// Makes the entry at `position` ready, if it is not. Returns whether it has a call.
+    fn unblock(&self, position: u64) -> bool {
+        let mut ready = self.ready.borrow_mut();
+        let entry = match self.blocked.borrow_mut().remove(&position) {
+            Some(entry) => {
+                if entry.call.is_some() {
+                    self.blocked_len.sub();
+                }
+                ready.entry(position).or_insert(entry)
+            }
+            None => &ready[&position],
+        };
+        entry.call.is_some()
     }
 
     pub(super) fn has_ready(&self) -> bool {
@@ -160,8 +183,11 @@ impl<C: DialContext> Deferred<C> {
                 self.len.sub();
                 if is_blocked {
                     self.blocked_len.sub();
+                } else {
+                    let recipient = entry.recipient;
+                    drop((ready, blocked));
+                    self.unblock_first(recipient);
                 }
-                self.by_recipient.borrow_mut().remove(&(entry.recipient, position));
                 Taken::Call(call)
             }
         }
@@ -184,10 +210,10 @@ impl<C: DialContext> Deferred<C> {
         entry.call.replace(new)
     }
 
-    /// The positions of the calls to `recipient` that hold what they captured, first to last.
-    pub(super) fn positions_of(&self, recipient: u64) -> Vec<u64> {
+    /// The positions of the calls to `recipient` that were not released, first to last.
+    pub(super) fn positions_of(&self, recipient: u64) -> SmallVec<[u64; 4]> {
         let calls = self.by_recipient.borrow();
-        calls.range((recipient, 0)..=(recipient, u64::MAX)).map(|(_, position)| *position).collect()
+        calls.range(all_of(recipient)).map(|(_, position)| *position).collect()
     }
 
     /// The calls, counted by looking at each.
@@ -196,4 +222,9 @@ impl<C: DialContext> Deferred<C> {
         let (ready, blocked) = (self.ready.borrow(), self.blocked.borrow());
         ready.values().chain(blocked.values()).filter(|call| call.call.is_some()).count() as u64
     }
+}
+
+/// What `by_recipient` has of a recipient.
+const fn all_of(recipient: u64) -> RangeInclusive<(u64, u64)> {
+    (recipient, 0)..=(recipient, u64::MAX)
 }

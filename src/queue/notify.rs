@@ -216,6 +216,13 @@ impl Core {
         self.listener.notify_each(|observer| observer.observe_operation(operation, step));
     }
 
+    /// Notifies the observers of the name of a call, unless it is over.
+    pub(super) fn name_call(&self, call: CallId, name: &str) {
+        if self.listener.has(flag::OBSERVED) && self.has_yet_to_end(call) {
+            self.listener.notify_each(|observer| observer.observe_name(call, name));
+        }
+    }
+
     /// Labels a recipient, and notifies the observers.
     pub(crate) fn set_label(&self, recipient: RecipientInfo, label: Rc<str>) {
         let shown = Rc::clone(&label);

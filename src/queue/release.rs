@@ -10,10 +10,10 @@ use core::mem;
 
 use crate::erased::cells::Group;
 use crate::erased::{Erased, Payload, Site};
-use crate::queue::attempt::{Attempt, Dialing};
+use crate::queue::attempt::Attempt;
 use crate::queue::listener::flag;
 use crate::queue::recipient_index::RecipientIndex;
-use crate::queue::state::Core;
+use crate::queue::state::{Core, Dialing};
 use crate::step::Refusal;
 use crate::unwind::to_the_end;
 

@@ -1,11 +1,11 @@
 //! How calls enter a queue.
 
+use crate::erased::cells::Stage;
 use crate::erased::{Payload, Site};
-use crate::id::CallId;
+use crate::id::{CallId, Named};
 use crate::outcome::{ScheduleError, ScheduleErrorKind};
-use crate::queue::attempt::Dialing;
 use crate::queue::notify::{KeepObservers, WakeOnDrop};
-use crate::queue::state::{Claim, Core, QUEUE_DROPPED};
+use crate::queue::state::{Claim, Core, Dialing, QUEUE_DROPPED};
 use crate::step::{RecipientInfo, Refusal, Step};
 use crate::unwind::to_the_end;
 
@@ -72,7 +72,7 @@ impl Core {
         let _wake = WakeOnDrop(self);
         self.notify(position, || Step::Created { recipient, site });
         // The observer may have canceled or dialed it.
-        if self.calls().site_at(position).is_some() {
+        if self.is_observed() && self.calls().site_at(position).is_some() {
             self.notify(position, || Step::Scheduled { site });
         }
         self.id(position)
@@ -134,9 +134,28 @@ impl Core {
         self.id(self.calls().tail())
     }
 
+    /// Whether a call waits for its turn, or for its caller. (Not one that is deferred.)
+    pub(super) fn has_yet_to_end(&self, call: CallId) -> bool {
+        call.queue() == self.id
+            && match call.named() {
+                Named::Position(position) => self.calls().site_at(position).is_some(),
+                Named::Callback(key) => self.first_known(key.slot).is_some_and(|(known, stage)| {
+                    CallId::callback_key(known) == call.key() && stage != Stage::Canceled
+                }),
+                Named::TurnedAway(_) => false,
+            }
+    }
+
+    /// How many calls were scheduled, and how many of them had their turn.
+    #[cfg(feature = "mio")]
+    #[inline]
+    pub(crate) fn positions(&self) -> (u64, u64) {
+        (self.calls().tail(), self.calls().head())
+    }
+
     /// Whether the turn of a call that was scheduled in one go has not come.
     #[cfg(feature = "mio")]
     pub(crate) fn has_turn_ahead(&self, id: CallId) -> bool {
-        matches!(id.named(), crate::id::Named::Position(position) if self.calls().contains(position))
+        matches!(id.named(), Named::Position(position) if self.calls().contains(position))
     }
 }

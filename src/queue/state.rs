@@ -13,7 +13,6 @@ use core::ops::Deref;
 
 use crate::erased::cells::Storage;
 use crate::id::CallId;
-use crate::queue::attempt::Dialing;
 use crate::queue::deferred::Deferred;
 use crate::queue::listener::{Listener, flag};
 use crate::queue::recipient_index::RecipientIndex;
@@ -30,6 +29,9 @@ pub(crate) enum Claim {
     /// It may not, as nothing would schedule it again. Whoever promised it limits how many there are.
     Promised,
 }
+
+/// What a queue's calls are dialed with: an `Attempt`.
+pub(crate) enum Dialing {}
 
 pub(crate) type Core = Storage<Dialing, QueueState>;
 

@@ -1,10 +1,10 @@
 //! One turn of the queue.
 
-use crate::erased::Next;
+use crate::erased::DialNext;
 use crate::outcome::Report;
-use crate::queue::QueueHandle;
 use crate::queue::attempt::Attempt;
 use crate::queue::budget::Budget;
+use crate::queue::handle::QueueHandle;
 use crate::queue::listener::flag;
 use crate::queue::state::Core;
 
@@ -35,14 +35,14 @@ impl Turn<'_> {
     /// Dials the calls before position `end`.
     #[inline(always)]
     pub(super) fn dial_before(self, end: u64) -> Report {
-        self.dial_while(end, |_| true)
+        self.dial_while(move || end, |_| true)
     }
 
-    /// Dials within a budget.
+    /// Dials within a budget, and only calls before position `end`, which may change meanwhile.
     #[inline]
-    pub(crate) fn dial(self, budget: Budget<'_>) -> Report {
+    pub(crate) fn dial(self, budget: Budget<'_>, end: impl Fn() -> u64) -> Report {
         let Budget { mut calls, spent } = budget;
-        self.dial_while(u64::MAX, |attempt| {
+        self.dial_while(end, |attempt| {
             if calls == 0 {
                 return false;
             }
@@ -58,7 +58,11 @@ impl Turn<'_> {
     /// Dials deferred calls that are ready, then calls before position `end`, for as long as
     /// `may_go_on` says.
     #[inline(always)]
-    fn dial_while(self, end: u64, mut may_go_on: impl FnMut(&mut Attempt<'_>) -> bool) -> Report {
+    fn dial_while(
+        self,
+        end: impl Fn() -> u64,
+        mut may_go_on: impl FnMut(&mut Attempt<'_>) -> bool,
+    ) -> Report {
         let core = self.0.core();
         let Report { dialed, canceled, refused, .. } = core.report();
         let mut attempt = Attempt::new(self.0);
@@ -71,10 +75,10 @@ impl Turn<'_> {
                 ready = attempt.dial_deferred();
                 continue;
             }
-            match core.calls().dial_next(end, &mut attempt) {
-                Next::Dialed => ready = attempt.finish(core),
-                Next::Tombstone(note) => core.pass_tombstone(note),
-                Next::Empty => break,
+            match core.calls().dial_next(end(), &mut attempt) {
+                DialNext::Dialed => ready = attempt.finish(core),
+                DialNext::Tombstone(note) => core.pass_tombstone(note),
+                DialNext::Empty => break,
             }
         }
         attempt.done();

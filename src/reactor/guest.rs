@@ -1,10 +1,13 @@
 //! A reactor without a poll of its own, and what every reactor does in a turn.
 
+use core::cell::Cell;
 use core::fmt;
 use core::ops::Deref;
 use core::panic::{RefUnwindSafe, UnwindSafe};
+use core::time::Duration;
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use mio::{Events, Registry, Waker};
 
@@ -12,6 +15,7 @@ use crate::outcome::Report;
 use crate::queue::{Budget, CallQueue};
 use crate::reactor::error::CreateError;
 use crate::reactor::handle::{ReactorHandle, Shared};
+use crate::reactor::remote::Awake;
 use crate::reactor::timers::DeclineAll;
 use crate::unwind::RunOnDrop;
 
@@ -116,22 +120,55 @@ impl Guest {
     ///
     /// Passes on a panic of a handler. What had not been dialed is still pending.
     pub fn turn(&mut self, events: &Events) -> Report {
-        self.turn_noting(|shared| shared.note(events))
+        self.turn_noting(|shared| shared.note(events), None)
     }
 
-    /// As [`turn`](Self::turn), with events that `note` notes.
-    pub(super) fn turn_noting(&mut self, note: impl FnOnce(&Shared)) -> Report {
+    /// As [`turn`](Self::turn), and dials for as long as `limit`, by the reactor's clock. The limit is
+    /// looked at after each call, so at least one call is dialed, and no call is cut short.
+    ///
+    /// # Panics
+    ///
+    /// As [`turn`](Self::turn).
+    pub fn turn_within(&mut self, events: &Events, limit: Duration) -> Report {
+        let end = self.now() + limit;
+        self.turn_until(events, end)
+    }
+
+    pub(super) fn turn_until(&mut self, events: &Events, end: Instant) -> Report {
+        self.turn_noting(|shared| shared.note(events), Some(end))
+    }
+
+    /// As [`turn`](Self::turn), with events that `note` notes, until `end` at most.
+    pub(super) fn turn_noting(
+        &mut self,
+        note: impl FnOnce(&Shared),
+        end: Option<Instant>,
+    ) -> Report {
         let shared = self.ends.handle.shared();
-        let _awake = shared.remotes.stay_awake();
+        let _in_progress = InProgress::new(shared);
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
         let turn = self.queue.begin_turn();
+        let Shared { queue, timers, remotes, line, .. } = shared;
+        let limits = &line.limits;
+        limits.begin_turn(queue);
+        let end = match limits.time() {
+            None => end,
+            Some(time) => {
+                let own_end = timers.turn_time() + time;
+                Some(end.map_or(own_end, |end| end.min(own_end)))
+            }
+        };
         note(shared);
         shared.judge_handlers();
         shared.schedule_ready();
-        shared.timers.fire(&shared.queue);
-        let budget = shared.budget.get();
-        shared.remotes.deliver(&self.ends.handle, budget);
-        turn.dial(Budget::calls(budget))
+        timers.fire(queue, || limits.share(queue));
+        remotes.deliver(&self.ends.handle, || limits.share(queue));
+        let budget = Budget::calls(limits.calls());
+        let Some(end) = end else { return turn.dial(budget, || limits.end()) };
+        // One call at least, or else there might never be time for any.
+        let is_first = Cell::new(true);
+        let spent = || !is_first.replace(false) && timers.now() >= end;
+        turn.dial(budget.until(&spent), || limits.end())
     }
 
     /// Whether the loop is to go on: something can still happen (a call is pending, a source
@@ -140,7 +177,7 @@ impl Guest {
     /// [stop](ReactorHandle::stop). Asking changes nothing.
     pub fn should_run(&self) -> bool {
         let shared = self.ends.handle.shared();
-        !shared.stopped.get() && shared.can_go_on()
+        !shared.is_stopped() && shared.can_go_on()
     }
 }
 
@@ -167,6 +204,27 @@ impl RefUnwindSafe for Guest {}
 impl fmt::Debug for Guest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Guest({:?})", **self)
+    }
+}
+
+/// A turn in progress, even while it unwinds.
+struct InProgress<'a> {
+    shared: &'a Shared,
+    _awake: Awake<'a>,
+}
+
+impl<'a> InProgress<'a> {
+    #[inline]
+    fn new(shared: &'a Shared) -> Self {
+        shared.timers.begin_turn();
+        Self { shared, _awake: shared.remotes.stay_awake() }
+    }
+}
+
+impl Drop for InProgress<'_> {
+    #[inline]
+    fn drop(&mut self) {
+        self.shared.timers.end_turn();
     }
 }
 

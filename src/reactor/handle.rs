@@ -19,15 +19,12 @@ use crate::reactor::error::RegisterError;
 use crate::reactor::readiness::{Flags, Readiness};
 use crate::reactor::registration::Registration;
 use crate::reactor::remote::{Remote, RemoteAddress, RemoteCallback, Remotes};
-use crate::reactor::timers::{Timer, Timers};
+use crate::reactor::timers::{Interval, Missed, Timer, Timers};
 use crate::reactor::token;
 use crate::reactor::watch::{AnyWatch, Line};
 use crate::recipient::{Address, Context};
 use crate::step::Step;
 use crate::tally::Count;
-
-/// Calls dialed between two polls, unless [`ReactorHandle::set_budget`] says otherwise.
-const BUDGET: usize = 1024;
 
 /// A reactor, for whoever registers sources with it. Cloning counts a reference.
 #[derive(Clone)]
@@ -129,6 +126,49 @@ impl ReactorHandle {
         self.shared.timers.arm(self, deadline, callback)
     }
 
+    /// Calls `handler` again and again, every `period`, the first time a period from now. `missed` says
+    /// what becomes of ticks that were missed.
+    ///
+    /// At most one tick is pending. It is a promise, like a timer. A tick that is canceled by its id is
+    /// left out, and the next one comes. If the recipient goes, or the reactor, the interval ends.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::{Missed, Reactor};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let beats = reactor.queue().recipient(0);
+    /// let heart = reactor.every(Duration::from_millis(1), Missed::Skip, &beats, |beats, cx| {
+    ///     *beats += 1;
+    ///     if *beats == 3 {
+    ///         cx.hang_up();
+    ///     }
+    /// });
+    /// heart.detach();
+    /// reactor.run()?; // until the recipient is gone
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
+    /// Cost: two allocations to begin with; then a timer's steps for each tick.
+    ///
+    /// # Panics
+    ///
+    /// If `period` is zero.
+    #[track_caller]
+    pub fn every<T, H>(
+        &self,
+        period: Duration,
+        missed: Missed,
+        recipient: &Address<T>,
+        handler: H,
+    ) -> Interval
+    where
+        T: 'static,
+        H: Fn(&mut T, &Context<'_, T>) + 'static,
+    {
+        Interval::new(self, period, missed, recipient, handler)
+    }
+
     /// What other threads schedule function calls through.
     ///
     /// While a [`Remote`], a [`RemoteAddress`], a waker of one or a [`RemoteCallback`] is alive, something can happen:
@@ -171,15 +211,33 @@ impl ReactorHandle {
         self.shared.stopped.set(true);
     }
 
-    /// Takes back a [`stop`](Self::stop).
+    /// Takes back a [`stop`](Self::stop), and that of another thread
+    /// ([`Remote::stop`](crate::reactor::Remote::stop)).
     pub fn resume(&self) {
         self.shared.stopped.set(false);
+        self.shared.remotes.resume();
     }
 
     /// Sets how many calls are dialed between two polls; 1,024 at first. With 0 a turn dials none,
-    /// for those who dial the queue themselves, and takes one call of other threads.
+    /// for those who dial the queue themselves.
+    ///
+    /// Of the timers that are due, and of what other threads have sent, as many enter the queue in a turn
+    /// as the budget has left, at least an eighth of it, and at most all of it (rule M6). If the budget
+    /// is 0 or `usize::MAX`, so that it says nothing of how much is dialed, 1,024 counts instead.
     pub fn set_budget(&self, calls: usize) {
-        self.shared.budget.set(calls);
+        self.shared.line.limits.set_calls(calls);
+    }
+
+    /// Sets for how long calls are dialed between two polls, by the reactor's clock; `None`, as at first,
+    /// for no limit. The budget in calls is another limit: `usize::MAX` is none.
+    ///
+    /// The time counts from the end of the poll. It is looked at after each call, so at least one call is
+    /// dialed, and no call is cut short. For a limit of one turn, see
+    /// [`turn_within`](crate::reactor::Reactor::turn_within).
+    ///
+    /// Cost: a reading of the clock for each call.
+    pub fn set_time_budget(&self, limit: Option<Duration>) {
+        self.shared.line.limits.set_time(limit);
     }
 
     /// Sets the clock that timers go by, [`Instant::now`] at first.
@@ -190,6 +248,15 @@ impl ReactorHandle {
     /// [`turn`](crate::reactor::Reactor::turn) a timeout of zero.
     pub fn set_clock(&self, clock: impl Fn() -> Instant + 'static) {
         self.shared.timers.set_clock(clock);
+    }
+
+    /// The time of the turn in progress: the clock's one reading in this turn. Outside of turns it is
+    /// read anew.
+    ///
+    /// For handlers that need no more than that, such as one that puts an idle timeout off. What a handler
+    /// has taken since is not in it, so a delay that counts from there is shorter by that.
+    pub fn turn_time(&self) -> Instant {
+        self.shared.timers.turn_time()
     }
 
     /// The time by the reactor's clock.
@@ -272,8 +339,7 @@ pub(super) struct Shared {
     unref: Cell<usize>,
     pub(super) timers: Timers,
     pub(super) remotes: Remotes,
-    pub(super) budget: Cell<usize>,
-    pub(super) stopped: Cell<bool>,
+    stopped: Cell<bool>,
     /// Whether the poll may have more events, which a loop around its descriptor is not notified of again.
     batch_was_full: Cell<bool>,
     counts: EventCounts,
@@ -296,7 +362,6 @@ impl Shared {
             unref: Cell::new(0),
             timers: Timers::new(),
             remotes: Remotes::new(waker),
-            budget: Cell::new(BUDGET),
             stopped: Cell::new(false),
             batch_was_full: Cell::new(false),
             counts: EventCounts::default(),
@@ -431,11 +496,16 @@ impl Shared {
     }
 
     /// Whether there is something to do at once.
-    fn is_busy(&self) -> bool {
+    pub(super) fn is_busy(&self) -> bool {
         !self.queue.is_idle()
             || !self.line.ready.borrow().is_empty()
             || self.remotes.is_busy()
             || self.batch_was_full.get()
+    }
+
+    /// Whether somebody asked for the end of `run`.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.get() || self.remotes.is_stopped()
     }
 
     /// Whether anything can still happen.
@@ -444,7 +514,7 @@ impl Shared {
         self.remotes.are_alive()
             || self.is_busy()
             || self.watches.borrow().len() > self.unref.get()
-            || self.timers.has_wanted()
+            || self.timers.keeps_running()
     }
 }
 

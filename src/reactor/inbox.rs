@@ -2,8 +2,8 @@
 //! run at a time. It needs nothing but `sync`, so the checks of `tests/threads` compile it as it
 //! is against primitives that try every interleaving.
 //!
-//! - I1 `MAIL` is set exactly while there are entries, or the last sender has left since the reactor
-//!   looked, but for moments in which the lock is held.
+//! - I1 `MAIL` is set exactly while there are entries, or the reactor was notified since it looked (by the last
+//!   sender that left, say), but for moments in which the lock is held.
 //! - I2 `ASLEEP` is set by the reactor alone, before it may sleep, and cleared by whoever wakes it or by
 //!   the reactor. Both flags are in one word, and whoever sets one of them sees whether the other is set:
 //!   so the reactor finds the mail and does not sleep, or the sender finds it asleep and wakes it. A
@@ -66,15 +66,10 @@ impl<E> Inbox<E> {
             return Err((value, Rejection::Closed));
         }
         // Else the reactor has not looked since the first of them entered, so it does not sleep (I2).
-        if state.entries.is_empty() {
-            let before = self.signal.swap(MAIL, Ordering::AcqRel);
-            if before & ASLEEP != 0
-                && let Err(error) = wake()
-            {
-                // A reactor that is awake by now is woken once too often.
-                self.signal.swap(before, Ordering::AcqRel);
-                return Err((value, Rejection::NotWoken(error)));
-            }
+        if state.entries.is_empty()
+            && let Err(error) = self.signal(wake)
+        {
+            return Err((value, Rejection::NotWoken(error)));
         }
         state.entries.push(enter(value));
         Ok(())
@@ -86,14 +81,28 @@ impl<E> Inbox<E> {
     }
 
     /// Counts a sender less. If it was the last, the reactor is to look, and is woken if it is asleep.
-    pub(super) fn leave(&self, wake: impl FnOnce()) {
-        if self.senders.fetch_sub(1, Ordering::AcqRel) > 1 {
-            return;
+    pub(super) fn leave(&self, wake: impl FnOnce() -> io::Result<()>) {
+        if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
+            // A reactor that cannot be woken sees it at its next event.
+            let _ = self.notify(wake);
         }
+    }
+
+    /// Has the reactor look, and wakes it if it is asleep.
+    pub(super) fn notify(&self, wake: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let state = self.lock();
-        if !state.closed && self.signal.swap(MAIL, Ordering::AcqRel) & ASLEEP != 0 {
-            wake();
+        if state.closed { Ok(()) } else { self.signal(wake) }
+    }
+
+    /// Sets `MAIL`, with the lock held, and wakes the reactor if it is asleep.
+    fn signal(&self, wake: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let before = self.signal.swap(MAIL, Ordering::AcqRel);
+        let woken = if before & ASLEEP == 0 { Ok(()) } else { wake() };
+        if woken.is_err() {
+            // A reactor that is awake by now is woken once too often.
+            self.signal.swap(before, Ordering::AcqRel);
         }
+        woken
     }
 }
 

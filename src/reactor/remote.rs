@@ -17,6 +17,7 @@ use core::fmt;
 use core::marker::PhantomData;
 use core::panic::Location;
 use core::sync::atomic::{AtomicBool, Ordering};
+use std::io;
 use std::sync::Arc;
 
 use crate::reactor::ReactorHandle;
@@ -31,7 +32,7 @@ mod waker;
 
 use call::{Mark, Permit, Post, RemoteFunction, RemoteHandler};
 pub use callback::RemoteCallback;
-pub(super) use remotes::Remotes;
+pub(super) use remotes::{Awake, Remotes};
 
 /// Schedules function calls from any thread.
 ///
@@ -61,6 +62,8 @@ pub(super) use remotes::Remotes;
 pub struct Remote {
     post: Arc<Post>,
     quota: Option<Arc<Quota>>,
+    /// Whether it counts as a sender, which keeps the reactor running.
+    counts: AtomicBool,
 }
 
 impl Remote {
@@ -70,9 +73,9 @@ impl Remote {
     /// Clones share the limit, which replaces the one before. With a `capacity` of 0 everything
     /// comes back.
     #[must_use]
-    pub fn bounded(self, capacity: usize) -> Self {
-        let post = Arc::clone(&self.post);
-        Self::new(post, Some(Arc::new(Quota::new(capacity))))
+    pub fn bounded(mut self, capacity: usize) -> Self {
+        self.quota = Some(Arc::new(Quota::new(capacity)));
+        self
     }
 
     /// Schedules a function call, which gets the reactor.
@@ -94,9 +97,37 @@ impl Remote {
         self.post.send(call).map_err(|(call, error)| error.rejecting(call.function))
     }
 
+    /// Makes [`Reactor::run`](crate::reactor::Reactor::run) end, as
+    /// [`ReactorHandle::stop`] does, after the turn in progress. Unlike a call that stops it, this is not
+    /// in line behind all that is pending. A reactor that is gone needs no stop.
+    ///
+    /// # Errors
+    ///
+    /// Passes on the error of the system if it does not let the reactor be woken. The reactor then stops
+    /// at its next event.
+    pub fn stop(&self) -> io::Result<()> {
+        self.post.stop()
+    }
+
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although this is alive. What is sent
+    /// afterwards waits for the next run, or comes back when the reactor is gone. Clones made from now on
+    /// do the same.
+    pub fn unref(&self) {
+        if self.counts.swap(false, Ordering::AcqRel) {
+            self.post.leave();
+        }
+    }
+
+    /// Takes back an [`unref`](Self::unref).
+    pub fn undo_unref(&self) {
+        if !self.counts.swap(true, Ordering::AcqRel) {
+            self.post.inbox.join();
+        }
+    }
+
     fn new(post: Arc<Post>, quota: Option<Arc<Quota>>) -> Self {
         post.inbox.join();
-        Self { post, quota }
+        Self { post, quota, counts: AtomicBool::new(true) }
     }
 
     /// The permit to send; none if as many calls are underway as may be.
@@ -111,13 +142,20 @@ impl Remote {
 
 impl Clone for Remote {
     fn clone(&self) -> Self {
-        Self::new(Arc::clone(&self.post), self.quota.clone())
+        let counts = self.counts.load(Ordering::Acquire);
+        if counts {
+            self.post.inbox.join();
+        }
+        let (post, quota) = (Arc::clone(&self.post), self.quota.clone());
+        Self { post, quota, counts: AtomicBool::new(counts) }
     }
 }
 
 impl Drop for Remote {
     fn drop(&mut self) {
-        self.post.leave();
+        if *self.counts.get_mut() {
+            self.post.leave();
+        }
     }
 }
 
@@ -168,6 +206,16 @@ impl<T: 'static> RemoteAddress<T> {
         let call = RemoteHandler { handler, site, permit, mark, recipient: PhantomData };
         let sent = self.remote.post.send(Box::new(call));
         sent.map_err(|(call, error)| error.rejecting(call.handler))
+    }
+
+    /// Lets `run` end although this is alive, as [`Remote::unref`]. So do wakers made from now on.
+    pub fn unref(&self) {
+        self.remote.unref();
+    }
+
+    /// Takes back an [`unref`](Self::unref).
+    pub fn undo_unref(&self) {
+        self.remote.undo_unref();
     }
 
     /// Whether the recipient is gone: calls are then refused, also those sent before that are not

@@ -8,6 +8,7 @@ use mio::Token;
 
 use crate::outcome::Report;
 use crate::reactor::Reactor;
+use crate::reactor::handle::Shared;
 use crate::reactor::readiness::Flags;
 use crate::reactor::token;
 
@@ -35,6 +36,12 @@ impl Reactor {
         }
     }
 
+    /// Whether nothing is to be done, now or at a time that keeps the loop running.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let shared = self.shared();
+        !shared.is_busy() && !shared.timers.keeps_running()
+    }
+
     /// Whether other threads have sent what no turn has looked at.
     pub(crate) fn has_mail(&self) -> bool {
         self.shared().remotes.is_busy()
@@ -49,8 +56,9 @@ impl Reactor {
 
     /// Does what a turn does after its poll.
     pub(crate) fn turn_with(&mut self, events: impl Iterator<Item = (Token, Flags)>) -> Report {
-        self.guest.turn_noting(|shared| {
+        let note = |shared: &Shared| {
             shared.note_each(events.map(|(token, flags)| (token, move || flags)));
-        })
+        };
+        self.guest.turn_noting(note, None)
     }
 }

@@ -23,6 +23,7 @@ use mio::Interest;
 use crate::arena::ArenaKey;
 use crate::id::CallId;
 use crate::queue::QueueHandle;
+use crate::reactor::limits::Limits;
 use crate::reactor::readiness::{Flags, Readiness, ReadySource};
 use crate::recipient::{Address, Context};
 use crate::step::RecipientInfo;
@@ -60,6 +61,7 @@ pub(super) trait AnyWatch {
 /// What the watches of a reactor share: whose turn it is.
 pub(super) struct Line {
     pub(super) queue: QueueHandle,
+    pub(super) limits: Limits,
     /// Registrations with something to report whose call is not scheduled yet.
     pub(super) ready: RefCell<VecDeque<ArenaKey>>,
     /// Registrations whose handler may have left readiness, and in which call.
@@ -68,7 +70,12 @@ pub(super) struct Line {
 
 impl Line {
     pub(super) const fn new(queue: QueueHandle) -> Self {
-        Self { queue, ready: RefCell::new(VecDeque::new()), suspects: RefCell::new(Vec::new()) }
+        Self {
+            queue,
+            limits: Limits::new(),
+            ready: RefCell::new(VecDeque::new()),
+            suspects: RefCell::new(Vec::new()),
+        }
     }
 }
 
@@ -331,6 +338,7 @@ impl<D: Destination> AnyWatch for Watch<D> {
     fn again(self: Rc<Self>, flags: Flags) {
         let flags = flags.within(self.state.interest.get());
         if self.registered.get() && flags != Flags::NONE && self.report(flags) {
+            self.line.limits.note_again(&self.line.queue);
             self.schedule();
         }
     }

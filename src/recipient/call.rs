@@ -8,7 +8,8 @@ use core::ops::Deref;
 
 use crate::erased::{Erased, Payload, Site};
 use crate::id::CallId;
-use crate::queue::{Attempt, Dialing};
+use crate::queue::attempt::Attempt;
+use crate::queue::state::Dialing;
 use crate::recipient::Address;
 
 /// A type of call to a recipient.

@@ -9,8 +9,8 @@
 //!   dial that borrowed it, after it gave the borrow back and its call ended. From then on it is
 //!   out of reach: no other call can borrow it.
 //! - I3 No borrow is held while a value drops.
-//! - I4 `deferred` has the positions of the calls that wait for the live call to end, and `DEFERRED`
-//!   is set exactly if there are any. They become ready when the live call ends.
+//! - I4 While calls wait for the live call to end, or for one another, `DEFERRED` is set. The first
+//!   becomes ready when the live call has ended, the next one when that one has.
 
 use alloc::boxed::Box;
 use alloc::rc::Weak;
@@ -18,22 +18,21 @@ use alloc::rc::Weak;
 use alloc::sync::Arc;
 use core::any::type_name;
 use core::cell::{Cell, RefCell};
-use core::mem;
 use core::panic::Location;
 #[cfg(feature = "mio")]
 use core::sync::atomic::{AtomicBool, Ordering};
 
-use smallvec::SmallVec;
-
 use crate::erased::cells::Group;
 use crate::erased::{Erased, Site};
-use crate::queue::{Attempt, Core, Dialing, HandlerEnd, QueueHandle};
+use crate::queue::QueueHandle;
+use crate::queue::attempt::{Attempt, HandlerEnd};
+use crate::queue::state::{Core, Dialing};
 use crate::step::{RecipientInfo, Refusal};
 use crate::unwind::RunOnDrop;
 
 /// The owner let the recipient go.
 const GONE: u8 = 1;
-/// Calls wait for the live call to end.
+/// Calls may wait for the live call to end.
 const DEFERRED: u8 = 1 << 1;
 /// Plain calls are deferred too.
 const DEFERS_PLAIN: u8 = 1 << 2;
@@ -54,8 +53,6 @@ pub(super) struct RecipientCell<T> {
 /// What few recipients have.
 #[derive(Default)]
 struct Extras {
-    /// The positions of the calls that wait for the live call to end.
-    deferred: SmallVec<[u64; 2]>,
     /// The set that owns the recipient.
     set: Option<Weak<dyn OwnerSet>>,
     /// Set once the recipient is gone, for other threads to see.
@@ -146,10 +143,8 @@ impl<T: 'static> RecipientCell<T> {
     #[inline(never)]
     pub(super) fn defer(&self, attempt: &Attempt<'_>, call: Erased<Dialing>, key: u64) {
         let (live, live_site) = self.live.get();
-        attempt.defer(call, key, (self.queue.core().id(live), live_site), |position| {
-            self.extras.borrow_mut().get_or_insert_default().deferred.push(position);
-            self.raise(DEFERRED);
-        });
+        self.raise(DEFERRED);
+        attempt.defer(call, key, (self.queue.core().id(live), live_site));
     }
 
     /// Why the value could not be borrowed.
@@ -186,6 +181,9 @@ impl<T: 'static> RecipientCell<T> {
             gone.store(true, Ordering::Release);
         }
         let core = self.queue.core();
+        if self.flags.get() & DEFERRED != 0 {
+            core.unblock_all(self.number);
+        }
         let set = self.extras.borrow_mut().as_mut().and_then(|extras| extras.set.take());
         let _set = ForgetOnDrop { set, number: self.number };
         let _captures = ReleaseOnDrop { core, callbacks: &self.callbacks, number: self.number };
@@ -193,7 +191,7 @@ impl<T: 'static> RecipientCell<T> {
         drop(value);
     }
 
-    /// The live call has ended, in a cell with a flag set. Calls that waited for that become ready; the
+    /// The live call has ended, in a cell with a flag set. A call that waited for that becomes ready; the
     /// value of a recipient that is gone is out of reach before the observers are notified, and drops
     /// even if that panics.
     #[cold]
@@ -208,15 +206,10 @@ impl<T: 'static> RecipientCell<T> {
         }
     }
 
-    /// Makes the calls ready that waited for the live call to end (I4).
+    /// Makes the first call ready that waited for the live call to end (I4).
     fn unblock(&self) {
-        if self.flags.get() & DEFERRED != 0 {
+        if self.flags.get() & DEFERRED != 0 && !self.queue.core().unblock_first(self.number) {
             self.lower(DEFERRED);
-            let mut extras = self.extras.borrow_mut();
-            let positions = extras.as_mut().map(|extras| mem::take(&mut extras.deferred));
-            drop(extras);
-            let positions = positions.unwrap_or_default();
-            self.queue.core().make_ready(&positions);
         }
     }
 

@@ -228,10 +228,10 @@ impl ScriptedReactor {
         if self.is_quiet() { Ok(sum) } else { Err(self.unsettled(turns)) }
     }
 
-    /// Whether nothing happens any more, by itself.
+    /// Whether nothing happens any more, by itself, but for what keeps no loop running.
     fn is_quiet(&mut self) -> bool {
         self.gather(Duration::ZERO);
-        self.events.is_empty() && self.poll_timeout().is_none()
+        self.events.is_empty() && self.reactor.is_quiet()
     }
 
     fn unsettled(&self, turns: usize) -> Unsettled {

@@ -6,12 +6,19 @@
 #[expect(unreachable_pub, reason = "an example is a program of its own")]
 #[path = "../../examples/embed_calloop.rs"]
 mod embed_calloop;
+#[cfg(all(target_os = "linux", feature = "timerfd"))]
+#[expect(unreachable_pub, reason = "an example is a program of its own")]
+#[path = "../../examples/embed_descriptor.rs"]
+mod embed_descriptor;
 #[expect(unreachable_pub, reason = "an example is a program of its own")]
 #[path = "../../examples/embed_mio.rs"]
 mod embed_mio;
 #[expect(unreachable_pub, reason = "an example is a program of its own")]
 #[path = "../../examples/embed_poll.rs"]
 mod embed_poll;
+#[expect(unreachable_pub, reason = "an example is a program of its own")]
+#[path = "../../examples/embed_thread.rs"]
+mod embed_thread;
 #[expect(unreachable_pub, reason = "an example is a program of its own")]
 #[path = "../../examples/embed_tokio.rs"]
 mod embed_tokio;
@@ -81,5 +88,8 @@ macro_rules! in_the_loop_of {
 
 in_the_loop_of!(mio, hosts::Mio, embed_mio);
 in_the_loop_of!(poll, hosts::Poll, embed_poll);
+in_the_loop_of!(thread, hosts::Thread, embed_thread);
+#[cfg(all(target_os = "linux", feature = "timerfd"))]
+in_the_loop_of!(descriptor, hosts::Descriptor, embed_descriptor);
 in_the_loop_of!(calloop, hosts::Calloop, embed_calloop);
 in_the_loop_of!(tokio, hosts::Tokio, embed_tokio);

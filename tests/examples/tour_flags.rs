@@ -61,8 +61,8 @@ fn colors_come_on_a_terminal_only_and_never_against_the_wish_of_the_user() {
 
 #[cfg(feature = "journal")]
 mod with_journal {
-    use std::fs;
     use std::path::Path;
+    use std::{env, fs, process};
 
     use super::{Flags, Request, arguments, read, refuses, tour};
 
@@ -82,8 +82,8 @@ mod with_journal {
 
     #[test]
     fn the_tour_leaves_a_page_and_a_trace_and_says_if_it_cannot() {
-        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("tour files");
-        let _ = fs::remove_dir_all(&folder);
+        let _claim = support::descriptors::claim(150);
+        let folder = env::temp_dir().join(format!("switchboard tour {}", process::id()));
         let (page, trace) = (folder.join("tour.html"), folder.join("deep/tour.json"));
         let flag = |flag: &str, file: &Path| format!("{flag}={}", file.display());
         let flags = [flag("--timeline", &page), flag("--trace", &trace)];
@@ -108,5 +108,6 @@ mod with_journal {
 
         let nowhere = flag("--trace", &folder.join("tour.html").join("below a file"));
         assert_eq!(tour::run([nowhere].into_iter()), 1);
+        fs::remove_dir_all(&folder).expect("it was written to");
     }
 }

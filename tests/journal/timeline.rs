@@ -1,7 +1,8 @@
 //! The page that shows a history. What it does in a browser is tried by `.ci/page`, on the pages
-//! that these tests leave in the target directory.
+//! that these tests write to the folder that the variable `PAGES` names, if it is set.
 
 use std::cell::{Cell, RefCell};
+use std::env;
 use std::fs;
 use std::path::Path;
 use std::rc::Rc;
@@ -160,9 +161,11 @@ fn page(history: &History) -> String {
     String::from_utf8(page).expect("text")
 }
 
-/// Leaves a page for `.ci/page` to open.
+/// Writes a page for `.ci/page` to open.
 fn leave(name: &str, page: &str) {
-    fs::write(Path::new(env!("CARGO_TARGET_TMPDIR")).join(name), page).expect("a file");
+    if let Some(folder) = env::var_os("PAGES") {
+        fs::write(Path::new(&folder).join(name), page).expect("a file");
+    }
 }
 
 /// What stands in the page.

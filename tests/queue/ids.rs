@@ -89,3 +89,25 @@ fn handles_to_one_queue_are_equal() {
     assert_ne!(*first, *second);
     assert_eq!((first.info().number, second.info().number), (0, 1));
 }
+
+#[test]
+fn r07_an_id_goes_through_an_integer_and_names_no_other_call() {
+    let (queue, other) = (CallQueue::new(), CallQueue::new());
+    let callback = queue.callback(|_, ()| ());
+    let ids = [queue.call(|_| ()), queue.call(|_| ()), callback.id(), other.call(|_| ())];
+    for id in ids {
+        assert_eq!(CallId::from_bits(id.to_bits()), Some(id));
+    }
+    assert!(ids.windows(2).all(|pair| pair[0].to_bits() != pair[1].to_bits()));
+    assert_eq!(CallId::from_bits(7), None, "no queue has the number zero");
+    // What is made up names nothing.
+    for made_up in [1, 1 << 63, 1 << 62, u64::MAX] {
+        let made_up = u128::from(made_up) | ids[0].to_bits() >> 64 << 64;
+        let id = CallId::from_bits(made_up ^ 1 << 40).unwrap();
+        assert_ne!(queue.cancel(id, "made up"), Cancellation::Canceled);
+    }
+    let foreign = CallId::from_bits(u128::MAX).unwrap();
+    assert_eq!(queue.cancel(foreign, "made up"), Cancellation::Foreign);
+    assert_eq!(queue.cancel(ids[1], "unwanted"), Cancellation::Canceled);
+    callback.decline("not needed");
+}

@@ -8,6 +8,7 @@ mod faults;
 mod futures;
 mod ids;
 mod mapped;
+mod names;
 mod order;
 mod panic;
 mod promises;

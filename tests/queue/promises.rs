@@ -163,8 +163,8 @@ fn r09_a_recipient_that_goes_in_the_live_handler_refuses_what_was_deferred() {
             assert_eq!(cx.queue().cancel(id, "unwanted"), Cancellation::Canceled);
             assert_eq!(cx.queue().cancel(id, "again"), Cancellation::Already);
         }
-        // The turn of the others comes when this call has ended.
-        assert_eq!(figures(cx.queue().dial_all()), [0, 0, 0, 2]);
+        // They have nothing to wait for any more: the recipient is gone.
+        assert_eq!(figures(cx.queue().dial_all()), [0, 2, 2, 0]);
     });
     let (captured, value) = (drops.value(), drops.value());
     let callback = server.callback(move |_, _, value| drop((captured, value)));
@@ -275,7 +275,7 @@ fn plain_calls_are_deferred_if_their_recipient_asks_for_it() {
 }
 
 #[test]
-fn a_hundred_thousand_deferred_calls_are_dialed_with_one_attempt_more_each() {
+fn a_hundred_thousand_deferred_calls_whose_handlers_dial_are_deferred_once_each() {
     const CALLS: u64 = 100_000;
 
     let queue = CallQueue::new();
@@ -288,9 +288,11 @@ fn a_hundred_thousand_deferred_calls_are_dialed_with_one_attempt_more_each() {
     });
     server.call(|_, cx| assert_eq!(figures(cx.queue().dial_all()), [0, 0, 0, CALLS]));
     for number in 0..CALLS {
-        let callback = server.callback(|count, _, number| {
+        let callback = server.callback(|count, cx, number| {
             assert_eq!(*count, number, "out of order");
             *count += 1;
+            // A modal loop in every handler: those behind it still wait, and are not deferred again.
+            assert_eq!(figures(cx.queue().dial_all()), [0, 0, 0, CALLS - *count]);
         });
         callback.answer(number);
     }
@@ -299,4 +301,25 @@ fn a_hundred_thousand_deferred_calls_are_dialed_with_one_attempt_more_each() {
     assert_eq!(steps.get(), [5 * CALLS + 4, CALLS]);
     server.call(|count, _| assert_eq!(*count, CALLS));
     queue.dial_all();
+}
+
+#[test]
+fn a_deferred_promise_that_is_canceled_when_ready_makes_the_next_one_ready() {
+    let queue = CallQueue::new();
+    let (server, trace) = tracing(&queue);
+    server.call(|_, cx| assert_eq!(figures(cx.queue().dial_all()), [0, 0, 0, 4]));
+    let ids = ["first", "second", "third", "fourth"].map(|event| promise(&server, event));
+    // The live call has ended, the first promise is ready, and the others wait for it.
+    assert_eq!(figures(queue.dial(Budget::calls(1))), [1, 0, 0, 4]);
+    assert_eq!(queue.cancel(ids[1], "waits"), Cancellation::Canceled);
+    assert_eq!(queue.cancel(ids[0], "is ready"), Cancellation::Canceled);
+    assert!(!queue.is_idle(), "the third promise is ready");
+    assert_eq!(queue.cancel(ids[2], "is ready"), Cancellation::Canceled);
+    assert_eq!(
+        ids[..3].iter().map(|id| queue.cancel(*id, "again")).collect::<Vec<_>>(),
+        [Cancellation::Already; 3]
+    );
+    assert_eq!(figures(queue.dial_all()), [1, 3, 0, 0]);
+    assert_eq!(trace.take(), ["fourth"]);
+    assert!(queue.tally().balances());
 }

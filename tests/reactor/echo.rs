@@ -11,6 +11,7 @@ use mio::net::{TcpListener, TcpStream};
 use switchboard::reactor::{Reactor, ReactorHandle, Readiness, Registration};
 use switchboard::{Address, Context, Recipient};
 
+use support::descriptors::claim;
 use support::echo::Echo;
 use support::net::check;
 
@@ -110,9 +111,11 @@ fn client(address: SocketAddr, bytes: &[u8]) -> Vec<u8> {
 
 #[test]
 fn m01_a_hundred_clients_get_everything_back() {
-    const CLIENTS: u32 = 100;
+    const CLIENTS: usize = 100;
+    let claim = claim(2 * CLIENTS);
+    let clients = (claim.count() / 2) as u32;
     let mut reactor = Reactor::new().unwrap();
-    let (server, address) = listen(&reactor, CLIENTS);
+    let (server, address) = listen(&reactor, clients);
     thread::scope(|scope| {
         let client = |number: u32| {
             let bytes: Vec<u8> =
@@ -120,7 +123,7 @@ fn m01_a_hundred_clients_get_everything_back() {
             assert!(client(address, &bytes) == bytes, "client {number}");
         };
         let clients: Vec<_> =
-            (0..CLIENTS).map(|number| scope.spawn(move || client(number))).collect();
+            (0..clients).map(|number| scope.spawn(move || client(number))).collect();
         reactor.run().unwrap();
         for client in clients {
             client.join().unwrap();
@@ -130,7 +133,7 @@ fn m01_a_hundred_clients_get_everything_back() {
     assert_eq!(reactor.handle().registration_count(), 0);
     let tally = reactor.queue().tally();
     assert_eq!((tally.pending, tally.unscheduled, tally.refused), (0, 0, 0));
-    assert!(tally.finished > u64::from(CLIENTS) * 50, "a chunk at a time: {tally}");
+    assert!(tally.finished > u64::from(clients) * 50, "a chunk at a time: {tally}");
     server.call(|server, _| assert!(server.connections.is_empty()));
     reactor.run().unwrap();
 }

@@ -17,6 +17,9 @@ mod fd_source;
 mod foreign_recipient;
 #[cfg(unix)]
 mod guest;
+mod intervals;
+#[cfg(all(target_os = "linux", feature = "timerfd"))]
+mod one_descriptor;
 #[cfg(unix)]
 mod panicking_source;
 mod promises;
@@ -38,7 +41,11 @@ mod rules;
 #[cfg(unix)]
 mod run;
 #[cfg(unix)]
+mod shares;
+#[cfg(unix)]
 mod sticky;
 #[cfg(feature = "testing")]
 mod testing;
 mod timers;
+mod timers_moved;
+mod unref;

@@ -13,6 +13,7 @@ use mio::Interest;
 use switchboard::reactor::{Reactor, RemoteAddress, SendError};
 use switchboard::{CallId, CallQueue, QueueHandle, Step};
 
+use support::descriptors::claim;
 use support::net::{self, Log, PATIENCE, turn_now, turn_until_idle};
 
 #[test]
@@ -197,7 +198,8 @@ fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting_among_busy_ones() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let mut busy = Vec::new();
-    for _ in 0..100 {
+    let claim = claim(2 * 100);
+    for _ in 0..claim.count() / 2 {
         let (source, mut peer) = net::unix_pair();
         peer.write_all(b"x").unwrap();
         let source =
@@ -214,7 +216,8 @@ fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting_among_busy_ones() {
     reactor.set_budget(100);
     for _ in 0..500 {
         let remaining = turn_now(&mut reactor).remaining;
-        assert!(remaining <= 101, "{remaining} calls wait, with a budget of 100");
+        // The busy ones, and as their share is an eighth, at most that of what is dialed.
+        assert!(remaining <= 101 * 8 / 7, "{remaining} calls wait, with a budget of 100");
     }
     peer.write_all(b"x").unwrap();
     (0..4).for_each(|_| _ = turn_now(&mut reactor));

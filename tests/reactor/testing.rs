@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use mio::Interest;
 use switchboard::Recipient;
-use switchboard::reactor::{EventStats, ReactorHandle, Readiness, RegisterError, Registration};
+use switchboard::reactor::{
+    EventStats, Missed, ReactorHandle, Readiness, RegisterError, Registration,
+};
 use switchboard::testing::{Peer, Ready, ScriptedReactor, ScriptedSource};
 
 /// What was told: a name, and readable, writable, read closed, write closed, error.
@@ -345,6 +347,24 @@ fn each_registration_that_is_to_fail_fails() {
         source = rejected;
     }
     assert!(reactor.register(source, Interest::READABLE, &recipient, |(), _, _| ()).is_ok());
+}
+
+#[test]
+fn m07_virtual_time_covers_intervals_and_what_keeps_nothing_running() {
+    let mut reactor = ScriptedReactor::new().unwrap();
+    let beats = reactor.queue().recipient(0);
+    let second = Duration::from_secs(1);
+    let heart = reactor.every(second, Missed::Burst, &beats, |beats, _| *beats += 1);
+    for _ in 0..3 {
+        assert_eq!(reactor.jump(), Some(second));
+        assert_eq!(reactor.turn().dialed, 1);
+    }
+    assert!(reactor.settle(10).is_err(), "it goes on for ever");
+    heart.unref();
+    assert!(reactor.settle(0).is_ok());
+    let mut timer = reactor.after(second / 2, beats.callback(|_, _, ()| ()));
+    assert!(timer.reset(reactor.turn_time() + 3 * second));
+    assert_eq!(reactor.settle(10).unwrap().dialed, 1 + 3, "until the timer");
 }
 
 /// A reader of one source that stops when `goes_on` says so. Attempts are seen by the registration, or not.

@@ -7,12 +7,12 @@ mod timed_read;
 
 use std::convert::Infallible;
 use std::error::Error;
-use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
 use faulty::{Bell, Fault};
 use mio::net::{TcpStream, UnixStream};
+use support::descriptors::claim;
 use support::rig::{
     Bottom, Chained, End, Fake, Low, Passed, Real, Retried, STEPS, Script, Shape, Topped, When,
 };
@@ -34,13 +34,16 @@ const STARTED: usize = 20 - 2;
 
 #[test]
 fn the_compositions_that_read_from_sockets_pass() {
-    lowest::<Real<UnixStream>>(&[1, 2, many(1000)]);
-    higher::<Real<UnixStream>>(&[1, 2, many(1000)]);
+    let claim = claim(2 * 1000); // a pair each
+    let sizes = [1, 2, claim.count() / 2];
+    lowest::<Real<UnixStream>>(&sizes);
+    higher::<Real<UnixStream>>(&sizes);
 }
 
 #[test]
 fn the_compositions_that_read_from_sockets_and_are_canceled_by_closing_pass() {
-    canceled_by_closing::<Real<UnixStream>>(&[1, 2, many(1000)]);
+    let claim = claim(2 * 1000);
+    canceled_by_closing::<Real<UnixStream>>(&[1, 2, claim.count() / 2]);
 }
 
 #[test]
@@ -53,14 +56,17 @@ fn the_compositions_that_read_from_tcp_sockets_pass() {
 /// A thousand threads at a time take their time: the layers above make do with fewer.
 #[test]
 fn the_compositions_that_work_on_threads_pass() {
-    lowest::<Fake>(&[1, 2, many(1000)]);
-    higher::<Fake>(&[1, 2, 100]);
-    canceled_by_closing::<Fake>(&[1, 2, 100]);
+    let claim = claim(2 * 1000);
+    let most = claim.count() / 2;
+    lowest::<Fake>(&[1, 2, most]);
+    higher::<Fake>(&[1, 2, most.min(100)]);
+    canceled_by_closing::<Fake>(&[1, 2, most.min(100)]);
 }
 
 #[test]
 fn a_module_of_a_user_passes() {
-    passes(&[1, 2, many(1000)], |reactor| TimedRead::new(reactor.handle()));
+    let claim = claim(2 * 1000);
+    passes(&[1, 2, claim.count() / 2], |reactor| TimedRead::new(reactor.handle()));
 }
 
 #[test]
@@ -287,15 +293,6 @@ fn impatient() -> Conformance {
 
 const fn scenario(ending: Ending, moment: Cue, ready: Timing, operations: usize) -> Scenario {
     Scenario { ending, moment, ready, operations }
-}
-
-/// As many as wanted, or as the system has descriptors for.
-fn many(wanted: usize) -> usize {
-    let limits = fs::read_to_string("/proc/self/limits").unwrap_or_default();
-    let files = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
-    let soft = files.and_then(|files| files.split_whitespace().next()?.parse().ok());
-    // Two for each operation, in two tests at a time, and then some.
-    wanted.min(soft.unwrap_or(256) / 8)
 }
 
 /// Checks a lowest layer.

@@ -18,7 +18,7 @@ pub(super) const OTHERS: usize = if cfg!(small_blocks) { 3 } else { 256 };
 const SPARES: usize = 65_536 / 255 + 1;
 
 /// Memory for slots.
-pub(super) trait Memory {
+pub(super) trait ChunkMemory {
     /// The highest generation of a slot; no key has had it, unless it is the last one.
     fn highest_generation(&self) -> u32;
 }
@@ -41,7 +41,7 @@ pub(super) struct Chunks<M> {
     pub(super) is_closed: bool,
 }
 
-impl<M: Memory> Chunks<M> {
+impl<M: ChunkMemory> Chunks<M> {
     pub(super) const fn new() -> Self {
         Self {
             chunks: Vec::new(),

@@ -4,8 +4,7 @@
 
 use alloc::boxed::Box;
 
-use super::Key;
-use crate::erased::{DialContext, Erased, Site};
+use crate::erased::{DialContext, Erased, Key, Site};
 
 /// A call that lacks its value of type `A`.
 ///

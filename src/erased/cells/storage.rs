@@ -2,8 +2,8 @@
 
 #![deny(unsafe_code)]
 
-use super::{Cancel, Key, Slot, Slots, Stage, Tag};
-use crate::erased::{Calls, Canceled, DialContext};
+use super::{Cancel, Captured, Slot, Slots, Stage, Tag};
+use crate::erased::{Calls, Canceled, DialContext, Erased, Key};
 
 /// Calls and callbacks of a queue, and the rest of its state.
 #[repr(C)]
@@ -37,7 +37,7 @@ impl<C: DialContext, X> Storage<C, X> {
 
     /// Cancels the callback `key`, so that it will not be dialed. If its call is pending, the place
     /// becomes a tombstone whose note is the key's.
-    pub(crate) fn cancel(&self, key: Key) -> Cancel<C> {
+    pub(crate) fn cancel(&self, key: Key) -> Cancel<Captured, Erased<C>> {
         match self.stage(key) {
             Stage::Unknown => Cancel::NotThere,
             Stage::Canceled => Cancel::Already,

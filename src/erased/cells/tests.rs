@@ -9,7 +9,7 @@ use std::{format, vec};
 
 use super::*;
 use crate::erased::tests::{At, Context, Random, here, rounds, seed};
-use crate::erased::{Next, Popped};
+use crate::erased::{DialNext, Popped};
 
 std::thread_local! {
     /// How many chunks were made.
@@ -148,7 +148,7 @@ mod types {
             if let Err((waiting, value)) = result {
                 assert!(matches!(waiting.answer(value, here()), Answer::Pushed(_)));
             }
-            assert_eq!(storage.calls().dial_next(u64::MAX, &mut At::default()), Next::Dialed);
+            assert_eq!(storage.calls().dial_next(u64::MAX, &mut At::default()), DialNext::Dialed);
             expect(1, 1, 1);
         }
         let waiting = create(storage, &group);
@@ -178,7 +178,7 @@ mod types {
         let other = Erased::new(Gone { slot: NonNull::dangling() }, here());
         let Err(other) = calls.replace(0, other) else { panic!("a callback stays") };
         mem::forget(other);
-        assert_eq!(dial(), Next::Dialed);
+        assert_eq!(dial(), DialNext::Dialed);
         expect(1, 1, 1);
         assert_eq!(storage.stage(key), Stage::Unknown);
         assert!(matches!(storage.cancel(key), Cancel::NotThere));
@@ -216,7 +216,7 @@ mod types {
         panics(|counts| &counts.join_panics, || drop(call));
         expect(0, 1, 1);
         assert_eq!(storage.stage(key), Stage::Unknown);
-        assert_eq!(dial(), Next::Tombstone(Some(key.note())));
+        assert_eq!(dial(), DialNext::Tombstone(Some(key.note())));
         assert_eq!(Key::from_note(key.note()), key);
         answer();
         assert!(matches!(calls.pop(), Popped::Call(5, _)));
@@ -232,7 +232,7 @@ mod types {
         assert!(matches!(waiting.answer(value(), here()), Answer::Pushed(Some(_))));
         expect(0, 0, 1);
         assert_eq!((storage.stage(key), calls.recipient_at(6)), (Stage::Pending(6), 0));
-        assert_eq!(dial(), Next::Dialed);
+        assert_eq!(dial(), DialNext::Dialed);
         assert_eq!(storage.stage(key), Stage::Unknown);
         let waiting = create();
         drop(storage.release_next(&group));
@@ -246,13 +246,13 @@ mod types {
         expect(0, 1, 1);
         assert!(storage.release_next(&group).is_none());
         assert_eq!(storage.stage(key), Stage::Pending(7));
-        assert_eq!(dial(), Next::Dialed);
+        assert_eq!(dial(), DialNext::Dialed);
         let key = answer();
         drop(storage.release_next(&group));
         expect(0, 1, 1);
         assert!(storage.stage(key) == Stage::Pending(8));
         assert!(matches!(storage.cancel(key), Cancel::Pending(Some(_))));
-        assert_eq!(dial(), Next::Tombstone(Some(key.note())));
+        assert_eq!(dial(), DialNext::Tombstone(Some(key.note())));
 
         // Deferred.
         let busy = || COUNTS.with(|counts| counts.is_busy.set(true));
@@ -260,7 +260,7 @@ mod types {
         let mut defer = || {
             busy();
             let key = answer();
-            assert_eq!(calls.dial_next(u64::MAX, &mut at), Next::Dialed);
+            assert_eq!(calls.dial_next(u64::MAX, &mut at), DialNext::Dialed);
             expect(0, 0, 0);
             let (deferred, call) = at.deferred.pop().expect("deferred");
             let position = calls.head() - 1;
@@ -378,7 +378,7 @@ mod memory {
 
     fn dial_all(storage: &Storage<Context, ()>) {
         let at = &mut At::default();
-        while storage.calls().dial_next(u64::MAX, at) != Next::Empty {
+        while storage.calls().dial_next(u64::MAX, at) != DialNext::Empty {
             at.begun.clear();
         }
     }
@@ -747,7 +747,8 @@ mod model {
                 Op::Busy(group, is_busy) => self.busy[group].set(is_busy),
                 Op::Dial => {
                     let mut at = At::default();
-                    if let Next::Tombstone(note) = self.storage.calls().dial_next(u64::MAX, &mut at)
+                    if let DialNext::Tombstone(note) =
+                        self.storage.calls().dial_next(u64::MAX, &mut at)
                     {
                         let number = self.number(Key::from_note(note.expect("a key")));
                         self.log.borrow_mut().push(Event::Tombstone(number));

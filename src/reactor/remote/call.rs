@@ -2,6 +2,8 @@
 
 use alloc::boxed::Box;
 use core::marker::PhantomData;
+use core::sync::atomic::{AtomicBool, Ordering};
+use std::io;
 use std::sync::Arc;
 
 use mio::Waker;
@@ -16,12 +18,14 @@ use crate::recipient::Context;
 /// What threads share: where they send to, and how they wake the reactor.
 pub(super) struct Post {
     pub(super) inbox: Inbox<Box<dyn Deliver>>,
-    waker: Arc<Waker>,
+    pub(super) waker: Arc<Waker>,
+    /// Whether somebody asked for the end of `run`.
+    pub(super) stopped: AtomicBool,
 }
 
 impl Post {
     pub(super) fn new(waker: Arc<Waker>) -> Self {
-        Self { inbox: Inbox::new(), waker }
+        Self { inbox: Inbox::new(), waker, stopped: AtomicBool::new(false) }
     }
 
     /// Sends a call. Hands it back with the error.
@@ -47,11 +51,16 @@ impl Post {
         let _ = self.inbox.send(call, |call| call as Box<dyn Deliver>, wake);
     }
 
+    /// Asks for the end of `run`.
+    pub(super) fn stop(&self) -> io::Result<()> {
+        self.stopped.store(true, Ordering::Release);
+        self.inbox.notify(|| self.waker.wake())
+    }
+
     /// Counts a sender less.
     pub(super) fn leave(&self) {
-        // A reactor that runs is to see that nothing comes any more. If it cannot be woken, it sees
-        // that at its next event.
-        self.inbox.leave(|| drop(self.waker.wake()));
+        // A reactor that runs is to see that nothing comes any more.
+        self.inbox.leave(|| self.waker.wake());
     }
 }
 

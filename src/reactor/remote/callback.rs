@@ -88,6 +88,16 @@ impl<A: 'static> RemoteCallback<A> {
         }
     }
 
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although this is not answered.
+    pub fn unref(&self) {
+        self.remote.unref();
+    }
+
+    /// Takes back an [`unref`](Self::unref).
+    pub fn undo_unref(&self) {
+        self.remote.undo_unref();
+    }
+
     /// Says that the call will never be scheduled, and why: it ends Canceled.
     pub fn decline(mut self, reason: &'static str) {
         if let Some(key) = self.key.take() {

@@ -8,6 +8,7 @@ use core::any::Any;
 use core::cell::{Cell, RefCell};
 use core::marker::PhantomData;
 use core::mem;
+use core::sync::atomic::Ordering;
 use std::sync::Arc;
 
 use mio::Waker;
@@ -54,6 +55,11 @@ impl Remotes {
             host_sleeps: Cell::new(false),
             beyond: Cell::new(None),
         }
+    }
+
+    #[cfg(all(target_os = "linux", feature = "timerfd"))]
+    pub(in crate::reactor) fn waker(&self) -> Arc<Waker> {
+        Arc::clone(&self.post.waker)
     }
 
     pub(in crate::reactor) fn remote(&self) -> Remote {
@@ -138,21 +144,22 @@ impl Remotes {
         slept
     }
 
-    /// Schedules calls that have come, at most as many as the budget has left: more would keep those
-    /// that wait for readiness from their turn (rule M6). But one at least, or else what keeps the
-    /// queue busy would keep them out for good; of those beyond the queue's capacity, one at a time.
-    /// If an observer panics, the rest stays for the next turn.
+    /// Schedules calls that have come, at most a share (rule M6); of those beyond the queue's capacity,
+    /// one at a time. If an observer panics, the rest stays for the next turn.
     #[inline]
-    pub(in crate::reactor) fn deliver(&self, reactor: &ReactorHandle, budget: usize) {
+    pub(in crate::reactor) fn deliver(
+        &self,
+        reactor: &ReactorHandle,
+        share: impl FnOnce() -> usize,
+    ) {
         if self.is_busy() {
-            self.deliver_some(reactor, budget);
+            self.deliver_some(reactor, share());
         }
     }
 
     #[inline(never)]
-    fn deliver_some(&self, reactor: &ReactorHandle, budget: usize) {
+    fn deliver_some(&self, reactor: &ReactorHandle, most: usize) {
         let queue = reactor.queue().core();
-        let most = budget.saturating_sub(queue.pending() as usize).max(1);
         self.fetch();
         for delivered in 0..most {
             let is_full = queue.is_full();
@@ -167,6 +174,15 @@ impl Remotes {
             }
             call.deliver(reactor);
         }
+    }
+
+    /// Whether another thread asked for the end of `run`.
+    pub(in crate::reactor) fn is_stopped(&self) -> bool {
+        self.post.stopped.load(Ordering::Acquire)
+    }
+
+    pub(in crate::reactor) fn resume(&self) {
+        self.post.stopped.store(false, Ordering::Relaxed);
     }
 
     /// Whether there is something to be scheduled.

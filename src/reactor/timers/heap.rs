@@ -144,6 +144,42 @@ impl<T> Heap<T> {
         Handle { serial, slot }
     }
 
+    /// Moves a value to another time, behind all others with that deadline, unless it is out already.
+    pub(super) fn reset(&mut self, handle: Handle, deadline: Instant) -> Option<Handle> {
+        let Handle { serial, slot } = handle;
+        let place = *self.places.get(slot as usize)?;
+        let entry =
+            HeapEntry { deadline: self.moment(deadline).max(self.floor), serial: self.armed, slot };
+        let at = if place & IN_RUN == 0 {
+            let at = place as usize;
+            *self.entries.get_mut(at).filter(|entry| entry.serial == serial)? = entry;
+            at
+        } else {
+            let at = (place & !IN_RUN) as usize;
+            self.run.get_mut(at).filter(|entry| entry.serial == serial)?.slot = NONE;
+            self.trim_run();
+            self.entries.push(entry);
+            self.entries.len() - 1
+        };
+        if self.rise(at) == at {
+            self.sink(at);
+        }
+        self.armed += 1;
+        Some(Handle { serial: entry.serial, slot })
+    }
+
+    /// The value, if it is not out.
+    pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut T> {
+        let place = *self.places.get(handle.slot as usize)?;
+        let entry = if place & IN_RUN == 0 {
+            self.entries.get(place as usize)
+        } else {
+            self.run.get((place & !IN_RUN) as usize)
+        };
+        entry.filter(|entry| entry.serial == handle.serial && entry.slot == handle.slot)?;
+        self.values.get_mut(handle.slot)
+    }
+
     /// Takes a value out, unless it is out already.
     pub(super) fn remove(&mut self, handle: Handle) -> Option<T> {
         // The place of a vacant slot, which is none, is that of another entry at most.
@@ -217,10 +253,18 @@ impl<T> Heap<T> {
         self.vacate(slot)
     }
 
-    /// Makes the values that are due `now` fast to pop, if they are many.
-    pub(super) fn expect(&mut self, now: Tick) {
+    /// Makes the values that are due `now` fast to pop, if they are many, and no more than `most`, which
+    /// bounds what this takes.
+    pub(super) fn expect(&mut self, now: Tick, most: usize) {
         let many = self.entries.len() / MANY;
-        if many == 0 || self.count_due(0, now, many) < many {
+        if many == 0 || many > most || self.entries.first().is_none_or(|first| first.deadline > now)
+        {
+            return;
+        }
+        // All of them together are no more, or else it is to be known.
+        let may_be_more = self.entries.len() > most;
+        let due = self.count_due(0, now, if may_be_more { most + 1 } else { many });
+        if due < many || (may_be_more && due > most) {
             return;
         }
         // Left over from the last time, if anything.

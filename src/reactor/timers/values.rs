@@ -66,6 +66,11 @@ impl<T> Values<T> {
         self.chunks.get(at / CHUNK)?.places.get(at % CHUNK)?.as_ref()
     }
 
+    pub(super) fn get_mut(&mut self, slot: u32) -> Option<&mut T> {
+        let at = slot as usize;
+        self.chunks.get_mut(at / CHUNK)?.places.get_mut(at % CHUNK)?.as_mut()
+    }
+
     /// Forgets all slots, which have no values any more.
     pub(super) fn clear(&mut self) {
         self.chunks = Vec::new();

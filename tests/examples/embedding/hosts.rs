@@ -6,12 +6,17 @@ use std::os::unix::net::UnixStream;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
 
 use mio::{Events, Interest, Token, Waker};
+use rustix::event::{PollFd, PollFlags};
 use switchboard::reactor::{Guest, Reactor};
 
+use super::embed_thread::HostEvent;
 use super::scene::{Host, Scene};
-use super::{embed_calloop, embed_mio, embed_poll, embed_tokio};
+use super::{embed_calloop, embed_mio, embed_poll, embed_thread, embed_tokio};
 
 pub(crate) struct Mio {
     poll: mio::Poll,
@@ -82,6 +87,83 @@ impl Host for Poll {
             false => ControlFlow::Continue(()),
         })
         .unwrap();
+    }
+}
+
+/// A host that waits for one descriptor of the reactor's, and asks for nothing.
+#[cfg(all(target_os = "linux", feature = "timerfd"))]
+pub(crate) struct Descriptor(Poll);
+
+#[cfg(all(target_os = "linux", feature = "timerfd"))]
+impl Host for Descriptor {
+    fn new() -> Self {
+        Self(Poll::new())
+    }
+
+    fn scene(&self) -> &Rc<Scene> {
+        self.0.scene()
+    }
+
+    fn run(&mut self) {
+        let Poll { reactor, scene, own } = &mut self.0;
+        super::embed_descriptor::run(reactor, Counting(own, scene), || match scene.serve() {
+            true => ControlFlow::Break(()),
+            false => ControlFlow::Continue(()),
+        })
+        .unwrap();
+    }
+}
+
+/// A host without descriptors. Its own source is that of another thread, which posts an event.
+pub(crate) struct Thread {
+    guest: Guest,
+    poller: embed_thread::Poller,
+    events: Receiver<HostEvent>,
+    served: Sender<()>,
+    /// How often the thread has polled since the scene counted.
+    polled: Arc<AtomicUsize>,
+    scene: Rc<Scene>,
+}
+
+impl Host for Thread {
+    fn new() -> Self {
+        let (post, events) = channel();
+        let own_events = post.clone();
+        let polled = Arc::new(AtomicUsize::new(0));
+        let polls = Arc::clone(&polled);
+        let (poller, guest) = embed_thread::Poller::start(move |event| {
+            polls.fetch_add(1, Ordering::Relaxed);
+            let _ = post.send(event); // the host may be gone
+        })
+        .unwrap();
+        let (scene, own) = Scene::new(guest.handle());
+        let (served, is_served) = channel();
+        thread::spawn(move || {
+            loop {
+                let mut fds = [PollFd::new(&own, PollFlags::IN)];
+                rustix::event::poll(&mut fds, None).unwrap();
+                if own_events.send(HostEvent::Own).is_err() || is_served.recv().is_err() {
+                    return;
+                }
+            }
+        });
+        Self { guest, poller, events, served, polled, scene }
+    }
+
+    fn scene(&self) -> &Rc<Scene> {
+        &self.scene
+    }
+
+    fn run(&mut self) {
+        let Self { guest, poller, events, served, polled, scene } = self;
+        let serve = || {
+            scene.count_poll();
+            (0..polled.swap(0, Ordering::Relaxed)).for_each(|_| scene.count_poll());
+            let over = scene.serve();
+            served.send(()).unwrap();
+            if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        embed_thread::run(poller, guest, events, serve).unwrap();
     }
 }
 

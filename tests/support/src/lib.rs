@@ -2,6 +2,8 @@
 //! published.
 
 pub mod counting;
+#[cfg(feature = "mio")]
+pub mod descriptors;
 pub mod echo;
 #[cfg(all(unix, feature = "mio"))]
 pub mod fuzz;

@@ -161,6 +161,7 @@ impl Script {
         let (links, readers) = (stage.links.borrow().clone(), stage.readers.borrow().len());
         let (before, attempts) = (reactor.event_stats(), stage.calls.attempts());
         let due = stage.calls.timers.due(stage.clock.now());
+        let timers = reactor.timer_count();
         let ahead = reactor.queue().tally().pending as usize + events.len() + links.len() + readers;
         let mut expected = EventStats::default();
         let mut unknown = 0;
@@ -196,7 +197,9 @@ impl Script {
             verdict.check("L4", holds, || format!("{what}: {is}, but should be {least}"));
         }
         let missed: Vec<_> = due.iter().filter(|call| stage.calls.timers.is_live(**call)).collect();
-        verdict.check("L5", missed.is_empty(), || format!("due, and not fired: {missed:?}"));
+        // All, unless there are more than a share, with those of operations.
+        let holds = missed.is_empty() || timers > budget.div_ceil(8);
+        verdict.check("L5", holds, || format!("due, and not fired: {missed:?} of {due:?}"));
         let dialed = stage.calls.attempts() - attempts;
         let within = stage.nested.get() || dialed <= budget as u64;
         verdict.check("L8", within, || format!("{dialed} calls dialed, with a budget of {budget}"));

@@ -59,11 +59,28 @@ fn compare(seed: u64, most: usize, spread: u64, steps: usize) {
         match (random.below(10), grow) {
             (0..7, true) | (0..3, false) => {
                 let deadline = base + Duration::from_nanos(random.below(spread));
-                model.insert((deadline, serial), serial);
-                handles.push(((deadline, serial), heap.arm(deadline, serial)));
+                let key = (deadline, heap.armed());
+                model.insert(key, serial);
+                handles.push((key, heap.arm(deadline, serial)));
                 serial += 1;
             }
-            (7..9, true) | (3..7, false) if !handles.is_empty() => {
+            (7, true) | (3, false) if !handles.is_empty() => {
+                let deadline = base + Duration::from_nanos(random.below(spread));
+                let i = random.below(handles.len() as u64) as usize;
+                let (key, handle) = handles[i];
+                let value = model.remove(&key);
+                let moved = heap.reset(handle, deadline);
+                assert_eq!(moved.is_some(), value.is_some());
+                if let (Some(moved), Some(value)) = (moved, value) {
+                    // It comes behind all that were armed or moved before.
+                    let key = (deadline, heap.armed() - 1);
+                    model.insert(key, value);
+                    handles[i] = (key, moved);
+                    assert_eq!(heap.get_mut(moved), Some(&mut { value }));
+                }
+                assert!(heap.get_mut(handle).is_none(), "the name before");
+            }
+            (8, true) | (4..7, false) if !handles.is_empty() => {
                 // Also those that were popped or removed before.
                 let i = random.below(handles.len() as u64) as usize;
                 let (key, handle) = &handles[i];
@@ -75,7 +92,8 @@ fn compare(seed: u64, most: usize, spread: u64, steps: usize) {
             _ => assert_eq!(heap.pop(), model.pop_first().map(|(_, value)| value)),
         }
         if random.below(64) == 0 {
-            heap.expect(heap.moment(base + Duration::from_nanos(random.below(spread))));
+            let most = random.below(64) as usize;
+            heap.expect(heap.moment(base + Duration::from_nanos(random.below(spread))), most);
         }
         assert_eq!(heap.len(), model.len());
         assert_eq!(
@@ -139,7 +157,7 @@ fn many_that_are_due_are_in_the_run_and_others_may_come_before_them() {
     let due = |i: u64| now + Duration::from_secs(10 + i);
     let mut heap = Heap::new(now);
     let handles: Vec<_> = (0..100).map(|i| heap.arm(due(i * 7 % 100), i * 7 % 100)).collect();
-    heap.expect(heap.moment(due(49)));
+    heap.expect(heap.moment(due(49)), usize::MAX);
     assert_eq!((heap.run.len(), heap.entries.len(), heap.len()), (50, 50, 100));
     check(&heap);
     assert_eq!(heap.pop(), Some(0));
@@ -151,7 +169,7 @@ fn many_that_are_due_are_in_the_run_and_others_may_come_before_them() {
         check(&heap);
     }
     // What is left of a run goes into the next.
-    heap.expect(heap.moment(due(79)));
+    heap.expect(heap.moment(due(79)), usize::MAX);
     assert_eq!(heap.entries.len(), 20);
     check(&heap);
     let rest: Vec<_> = core::iter::from_fn(|| heap.pop()).collect();
@@ -166,9 +184,9 @@ fn few_that_are_due_stay_in_the_heap() {
     for i in 0..100 {
         let _ = heap.arm(now + Duration::from_secs(i), i);
     }
-    heap.expect(heap.moment(now + Duration::from_secs(4)));
+    heap.expect(heap.moment(now + Duration::from_secs(4)), usize::MAX);
     assert!(heap.run.is_empty());
-    heap.expect(heap.moment(now + Duration::from_secs(5)));
+    heap.expect(heap.moment(now + Duration::from_secs(5)), usize::MAX);
     assert_eq!(heap.run.len(), 6);
 }
 

@@ -2,9 +2,7 @@
 //! captured go on with the story.
 //!
 //! A deferred call stays in the list: its place is before those of all calls whose turn has not come,
-//! so the call to be dialed next is the first in the list whose recipient is not live. Whether a call is
-//! deferred matters if its recipient goes while it is live. An observer says so; without one, no such
-//! recipient goes.
+//! so the call to be dialed next is the first in the list whose recipient is not live, or gone.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -375,17 +373,12 @@ impl Stage {
         let (calls, desks) = (self.calls.borrow(), self.desks.borrow());
         let Call { is_callback, deferred, recipient, .. } = calls[call];
         let Some(desk) = recipient.map(|desk| &desks[desk]) else { return false };
-        desk.live && (deferred || !desk.gone && (is_callback || desk.defers))
+        desk.live && !desk.gone && (deferred || is_callback || desk.defers)
     }
 
     fn hang_up(&self) {
         let number = self.script.byte().into();
         let Some(desk) = self.desk(number) else { return };
-        let ours = |call: &usize| self.calls.borrow()[*call].recipient == Some(desk);
-        let may_be_deferred = |call: &usize| ours(call) && self.is_blocked(*call);
-        if !self.observed && self.pending.borrow().iter().any(may_be_deferred) {
-            return;
-        }
         let owner = self.desks.borrow_mut()[desk].owner.take();
         self.desks.borrow_mut()[desk].gone = true;
         drop(owner);

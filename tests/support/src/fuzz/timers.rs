@@ -13,7 +13,7 @@ use super::{Script, attempt, unwind};
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Life {
     Armed,
-    /// Due: its call is pending.
+    /// Due: its call is pending, or will be in this turn.
     Due,
     Told,
     Canceled,
@@ -28,6 +28,9 @@ struct Model {
     held: RefCell<Vec<(usize, Timer)>>,
     /// Those that are due, in the order in which they are to be told.
     due: RefCell<VecDeque<usize>>,
+    /// When the last turn began, if it has left some of those that were due: what is armed comes behind
+    /// them.
+    floor: Cell<Option<Instant>>,
 }
 
 impl Model {
@@ -47,7 +50,8 @@ impl Model {
             3 => self.reactor.at(now, callback),
             _ => self.reactor.after(short, callback),
         };
-        self.timers.borrow_mut().push((timer.deadline(), Life::Armed, id));
+        let deadline = Some(timer.deadline()).max(self.floor.get()).expect("a deadline");
+        self.timers.borrow_mut().push((deadline, Life::Armed, id));
         if self.script.pick(4) == 0 {
             timer.detach();
         } else {
@@ -102,6 +106,22 @@ impl Model {
         self.due.borrow_mut().extend(due);
     }
 
+    fn turn(&self, reactor: &mut Reactor, budget: usize) {
+        let pending = reactor.queue().tally().pending as usize;
+        self.make_due();
+        let entering = self.due.borrow().len() - pending;
+        let is_left = entering > share(budget, pending);
+        // What a handler arms comes behind what is due, if the turn leaves any.
+        self.floor.set(is_left.then(|| self.now.get()));
+        let _ = attempt(|| reactor.turn(Some(Duration::ZERO)).expect("a turn"));
+        // What is left is due again, unless the clock goes back.
+        let mut due = self.due.borrow_mut();
+        for at in due.split_off(reactor.queue().tally().pending as usize) {
+            assert!(is_left, "due, and not fired");
+            self.timers.borrow_mut()[at].1 = Life::Armed;
+        }
+    }
+
     fn count(&self, life: Life) -> usize {
         self.timers.borrow().iter().filter(|timer| timer.1 == life).count()
     }
@@ -122,6 +142,12 @@ impl Model {
     }
 }
 
+/// How many timers fire in a turn (rule M6).
+fn share(budget: usize, pending: usize) -> usize {
+    let budget = if matches!(budget, 0 | usize::MAX) { 1024 } else { budget };
+    budget.saturating_sub(pending).max(budget.div_ceil(8))
+}
+
 pub fn run(data: &[u8]) {
     let mut reactor = Reactor::new().expect("a reactor");
     let model = Rc::new(Model {
@@ -132,6 +158,7 @@ pub fn run(data: &[u8]) {
         timers: RefCell::default(),
         held: RefCell::default(),
         due: RefCell::default(),
+        floor: Cell::new(None),
     });
     let clock = Rc::downgrade(&model);
     let end = model.now.get();
@@ -148,12 +175,12 @@ pub fn run(data: &[u8]) {
                 model.now.set(if back { now - by } else { now + by });
             }
             _ => {
-                reactor.set_budget(match model.script.pick(4) {
+                let budget = match model.script.pick(4) {
                     0 => model.script.pick(4),
                     _ => usize::MAX,
-                });
-                model.make_due();
-                let _ = attempt(|| reactor.turn(Some(Duration::ZERO)).expect("a turn"));
+                };
+                reactor.set_budget(budget);
+                model.turn(&mut reactor, budget);
             }
         }
         model.compare();
@@ -161,8 +188,7 @@ pub fn run(data: &[u8]) {
     // All but those of a hundred years are told in the end.
     model.now.set(model.now.get() + Duration::from_secs(10));
     reactor.set_budget(usize::MAX);
-    model.make_due();
-    let _ = attempt(|| reactor.turn(Some(Duration::ZERO)).expect("a turn"));
+    model.turn(&mut reactor, usize::MAX);
     while !model.due.borrow().is_empty() {
         let before = model.due.borrow().len();
         let _ = attempt(|| reactor.queue().dial_all());

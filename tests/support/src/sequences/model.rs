@@ -69,7 +69,7 @@ pub(super) struct Model {
     /// The calls whose turn has not come, canceled ones included.
     order: VecDeque<usize>,
     /// Promises whose turn came while their recipient was live: in the order of scheduling, first those
-    /// that wait for its live call to end, then those that are ready.
+    /// that wait for its live call to end, or for one another, then those that are ready.
     blocked: Vec<usize>,
     ready: Vec<usize>,
     /// Callbacks that are not used up.
@@ -295,6 +295,11 @@ impl Model {
     fn cancel_now(&mut self, rule: &'static str, call: usize, known: bool) {
         self.calls[call].life = Life::Canceled;
         self.calls[call].known = known;
+        if let Some(recipient) = self.calls[call].recipient
+            && self.ready.contains(&call)
+        {
+            self.unblock_first(recipient);
+        }
         self.rest();
         self.tell(rule, Event::Canceled(call as u16));
         self.release(call);
@@ -380,12 +385,7 @@ impl Model {
         self.calls[call].life = life;
         if let Some(recipient) = recipient {
             self.recipients[recipient].live = None;
-            // R2: what waited for that is ready.
-            let ours = |call: &usize| self.calls[*call].recipient == Some(recipient);
-            let (ours, others) = self.blocked.iter().partition(|call| ours(call));
-            self.blocked = others;
-            self.ready.extend::<Vec<usize>>(ours);
-            self.ready.sort_unstable_by_key(|call| self.calls[*call].scheduled);
+            self.unblock_first(recipient);
         }
         self.tell("R10", event);
         // R9: a value that was let go while it was live drops now.
@@ -395,9 +395,33 @@ impl Model {
         result
     }
 
+    /// R2: the first promise of a recipient that waited is ready, if none was.
+    fn unblock_first(&mut self, recipient: usize) {
+        let is_one = |call: &usize| {
+            let Made { recipient: to, life, .. } = self.calls[*call];
+            to == Some(recipient) && life != Life::Canceled
+        };
+        if !self.ready.iter().any(is_one) {
+            let end = self.blocked.iter().position(is_one).map_or(usize::MAX, |first| first + 1);
+            self.unblock(recipient, end);
+        }
+    }
+
+    /// Promises of a recipient that waited are ready: those of the first `end` that wait.
+    fn unblock(&mut self, recipient: usize, end: usize) {
+        let first: Vec<_> = self.blocked.iter().copied().take(end).collect();
+        let ours = |call: &usize| self.calls[*call].recipient == Some(recipient);
+        self.ready.extend(first.iter().copied().filter(ours));
+        self.blocked.retain(|call| {
+            !(first.contains(call) && self.calls[*call].recipient == Some(recipient))
+        });
+        self.ready.sort_unstable_by_key(|call| self.calls[*call].scheduled);
+    }
+
     fn hang_up(&mut self, recipient: usize) {
         if !self.recipients[recipient].gone {
             self.recipients[recipient].gone = true;
+            self.unblock(recipient, usize::MAX);
             if self.recipients[recipient].live.is_none() {
                 self.drop_value(recipient);
             }

@@ -47,9 +47,9 @@ pub struct Calls {
     line: RefCell<VecDeque<CallId>>,
     /// How many calls were scheduled before each.
     places: RefCell<HashMap<CallId, u64>>,
-    /// Deferred calls, with the live call that each waits for.
+    /// Deferred calls, with the call that each waits for: the live one, or the one deferred before.
     blocked: RefCell<Vec<(CallId, CallId)>>,
-    /// Deferred calls whose live call has ended, by place.
+    /// Deferred calls that wait no more, by place.
     ready: RefCell<BTreeMap<u64, CallId>>,
     deferred: Cell<u64>,
     created: Cell<u64>,
@@ -101,8 +101,12 @@ impl Calls {
                 let promised = call.to_string().starts_with("#c");
                 let holds = !promised || !matches!(refusal, Refusal::Live { .. });
                 self.verdict.check("R2", holds, || format!("{call} is a promise: {step}"));
-                self.attempt(call);
+                // A call whose recipient is gone need not wait any more.
+                if !self.attempt_if_gone(call, *refusal) {
+                    self.attempt(call);
+                }
                 self.change(call, step, &[Some(Life::Pending)], None);
+                self.unblock(call);
             }
             Step::Finished | Step::Panicked => {
                 self.change(call, step, &[Some(Life::Live)], None);
@@ -111,6 +115,7 @@ impl Calls {
             Step::Canceled { .. } => {
                 self.change(call, step, &[Some(Life::Created), Some(Life::Pending)], None);
                 self.timers.canceled(call);
+                self.unblock(call);
             }
             Step::Abandoned { .. } => self.change(call, step, &[Some(Life::Created)], None),
             _ => {}
@@ -127,16 +132,32 @@ impl Calls {
             .check("L1", from.contains(&before), || format!("{call} was {before:?}: {step}"));
     }
 
-    /// What was deferred while `live` was live is ready.
-    fn unblock(&self, live: CallId) {
-        let places = self.places.borrow();
-        self.blocked.borrow_mut().retain(|(call, awaited)| {
-            let waits = *awaited != live;
-            if !waits {
-                self.ready.borrow_mut().insert(places[call], *call);
-            }
-            waits
-        });
+    /// Of the deferred calls that waited for the end of `over`, the first is ready, and the others wait
+    /// for that one.
+    fn unblock(&self, over: CallId) {
+        let (places, lives) = (self.places.borrow(), self.lives.borrow());
+        let mut blocked = self.blocked.borrow_mut();
+        let (waiting, others): (Vec<_>, Vec<_>) =
+            blocked.iter().copied().partition(|(_, awaited)| *awaited == over);
+        *blocked = others;
+        let is_pending = |call: &CallId| lives.get(call) == Some(&Life::Pending);
+        let mut waiting: Vec<_> =
+            waiting.into_iter().map(|(call, _)| call).filter(is_pending).collect();
+        waiting.sort_unstable_by_key(|call| places[call]);
+        if let Some((first, rest)) = waiting.split_first() {
+            self.ready.borrow_mut().insert(places[first], *first);
+            blocked.extend(rest.iter().map(|call| (*call, *first)));
+        }
+    }
+
+    /// Whether the call waited, and its recipient is gone, so that it comes before its turn.
+    fn attempt_if_gone(&self, call: CallId, refusal: Refusal) -> bool {
+        let mut blocked = self.blocked.borrow_mut();
+        let waited = blocked.iter().position(|(waits, _)| *waits == call);
+        let Some(at) = waited.filter(|_| matches!(refusal, Refusal::Gone)) else { return false };
+        blocked.swap_remove(at);
+        self.attempts.set(self.attempts.get() + 1);
+        true
     }
 
     /// The call whose turn has come is the first of those that are pending: of those that were deferred
@@ -164,7 +185,8 @@ impl Calls {
     pub fn check(&self, tally: &Tally, walked: u64) {
         let lives = self.lives.borrow();
         let waits = |(call, live): &(CallId, CallId)| {
-            lives.get(call) == Some(&Life::Pending) && lives.get(live) != Some(&Life::Live)
+            lives.get(call) == Some(&Life::Pending)
+                && !matches!(lives.get(live), Some(Life::Live | Life::Pending))
         };
         let waits = self.blocked.borrow().iter().any(waits);
         self.verdict.check("L2", !waits, || "a call waits for one that is over".into());

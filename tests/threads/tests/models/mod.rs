@@ -42,7 +42,10 @@ impl Shared {
     }
 
     fn leave(&self) {
-        self.inbox.leave(|| self.wake());
+        self.inbox.leave(|| {
+            self.wake();
+            Ok(())
+        });
     }
 
     fn fall_asleep(&self) -> bool {

@@ -1,0 +1,13 @@
+//! Where payloads are stored.
+
+#![deny(unsafe_code)]
+
+use core::mem::MaybeUninit;
+
+/// Room for a payload: six words of eight bytes on every target.
+pub(super) type Words = [MaybeUninit<u64>; 6];
+
+/// Whether a `P` is stored in the words themselves, rather than boxed.
+pub(super) const fn fits<P>() -> bool {
+    size_of::<P>() <= size_of::<Words>() && align_of::<P>() <= align_of::<Words>()
+}

@@ -1,0 +1,250 @@
+//! Timers that fire again and again.
+//!
+//! - I1 Of an interval at most one tick is waiting for its time or pending: the next one is armed when the
+//!   tick's turn has come, before its handler runs, or if its call is canceled by its id.
+
+use alloc::rc::Rc;
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use core::panic::Location;
+use core::time::Duration;
+use std::time::Instant;
+
+use crate::erased::Site;
+use crate::reactor::ReactorHandle;
+use crate::reactor::timers::Timer;
+use crate::recipient::{Address, Context};
+
+/// A tick that comes less than this after it was due is on time.
+const ON_TIME: Duration = Duration::from_millis(5);
+
+/// What becomes of the ticks of an [`Interval`] that were missed, as the loop was busy or the machine
+/// asleep. A tick is on time within five milliseconds, or a period if that is shorter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Missed {
+    /// They come one after the other, one a turn at most, until none is missed: there are as many ticks
+    /// as periods.
+    #[default]
+    Burst,
+    /// The next tick comes a period after the late one.
+    Delay,
+    /// They are left out: the next tick comes at the next multiple of the period.
+    Skip,
+}
+
+/// A timer that fires again and again, made by [`ReactorHandle::every`]. Dropping it ends it, even if a
+/// tick is pending; [`detach`](Self::detach) lets it go on until its recipient is gone.
+#[doc(alias("setInterval", "ticker"))]
+#[must_use = "dropping an interval ends it"]
+pub struct Interval {
+    ticks: Rc<Ticks>,
+    ends_on_drop: bool,
+}
+
+impl Interval {
+    #[track_caller]
+    pub(in crate::reactor) fn new<T, H>(
+        reactor: &ReactorHandle,
+        period: Duration,
+        missed: Missed,
+        recipient: &Address<T>,
+        handler: H,
+    ) -> Self
+    where
+        T: 'static,
+        H: Fn(&mut T, &Context<'_, T>) + 'static,
+    {
+        assert!(!period.is_zero(), "an interval has a period that is not zero");
+        let ticks = Rc::new(Ticks {
+            reactor: reactor.clone(),
+            missed,
+            period: Cell::new(period),
+            deadline: Cell::new(reactor.now() + period),
+            timer: RefCell::new(None),
+            is_ended: Cell::new(false),
+            is_unref: Cell::new(false),
+        });
+        let site = Location::caller();
+        let target = Rc::new(Target { ticks, recipient: recipient.clone(), handler, site });
+        target.arm();
+        Self { ticks: Rc::clone(&target.ticks), ends_on_drop: true }
+    }
+
+    /// When the next tick is due; if a tick is pending, when that was due.
+    pub fn deadline(&self) -> Instant {
+        self.ticks.deadline.get()
+    }
+
+    /// The time from one tick to the next.
+    pub fn period(&self) -> Duration {
+        self.ticks.period.get()
+    }
+
+    /// Sets the time from the next tick to the one after it, and so on. For the next tick itself, see
+    /// [`reset`](Self::reset).
+    ///
+    /// # Panics
+    ///
+    /// If `period` is zero.
+    pub fn set_period(&self, period: Duration) {
+        assert!(!period.is_zero(), "an interval has a period that is not zero");
+        self.ticks.period.set(period);
+    }
+
+    /// Lets the next tick be due a period after the turn's time ([`ReactorHandle::turn_time`]). A tick
+    /// that is pending is not taken back.
+    pub fn reset(&self) {
+        let deadline = self.ticks.reactor.turn_time() + self.ticks.period.get();
+        if let Some(timer) = &mut *self.ticks.timer.borrow_mut()
+            && timer.reset(deadline)
+        {
+            self.ticks.deadline.set(deadline);
+        }
+    }
+
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although there are ticks to come.
+    pub fn unref(&self) {
+        self.set_unref(true);
+    }
+
+    /// Takes back an [`unref`](Self::unref).
+    pub fn undo_unref(&self) {
+        self.set_unref(false);
+    }
+
+    fn set_unref(&self, unref: bool) {
+        self.ticks.is_unref.set(unref);
+        if let Some(timer) = &*self.ticks.timer.borrow() {
+            timer.set_unref(unref);
+        }
+    }
+
+    /// Leaves the interval to itself: it ends when its recipient is gone, or with the reactor.
+    pub fn detach(mut self) {
+        self.ends_on_drop = false;
+    }
+}
+
+impl Drop for Interval {
+    fn drop(&mut self) {
+        if self.ends_on_drop {
+            self.ticks.is_ended.set(true);
+            let timer = self.ticks.timer.take();
+            drop(timer);
+        }
+    }
+}
+
+impl fmt::Debug for Interval {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interval")
+            .field("deadline", &self.deadline())
+            .field("period", &self.period())
+            .finish_non_exhaustive()
+    }
+}
+
+/// When the ticks come.
+struct Ticks {
+    reactor: ReactorHandle,
+    missed: Missed,
+    period: Cell<Duration>,
+    deadline: Cell<Instant>,
+    /// That of the next tick; once it has fired, of no use but to cancel its call.
+    timer: RefCell<Option<Timer>>,
+    is_ended: Cell<bool>,
+    is_unref: Cell<bool>,
+}
+
+impl Ticks {
+    /// When the tick is due that comes after the present one.
+    fn next(&self) -> Instant {
+        let (due, period, now) = (self.deadline.get(), self.period.get(), self.reactor.turn_time());
+        match self.missed {
+            Missed::Burst => due + period,
+            // One that is on time keeps the rhythm.
+            _ if now < due + ON_TIME.min(period) => due + period,
+            Missed::Delay => now + period,
+            Missed::Skip => {
+                let late = (now - due).as_nanos() % period.as_nanos();
+                now + period - Duration::from_nanos(u64::try_from(late).unwrap_or(u64::MAX))
+            }
+        }
+    }
+}
+
+/// Whom the ticks reach.
+struct Target<T: 'static, H> {
+    ticks: Rc<Ticks>,
+    recipient: Address<T>,
+    handler: H,
+    site: Site,
+}
+
+impl<T, H> Target<T, H>
+where
+    T: 'static,
+    H: Fn(&mut T, &Context<'_, T>) + 'static,
+{
+    /// Arms the timer of the next tick.
+    fn arm(self: &Rc<Self>) {
+        let ticks = &self.ticks;
+        let tick = Tick { target: Rc::clone(self), is_dialed: false };
+        let callback = self.recipient.callback(move |value: &mut T, cx, ()| tick.dial(value, cx));
+        let timers = &ticks.reactor.shared().timers;
+        let timer = timers.arm_from(self.site, &ticks.reactor, ticks.deadline.get(), callback);
+        timer.set_unref(ticks.is_unref.get());
+        // Its call is live or over; if it was canceled by its id, this takes the timer away.
+        let old = ticks.timer.replace(Some(timer));
+        drop(old);
+    }
+
+    fn arm_next(self: &Rc<Self>) {
+        let ticks = &self.ticks;
+        let is_over = ticks.is_ended.get()
+            || self.recipient.is_gone()
+            || self.recipient.queue().is_closed()
+            || ticks.reactor.queue().is_closed();
+        if !is_over {
+            ticks.deadline.set(ticks.next());
+            self.arm();
+        }
+    }
+}
+
+/// What the call of a tick captures.
+struct Tick<T, H>
+where
+    T: 'static,
+    H: Fn(&mut T, &Context<'_, T>) + 'static,
+{
+    target: Rc<Target<T, H>>,
+    is_dialed: bool,
+}
+
+impl<T, H> Tick<T, H>
+where
+    T: 'static,
+    H: Fn(&mut T, &Context<'_, T>) + 'static,
+{
+    fn dial(mut self, value: &mut T, cx: &Context<'_, T>) {
+        self.is_dialed = true;
+        // First, as the handler may end or reset the interval, or panic.
+        self.target.arm_next();
+        (self.target.handler)(value, cx);
+    }
+}
+
+impl<T, H> Drop for Tick<T, H>
+where
+    T: 'static,
+    H: Fn(&mut T, &Context<'_, T>) + 'static,
+{
+    /// Keeps I1.
+    fn drop(&mut self) {
+        if !self.is_dialed {
+            self.target.arm_next();
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! Hazard: a host that waits for the reactor's descriptor, and for nothing else, sleeps although a turn is
+//! due, or spins although none is (rule M9).
+
+use std::os::fd::AsFd;
+use std::panic::{self, AssertUnwindSafe};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use switchboard::reactor::Reactor;
+
+use support::net::{PATIENCE, turn_now, unwind};
+
+fn reactor() -> Reactor {
+    let mut reactor = Reactor::new().unwrap();
+    reactor.signal_when_due().unwrap();
+    reactor
+}
+
+/// Whether the descriptor gets readable within that time.
+fn is_readable_within(reactor: &Reactor, time: Duration) -> bool {
+    let time = Timespec { tv_sec: time.as_secs() as i64, tv_nsec: time.subsec_nanos().into() };
+    poll(&mut [PollFd::new(&reactor.as_fd(), PollFlags::IN)], Some(&time)).unwrap() == 1
+}
+
+fn is_readable(reactor: &Reactor) -> bool {
+    is_readable_within(reactor, Duration::ZERO)
+}
+
+#[test]
+fn m09_the_descriptor_is_readable_while_calls_are_pending() {
+    let mut reactor = reactor();
+    assert!(!is_readable(&reactor));
+    for _ in 0..3 {
+        reactor.queue().call(|queue| _ = queue.call(|_| ()));
+        assert!(is_readable(&reactor), "scheduled outside of a turn");
+        reactor.set_budget(1);
+        assert_eq!(turn_now(&mut reactor).remaining, 1);
+        assert!(is_readable(&reactor), "left by a turn");
+        assert_eq!(turn_now(&mut reactor).remaining, 0);
+        assert!(!is_readable(&reactor));
+    }
+    // A turn that unwinds.
+    reactor.set_budget(10);
+    reactor.queue().call(|_| unwind("a handler"));
+    reactor.queue().call(|_| ());
+    let turn = AssertUnwindSafe(|| reactor.turn(Some(Duration::ZERO)));
+    assert!(panic::catch_unwind(turn).is_err());
+    assert!(is_readable(&reactor));
+    assert_eq!(turn_now(&mut reactor).remaining, 0);
+    assert!(!is_readable(&reactor));
+}
+
+#[test]
+fn m09_the_descriptor_is_readable_if_calls_were_pending_before() {
+    let mut reactor = Reactor::new().unwrap();
+    reactor.queue().call(|_| ());
+    reactor.signal_when_due().unwrap();
+    assert!(is_readable(&reactor));
+    turn_now(&mut reactor);
+    assert!(!is_readable(&reactor));
+}
+
+#[test]
+fn m09_the_descriptor_is_readable_when_a_timer_is_due() {
+    let mut reactor = reactor();
+    let fired = reactor.queue().recipient(Vec::new());
+    let start = Instant::now();
+    let arm = |delay: u64| {
+        let delay = Duration::from_micros(delay);
+        let callback =
+            fired.callback(move |fired, _, ()| fired.push((delay, start.elapsed() >= delay)));
+        reactor.after(delay, callback)
+    };
+    let _late = arm(3_000);
+    let _sooner = arm(1_500); // which wakes a host that sleeps
+    drop(arm(500));
+    while reactor.timer_count() > 0 {
+        assert!(is_readable_within(&reactor, PATIENCE));
+        turn_now(&mut reactor);
+    }
+    fired.call(|fired, _| assert!(fired.len() == 2 && fired.iter().all(|(_, late)| *late)));
+    turn_now(&mut reactor);
+    assert!(!is_readable(&reactor));
+    // One that is armed in a turn, and the last one that is canceled.
+    let handle = reactor.handle();
+    let (callback, never) =
+        (reactor.queue().callback(|_, ()| ()), reactor.queue().callback(|_, ()| ()));
+    let _hour = reactor.after(Duration::from_secs(3600), never);
+    reactor.queue().call(move |_| handle.after(Duration::from_micros(200), callback).detach());
+    turn_now(&mut reactor);
+    while reactor.timer_count() > 1 {
+        assert!(is_readable_within(&reactor, PATIENCE));
+        turn_now(&mut reactor);
+    }
+    assert!(!is_readable(&reactor));
+}
+
+#[test]
+fn m09_the_descriptor_is_readable_when_another_thread_has_sent_something() {
+    let mut reactor = reactor();
+    let remote = reactor.remote();
+    let sender = remote.clone();
+    thread::spawn(move || sender.call(|_| ()).unwrap());
+    assert!(is_readable_within(&reactor, PATIENCE));
+    while turn_now(&mut reactor).dialed == 0 {}
+    assert!(!is_readable(&reactor));
+    // In a turn, when a sender makes no system call.
+    reactor.queue().call(move |_| remote.call(|_| ()).unwrap());
+    assert_eq!(turn_now(&mut reactor).dialed, 1);
+    assert!(is_readable(&reactor));
+    assert_eq!(turn_now(&mut reactor).dialed, 1);
+    assert!(!is_readable(&reactor));
+    // The hook holds nothing: all goes with the reactor.
+    let queue = reactor.queue().clone();
+    drop(reactor);
+    assert!(queue.is_closed());
+}
