@@ -19,6 +19,7 @@ use crate::reactor::error::RegisterError;
 use crate::reactor::readiness::{Flags, Readiness};
 use crate::reactor::registration::Registration;
 use crate::reactor::remote::{Remote, RemoteAddress, RemoteCallback, Remotes};
+use crate::reactor::scratch::Scratch;
 use crate::reactor::timers::{Interval, Missed, Timer, Timers};
 use crate::reactor::token;
 use crate::reactor::watch::{AnyWatch, Line};
@@ -300,6 +301,11 @@ impl ReactorHandle {
         self.shared.is_left.set(true);
     }
 
+    /// Buffers for streams.
+    pub(crate) fn scratch(&self) -> &Rc<Scratch> {
+        &self.shared.scratch
+    }
+
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -335,6 +341,7 @@ pub(super) struct Shared {
     pub(super) queue: QueueHandle,
     pub(super) watches: RefCell<Arena<Option<Rc<dyn AnyWatch>>>>,
     pub(super) line: Rc<Line>,
+    scratch: Rc<Scratch>,
     /// How many registrations do not keep the loop running.
     unref: Cell<usize>,
     pub(super) timers: Timers,
@@ -358,6 +365,7 @@ impl Shared {
             shares_poll,
             watches: RefCell::new(Arena::new()),
             line: Rc::new(Line::new(queue.clone())),
+            scratch: Rc::default(),
             queue,
             unref: Cell::new(0),
             timers: Timers::new(),

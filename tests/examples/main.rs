@@ -5,6 +5,8 @@
 mod embedding;
 #[cfg(feature = "mio")]
 mod resolve_connect;
+#[cfg(all(unix, feature = "mio"))]
+mod servers;
 mod tick;
 #[cfg(feature = "mio")]
 mod tour_flags;
