@@ -22,9 +22,9 @@
 //!
 //! | module | an operation of it | made by |
 //! |---|---|---|
-//! | [`Map`] | is one of the layer below, with its result converted | [`map`](ModuleExt::map) |
+//! | [`MapResult`] | is one of the layer below, with its result converted | [`map`](ModuleExt::map) |
 //! | [`Then`] | is one of the layer below, and one of another layer after it | [`then`](ModuleExt::then) |
-//! | [`First`] | is several of the layer below, until one succeeds | [`first`](ModuleExt::first) |
+//! | [`FirstOf`] | is several of the layer below, until one succeeds | [`first`](ModuleExt::first) |
 //! | [`Deadline`] | is one of the layer below, for so long at most | [`within`](ModuleExt::within) |
 //! | [`MlRetries`] | see above | [`retried`](ModuleExt::retried) |
 //!
@@ -82,7 +82,7 @@ mod thread_pool;
 pub use deadline::Deadline;
 pub use error::StartError;
 pub use ext::ModuleExt;
-pub use first::First;
+pub use first::FirstOf;
 pub use gate::{Gate, Lower};
 pub use hl::Hl;
 pub use hl_cancel_all::{Closed, HlCancelAll};
@@ -91,7 +91,7 @@ pub use ll_connect::LlConnect;
 pub use ll_fake_cancel::{LlFakeCancel, Work, resolve};
 pub use ll_real_cancel::{LlRealCancel, Read, Socket};
 pub use ll_write::{LlWrite, Write};
-pub use map::Map;
+pub use map::MapResult;
 pub use ml_chain::{Chain, MlChain, Next};
 pub use ml_pass_through::MlPassThrough;
 pub use ml_retries::{MlRetries, Retry, RetryPolicy};

@@ -6,8 +6,8 @@ use crate::op::OpResult;
 use crate::queue::QueueHandle;
 use crate::reactor::ReactorHandle;
 use crate::samples::deadline::Deadline;
-use crate::samples::first::First;
-use crate::samples::map::Map;
+use crate::samples::first::FirstOf;
+use crate::samples::map::MapResult;
 use crate::samples::ml_retries::{MlRetries, RetryPolicy};
 use crate::samples::module::Module;
 use crate::samples::then::Then;
@@ -44,14 +44,14 @@ use crate::samples::then::Then;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 pub trait ModuleExt: Module + Sized + 'static {
-    /// Converts the results of operations. See [`Map`].
-    fn map<A, E, F>(self, queue: &QueueHandle, convert: F) -> Map<Self, A, E, F>
+    /// Converts the results of operations. See [`MapResult`].
+    fn map<A, E, F>(self, queue: &QueueHandle, convert: F) -> MapResult<Self, A, E, F>
     where
         A: 'static,
         E: 'static,
         F: Fn(OpResult<Self::Answer, Self::Error>) -> OpResult<A, E> + 'static,
     {
-        Map::new(queue, self, convert)
+        MapResult::new(queue, self, convert)
     }
 
     /// Lets an operation of `second` follow each one, with a request made of its result. See [`Then`].
@@ -63,10 +63,10 @@ pub trait ModuleExt: Module + Sized + 'static {
         Then::new(queue, self, second, request)
     }
 
-    /// Tries several requests, one after the other, until one succeeds. See [`First`].
-    fn first(self, queue: &QueueHandle) -> First<Self>
+    /// Tries several requests, one after the other, until one succeeds. See [`FirstOf`].
+    fn first(self, queue: &QueueHandle) -> FirstOf<Self>
 where {
-        First::new(queue, self)
+        FirstOf::new(queue, self)
     }
 
     /// Cancels operations that are not complete after `limit`. See [`Deadline`].

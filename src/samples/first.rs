@@ -22,7 +22,7 @@ use crate::samples::module::{Layer, Module};
 /// Over a [`Deadline`](super::Deadline), each try has so long; below one, all together have.
 ///
 /// Cost: that of a chain with a step for each try.
-pub struct First<L: Module + 'static> {
+pub struct FirstOf<L: Module + 'static> {
     chain: MlChain<L, L::Answer, L::Error>,
 }
 
@@ -38,14 +38,14 @@ type Tried<L> =
 #[error("nothing to try: the list of requests is empty")]
 struct NothingToTry;
 
-impl<L: Module + 'static> First<L> {
+impl<L: Module + 'static> FirstOf<L> {
     /// Makes the module, not open yet.
     pub fn new(queue: &QueueHandle, lower: L) -> Self {
         Self { chain: MlChain::new(queue, lower) }
     }
 }
 
-impl<L: Module + 'static> Module for First<L> {
+impl<L: Module + 'static> Module for FirstOf<L> {
     type Request = Vec<L::Request>;
     type Answer = L::Answer;
     type Error = L::Error;
@@ -95,8 +95,8 @@ fn follow<L: Module + 'static>(result: OpResult<L::Answer, L::Error>, rest: Rest
     Ok(Next::Start(Chain::new(|lower| lower, request, then)))
 }
 
-impl<L: Module> fmt::Debug for First<L> {
+impl<L: Module> fmt::Debug for FirstOf<L> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("First").field("chain", &self.chain).finish_non_exhaustive()
+        f.debug_struct("FirstOf").field("chain", &self.chain).finish_non_exhaustive()
     }
 }

@@ -79,7 +79,7 @@ pub struct Closed {
 /// The operations that run, and who waits for their end.
 #[derive(Default)]
 struct List {
-    running: RefCell<Arena<Option<Entry>>>,
+    running: RefCell<Arena<Option<ListEntry>>>,
     closings: RefCell<VecDeque<Closing>>,
     /// The number of the first of them.
     first_closing: Cell<u64>,
@@ -87,7 +87,7 @@ struct List {
 
 /// An operation that runs.
 #[derive(Default)]
-struct Entry {
+struct ListEntry {
     /// Its handle; `None` while it is being made.
     op: Option<AsyncOp>,
     /// The closing that it belongs to.
@@ -214,7 +214,7 @@ impl<L: Module> Module for HlCancelAll<L> {
         // 1. Refuse before there is anything to undo. A module that is being closed is not open.
         let (request, done) = self.gate.admit(request, done)?;
         // 2. Make the operation, with a place in the list.
-        let key = self.list.running.borrow_mut().insert(Entry::default());
+        let key = self.list.running.borrow_mut().insert(ListEntry::default());
         let place = ListPlace {
             list: Rc::clone(&self.list),
             key,
@@ -274,7 +274,7 @@ impl Drop for ListPlace {
         let entry = running.remove(self.key);
         running.reset_if_empty();
         drop(running);
-        if let Some(Entry { closing: Some(number), .. }) = entry {
+        if let Some(ListEntry { closing: Some(number), .. }) = entry {
             self.list.count_off(number, self.canceled.get());
         }
     }
@@ -320,7 +320,7 @@ impl List {
 
     /// Cancels all that a closing waits for (I2), even if a cancel hook panics.
     fn cancel(&self, number: u64) {
-        let awaited = |entry: &Entry| entry.closing.is_some_and(|closing| closing <= number);
+        let awaited = |entry: &ListEntry| entry.closing.is_some_and(|closing| closing <= number);
         let running = self.running.borrow();
         let entries = running.values().filter(|entry| awaited(entry));
         let mut ops = entries.filter_map(|entry| entry.op.clone()).collect::<Vec<_>>().into_iter();

@@ -9,7 +9,7 @@ use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult};
 use crate::samples::error::StartError;
 use crate::samples::gate::Gate;
-use crate::samples::ll_real_cancel::{Attempt, Side, Socket, start};
+use crate::samples::ll_real_cancel::{IoAttempt, Side, Socket, start};
 use crate::samples::module::{Layer, Module};
 
 /// Accepts one connection from a listener, as soon as there is one.
@@ -79,7 +79,7 @@ impl Module for LlAccept {
     }
 }
 
-impl Attempt<TcpListener> for AcceptAttempt {
+impl IoAttempt<TcpListener> for AcceptAttempt {
     type Answer = (TcpStream, SocketAddr);
     const SIDE: Side = Side::Read;
 

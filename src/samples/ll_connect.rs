@@ -10,7 +10,7 @@ use crate::op::{AsyncOp, OpResult, Operation};
 use crate::reactor::ReactorHandle;
 use crate::samples::error::StartError;
 use crate::samples::gate::Gate;
-use crate::samples::ll_real_cancel::{Attempt, Side, Socket, classify, start};
+use crate::samples::ll_real_cancel::{IoAttempt, Side, Socket, classify, start};
 use crate::samples::module::{Layer, Module};
 
 /// Connects to an address.
@@ -71,7 +71,7 @@ impl Module for LlConnect {
     }
 }
 
-impl Attempt<TcpStream> for ConnectAttempt {
+impl IoAttempt<TcpStream> for ConnectAttempt {
     type Answer = ();
     const SIDE: Side = Side::Write;
 

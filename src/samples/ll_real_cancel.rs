@@ -7,7 +7,7 @@
 //! first. Leaving the place in which the operation waits settles it: nothing completes it after that.
 //!
 //! The source is registered once, as a [`Socket`], for any number of operations. A write (`ll_write.rs`), an
-//! accept and a connect differ from a read in their [`Attempt`] only; the rest of what is here is common to them.
+//! accept and a connect differ from a read in their [`IoAttempt`] only; the rest of what is here is common to them.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -96,7 +96,7 @@ impl<S: Source + io::Read + 'static> Module for LlRealCancel<S> {
 }
 
 /// What an operation does when its source is ready.
-pub(super) trait Attempt<S: Source>: 'static {
+pub(super) trait IoAttempt<S: Source>: 'static {
     /// What the operation answers.
     type Answer: 'static;
     /// Which readiness it waits for.
@@ -114,11 +114,11 @@ struct Attempting<S: Source + 'static, W> {
     attempt: Cell<Option<W>>,
 }
 
-type IoOperation<S, W> = Operation<Attempting<S, W>, <W as Attempt<S>>::Answer, io::Error>;
+type IoOperation<S, W> = Operation<Attempting<S, W>, <W as IoAttempt<S>>::Answer, io::Error>;
 
 /// The start function. A request is a socket and an attempt.
 #[track_caller]
-pub(super) fn start<S: Source + 'static, W: Attempt<S>>(
+pub(super) fn start<S: Source + 'static, W: IoAttempt<S>>(
     gate: &Gate,
     (socket, attempt): (Socket<S>, W),
     done: Callback<OpResult<W::Answer, io::Error>>,
@@ -143,7 +143,7 @@ pub(super) fn start<S: Source + 'static, W: Attempt<S>>(
     Ok(op.handle())
 }
 
-impl<S: Source + 'static, W: Attempt<S>> Waiter for IoOperation<S, W> {
+impl<S: Source + 'static, W: IoAttempt<S>> Waiter for IoOperation<S, W> {
     /// The completion: the source may be ready. The operation has no place meanwhile, so if the source
     /// panics, it is lost, and says so.
     fn on_ready(&self) {
@@ -166,7 +166,7 @@ impl<S: Source + 'static, W: Attempt<S>> Waiter for IoOperation<S, W> {
 }
 
 /// The cancel hook.
-fn cancel<S: Source + 'static, W: Attempt<S>>(op: &IoOperation<S, W>) {
+fn cancel<S: Source + 'static, W: IoAttempt<S>>(op: &IoOperation<S, W>) {
     // 1. Leave the place: no attempt is made after this, not even if the source is ready already.
     drop(op.context().socket.leave(W::SIDE));
     // 2. Complete. The operation was running: a completion would have ended it.
@@ -198,7 +198,7 @@ pub(super) fn classify(error: io::Error) -> OpError<io::Error> {
     }
 }
 
-impl<S: Source + io::Read + 'static> Attempt<S> for ReadAttempt {
+impl<S: Source + io::Read + 'static> IoAttempt<S> for ReadAttempt {
     type Answer = Vec<u8>;
     const SIDE: Side = Side::Read;
 

@@ -12,7 +12,7 @@ use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult};
 use crate::samples::error::StartError;
 use crate::samples::gate::Gate;
-use crate::samples::ll_real_cancel::{Attempt, Side, Socket, start};
+use crate::samples::ll_real_cancel::{IoAttempt, Side, Socket, start};
 use crate::samples::module::{Layer, Module};
 
 /// Writes all of a buffer to a source, in as many parts as it takes.
@@ -70,7 +70,7 @@ impl<S: Source + io::Write + 'static> Module for LlWrite<S> {
     }
 }
 
-impl<S: Source + io::Write + 'static> Attempt<S> for WriteAttempt {
+impl<S: Source + io::Write + 'static> IoAttempt<S> for WriteAttempt {
     type Answer = Vec<u8>;
     const SIDE: Side = Side::Write;
 

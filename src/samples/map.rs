@@ -34,12 +34,12 @@ use alloc::rc::Rc;
 /// lengths.start(Box::new(|| Ok("four")), done).unwrap();
 /// reactor.run().unwrap();
 /// ```
-pub struct Map<L: 'static, A: 'static, E: 'static, F> {
+pub struct MapResult<L: 'static, A: 'static, E: 'static, F> {
     chain: MlChain<L, A, E>,
     convert: Rc<F>,
 }
 
-impl<L: Module + 'static, A: 'static, E: 'static, F> Map<L, A, E, F>
+impl<L: Module + 'static, A: 'static, E: 'static, F> MapResult<L, A, E, F>
 where
     F: Fn(OpResult<L::Answer, L::Error>) -> OpResult<A, E> + 'static,
 {
@@ -49,7 +49,7 @@ where
     }
 }
 
-impl<L: Module + 'static, A: 'static, E: 'static, F> Module for Map<L, A, E, F>
+impl<L: Module + 'static, A: 'static, E: 'static, F> Module for MapResult<L, A, E, F>
 where
     F: Fn(OpResult<L::Answer, L::Error>) -> OpResult<A, E> + 'static,
 {
@@ -77,8 +77,8 @@ where
     }
 }
 
-impl<L, A, E, F> fmt::Debug for Map<L, A, E, F> {
+impl<L, A, E, F> fmt::Debug for MapResult<L, A, E, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Map").field("chain", &self.chain).finish_non_exhaustive()
+        f.debug_struct("MapResult").field("chain", &self.chain).finish_non_exhaustive()
     }
 }

@@ -129,7 +129,7 @@ impl<L: Below + 'static, A: 'static, E: 'static> MlChain<L, A, E> {
     }
 
     /// The start function.
-    fn start_step<S: Step<L, A, E>>(
+    fn start_step<S: StartStep<L, A, E>>(
         &self,
         step: S,
         done: Callback<OpResult<A, E>>,
@@ -179,11 +179,11 @@ impl<L: Below + 'static, A: 'static, E: 'static> Module for MlChain<L, A, E> {
 }
 
 /// Starts the lower operation of a step, on behalf of the chain `op`, unless that is being canceled.
-trait Step<L, A: 'static, E: 'static>: Sized {
+trait StartStep<L, A: 'static, E: 'static>: Sized {
     fn start(self, lower: &L, op: &ChainOperation<L, A, E>) -> Result<(), StartError<Self>>;
 }
 
-impl<L, M, F, A: 'static, E: 'static> Step<L, A, E> for ChainStep<L, M, F>
+impl<L, M, F, A: 'static, E: 'static> StartStep<L, A, E> for ChainStep<L, M, F>
 where
     L: 'static,
     M: Module,
@@ -219,7 +219,7 @@ where
     }
 }
 
-/// A [`Step`] whose types are of no interest.
+/// A [`StartStep`] whose types are of no interest.
 trait AnyStep<L, A: 'static, E: 'static> {
     fn start_boxed(
         self: Box<Self>,
@@ -228,7 +228,7 @@ trait AnyStep<L, A: 'static, E: 'static> {
     ) -> Result<(), StartError<Chain<L, A, E>>>;
 }
 
-impl<L: 'static, A: 'static, E: 'static, S: Step<L, A, E> + 'static> AnyStep<L, A, E> for S {
+impl<L: 'static, A: 'static, E: 'static, S: StartStep<L, A, E> + 'static> AnyStep<L, A, E> for S {
     fn start_boxed(
         self: Box<Self>,
         lower: &L,
@@ -238,7 +238,7 @@ impl<L: 'static, A: 'static, E: 'static, S: Step<L, A, E> + 'static> AnyStep<L, 
     }
 }
 
-impl<L: 'static, A: 'static, E: 'static> Step<L, A, E> for Chain<L, A, E> {
+impl<L: 'static, A: 'static, E: 'static> StartStep<L, A, E> for Chain<L, A, E> {
     fn start(self, lower: &L, op: &ChainOperation<L, A, E>) -> Result<(), StartError<Self>> {
         self.0.start_boxed(lower, op)
     }

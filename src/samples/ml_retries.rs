@@ -60,9 +60,9 @@ pub struct MlRetries<L: Module + 'static> {
 }
 
 /// Asks for an operation that is repeated. Makes the lower request, for each attempt anew.
-pub struct Retry<R, E>(Make<R, E>);
+pub struct Retry<R, E>(MakeRequest<R, E>);
 
-type Make<R, E> = Box<dyn FnMut(u32, Option<&OpError<E>>) -> R>;
+type MakeRequest<R, E> = Box<dyn FnMut(u32, Option<&OpError<E>>) -> R>;
 
 impl<R, E> Retry<R, E> {
     /// Begins each attempt with a request that `make` makes, of the number of the attempt, from 1 up, and
@@ -126,7 +126,7 @@ impl<L: Module + 'static> Module for MlRetries<L> {
     ) -> Result<AsyncOp, StartError<Self::Request>> {
         // 1. Refuse before there is anything to undo.
         let (mut retry, done) = self.gate.admit(request, done)?;
-        // 2. Make the operation: whatever happens from here on, `done` is answered.
+        // 2. MakeRequest the operation: whatever happens from here on, `done` is answered.
         let context = Retrying {
             retry: Cell::new(None),
             made: Cell::new(1),
@@ -219,12 +219,12 @@ impl<L: Module> Attempts<L> {
     /// Starts another attempt.
     fn again(&self, attempts: &Address<Self>, op: &RetryOperation<L>) {
         let Retrying { retry, made, last, lower, .. } = op.context();
-        // 1. Make the request. The closure is not in its cell meanwhile, as it may do anything.
+        // 1. MakeRequest the request. The closure is not in its cell meanwhile, as it may do anything.
         let Some(mut make) = retry.take() else { return };
         made.set(made.get().saturating_add(1));
         let request = (make.0)(made.get(), last.take().as_ref());
         retry.set(Some(make));
-        // 2. Make the completion.
+        // 2. MakeRequest the completion.
         let done = completion(attempts, op);
         // 3. Start, if neither the closure nor an observer has canceled the operation.
         if op.state() == OpState::Canceling {

@@ -11,8 +11,6 @@ mod closed_descriptor;
 mod connections;
 #[cfg(all(target_os = "linux", feature = "mio"))]
 mod descriptors;
-#[cfg(all(feature = "mio", target_os = "linux", not(mio_unsupported_force_poll_poll)))]
-mod explorer_work;
 #[cfg(all(unix, feature = "mio"))]
 mod fork;
 #[cfg(feature = "tracing")]

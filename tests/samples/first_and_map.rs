@@ -1,4 +1,4 @@
-//! Hazard: a try too many, or one that is skipped; a result that a conversion loses. `First`, `Map` and
+//! Hazard: a try too many, or one that is skipped; a result that a conversion loses. `FirstOf`, `MapResult` and
 //! `Then`.
 
 use std::cell::Cell;
@@ -7,13 +7,13 @@ use std::rc::Rc;
 
 use support::manual::{self, Manual, Told, check_over};
 use switchboard::op::OpError;
-use switchboard::samples::{First, Module, ModuleExt, StartError};
+use switchboard::samples::{FirstOf, Module, ModuleExt, StartError};
 use switchboard::{CallQueue, Cancellation};
 
 struct Bench {
     queue: CallQueue,
     lower: Manual,
-    module: First<Manual>,
+    module: FirstOf<Manual>,
     told: Told<u32>,
 }
 

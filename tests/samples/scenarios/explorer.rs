@@ -195,7 +195,7 @@ pub(crate) fn a_module_with_handles_closed_at_any_step_changes_nothing<R: Drive>
 }
 
 pub(crate) fn readiness_for_nothing_at_any_step_changes_nothing<R: Drive>() {
-    // Of work on threads, see `tests/process/explorer_work.rs`.
+    // (Work on threads has no readiness.)
     for recipe in compositions::<R>().into_iter().filter(|recipe| !recipe.fake) {
         let mut spurious = 0;
         for at in moments::<R>(recipe) {
