@@ -1,5 +1,5 @@
 //! Counts the system calls of a server that echoes, per round of messages, beside those of a loop by
-//! hand, and of calls that the loop's own thread sends: `cargo bench --bench syscalls [NAME]`. Needs
+//! hand, of reads by operation, and of calls that the loop's own thread sends: `cargo bench --bench syscalls [NAME]`. Needs
 //! strace.
 //!
 //! Client and server take turns on one thread (see `work::echo`), for N and 2N rounds; the
@@ -29,7 +29,7 @@ fn main() -> ExitCode {
     let mut figures = Vec::new();
     let remote = work::remote::groups().into_iter();
     let remote = remote.filter(|group| !work::remote::is_one_of_two_threads(group));
-    for group in work::echo::groups().into_iter().chain(remote) {
+    for group in work::echo::groups().into_iter().chain(work::io::groups()).chain(remote) {
         for connections in group.batches.iter().copied() {
             for contender in &group.contenders {
                 let name = costs::name(&group, contender.name, connections);

@@ -10,6 +10,10 @@ fn waiting(criterion: &mut criterion::Criterion) {
     criteria::measure(criterion, &work::waiting::groups());
 }
 
+fn reading(criterion: &mut criterion::Criterion) {
+    criteria::measure(criterion, &work::io::groups());
+}
+
 fn remote(criterion: &mut criterion::Criterion) {
     criteria::measure(criterion, &work::remote::groups());
 }
@@ -18,5 +22,5 @@ fn serving(criterion: &mut criterion::Criterion) {
     criteria::measure(criterion, &work::echo::groups());
 }
 
-criterion_group!(benches, waiting, remote, serving);
+criterion_group!(benches, waiting, reading, remote, serving);
 criterion_main!(benches);

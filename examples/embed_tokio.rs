@@ -13,7 +13,7 @@ use std::time::Duration;
 use switchboard::future;
 use switchboard::op::OpError;
 use switchboard::reactor::Reactor;
-use switchboard::samples::{LlFakeCancel, Module};
+use switchboard::samples::{LlFakeCancel, Module, ThreadPool};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::runtime::Builder;
@@ -60,7 +60,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
 
     // Async code that knows nothing of turns.
     let host = async move {
-        let threads = LlFakeCancel::<u32, Infallible>::new(&handle);
+        let threads = LlFakeCancel::<u32, Infallible>::new(&handle, &ThreadPool::new(2));
         threads.open();
         let sum = future::operation(handle.queue(), |done| {
             threads.start(Box::new(|| Ok((1..=1000).sum())), done)

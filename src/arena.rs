@@ -119,6 +119,27 @@ impl<T> Arena<Option<T>> {
         self.vacate(key)?.take()
     }
 
+    /// All values.
+    #[cfg(feature = "mio")]
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.slots.iter().filter_map(|slot| slot.value.as_ref())
+    }
+
+    /// All values.
+    #[cfg(feature = "mio")]
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|slot| slot.value.as_mut())
+    }
+
+    /// Gives the memory back if no value is left and there were many. The owner must have forgotten all
+    /// keys of the past.
+    #[cfg(feature = "mio")]
+    pub(crate) fn reset_if_empty(&mut self) {
+        if self.len == 0 && self.slots.len() > 64 {
+            *self = Self::new();
+        }
+    }
+
     /// All values, in the order of their slots.
     #[cfg(feature = "mio")]
     pub(crate) fn into_values(self) -> impl Iterator<Item = T> {

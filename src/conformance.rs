@@ -1,7 +1,7 @@
 //! Checks of users' own operations: whether they keep the rules of [`op`](crate::op).
 //!
-//! A [`Subject`] knows how to start an operation and how to make it ready. [`Conformance::check`]
-//! runs it through all [`Scenario`]s, each on a reactor of its own, and watches it from outside: by
+//! A [`Subject`] knows how to start an operation and how to make it ready. (For a
+//! [`Module`] there is one: see [`Conformance::check_module`].) [`Conformance::check`] runs it through all [`Scenario`]s, each on a reactor of its own, and watches it from outside: by
 //! its callbacks, the steps of every call, and what is left in the reactor. The first [`Rule`] that
 //! it breaks comes back as a [`Violation`], which names the scenario.
 //!
@@ -101,6 +101,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use crate::reactor::Reactor;
+use crate::samples::Module;
 
 mod log;
 mod record;
@@ -113,6 +114,7 @@ mod violation;
 use run::Setting;
 pub use scenario::{Cue, Ending, Scenario, Timing};
 use scene::{AnySubject, TypedSubject};
+use subject::ModuleSubject;
 pub use subject::{Started, Subject};
 pub use violation::{Rule, Violation};
 
@@ -163,6 +165,61 @@ impl Conformance {
             summary.operations += one.operations;
         }
         Ok(summary)
+    }
+
+    /// Runs a [`Module`] through all scenarios, a new one each time.
+    ///
+    /// `make` returns the module, not open yet, and what makes its requests: for an operation that is
+    /// ready [at once](Timing::AtOnce), or [later](Timing::Later), when the function beside the request is
+    /// called. That is called once for each operation, also after a cancel, and even if the operation
+    /// was ready at once.
+    ///
+    /// # Errors
+    ///
+    /// The first rule broken, and in which scenario. The simplest come first.
+    ///
+    /// # Panics
+    ///
+    /// Passes on a panic of the module.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use std::sync::mpsc;
+    /// use switchboard::conformance::{Conformance, Timing};
+    /// use switchboard::samples::{LlFakeCancel, MlPassThrough, ThreadPool, Work};
+    ///
+    /// let summary = Conformance::new().sizes([1, 2]).check_module(|reactor| {
+    ///     let works = LlFakeCancel::new(&reactor.handle(), &ThreadPool::new(2));
+    ///     let module = MlPassThrough::new(reactor.queue(), works);
+    ///     (module, |ready| {
+    ///         let (end, ends) = mpsc::channel::<()>();
+    ///         let work = move || {
+    ///             if ready == Timing::Later {
+    ///                 let _ = ends.recv();
+    ///             }
+    ///             Ok(5_u32)
+    ///         };
+    ///         (Box::new(work) as Work<u32, Infallible>, move || drop(end))
+    ///     })
+    /// })?;
+    /// assert_eq!(summary.scenarios, 40);
+    /// # Ok::<(), switchboard::conformance::Violation>(())
+    /// ```
+    pub fn check_module<M, Q, T>(
+        &self,
+        make: impl Fn(&Reactor) -> (M, Q),
+    ) -> Result<Summary, Violation>
+    where
+        M: Module + 'static,
+        Q: Fn(Timing) -> (M::Request, T) + 'static,
+        T: FnOnce() + 'static,
+    {
+        self.check(|reactor| {
+            let (module, request) = make(reactor);
+            ModuleSubject { module, request }
+        })
     }
 
     /// Runs one scenario only: that of a [`Violation`] again, say.

@@ -113,7 +113,7 @@
 //! - **R14 memory follows what is pending.** No call waits for the storage to be copied. After a burst the
 //!   memory goes back by itself; a canceled call keeps a few bytes at most until its turn.
 //!
-//! The rules of operations (O1 to O5) are in [`op`], those of the reactor (M1 to M9) in
+//! The rules of operations (O1 to O7) are in [`op`], those of the reactor (M1 to M10) in
 //! `reactor`.
 //!
 //! # Cost
@@ -172,6 +172,8 @@ pub mod samples;
 #[cfg(feature = "tracing")]
 mod spans;
 mod step;
+#[cfg(feature = "mio")]
+pub mod streams;
 mod tally;
 #[cfg(feature = "testing")]
 pub mod testing;

@@ -39,18 +39,15 @@
 //!   callback's id, silences it: then nothing arrives. Canceling a call is silent; canceling an
 //!   operation delivers one [`OpError::Canceled`].
 //! - **O5** Dropping an `AsyncOp` does not cancel; dropping a [`CancelOnDrop`] does.
+//! - **O6** What another attempt may cure is a result, not a refusal to start: a limit that is reached,
+//!   a connect that fails at once. A start function returns an error only for what the same request can
+//!   never cure, as the module is not open, and for what the caller must see before it goes on.
 //! - **O7** A start function can be answered from another thread: by a `RemoteCallback` (of the feature
 //!   `mio`), which is `Send`. Dropping it unanswered is a bug (R5), reported on the reactor's thread.
 
-#[cfg(not(target_has_atomic = "ptr"))]
-use alloc::rc::Rc as Arc;
 use alloc::rc::{Rc, Weak};
-use alloc::string::ToString;
-#[cfg(target_has_atomic = "ptr")]
-use alloc::sync::Arc;
 use core::any::type_name;
 use core::cell::Cell;
-use core::error::Error;
 use core::fmt;
 use core::panic::Location;
 
@@ -60,50 +57,12 @@ use crate::op_step::{OpStep, Outcome};
 use crate::outcome::Cancellation;
 use crate::queue::QueueHandle;
 
+mod error;
 mod state;
 
+pub use error::{OpError, OpResult};
 pub use state::OpState;
 use state::{OpAction, OpEvent};
-
-/// The result of an operation.
-pub type OpResult<A, E> = Result<A, OpError<E>>;
-
-/// An operation that did not succeed.
-#[derive(Clone, Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum OpError<E> {
-    /// Its owner canceled it.
-    #[error("operation canceled")]
-    Canceled,
-    /// Its module lost it: a bug of the module, or the end of what it depends on.
-    #[error("operation dropped by its module")]
-    Dropped,
-    /// Another operation, which it needed to go on, could not be started. (The cause is in an `Rc` on
-    /// targets that have no `Arc`.)
-    #[error("operation cannot go on")]
-    NotStarted(#[source] Arc<dyn Error + Send + Sync>),
-    /// It failed; the same again may succeed.
-    #[error("operation failed for now")]
-    Retryable(#[source] E),
-    /// It failed for good.
-    #[error("operation failed")]
-    Failed(#[source] E),
-}
-
-impl<E: PartialEq> PartialEq for OpError<E> {
-    /// Compares causes of [`NotStarted`](Self::NotStarted) by what they say.
-    fn eq(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::Canceled, Self::Canceled) | (Self::Dropped, Self::Dropped) => true,
-            (Self::NotStarted(one), Self::NotStarted(other)) => {
-                one.to_string() == other.to_string()
-            }
-            (Self::Retryable(one), Self::Retryable(other))
-            | (Self::Failed(one), Self::Failed(other)) => one == other,
-            _ => false,
-        }
-    }
-}
 
 /// The cancellable handle of one operation. Cloning counts a reference.
 #[doc(alias("AsyncJob", "task", "cancellation token"))]
@@ -331,20 +290,6 @@ struct HookOnDrop<C: 'static, A: 'static, E: 'static>(Operation<C, A, E>);
 impl<C: 'static, A: 'static, E: 'static> Drop for HookOnDrop<C, A, E> {
     fn drop(&mut self) {
         (self.0.cell.on_cancel)(&self.0);
-    }
-}
-
-impl Outcome {
-    /// The kind of `result`.
-    pub const fn of<A, E>(result: &OpResult<A, E>) -> Self {
-        match result {
-            Ok(_) => Self::Answered,
-            Err(OpError::Canceled) => Self::Canceled,
-            Err(OpError::Dropped) => Self::Dropped,
-            Err(OpError::NotStarted(_)) => Self::NotStarted,
-            Err(OpError::Retryable(_)) => Self::Retryable,
-            Err(OpError::Failed(_)) => Self::Failed,
-        }
     }
 }
 

@@ -68,8 +68,14 @@ pub enum Outcome {
     Canceled,
     /// [`OpError::Dropped`](crate::op::OpError::Dropped).
     Dropped,
+    /// [`OpError::TimedOut`](crate::op::OpError::TimedOut).
+    TimedOut,
+    /// [`OpError::Full`](crate::op::OpError::Full).
+    Full,
     /// [`OpError::NotStarted`](crate::op::OpError::NotStarted).
     NotStarted,
+    /// [`OpError::Panicked`](crate::op::OpError::Panicked).
+    Panicked,
     /// [`OpError::Retryable`](crate::op::OpError::Retryable).
     Retryable,
     /// [`OpError::Failed`](crate::op::OpError::Failed).
@@ -82,7 +88,10 @@ impl fmt::Display for Outcome {
             Self::Answered => "answered",
             Self::Canceled => "canceled",
             Self::Dropped => "dropped by its module",
-            Self::NotStarted => "could not go on",
+            Self::TimedOut => "timed out",
+            Self::Full => "limit of its module reached",
+            Self::NotStarted => "not started",
+            Self::Panicked => "panicked",
             Self::Retryable => "failed for now",
             Self::Failed => "failed",
         })

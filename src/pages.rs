@@ -16,6 +16,10 @@ pub mod lifecycle {}
 pub mod rules {}
 
 #[cfg(all(unix, feature = "mio"))]
+#[doc = include_str!("../docs/servers.md")]
+pub mod servers {}
+
+#[cfg(all(unix, feature = "mio"))]
 #[doc = include_str!("../docs/operations.md")]
 pub mod operations {}
 

@@ -43,87 +43,76 @@
 //!   (`AsFd`) and [`poll_timeout`](ReactorHandle::poll_timeout). A [`Guest`] has no poll of its own:
 //!   it lives in a mio loop that somebody else owns. `docs/embedding.md` walks through all of them. A
 //!   child that was forked [leaves the poll](ReactorHandle::leave_poll_to_parent) to its parent.
+//! - **M10** What every server writes: a source of any descriptor (`FdSource`, on Unix), buffered
+//!   [streams](crate::streams) and a relay between two, and an acceptor that goes on after EMFILE.
 //!
 //! # Examples
 //!
-//! A server that echoes what one client sends:
+//! A server that answers datagrams. Its handler goes on until its socket would block, in both directions.
+//! (For connections there are [streams](crate::streams), with an echo server to begin with.)
 //!
 //! ```
-//! use std::io::{self, ErrorKind, Read, Write};
+//! use std::io::ErrorKind;
+//! use std::net::SocketAddr;
 //!
 //! use mio::Interest;
-//! use mio::net::{TcpListener, TcpStream};
-//! use switchboard::Recipient;
-//! use switchboard::reactor::{Reactor, ReactorHandle, Readiness, Registration};
+//! use mio::net::UdpSocket;
+//! use switchboard::reactor::{Reactor, Registration};
 //!
 //! struct Server {
-//!     reactor: ReactorHandle,
-//!     listener: Option<Registration<TcpListener>>,
-//!     client: Option<Recipient<Client>>,
+//!     socket: Registration<UdpSocket>,
+//!     /// An answer that found no room.
+//!     waiting: Option<(Vec<u8>, SocketAddr)>,
 //! }
 //!
 //! impl Server {
-//!     fn accept(&mut self) -> io::Result<()> {
-//!         let Some(listener) = &self.listener else { return Ok(()) };
-//!         let (socket, _) = listener.source().accept()?;
-//!         // The closure gets the address of the recipient that it makes the value of.
-//!         let client = self.reactor.queue().try_recipient_with(|client| {
-//!             let reads = Interest::READABLE;
-//!             let socket = self.reactor.register(socket, reads, client, |client: &mut Client, _, ready| {
-//!                 client.echo(ready).expect("a client that reads what it is sent");
-//!             })?;
-//!             Ok::<_, Box<dyn std::error::Error>>(Client { socket: Some(socket) })
-//!         });
-//!         self.client = client.ok();
-//!         self.listener = None; // deregisters: this server has one client only
-//!         Ok(())
-//!     }
-//! }
-//!
-//! struct Client {
-//!     socket: Option<Registration<TcpStream>>,
-//! }
-//!
-//! impl Client {
-//!     fn echo(&mut self, ready: &Readiness<'_>) -> io::Result<()> {
-//!         let Some(socket) = &mut self.socket else { return Ok(()) };
-//!         let mut buffer = [0; 1024];
-//!         match socket.source_mut().read(&mut buffer) {
-//!             Ok(0) => self.socket = None, // the client has left
-//!             Ok(read) => {
-//!                 socket.source_mut().write_all(&buffer[..read])?;
-//!                 ready.again(); // there may be more; but first the others have their turn
+//!     fn on_ready(&mut self) {
+//!         let mut buffer = [0; 2048];
+//!         for _ in 0..64 {
+//!             if let Some((answer, peer)) = &self.waiting {
+//!                 let send = |socket: &mut UdpSocket| socket.send_to(answer, *peer);
+//!                 match self.socket.try_io(Interest::WRITABLE, send) {
+//!                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+//!                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
+//!                         // It goes on when there is room: what is to be read stays known until then.
+//!                         return self.socket.readiness().keep();
+//!                     }
+//!                     _ => self.waiting = None, // sent; or lost, as datagrams may be
+//!                 }
 //!             }
-//!             Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-//!             Err(error) => return Err(error),
+//!             let receive = |socket: &mut UdpSocket| socket.recv_from(&mut buffer);
+//!             match self.socket.try_io(Interest::READABLE, receive) {
+//!                 Ok((count, peer)) => self.waiting = Some((buffer[..count].to_vec(), peer)),
+//!                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+//!                 Err(_) => {} // of a datagram before; the next one may be well
+//!             }
 //!         }
-//!         Ok(())
+//!         self.socket.readiness().again(); // there may be more; but first the others have their turn
 //!     }
 //! }
 //!
 //! let mut reactor = Reactor::new()?;
-//! let listener = TcpListener::bind("127.0.0.1:0".parse()?)?;
-//! let address = listener.local_addr()?;
-//! let handle = reactor.handle();
-//! let _server = reactor.queue().try_recipient_with(|server| {
-//!     let reads = Interest::READABLE;
-//!     let listener = handle.register(listener, reads, server, |server: &mut Server, _, _| {
-//!         server.accept().expect("a client");
+//! let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+//! let address = socket.local_addr()?;
+//! let server = reactor.queue().try_recipient_with(|server| {
+//!     let both = Interest::READABLE | Interest::WRITABLE;
+//!     let socket = reactor.register(socket, both, server, |server: &mut Server, _, _| {
+//!         server.on_ready();
 //!     })?;
-//!     let reactor = handle.clone();
-//!     Ok::<_, Box<dyn std::error::Error>>(Server { reactor, listener: Some(listener), client: None })
+//!     Ok::<_, Box<dyn std::error::Error>>(Server { socket, waiting: None })
 //! })?;
 //!
-//! let client = std::thread::spawn(move || -> io::Result<String> {
-//!     let mut socket = std::net::TcpStream::connect(address)?;
-//!     socket.write_all(b"hello")?;
-//!     socket.shutdown(std::net::Shutdown::Write)?;
-//!     let mut text = String::new();
-//!     socket.read_to_string(&mut text)?;
-//!     Ok(text)
+//! let remote = reactor.remote();
+//! let client = std::thread::spawn(move || -> std::io::Result<usize> {
+//!     let socket = std::net::UdpSocket::bind("127.0.0.1:0")?;
+//!     socket.send_to(b"hello", address)?;
+//!     let answer = socket.recv(&mut [0; 8]);
+//!     remote.call(|reactor| reactor.stop()).expect("it runs");
+//!     answer
 //! });
-//! reactor.run()?; // until nothing is registered any more
-//! assert_eq!(client.join().expect("no panic")?, "hello");
+//! reactor.run()?; // until it is stopped
+//! assert_eq!(client.join().expect("no panic")?, 5);
+//! # drop(server);
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
@@ -169,8 +158,10 @@ mod limits;
 mod readiness;
 mod registration;
 mod remote;
+mod scratch;
 #[cfg(feature = "testing")]
 mod scripted;
+mod source_state;
 mod sync;
 mod timers;
 mod token;
@@ -180,12 +171,14 @@ mod watch;
 pub use fd_source::FdSource;
 pub use guest::Guest;
 pub use handle::{EventStats, ReactorHandle};
+pub(crate) use readiness::Flags;
 pub use readiness::Readiness;
 pub use registration::Registration;
 pub use remote::{Remote, RemoteAddress, RemoteCallback};
+pub(crate) use scratch::{SCRATCH, Scratch};
 pub use timers::Timer;
 #[cfg(feature = "testing")]
-pub(crate) use {readiness::Flags, token::slot};
+pub(crate) use token::slot;
 
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("the reactor packs slot and generation of a source into a token of 64 bits");

@@ -61,7 +61,8 @@ pub(crate) struct Counters {
     /// Callbacks that ended without being answered in time.
     pub(crate) withdrawn: Count,
     pub(crate) canceled: Count,
-    pub(crate) finished: Count,
+    /// Calls whose handler returned or unwound.
+    pub(crate) dialed: Count,
     pub(crate) refused: Count,
     pub(crate) abandoned: Count,
     pub(crate) panicked: Count,

@@ -14,8 +14,9 @@ use std::time::{Duration, Instant};
 use mio::event::Source;
 use mio::net;
 use mio::{Events, Interest, Poll, Token};
-use switchboard::Recipient;
 use switchboard::reactor::{Reactor, Registration};
+use switchboard::streams::{Stream, StreamStatus};
+use switchboard::{Context, Recipient};
 
 use super::{Group, Run};
 
@@ -37,12 +38,20 @@ pub fn groups() -> Vec<Group> {
             |connections| streaming(connections, board)
         })
         .against("mio by hand", |connections| streaming(connections, by_hand)),
+        Group::new("streams-small", "64 bytes echoed by a `Stream`", &[1, 100], {
+            |connections| ping_pong(connections, streams)
+        })
+        .against("bare registration", |connections| ping_pong(connections, board)),
+        Group::new("streams-large", "64 KiB echoed by a `Stream`", &[1, 100], {
+            |connections| streaming(connections, streams)
+        })
+        .against("bare registration", |connections| streaming(connections, board)),
     ]
 }
 
 /// Whether a group is one of these.
 pub fn is_one(group: &Group) -> bool {
-    ["ping-pong", "streaming"].contains(&group.name)
+    groups().iter().any(|one| one.name == group.name)
 }
 
 /// Runs a server until it has echoed so many bytes more.
@@ -189,6 +198,45 @@ impl Connection {
     fn on_ready(&mut self) {
         let written = self.echo.on_ready(self.socket.source_mut());
         self.echoed.set(self.echoed.get() + written);
+    }
+}
+
+/// A connection of the server on streams.
+struct Session {
+    stream: Stream<net::TcpStream>,
+    echoed: Rc<Cell<u64>>,
+}
+
+/// The server on switchboard's streams. Their room follows what is underway, whatever `buffer` says.
+pub fn streams(sockets: Vec<TcpStream>, _buffer: usize) -> Serve {
+    let mut reactor = Reactor::new().expect("a poll");
+    let echoed = Rc::new(Cell::new(0));
+    let connect = |socket| -> Recipient<Session> {
+        let (handle, echoed) = (reactor.handle(), Rc::clone(&echoed));
+        reactor.queue().recipient_with(|address| {
+            let socket = net::TcpStream::from_std(socket);
+            let stream = Stream::new(&handle, socket, address, Session::on_ready);
+            Session { stream: stream.expect("room"), echoed }
+        })
+    };
+    let sessions: Vec<_> = sockets.into_iter().map(connect).collect();
+    Box::new(move |bytes| {
+        let _ = &sessions;
+        let end = echoed.get() + bytes;
+        while echoed.get() < end {
+            let _ = reactor.turn(None).expect("a turn");
+        }
+    })
+}
+
+impl Session {
+    fn on_ready(&mut self, _: &Context<'_, Self>) {
+        let before = self.stream.sent();
+        let status = self.stream.drive(|input, output| {
+            output.append(input);
+        });
+        assert_eq!(status, StreamStatus::Open);
+        self.echoed.set(self.echoed.get() + self.stream.sent() - before);
     }
 }
 

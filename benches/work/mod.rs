@@ -19,6 +19,8 @@ pub mod calls;
 pub mod echo;
 pub mod floors;
 #[cfg(feature = "mio")]
+pub mod io;
+#[cfg(feature = "mio")]
 pub mod remote;
 #[cfg(feature = "mio")]
 pub mod waiting;
@@ -93,7 +95,11 @@ pub fn timed(mut work: impl FnMut(u64) -> u64 + 'static) -> Run {
 pub fn groups() -> Vec<Group> {
     let groups = calls::groups().into_iter();
     #[cfg(feature = "mio")]
-    let groups = groups.chain(waiting::groups()).chain(remote::groups()).chain(echo::groups());
+    let groups = groups
+        .chain(waiting::groups())
+        .chain(io::groups())
+        .chain(remote::groups())
+        .chain(echo::groups());
     groups.collect()
 }
 

@@ -4,22 +4,22 @@
 //! back through a [`RemoteAddress`]; that arms a timer; and when the timer fires, all is over.
 
 use std::error::Error;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::{self, Shutdown, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
-use mio::Interest;
-use mio::net::{TcpListener, TcpStream};
-use switchboard::reactor::{ReactorHandle, Readiness, Registration, RemoteAddress, Timer};
-use switchboard::{Callback, Context, Recipient};
+use mio::net::TcpStream;
+use switchboard::reactor::{ReactorHandle, RemoteAddress, Timer};
+use switchboard::streams::{Acceptor, Stream};
+use switchboard::{Address, Callback, Context, Recipient};
 
 const DELAY: Duration = Duration::from_millis(20);
 
 pub(crate) struct App {
     reactor: ReactorHandle,
-    listener: Option<Registration<TcpListener>>,
-    socket: Option<Registration<TcpStream>>,
+    acceptor: Option<Acceptor>,
+    client: Option<Stream<TcpStream>>,
     timer: Option<Timer>,
     over: Option<Callback<()>>,
 }
@@ -29,17 +29,17 @@ pub(crate) fn start(
     reactor: &ReactorHandle,
     over: Callback<()>,
 ) -> Result<Recipient<App>, Box<dyn Error>> {
-    let listener = TcpListener::bind("127.0.0.1:0".parse()?)?;
-    let address = listener.local_addr()?;
+    let mut address = None;
     let app = reactor.queue().try_recipient_with(|app| {
-        let listener =
-            reactor.register(listener, Interest::READABLE, app, |app: &mut App, cx, _| {
-                app.accept(cx).expect("a client");
-            })?;
-        let (reactor, listener, over) = (reactor.clone(), Some(listener), Some(over));
-        Ok::<_, Box<dyn Error>>(App { reactor, listener, socket: None, timer: None, over })
+        let to: Address<App> = app.clone();
+        let acceptor = Acceptor::bind(reactor, "127.0.0.1:0".parse()?, move |_, socket, _| {
+            to.call(|app, cx| app.serve(cx, socket).expect("a client"));
+        })?;
+        address = Some(acceptor.local_addr()?);
+        let (reactor, acceptor, over) = (reactor.clone(), Some(acceptor), Some(over));
+        Ok::<_, Box<dyn Error>>(App { reactor, acceptor, client: None, timer: None, over })
     })?;
-    let remote = reactor.remote_to(&app);
+    let (address, remote) = (address.expect("it listens"), reactor.remote_to(&app));
     thread::spawn(move || client(address, &remote).expect("an echo"));
     Ok(app)
 }
@@ -56,34 +56,26 @@ fn client(address: SocketAddr, app: &RemoteAddress<App>) -> Result<(), Box<dyn E
 }
 
 impl App {
-    fn accept(&mut self, cx: &Context<'_, Self>) -> Result<(), Box<dyn Error>> {
-        let Some(listener) = &self.listener else { return Ok(()) };
-        let (socket, _) = match listener.source().accept() {
-            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
-            accepted => accepted?,
-        };
-        let socket = self.reactor.register(socket, Interest::READABLE, cx, |app, _, ready| {
-            app.echo(ready).expect("a client that reads what it is sent");
-        })?;
-        self.socket = Some(socket);
-        self.listener = None; // one client is enough
+    fn serve(&mut self, cx: &Context<'_, Self>, socket: TcpStream) -> Result<(), Box<dyn Error>> {
+        self.client = Some(Stream::new(&self.reactor, socket, cx, Self::echo)?);
+        self.acceptor = None; // one client is enough
         Ok(())
     }
 
-    fn echo(&mut self, ready: &Readiness<'_>) -> io::Result<()> {
-        let Some(socket) = &mut self.socket else { return Ok(()) };
-        let mut buffer = [0; 64];
-        match socket.source_mut().read(&mut buffer) {
-            Ok(0) => self.socket = None,
-            Ok(read) => {
-                println!("socket: echoes {read} bytes");
-                socket.source_mut().write_all(&buffer[..read])?;
-                ready.again(); // there may be more
+    fn echo(&mut self, _: &Context<'_, Self>) {
+        let Some(client) = &mut self.client else { return };
+        let status = client.drive(|input, output| {
+            let echoed = output.append(input);
+            if echoed > 0 {
+                println!("socket: echoes {echoed} bytes");
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
+            if input.is_over() {
+                output.finish();
+            }
+        });
+        if status.is_over() {
+            self.client = None;
         }
-        Ok(())
     }
 
     fn echoed(&mut self, cx: &Context<'_, Self>, text: &str) {

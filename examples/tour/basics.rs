@@ -9,7 +9,7 @@ use std::rc::Rc;
 
 use switchboard::op::{AsyncOp, OpError, OpResult, OpState};
 use switchboard::reactor::Reactor;
-use switchboard::samples::{LlRealCancel, Module, Read, Received};
+use switchboard::samples::{LlRealCancel, Module, Read, Socket};
 use switchboard::{CallId, Cancellation, Recipient};
 
 use super::{Ends, Outcome, Story, ended, ensure, say};
@@ -196,10 +196,13 @@ fn panicking_handler(reactor: &mut Reactor) -> Outcome {
 
 // What the stories share.
 
+/// What a read came to.
+type Received = OpResult<Vec<u8>, io::Error>;
+
 /// Who gets results. Its fields can be looked at from outside.
 #[derive(Clone, Default)]
 struct Client {
-    result: Rc<RefCell<Option<OpResult<Received, io::Error>>>>,
+    result: Rc<RefCell<Option<Received>>>,
     answer: Rc<Cell<Option<u32>>>,
 }
 
@@ -223,13 +226,14 @@ impl Reading {
 
         let client = Client::default();
         let recipient = reactor.queue().recipient(client.clone());
-        let reads = LlRealCancel::new(&reactor.handle());
+        let reads = LlRealCancel::new();
         reads.open();
         let callback = recipient.callback(|client, _, result| {
             client.result.replace(Some(result));
         });
         let done = callback.id();
-        let op = reads.start(Read { source, limit: 1024 }, callback)?;
+        let from = Socket::stream(&reactor.handle(), source)?;
+        let op = reads.start(Read { from, limit: 1024 }, callback)?;
         Ok(Self { op, done, peer, client, _recipient: recipient })
     }
 
@@ -243,6 +247,6 @@ impl Reading {
 
     fn text(&self) -> Result<String, Box<dyn Error>> {
         let result = self.client.result.take().ok_or("the client got no result")?;
-        Ok(String::from_utf8(result?.bytes)?)
+        Ok(String::from_utf8(result?)?)
     }
 }

@@ -8,10 +8,10 @@ use std::rc::Rc;
 use std::sync::mpsc::{Sender, channel};
 
 use switchboard::op::{AsyncOp, OpError, OpResult, OpState};
-use switchboard::reactor::Reactor;
+use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::samples::{
     Chain, Hl, HlCancelAll, LlFakeCancel, LlRealCancel, MlChain, MlPassThrough, MlRetries, Module,
-    Next, Read, Received, Retry, RetryPolicy, Work, resolve,
+    Next, Read, Retry, RetryPolicy, Socket, ThreadPool, Work, resolve,
 };
 use switchboard::{Callback, Cancellation, Recipient};
 
@@ -22,8 +22,9 @@ pub(crate) const STORIES: &[Story] = &[
         "ll_real_cancel: a read from a socket",
         "It completes, is canceled, and is canceled late.",
         |reactor| {
-            let reads = LlRealCancel::new(&reactor.handle());
-            three_ways(reactor, &reads, &mut read)
+            let reads = LlRealCancel::new();
+            let handle = reactor.handle();
+            three_ways(reactor, &reads, &mut move || read(&handle))
         },
     ),
     (
@@ -31,9 +32,10 @@ pub(crate) const STORIES: &[Story] = &[
         "The same. The work of the canceled operation goes on until it is told to end: so long it \
          is a leftover. Then a name is resolved.",
         |reactor| {
-            let works = LlFakeCancel::new(&reactor.handle());
+            let pool = ThreadPool::new(4);
+            let works = LlFakeCancel::new(&reactor.handle(), &pool);
             three_ways(reactor, &works, &mut work)?;
-            let resolver = LlFakeCancel::new(&reactor.handle());
+            let resolver = LlFakeCancel::new(&reactor.handle(), &pool);
             resolver.open();
             let client = Client::new(reactor);
             resolver.start(resolve("localhost:80"), client.callback())?;
@@ -46,9 +48,10 @@ pub(crate) const STORIES: &[Story] = &[
         "ml_pass_through: one layer on another",
         "The same read, through a layer that passes it on, cancel included.",
         |reactor| {
-            let reads = LlRealCancel::new(&reactor.handle());
+            let reads = LlRealCancel::new();
             let module = MlPassThrough::new(reactor.queue(), reads);
-            three_ways(reactor, &module, &mut read)
+            let handle = reactor.handle();
+            three_ways(reactor, &module, &mut move || read(&handle))
         },
     ),
     (
@@ -66,10 +69,11 @@ pub(crate) const STORIES: &[Story] = &[
         "hl: the handle is the user's",
         "A read through two layers, as a user starts it at the top.",
         |reactor| {
-            let reads = LlRealCancel::new(&reactor.handle());
+            let reads = LlRealCancel::new();
             let module = MlPassThrough::new(reactor.queue(), reads);
             let module = Hl::new(module);
-            three_ways(reactor, &module, &mut read)
+            let handle = reactor.handle();
+            three_ways(reactor, &module, &mut move || read(&handle))
         },
     ),
     (
@@ -134,32 +138,25 @@ fn cancel(op: &AsyncOp, expected: Cancellation) -> Outcome {
 
 fn chain(reactor: &mut Reactor) -> Outcome {
     const STEPS: usize = 3;
-    let reads = LlRealCancel::new(&reactor.handle());
+    let reads = LlRealCancel::new();
     let module = MlChain::new(reactor.queue(), reads);
     module.open();
     for canceled_at in (0..STEPS).rev().map(Some).chain([None]).rev() {
         let peers = Rc::new(RefCell::new(Vec::new()));
         let next = {
-            let peers = Rc::clone(&peers);
+            let (peers, handle) = (Rc::clone(&peers), reactor.handle());
             move || {
-                let (request, peer) = socket()?;
+                let (request, peer) = socket(&handle)?;
                 peers.borrow_mut().push(peer);
                 io::Result::Ok(request)
             }
         };
-        let mut text = String::new();
-        let chain = Chain::new(next()?, move |received: Received| {
-            text.push_str(&String::from_utf8_lossy(&received.bytes));
-            match next() {
-                Ok(request) if text.len() < STEPS => Next::Start(request),
-                _ => Next::Done(text.clone()),
-            }
-        });
         let client = Client::new(reactor);
+        let chain = read_step(Rc::new(next), STEPS, String::new())?;
         let op = module.start(chain, client.callback())?;
         for step in 0..canceled_at.unwrap_or(STEPS) {
             peers.borrow_mut()[step].write_all(b"x")?;
-            while peers.borrow().len() == step + 1 {
+            while step + 1 < STEPS && peers.borrow().len() == step + 1 {
                 let _ = reactor.turn(None)?;
             }
         }
@@ -182,8 +179,27 @@ fn chain(reactor: &mut Reactor) -> Outcome {
     Ok(())
 }
 
+/// Reads `left` times more, each time from a socket of its own.
+fn read_step(
+    next: Rc<dyn Fn() -> io::Result<Read>>,
+    left: usize,
+    mut text: String,
+) -> io::Result<Chain<LlRealCancel, String, io::Error>> {
+    Ok(Chain::new(
+        |reads| reads,
+        next()?,
+        move |received: OpResult<Vec<u8>, _>| {
+            text.push_str(&String::from_utf8_lossy(&received?));
+            match left - 1 {
+                0 => Ok(Next::Done(text)),
+                left => Ok(Next::Start(read_step(next, left, text).map_err(OpError::Failed)?)),
+            }
+        },
+    ))
+}
+
 fn retries(reactor: &mut Reactor) -> Outcome {
-    let works = LlFakeCancel::<u32, io::Error>::new(&reactor.handle());
+    let works = LlFakeCancel::<u32, io::Error>::new(&reactor.handle(), &ThreadPool::new(4));
     let policy = RetryPolicy::new()
         .attempts(10)
         .backoff(|made| std::time::Duration::from_millis(1 << made.min(6)));
@@ -192,9 +208,8 @@ fn retries(reactor: &mut Reactor) -> Outcome {
 
     let made = Rc::new(Cell::new(0));
     let count = Rc::clone(&made);
-    let attempts = Retry::new(move || -> Work<u32, io::Error> {
-        count.set(count.get() + 1);
-        let attempt = count.get();
+    let attempts = Retry::new(move |attempt, _| -> Work<u32, io::Error> {
+        count.set(attempt);
         Box::new(move || match attempt {
             1..=3 => Err(OpError::Retryable(io::ErrorKind::TimedOut.into())),
             _ => Ok(attempt),
@@ -206,11 +221,11 @@ fn retries(reactor: &mut Reactor) -> Outcome {
     say(&format!("After {} attempts: {result:?}.", made.get()));
     ensure(result.is_ok_and(|attempt| attempt == 4), "the fourth attempt succeeded")?;
 
-    let fails = || -> Work<u32, io::Error> {
+    let fails = Retry::new(|_, _| -> Work<u32, io::Error> {
         Box::new(|| Err(OpError::Retryable(io::ErrorKind::TimedOut.into())))
-    };
+    });
     let client = Client::new(reactor);
-    let op = module.start(Retry::new(fails), client.callback())?;
+    let op = module.start(fails, client.callback())?;
     while reactor.handle().timer_count() == 0 {
         let _ = reactor.turn(None)?;
     }
@@ -221,25 +236,25 @@ fn retries(reactor: &mut Reactor) -> Outcome {
 }
 
 fn cancel_all(reactor: &mut Reactor) -> Outcome {
-    let reads = LlRealCancel::new(&reactor.handle());
+    let reads = LlRealCancel::new();
     let module = HlCancelAll::new(reactor.queue(), reads);
     module.open();
     let mut peers = Vec::new();
     let clients: Vec<_> = (0..100).map(|_| Client::new(reactor)).collect();
     for client in &clients {
-        let (request, peer) = socket()?;
+        let (request, peer) = socket(&reactor.handle())?;
         peers.push(peer);
         module.start(request, client.callback())?;
     }
     peers[0].write_all(b"x")?;
     let received = clients[0].wait(reactor)??;
-    ensure(received.bytes == b"x", "the first read completed")?;
+    ensure(received == b"x", "the first read completed")?;
     say(&format!("{} run.", module.running()));
 
     let closed = Rc::new(Cell::new(None));
     let told = Rc::clone(&closed);
-    module.close(reactor.queue().callback(move |_, closed| told.set(Some(closed))));
-    let (request, _peer) = socket()?;
+    module.close_with(reactor.queue().callback(move |_, closed| told.set(Some(closed))));
+    let (request, _peer) = socket(&reactor.handle())?;
     let refused = module.start(request, clients[0].callback());
     ensure(refused.is_err(), "nothing can be started any more")?;
     while closed.get().is_none() {
@@ -256,16 +271,17 @@ fn cancel_all(reactor: &mut Reactor) -> Outcome {
 }
 
 /// A connected socket to read from, and its peer.
-fn socket() -> io::Result<(Read, TcpStream)> {
+fn socket(reactor: &ReactorHandle) -> io::Result<(Read, TcpStream)> {
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let source = TcpStream::connect(listener.local_addr()?)?;
     let (peer, _) = listener.accept()?;
     source.set_nonblocking(true)?;
-    Ok((Read { source: mio::net::TcpStream::from_std(source), limit: 64 }, peer))
+    let from = Socket::stream(reactor, mio::net::TcpStream::from_std(source))?;
+    Ok((Read { from, limit: 64 }, peer))
 }
 
-fn read() -> io::Result<(Read, Box<dyn FnOnce()>)> {
-    let (request, mut peer) = socket()?;
+fn read(reactor: &ReactorHandle) -> io::Result<(Read, Box<dyn FnOnce()>)> {
+    let (request, mut peer) = socket(reactor)?;
     let make_ready = move || {
         // The socket is closed if the read was canceled.
         let _ = peer.write_all(b"hello");

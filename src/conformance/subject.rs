@@ -7,6 +7,7 @@ use core::fmt;
 use crate::callback::Callback;
 use crate::conformance::scenario::Timing;
 use crate::op::{AsyncOp, OpResult};
+use crate::samples::Module;
 
 /// A module whose operations are to be checked, with all that starting one takes.
 ///
@@ -49,6 +50,40 @@ pub trait Subject: 'static {
         ready: Timing,
         done: Callback<OpResult<Self::Answer, Self::Error>>,
     ) -> Result<Started, Box<dyn Error>>;
+}
+
+/// A [`Module`] as a subject, with what makes its requests and triggers.
+pub(super) struct ModuleSubject<M, Q> {
+    pub(super) module: M,
+    pub(super) request: Q,
+}
+
+impl<M, Q, T> Subject for ModuleSubject<M, Q>
+where
+    M: Module + 'static,
+    Q: Fn(Timing) -> (M::Request, T) + 'static,
+    T: FnOnce() + 'static,
+{
+    type Answer = M::Answer;
+    type Error = M::Error;
+
+    fn open(&self) {
+        self.module.open();
+    }
+
+    fn close(&self) {
+        self.module.close();
+    }
+
+    fn start(
+        &self,
+        ready: Timing,
+        done: Callback<OpResult<M::Answer, M::Error>>,
+    ) -> Result<Started, Box<dyn Error>> {
+        let (request, trigger) = (self.request)(ready);
+        let op = self.module.start(request, done).map_err(|error| error.map(drop))?;
+        Ok(Started::new(op).with_trigger(trigger))
+    }
 }
 
 /// An operation that a [`Subject`] has started.

@@ -11,6 +11,7 @@ use core::mem;
 use crate::erased::Key;
 use crate::erased::{DialContext, Erased, Site};
 use crate::id::CallId;
+use crate::outcome::Report;
 use crate::queue::deferred::DeferredCall;
 use crate::queue::handle::QueueHandle;
 use crate::queue::listener::flag;
@@ -43,10 +44,11 @@ impl HandlerEnd {
     fn count(self, core: &Core, key: u64) {
         match self {
             Self::Returned => {
-                core.tally.finished.add();
+                core.tally.dialed.add();
                 core.notify(key, || Step::Finished);
             }
             Self::Unwound => {
+                core.tally.dialed.add();
                 core.tally.panicked.add();
                 core.notify_end(key, Step::Panicked);
             }
@@ -65,6 +67,9 @@ pub(crate) struct Attempt<'a> {
     observed: bool,
     /// The number of live calls around this turn.
     live_around: u64,
+    /// The counts of a report as this turn began. (Here, so that the loop of the turn keeps nothing for
+    /// them.)
+    before: [u64; 3],
 }
 
 /// What is known of a call that is attempted again.
@@ -81,7 +86,7 @@ impl<'a> Attempt<'a> {
         // Outside of all turns nothing is live.
         let live_around = if core.listener.is_nested() { core.live() } else { 0 };
         let observed = core.is_observed();
-        Self { queue, key: 0, again: None, observed, live_around }
+        Self { queue, key: 0, again: None, observed, live_around, before: core.reported() }
     }
 
     /// The live call is that of the callback `key`.
@@ -97,7 +102,7 @@ impl<'a> Attempt<'a> {
         if core.listener.has(flag::ON_FINISH) {
             self.finish_slow()
         } else {
-            core.tally.finished.add();
+            core.tally.dialed.add();
             false
         }
     }
@@ -122,9 +127,18 @@ impl<'a> Attempt<'a> {
         self.observed = self.core().is_observed();
     }
 
-    /// The turn is over, and nothing unwinds.
-    pub(super) const fn done(self) {
+    /// The turn is over, and nothing unwinds. Returns its report. (`core` is as for `finish`.)
+    #[inline(always)]
+    pub(super) fn done(self, core: &Core, remaining: u64) -> Report {
+        let [dialed, canceled, refused] = core.reported();
+        let before = self.before;
         mem::forget(self);
+        Report {
+            dialed: dialed - before[0],
+            canceled: canceled - before[1],
+            refused: refused - before[2],
+            remaining,
+        }
     }
 
     #[inline(always)]
@@ -270,6 +284,12 @@ impl Drop for Attempt<'_> {
 }
 
 impl Core {
+    /// What a report counts, since the queue was made: calls dialed, canceled, and refused.
+    #[inline(always)]
+    fn reported(&self) -> [u64; 3] {
+        [self.tally.dialed.get(), self.skipped.get(), self.tally.refused.get()]
+    }
+
     /// Makes the first deferred call of a recipient ready: its live call has ended. Returns false if
     /// none is deferred.
     pub(crate) fn unblock_first(&self, recipient: u64) -> bool {

@@ -130,8 +130,7 @@ impl Core {
     pub(super) fn live(&self) -> u64 {
         let passed = self.calls().head() - self.first;
         let attempted = passed - self.skipped.get() - self.forgotten.get();
-        let Counters { finished, refused, panicked, .. } = &self.tally;
-        attempted - self.deferred.len() - finished.get() - refused.get() - panicked.get()
+        attempted - self.deferred.len() - self.tally.dialed.get() - self.tally.refused.get()
     }
 
     /// Whether as many calls are pending as may be.
@@ -159,7 +158,7 @@ impl Core {
             unscheduled,
             pending,
             live: self.live(),
-            finished: counts.finished.get(),
+            finished: counts.dialed.get() - counts.panicked.get(),
             canceled: counts.canceled.get(),
             refused: counts.refused.get() + counts.refused_at_once.get(),
             abandoned: counts.abandoned.get(),

@@ -6,7 +6,6 @@ use crate::queue::attempt::Attempt;
 use crate::queue::budget::Budget;
 use crate::queue::handle::QueueHandle;
 use crate::queue::listener::flag;
-use crate::queue::state::Core;
 
 impl QueueHandle {
     /// Does a turn; none if the queue is closed, or being closed (rule R11). (One that is closed
@@ -64,25 +63,25 @@ impl Turn<'_> {
         mut may_go_on: impl FnMut(&mut Attempt<'_>) -> bool,
     ) -> Report {
         let core = self.0.core();
-        let Report { dialed, canceled, refused, .. } = core.report();
         let mut attempt = Attempt::new(self.0);
         let mut ready = core.listener.has(flag::READY);
-        loop {
+        let remaining = loop {
             if !may_go_on(&mut attempt) {
-                break;
+                break core.pending();
             }
             if ready {
                 ready = attempt.dial_deferred();
                 continue;
             }
-            match core.calls().dial_next(end(), &mut attempt) {
+            let end = end();
+            match core.calls().dial_next(end, &mut attempt) {
                 DialNext::Dialed => ready = attempt.finish(core),
                 DialNext::Tombstone(note) => core.pass_tombstone(note),
-                DialNext::Empty => break,
+                DialNext::Empty if end == u64::MAX => break core.deferred.len(),
+                DialNext::Empty => break core.pending(),
             }
-        }
-        attempt.done();
-        core.report_since(dialed, canceled, refused)
+        };
+        attempt.done(core, remaining)
     }
 }
 
@@ -90,30 +89,5 @@ impl Drop for Turn<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         self.0.core().leave_turn();
-    }
-}
-
-impl Core {
-    /// The report of a turn at whose start so many calls were dialed, canceled, and refused. (Apart, so
-    /// that the loop keeps nothing for it.)
-    #[inline(never)]
-    fn report_since(&self, dialed: u64, canceled: u64, refused: u64) -> Report {
-        let now = self.report();
-        Report {
-            dialed: now.dialed - dialed,
-            canceled: now.canceled - canceled,
-            refused: now.refused - refused,
-            remaining: now.remaining,
-        }
-    }
-
-    /// The report of a turn as long as the queue's life.
-    fn report(&self) -> Report {
-        Report {
-            dialed: self.tally.finished.get() + self.tally.panicked.get(),
-            canceled: self.skipped.get(),
-            refused: self.tally.refused.get(),
-            remaining: self.pending(),
-        }
     }
 }

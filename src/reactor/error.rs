@@ -1,6 +1,7 @@
 //! What can go wrong, one enum for each operation; a value that was not taken is handed back.
 
 use core::fmt;
+use std::io;
 
 use thiserror::Error;
 
@@ -21,7 +22,7 @@ pub enum SendError<F> {
     #[error("remote call not scheduled: the reactor cannot be woken")]
     NotWoken {
         /// The waker's error.
-        source: std::io::Error,
+        source: io::Error,
         /// The closure that was not scheduled.
         rejected: F,
     },
@@ -73,7 +74,7 @@ pub enum RegisterError<S> {
     #[error("source not registered: the poll does not take it")]
     Poll {
         /// The poll's error.
-        source: std::io::Error,
+        source: io::Error,
         /// The source that was not registered.
         rejected: S,
     },
@@ -131,7 +132,7 @@ pub enum RedirectError {
 #[non_exhaustive]
 pub struct DeregisterError<S> {
     /// The poll's error.
-    pub source: std::io::Error,
+    pub source: io::Error,
     /// The source, which may still be registered until it is dropped.
     pub rejected: S,
 }
@@ -148,7 +149,50 @@ impl<S> fmt::Debug for DeregisterError<S> {
 #[non_exhaustive]
 pub struct CreateError {
     /// The error of the system.
-    pub source: std::io::Error,
+    pub source: io::Error,
     /// The queue that the reactor was for.
     pub queue: CallQueue,
+}
+
+/// The system's error as it is, with its number; the others as [`io::ErrorKind::NotConnected`] (the
+/// reactor is gone) and the like, with a text. Drops what was rejected.
+impl<F> From<SendError<F>> for io::Error {
+    fn from(error: SendError<F>) -> Self {
+        match error {
+            SendError::NotWoken { source, .. } => source,
+            SendError::ReactorDropped(_) => {
+                Self::new(io::ErrorKind::NotConnected, SendError::ReactorDropped(()))
+            }
+            SendError::Full(_) => Self::new(io::ErrorKind::ResourceBusy, SendError::Full(())),
+        }
+    }
+}
+
+/// The system's error as it is, with its number; the others with a text. Drops the source.
+impl<S> From<RegisterError<S>> for io::Error {
+    fn from(error: RegisterError<S>) -> Self {
+        match error.split().1 {
+            RegisterError::Poll { source, .. } => source,
+            error @ RegisterError::ReactorDropped(()) => {
+                Self::new(io::ErrorKind::NotConnected, error)
+            }
+            error @ RegisterError::ForeignRecipient(()) => {
+                Self::new(io::ErrorKind::InvalidInput, error)
+            }
+        }
+    }
+}
+
+/// The system's error as it is, with its number. Drops the source.
+impl<S> From<DeregisterError<S>> for io::Error {
+    fn from(error: DeregisterError<S>) -> Self {
+        error.source
+    }
+}
+
+/// The system's error as it is, with its number. Drops the queue.
+impl From<CreateError> for io::Error {
+    fn from(error: CreateError) -> Self {
+        error.source
+    }
 }

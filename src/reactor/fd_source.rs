@@ -12,7 +12,8 @@ use mio::{Interest, Registry, Token};
 ///
 /// `F` is what owns the descriptor: an [`OwnedFd`], a `File` to read from, or a type of another library
 /// that has [`AsFd`]. The descriptor must not block, or reads and writes that find nothing would: open
-/// it with the flag for that (`TFD_NONBLOCK`, say). (Unix)
+/// it with the flag for that (`TFD_NONBLOCK`, say). (On Unix. Where mio stands on `poll`, it reports such a
+/// source once, as it sees no attempts at it: [`rearm`](crate::reactor::Registration::rearm) it after each.)
 ///
 /// # Examples
 ///

@@ -19,6 +19,7 @@ use crate::reactor::error::RegisterError;
 use crate::reactor::readiness::{Flags, Readiness};
 use crate::reactor::registration::Registration;
 use crate::reactor::remote::{Remote, RemoteAddress, RemoteCallback, Remotes};
+use crate::reactor::scratch::Scratch;
 use crate::reactor::timers::{Timer, Timers};
 use crate::reactor::token;
 use crate::reactor::watch::{AnyWatch, Line};
@@ -248,6 +249,11 @@ impl ReactorHandle {
         self.shared.is_left.set(true);
     }
 
+    /// Buffers for streams.
+    pub(crate) fn scratch(&self) -> &Rc<Scratch> {
+        &self.shared.scratch
+    }
+
     pub(super) fn shared(&self) -> &Shared {
         &self.shared
     }
@@ -283,6 +289,7 @@ pub(super) struct Shared {
     pub(super) queue: QueueHandle,
     pub(super) watches: RefCell<Arena<Option<Rc<dyn AnyWatch>>>>,
     pub(super) line: Rc<Line>,
+    scratch: Rc<Scratch>,
     /// How many registrations do not keep the loop running.
     unref: Cell<usize>,
     pub(super) timers: Timers,
@@ -306,6 +313,7 @@ impl Shared {
             shares_poll,
             watches: RefCell::new(Arena::new()),
             line: Rc::new(Line::new(queue.clone())),
+            scratch: Rc::default(),
             queue,
             unref: Cell::new(0),
             timers: Timers::new(),

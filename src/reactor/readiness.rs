@@ -17,7 +17,8 @@ impl Flags {
     pub(crate) const ERROR: u8 = 1 << 4;
     pub(crate) const PRIORITY: u8 = 1 << 5;
 
-    pub(super) const NONE: Self = Self(0);
+    pub(crate) const NONE: Self = Self(0);
+    pub(super) const WRITES: Self = Self(Self::WRITABLE | Self::WRITE_CLOSED);
 
     pub(super) fn of(event: &Event) -> Self {
         let flag = |set, flag| if set { flag } else { 0 };
@@ -32,15 +33,19 @@ impl Flags {
     }
 
     /// What an attempt at `interest` that would block shows not to hold.
-    pub(super) fn refuted_by(interest: Interest) -> Self {
-        let flag = |set, flags| if set { flags } else { 0 };
-        let reads = Self::READABLE | Self::READ_CLOSED | Self::ERROR;
-        let writes = Self::WRITABLE | Self::WRITE_CLOSED | Self::ERROR;
-        Self(
-            flag(interest.is_readable(), reads)
-                | flag(interest.is_writable(), writes)
-                | flag(interest.is_priority(), Self::PRIORITY),
-        )
+    #[inline]
+    pub(crate) const fn refuted_by(interest: Interest) -> Self {
+        let mut flags = 0;
+        if interest.is_readable() {
+            flags |= Self::READABLE | Self::READ_CLOSED | Self::ERROR;
+        }
+        if interest.is_writable() {
+            flags |= Self::WRITABLE | Self::WRITE_CLOSED | Self::ERROR;
+        }
+        if interest.is_priority() {
+            flags |= Self::PRIORITY;
+        }
+        Self(flags)
     }
 
     /// What is still of interest. A connection that is closed in both directions, or broken, is so for
@@ -66,12 +71,26 @@ impl Flags {
         Self(self.0 | other.0)
     }
 
-    pub(super) const fn without(self, other: Self) -> Self {
+    pub(crate) const fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
     pub(super) const fn any(self, flags: u8) -> bool {
         self.0 & flags != 0
+    }
+
+    /// Whether a read may get somewhere: data, end of stream or an error.
+    pub(crate) const fn is_readable(self) -> bool {
+        self.any(Self::READABLE | Self::READ_CLOSED | Self::ERROR)
+    }
+
+    pub(crate) const fn is_priority(self) -> bool {
+        self.any(Self::PRIORITY)
+    }
+
+    /// Whether a write may get somewhere: room, a closed stream or an error.
+    pub(crate) const fn is_writable(self) -> bool {
+        self.any(Self::WRITABLE | Self::WRITE_CLOSED | Self::ERROR)
     }
 }
 
@@ -97,14 +116,19 @@ pub(super) trait ReadySource {
 }
 
 impl Readiness<'_> {
+    #[inline]
+    pub(crate) const fn flags(&self) -> Flags {
+        self.flags
+    }
+
     /// Whether a read may get somewhere: data, end of stream or an error.
     pub const fn is_readable(&self) -> bool {
-        self.flags.any(Flags::READABLE | Flags::READ_CLOSED | Flags::ERROR)
+        self.flags.is_readable()
     }
 
     /// Whether a write may get somewhere: room, a closed stream or an error.
     pub const fn is_writable(&self) -> bool {
-        self.flags.any(Flags::WRITABLE | Flags::WRITE_CLOSED | Flags::ERROR)
+        self.flags.is_writable()
     }
 
     /// Whether the peer will send no more.

@@ -13,10 +13,9 @@ use crate::queue::QueueHandle;
 use crate::reactor::ReactorHandle;
 use crate::reactor::error::{DeregisterError, RedirectError, RegisterError};
 use crate::reactor::readiness::{Flags, Readiness, ReadySource};
+use crate::reactor::source_state::SourceState;
 use crate::reactor::token::token;
-use crate::reactor::watch::{
-    AnyWatch, Destination, FunctionHandler, RecipientHandler, SourceState, Watch,
-};
+use crate::reactor::watch::{AnyWatch, Destination, FunctionHandler, RecipientHandler, Watch};
 use crate::recipient::{Address, Context};
 
 const HELD: &str = "the source is taken only by into_source, which uses the registration up";
@@ -340,6 +339,16 @@ impl<S: Source> Registration<S> {
     /// The reactor that it is registered with.
     pub fn reactor(&self) -> &ReactorHandle {
         &self.reactor
+    }
+
+    /// Notes that an attempt would block that [`try_io`](Self::try_io) has not made.
+    pub(crate) fn note_would_block(&self, interest: Interest) {
+        self.with_state(|state| state.clear(interest));
+    }
+
+    /// Has the handler called of `flags`.
+    pub(crate) fn call_again(&self, flags: Flags) {
+        ReadySource::again(self, flags);
     }
 
     fn take_source(&mut self) -> S {

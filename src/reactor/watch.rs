@@ -1,5 +1,5 @@
-//! The reactor's side of a registration: what is known of its source, and the one readiness call that it
-//! may have pending.
+//! The reactor's side of a registration: whom its handler is of, and the one readiness call that it may
+//! have pending.
 //!
 //! - I1 `reported` is empty exactly if nothing is to be reported: no readiness call is pending, and the
 //!   registration is not in line for one.
@@ -16,8 +16,6 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::panic::Location;
-use std::io;
-
 use mio::Interest;
 
 use crate::arena::ArenaKey;
@@ -25,6 +23,7 @@ use crate::id::CallId;
 use crate::queue::QueueHandle;
 use crate::reactor::limits::Limits;
 use crate::reactor::readiness::{Flags, Readiness, ReadySource};
+use crate::reactor::source_state::SourceState;
 use crate::recipient::{Address, Context};
 use crate::step::RecipientInfo;
 
@@ -76,127 +75,6 @@ impl Line {
             ready: RefCell::new(VecDeque::new()),
             suspects: RefCell::new(Vec::new()),
         }
-    }
-}
-
-/// What is known of a source, whoever is called about it.
-pub(super) struct SourceState {
-    /// What it is watched for.
-    pub(super) interest: Cell<Interest>,
-    /// What it was reported ready for, and was not found to block at since (rule M3).
-    pub(super) ready: Cell<Flags>,
-    /// What its readiness call reports.
-    reported: Cell<Flags>,
-    /// Whether it does not keep the loop running.
-    pub(super) is_unref: Cell<bool>,
-    pub(super) drain: Drain,
-}
-
-impl SourceState {
-    pub(super) const fn new(interest: Interest) -> Self {
-        Self {
-            interest: Cell::new(interest),
-            ready: Cell::new(Flags::NONE),
-            reported: Cell::new(Flags::NONE),
-            is_unref: Cell::new(false),
-            drain: Drain::new(),
-        }
-    }
-
-    /// The state of the same source, of which nothing is reported yet.
-    pub(super) fn handed_over(&self) -> Self {
-        let state = Self::new(self.interest.get());
-        state.ready.set(self.ready.get());
-        state.is_unref.set(self.is_unref.get());
-        state
-    }
-
-    /// All that another recipient is to know.
-    pub(super) fn known(&self) -> Flags {
-        self.ready.get().merge(self.reported.get())
-    }
-
-    /// Judges a handler that may have left readiness: whether it has, and nothing is reported since.
-    pub(super) fn is_left_for_good(&self) -> bool {
-        self.drain.suspect.replace(false) && self.reported.get() == Flags::NONE
-    }
-
-    /// Notes how an attempt went.
-    pub(super) fn note_attempt<R>(&self, interest: Interest, result: &io::Result<R>) {
-        let at = Flags::refuted_by(interest);
-        match result.as_ref().map_err(io::Error::kind) {
-            Ok(_) | Err(io::ErrorKind::Interrupted) => self.drain.went_on(at),
-            Err(io::ErrorKind::WouldBlock) => self.clear(interest),
-            Err(_) => self.drain.finished(at),
-        }
-    }
-
-    /// Notes that an attempt would block.
-    pub(super) fn clear(&self, interest: Interest) {
-        let refuted = Flags::refuted_by(interest);
-        self.ready.set(self.ready.get().without(refuted));
-        self.drain.finished(refuted);
-    }
-
-    /// Whether all that is ready is known to be attended to: reported, or kept on purpose.
-    #[cfg(feature = "testing")]
-    pub(super) fn is_attended(&self) -> bool {
-        self.reported.get() != Flags::NONE || self.drain.kept.get()
-    }
-}
-
-/// Whether the handler of the last readiness call has left readiness behind: it made attempts, the last
-/// of which went well, so there may be more.
-///
-/// Attempts that the registration does not see are not judged, nor is the end of a stream: who has found
-/// that need not look again. It is found before it is reported at times, so a handler is judged only
-/// when the next poll has reported nothing of its source.
-pub(super) struct Drain {
-    /// At what the last attempt went well.
-    unfinished: Cell<Flags>,
-    /// Left on purpose.
-    kept: Cell<bool>,
-    /// To be judged.
-    suspect: Cell<bool>,
-}
-
-impl Drain {
-    const fn new() -> Self {
-        let unfinished = Cell::new(Flags::NONE);
-        Self { unfinished, kept: Cell::new(false), suspect: Cell::new(false) }
-    }
-
-    /// A handler is about to run.
-    fn begin(&self) {
-        self.unfinished.set(Flags::NONE);
-        self.kept.set(false);
-    }
-
-    fn went_on(&self, at: Flags) {
-        self.unfinished.set(self.unfinished.get().merge(at));
-        self.suspect.set(false);
-    }
-
-    fn finished(&self, at: Flags) {
-        self.unfinished.set(self.unfinished.get().without(at));
-        self.suspect.set(false);
-    }
-
-    pub(super) fn keep(&self) {
-        self.kept.set(true);
-        self.suspect.set(false);
-    }
-
-    /// Whether the handler that has returned is to be judged.
-    fn leaves(&self, ready: Flags) -> bool {
-        let mut left = Flags(self.unfinished.get().0 & ready.0);
-        if ready.any(Flags::ERROR) {
-            return false;
-        }
-        if ready.any(Flags::READ_CLOSED) {
-            left = left.without(Flags(Flags::READABLE | Flags::READ_CLOSED));
-        }
-        !self.kept.get() && left.any(Flags::READABLE | Flags::WRITABLE | Flags::PRIORITY)
     }
 }
 

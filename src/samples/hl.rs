@@ -7,7 +7,9 @@
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult};
-use crate::samples::{Gate, Module, StartError};
+use crate::samples::error::StartError;
+use crate::samples::gate::Gate;
+use crate::samples::module::{Layer, Module};
 
 /// Hands operations of the layer below to users.
 #[derive(Debug)]
@@ -28,17 +30,8 @@ impl<L: Module> Module for Hl<L> {
     type Answer = L::Answer;
     type Error = L::Error;
 
-    fn open(&self) {
-        self.lower.open();
-        self.gate.open();
-    }
-
-    fn close(&self) {
-        self.gate.close();
-    }
-
-    fn leftovers(&self) -> usize {
-        self.lower.leftovers()
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated_on(&self.gate, &self.lower)
     }
 
     fn start(

@@ -1,30 +1,63 @@
-//! High layer, cancel all: the user has no handle; closing the module cancels what runs.
+//! High layer, cancel all: a list of what runs, which closing the module cancels as a whole.
 //!
 //! It shows a list of operations that is right at any moment. An operation has a place in it from
 //! before the layer below starts until its context is dropped, however that comes about. So one
 //! that completes at once is in the list before it leaves it. (Where completions run inside the
 //! start function, such operations leave before they have entered, and stay forever.) What the
 //! queue makes unnecessary: a lock around the list, and waiting for completions in flight.
+//!
+//! - I1 A place in the list belongs to at most one closing: the one that found it there first.
+//! - I2 A closing waits for the places that belong to it, and for the closings before it.
 
 use alloc::collections::VecDeque;
-use alloc::rc::Rc;
-use alloc::vec::{self, Vec};
+use alloc::rc::{Rc, Weak};
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::fmt;
-use core::mem;
+use core::time::Duration;
 
-use slab::Slab;
-
+use crate::arena::{Arena, ArenaKey};
 use crate::callback::Callback;
-use crate::op::{AsyncOp, OpResult, Operation};
+use crate::op::{AsyncOp, OpError, OpResult, Operation};
 use crate::queue::QueueHandle;
+use crate::reactor::{ReactorHandle, Timer};
 use crate::recipient::Recipient;
-use crate::samples::{Gate, Module, StartError};
+use crate::samples::error::StartError;
+use crate::samples::gate::{Gate, Lower};
+use crate::samples::module::{Layer, Module};
+use crate::unwind::to_the_end;
 
-/// Runs operations of the layer below for users who leave them alone.
+/// Runs operations of the layer below, and cancels those that run when it is closed or dropped.
 ///
-/// It has the functions of a [`Module`] without being one: its start function gives no handle, and
-/// its close function takes a callback.
+/// Each can also be canceled alone, by its handle.
+///
+/// # Examples
+///
+/// ```
+/// use std::convert::Infallible;
+/// use std::sync::mpsc;
+/// use std::time::Duration;
+/// use switchboard::reactor::Reactor;
+/// use switchboard::samples::{Closed, HlCancelAll, LlFakeCancel, Module, ThreadPool};
+///
+/// let mut reactor = Reactor::new().unwrap();
+/// let pool = ThreadPool::new(2);
+/// let works = LlFakeCancel::<(), Infallible>::new(&reactor.handle(), &pool);
+/// let module = HlCancelAll::new(reactor.queue(), works);
+/// module.open();
+/// let (end, ends) = mpsc::channel::<()>();
+/// let done = || reactor.queue().callback(|_, _| ());
+/// module.start(Box::new(|| Ok(())), done()).unwrap();
+/// module.start(Box::new(move || Ok(drop(ends.recv()))), done()).unwrap();
+///
+/// // No new ones; what does not end within 50 ms is canceled.
+/// let drained = reactor.queue().callback(move |_, closed: Closed| {
+///     assert_eq!((closed.completed, closed.canceled), (1, 1));
+///     drop(end);
+/// });
+/// module.drain(&reactor.handle(), Duration::from_millis(50), drained);
+/// reactor.run().unwrap();
+/// ```
 pub struct HlCancelAll<L> {
     lower: L,
     gate: Gate,
@@ -32,41 +65,44 @@ pub struct HlCancelAll<L> {
     tracker: Rc<Recipient<Tracker>>,
 }
 
-/// What has become of the operations of a module that was closed, delivered when the last one is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What has become of the operations that ran when a module was closed, delivered when the last one is
+/// over.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Closed {
-    /// Operations that ran when the module was closed, and so were canceled. One whose result
-    /// was on its way by then answers that.
+    /// Those whose result was [`Canceled`](OpError::Canceled).
     pub canceled: usize,
+    /// Those with another result, which was on its way already.
+    pub completed: usize,
 }
 
 /// The operations that run, and who waits for their end.
 #[derive(Default)]
 struct List {
-    running: RefCell<Slab<Running>>,
+    running: RefCell<Arena<Option<Entry>>>,
     closings: RefCell<VecDeque<Closing>>,
-    /// How many closings are over.
-    drained: Cell<u64>,
-}
-
-/// Somebody waits for the end of all that ran when the module was closed. What is started when it is
-/// open again does not count.
-struct Closing {
-    callback: Callback<Closed>,
-    closed: Closed,
-    /// How many of them still run.
-    left: usize,
+    /// The number of the first of them.
+    first_closing: Cell<u64>,
 }
 
 /// An operation that runs.
-enum Running {
-    /// The layer below is starting: there is no handle yet.
-    Starting,
-    /// The same, and the module was closed meanwhile.
-    Unwanted,
-    /// The lower handle.
-    Started(AsyncOp),
+#[derive(Default)]
+struct Entry {
+    /// Its handle; `None` while it is being made.
+    op: Option<AsyncOp>,
+    /// The closing that it belongs to.
+    closing: Option<u64>,
+}
+
+/// The module was closed, and operations that ran are not over.
+#[derive(Default)]
+struct Closing {
+    callbacks: Vec<Callback<Closed>>,
+    closed: Closed,
+    /// How many operations that belong to it still run.
+    left: usize,
+    /// Cancels what is left.
+    deadline: Option<Timer>,
 }
 
 /// The module as a recipient: what its completions arrive at.
@@ -75,9 +111,10 @@ struct Tracker;
 /// The context of one operation: its place in the list.
 struct ListPlace {
     list: Rc<List>,
-    number: usize,
-    /// How many closings came before.
-    closings: u64,
+    key: ArenaKey,
+    lower: Lower,
+    /// Whether the result is Canceled; before there is one, whether it would be if it were lost.
+    canceled: Cell<bool>,
     /// Keeps the recipient for as long as the operation runs.
     _tracker: Rc<Recipient<Tracker>>,
 }
@@ -89,162 +126,249 @@ impl<L: Module> HlCancelAll<L> {
         Self { lower, gate: Gate::default(), list: Rc::default(), tracker }
     }
 
-    /// Lets operations be started.
-    pub fn open(&self) {
-        self.lower.open();
-        self.gate.open();
-    }
-
-    /// Starts an operation. Its result arrives at `done`, never before this has returned.
-    ///
-    /// # Errors
-    ///
-    /// Hands the request back, with the reason; `done` is then declined.
-    pub fn start(
-        &self,
-        request: L::Request,
-        done: Callback<OpResult<L::Answer, L::Error>>,
-    ) -> Result<(), StartError<L::Request>> {
-        // 1. Refuse before there is anything to undo. A module that is being closed is not open.
-        let (request, done) = self.gate.admit(request, done)?;
-        // 2. Make the operation, with a place in the list. Its own handle is given to nobody, so
-        //    it needs no cancel.
-        let number = self.list.running.borrow_mut().insert(Running::Starting);
-        let (list, closings) = (Rc::clone(&self.list), self.list.closings());
-        let place = ListPlace { list, number, closings, _tracker: Rc::clone(&self.tracker) };
-        let op = Operation::new(done, place, |_| ());
-        // 3. Start the lower one. If it does not start, the place goes with the operation.
-        let upper = op.clone();
-        let done = self.tracker.callback(move |_, _, result| Tracker::on_done(&upper, result));
-        op.waits_for(done.id());
-        let lower = match self.lower.start(request, done) {
-            Ok(lower) => lower,
-            Err(error) => {
-                op.decline("the layer below did not start");
-                return Err(error);
-            }
-        };
-        // 4. Keep its handle in the list.
-        let started = Running::Started(lower.clone());
-        let before =
-            self.list.running.borrow_mut().get_mut(number).map(|now| mem::replace(now, started));
-        // 5. If the layer below has called code that closed this module, that found no handle.
-        if matches!(before, Some(Running::Unwanted)) {
-            let _ = lower.cancel();
-        }
-        Ok(())
-    }
-
-    /// Lets no more operations be started, and cancels those that run. `closed` is answered when the
-    /// last of them is over, never before this has returned. Closing again is a no-op, and declines
-    /// `closed`.
-    ///
-    /// # Panics
-    ///
-    /// Passes on a panic of a cancel hook below. All operations are canceled all the same.
-    pub fn close(&self, closed: Callback<Closed>) {
-        // 1. Close the gate: nothing enters the list until it is opened again.
-        if !self.gate.is_open() {
-            return closed.decline("the module is not open");
-        }
-        self.gate.close();
-        // 2. Take note of who waits, and of what runs: a cancel may run code of any layer below.
-        let running = self.list.to_cancel();
-        let left = self.running();
-        let closing = Closing { callback: closed, closed: Closed { canceled: left }, left };
-        self.list.closings.borrow_mut().push_back(closing);
-        // 3. Cancel.
-        CancelAll(running.into_iter()).run();
-        // 4. If nothing ran, nothing else will answer.
-        self.list.report_if_drained();
-    }
-
     /// How many operations run.
     pub fn running(&self) -> usize {
         self.list.running.borrow().len()
     }
+}
 
-    /// How many canceled operations still take something up, below: leftovers of fake cancels.
-    pub fn leftovers(&self) -> usize {
-        self.lower.leftovers()
+impl<L> HlCancelAll<L> {
+    /// Accepts no more operations, and cancels those that run. `closed` is answered when the last of
+    /// them is over, never before this has returned, also if the module was closed already.
+    ///
+    /// If the module is opened again meanwhile, what is started then does not count.
+    ///
+    /// Cost: O(n) steps for n operations that run.
+    ///
+    /// # Panics
+    ///
+    /// Passes on a panic of a cancel hook below. All operations are canceled all the same.
+    pub fn close_with(&self, closed: Callback<Closed>) {
+        self.close_and_cancel(Some(closed));
+    }
+
+    /// Accepts no more operations, and waits for those that run. What is left of them after `limit`
+    /// is canceled. `drained` is answered when the last of them is over, never before this has returned.
+    ///
+    /// Closing or dropping the module meanwhile cancels at once; `drained` is answered all the same.
+    pub fn drain(&self, reactor: &ReactorHandle, limit: Duration, drained: Callback<Closed>) {
+        // 1. Close the gate, and note who waits for what.
+        let number = self.stop(Some(drained));
+        // 2. Arm the timer, unless all is over. It goes with the closing.
+        if let Some(number) = number {
+            let list = Rc::downgrade(&self.list);
+            let due = reactor.queue().callback(move |_, ()| List::on_due(&list, number));
+            let deadline = reactor.after(limit, due);
+            let earlier = self.list.with_closing(number, |closing| match &mut closing.deadline {
+                Some(earlier) if earlier.deadline() <= deadline.deadline() => Some(deadline),
+                place => place.replace(deadline),
+            });
+            drop(earlier);
+        }
+    }
+
+    fn close_and_cancel(&self, closed: Option<Callback<Closed>>) {
+        // 1. Close the gate, and note who waits for what: a cancel may run code of any layer below.
+        let number = self.stop(closed);
+        // 2. Cancel.
+        if let Some(number) = number {
+            self.list.cancel(number);
+        }
+    }
+
+    /// Closes the gate. Returns the number of the closing that waits for what runs, unless nothing does.
+    fn stop(&self, closed: Option<Callback<Closed>>) -> Option<u64> {
+        // 1. What runs belongs to this closing from now on (I1). If the gate was closed before, nothing
+        //    has come since, and the callback joins those of the last closing.
+        if self.gate.is_open() {
+            self.gate.close();
+            self.list.begin_closing();
+        }
+        // 2. If nothing runs, nothing else will answer.
+        let number = self.list.last_closing();
+        match (number, closed) {
+            (Some(number), Some(closed)) => {
+                self.list.with_closing(number, |closing| closing.callbacks.push(closed));
+            }
+            (None, Some(closed)) => closed.answer(Closed::default()),
+            (_, None) => {}
+        }
+        number
+    }
+}
+
+impl<L: Module> Module for HlCancelAll<L> {
+    type Request = L::Request;
+    type Answer = L::Answer;
+    type Error = L::Error;
+
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated_on(&self.gate, &self.lower)
+    }
+
+    fn start(
+        &self,
+        request: L::Request,
+        done: Callback<OpResult<L::Answer, L::Error>>,
+    ) -> Result<AsyncOp, StartError<L::Request>> {
+        // 1. Refuse before there is anything to undo. A module that is being closed is not open.
+        let (request, done) = self.gate.admit(request, done)?;
+        // 2. Make the operation, with a place in the list.
+        let key = self.list.running.borrow_mut().insert(Entry::default());
+        let place = ListPlace {
+            list: Rc::clone(&self.list),
+            key,
+            lower: Lower::default(),
+            canceled: Cell::new(false),
+            _tracker: Rc::clone(&self.tracker),
+        };
+        let op = Operation::new(done, place, cancel);
+        // 3. Enter its handle. If an observer has closed the module meanwhile, that found none.
+        if self.list.enter(key, op.handle()) {
+            let _ = op.handle().cancel();
+        }
+        // 4. Start the lower one. If it does not start, the place goes with the operation.
+        let upper = op.clone();
+        let passed = self.tracker.callback(move |_, _, result| Tracker::on_done(&upper, result));
+        op.waits_for(passed.id());
+        match self.lower.start(request, passed) {
+            // 5. Keep the lower handle. If code that the layer below called has closed this module,
+            //    the cancel is passed on now.
+            Ok(lower) => op.context().lower.set(lower, op.state()),
+            Err(error) => {
+                op.decline("the layer below did not start");
+                return Err(error);
+            }
+        }
+        Ok(op.handle())
+    }
+
+    /// Accepts no more operations, and cancels those that run. See
+    /// [`close_with`](HlCancelAll::close_with) to be notified.
+    fn close(&self) {
+        self.close_and_cancel(None);
     }
 }
 
 impl Tracker {
     /// The completion.
     fn on_done<A, E>(op: &Operation<ListPlace, A, E>, result: OpResult<A, E>) {
-        // 1. Complete. Nobody else does. The place goes with the operation, right after this.
+        // 1. Note what it is.
+        op.context().canceled.set(matches!(result, Err(OpError::Canceled)));
+        // 2. Complete. Nobody else does. The place goes with the operation, right after this.
         let _ = op.complete(result);
     }
 }
 
+/// The cancel hook.
+fn cancel<A, E>(op: &Operation<ListPlace, A, E>) {
+    // 1. Should the layer below lose it, the result is Canceled now.
+    op.context().canceled.set(true);
+    // 2. Pass it on. The operation leaves the list when the lower result has come.
+    op.context().lower.cancel();
+}
+
 impl Drop for ListPlace {
     fn drop(&mut self) {
-        let left = self.list.running.borrow_mut().try_remove(self.number);
-        self.list.count_off(self.closings);
-        drop(left);
-        self.list.report_if_drained();
+        let mut running = self.list.running.borrow_mut();
+        let entry = running.remove(self.key);
+        running.reset_if_empty();
+        drop(running);
+        if let Some(Entry { closing: Some(number), .. }) = entry {
+            self.list.count_off(number, self.canceled.get());
+        }
     }
 }
 
 impl List {
-    /// The handles of all that is to be canceled. What is starting has none yet: it is marked, and
-    /// canceled once it has started.
-    fn to_cancel(&self) -> Vec<AsyncOp> {
-        let mut handles = Vec::new();
-        for (_, running) in self.running.borrow_mut().iter_mut() {
-            match running {
-                Running::Started(lower) => handles.push(lower.clone()),
-                Running::Starting => *running = Running::Unwanted,
-                Running::Unwanted => {}
+    /// Enters the handle of an operation; true if that belongs to a closing already.
+    fn enter(&self, key: ArenaKey, op: AsyncOp) -> bool {
+        let mut running = self.running.borrow_mut();
+        let Some(Some(entry)) = running.get_mut(key) else { return false };
+        entry.op = Some(op);
+        entry.closing.is_some()
+    }
+
+    /// Begins a closing, to which all that runs and belongs to none belongs from now on. If nothing runs,
+    /// it is over already, and forgotten.
+    fn begin_closing(&self) {
+        let mut closings = self.closings.borrow_mut();
+        let number = self.first_closing.get() + closings.len() as u64;
+        let mut closing = Closing::default();
+        for entry in self.running.borrow_mut().values_mut() {
+            if entry.closing.is_none() {
+                entry.closing = Some(number);
+                closing.left += 1;
             }
         }
-        handles
-    }
-
-    /// How many closings there were.
-    fn closings(&self) -> u64 {
-        self.drained.get() + self.closings.borrow().len() as u64
-    }
-
-    /// An operation is over, for which all closings waited but those that came `before` it.
-    fn count_off(&self, before: u64) {
-        let others = before.saturating_sub(self.drained.get()) as usize;
-        self.closings.borrow_mut().iter_mut().skip(others).for_each(|closing| closing.left -= 1);
-    }
-
-    fn report_if_drained(&self) {
-        while let Some(Closing { callback, closed, .. }) = self.next_drained() {
-            // If the queue is gone, no one is left to be notified.
-            callback.answer(closed);
+        if closing.left > 0 || !closings.is_empty() {
+            closings.push_back(closing);
         }
     }
 
-    /// Of two closings, the earlier one is over first, or both at once.
+    /// The closing that is over last, if any is not over.
+    fn last_closing(&self) -> Option<u64> {
+        let closings = self.closings.borrow().len() as u64;
+        (self.first_closing.get() + closings).checked_sub(1).filter(|_| closings > 0)
+    }
+
+    /// Accesses a closing; `None` if it is over.
+    fn with_closing<R>(&self, number: u64, access: impl FnOnce(&mut Closing) -> R) -> Option<R> {
+        let number = number.checked_sub(self.first_closing.get())?;
+        self.closings.borrow_mut().get_mut(number as usize).map(access)
+    }
+
+    /// Cancels all that a closing waits for (I2), even if a cancel hook panics.
+    fn cancel(&self, number: u64) {
+        let awaited = |entry: &Entry| entry.closing.is_some_and(|closing| closing <= number);
+        let running = self.running.borrow();
+        let entries = running.values().filter(|entry| awaited(entry));
+        let mut ops = entries.filter_map(|entry| entry.op.clone()).collect::<Vec<_>>().into_iter();
+        drop(running);
+        to_the_end(|| ops.next().map(|op| op.cancel()).is_some());
+    }
+
+    /// The deadline of a closing has come.
+    fn on_due(list: &Weak<Self>, number: u64) {
+        if let Some(list) = list.upgrade() {
+            list.cancel(number);
+        }
+    }
+
+    /// An operation that belongs to a closing is over.
+    fn count_off(&self, number: u64, canceled: bool) {
+        self.with_closing(number, |Closing { left, closed, .. }| {
+            *left -= 1;
+            let count = if canceled { &mut closed.canceled } else { &mut closed.completed };
+            *count += 1;
+        });
+        self.report_drained();
+    }
+
+    /// Notifies those who wait for closings that are over (I2).
+    fn report_drained(&self) {
+        while let Some(Closing { callbacks, closed, deadline, .. }) = self.next_drained() {
+            let _stopped = deadline;
+            // If the queue is gone, no one is left to be notified.
+            let mut callbacks = callbacks.into_iter();
+            to_the_end(|| callbacks.next().map(|callback| callback.answer(closed)).is_some());
+        }
+    }
+
     fn next_drained(&self) -> Option<Closing> {
         let mut closings = self.closings.borrow_mut();
         if closings.front()?.left > 0 {
             return None;
         }
-        self.drained.set(self.drained.get() + 1);
+        self.first_closing.set(self.first_closing.get() + 1);
         closings.pop_front()
     }
 }
 
-/// Cancels operations, also those behind one whose cancel panics.
-struct CancelAll(vec::IntoIter<AsyncOp>);
-
-impl CancelAll {
-    fn run(&mut self) {
-        for op in self.0.by_ref() {
-            let _ = op.cancel();
-        }
-    }
-}
-
-impl Drop for CancelAll {
+/// Cancels what runs, as closing does.
+impl<L> Drop for HlCancelAll<L> {
     fn drop(&mut self) {
-        self.run();
+        self.close_and_cancel(None);
     }
 }
 

@@ -5,33 +5,53 @@
 //! freed. One flag, the state of the operation, makes the callback happen exactly once: whichever
 //! of cancel and completion comes first completes it, the other finds it complete. What the queue
 //! makes unnecessary: that flag need not be atomic, and nothing is freed under anybody's feet.
+//!
+//! Work that no thread has taken yet can be canceled after all: it never runs.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::cell::Cell;
 use core::fmt;
 use core::marker::PhantomData;
-use std::io;
+use core::panic::AssertUnwindSafe;
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::sync::mpsc::{Receiver, TryRecvError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread;
-
-use mio::Interest;
-use mio::net::UnixStream;
+use std::{io, panic};
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpError, OpResult, Operation};
-use crate::reactor::{ReactorHandle, Registration};
+use crate::reactor::{ReactorHandle, RemoteCallback, SendError};
 use crate::recipient::Recipient;
-use crate::samples::{Gate, Module, StartError};
+use crate::samples::error::StartError;
+use crate::samples::gate::Gate;
+use crate::samples::module::{Layer, Module};
+use crate::samples::thread_pool::{Job, NoThread, ThreadPool, Ticket, panic_message};
 
-/// Work to be done on a thread of its own, which may block.
+/// Work to be done on a thread, which may block.
 pub type Work<A, E> = Box<dyn FnOnce() -> OpResult<A, E> + Send>;
 
 /// Makes work of a name's resolution by the system, `host` with port, like `localhost:80`.
+///
+/// # Examples
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use switchboard::op::OpResult;
+/// use switchboard::reactor::Reactor;
+/// use switchboard::samples::{LlFakeCancel, Module, ThreadPool, resolve};
+///
+/// let mut reactor = Reactor::new()?;
+/// let names = LlFakeCancel::new(&reactor.handle(), &ThreadPool::new(4));
+/// names.open();
+/// let done = reactor.queue().callback(|_, addresses: OpResult<Vec<SocketAddr>, _>| {
+///     assert!(addresses.is_ok_and(|addresses| addresses[0].ip().is_loopback()));
+/// });
+/// names.start(resolve("localhost:80"), done)?;
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub fn resolve(host: impl Into<String>) -> Work<Vec<SocketAddr>, io::Error> {
     let host = host.into();
     Box::new(move || match host.to_socket_addrs() {
@@ -40,54 +60,68 @@ pub fn resolve(host: impl Into<String>) -> Work<Vec<SocketAddr>, io::Error> {
     })
 }
 
-/// Runs blocking work.
+/// Runs blocking work on the threads of a [`ThreadPool`].
+///
+/// Work that panics answers [`OpError::Panicked`], with the message of the panic.
+///
+/// While work is under way, [`Reactor::run`](crate::reactor::Reactor::run) goes on. If the reactor goes
+/// first, the work goes on to its end, and its result is dropped.
+///
+/// Cost: three allocations, and what [`ThreadPool`] and [`RemoteCallback`] cost.
 pub struct LlFakeCancel<A: 'static, E: 'static> {
     reactor: ReactorHandle,
+    pool: ThreadPool,
     worker: Rc<Recipient<Worker>>,
     leftovers: Rc<Cell<usize>>,
-    threads: Rc<Cell<usize>>,
-    /// How many threads there may be.
+    running: Rc<Cell<usize>>,
+    /// How much work may be queued or under way.
     capacity: usize,
     gate: Gate,
     work: PhantomData<fn(A, E)>,
 }
 
-/// The module as a recipient: where its threads report.
+/// The module as a recipient: where threads report.
 struct Worker;
 
 /// The context of one operation.
-struct Working<A, E> {
-    /// The thread holds the other end, and closes it when it is done.
-    end: Cell<Option<Registration<UnixStream>>>,
-    result: Receiver<OpResult<A, E>>,
+struct Working {
+    pool: ThreadPool,
+    /// The work, as long as it may be in the pool's queue.
+    ticket: Cell<Option<Ticket>>,
+    /// Counts while the work is queued or under way.
+    running: Cell<Option<Counted>>,
     leftovers: Rc<Cell<usize>>,
     leftover: Cell<Option<Counted>>,
-    _thread: Counted,
     /// Keeps the recipient for as long as the work goes on.
     _worker: Rc<Recipient<Worker>>,
 }
 
-/// One of those that are counted: a thread, or a canceled operation whose work goes on.
+/// One of those that are counted.
 struct Counted(Rc<Cell<usize>>);
 
-type WorkOperation<A, E> = Operation<Working<A, E>, A, E>;
+/// Work, and whom to notify of its result.
+struct WorkJob<A: 'static, E: 'static> {
+    work: Work<A, E>,
+    done: RemoteCallback<OpResult<A, E>>,
+}
 
 impl<A: Send + 'static, E: Send + 'static> LlFakeCancel<A, E> {
     /// Makes the module, not open yet.
-    pub fn new(reactor: &ReactorHandle) -> Self {
+    pub fn new(reactor: &ReactorHandle, pool: &ThreadPool) -> Self {
         Self {
             reactor: reactor.clone(),
+            pool: pool.clone(),
             worker: Rc::new(reactor.queue().recipient(Worker)),
             leftovers: Rc::default(),
-            threads: Rc::default(),
+            running: Rc::default(),
             capacity: usize::MAX,
             gate: Gate::default(),
             work: PhantomData,
         }
     }
 
-    /// Lets at most `capacity` operations have a thread at a time, and so at most as many
-    /// leftovers be. More are refused with [`StartError::Full`].
+    /// Lets at most `capacity` operations have work queued or under way, leftovers included. More end
+    /// with [`OpError::Full`].
     #[must_use]
     pub fn bounded(self, capacity: usize) -> Self {
         Self { capacity, ..self }
@@ -99,12 +133,8 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
     type Answer = A;
     type Error = E;
 
-    fn open(&self) {
-        self.gate.open();
-    }
-
-    fn close(&self) {
-        self.gate.close();
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated(&self.gate)
     }
 
     /// How many canceled operations still have their thread.
@@ -119,96 +149,87 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
     ) -> Result<AsyncOp, StartError<Work<A, E>>> {
         // 1. Refuse before there is anything to undo.
         let (work, done) = self.gate.admit(request, done)?;
-        if self.threads.get() >= self.capacity {
-            done.decline("there are as many threads as may be");
-            return Err(StartError::Full(work));
+        if self.reactor.queue().is_closed() {
+            done.decline("the reactor is gone");
+            let source = Box::new(SendError::ReactorDropped(()));
+            return Err(StartError::Failed { source, request: work });
         }
-        let (ours, theirs) = match UnixStream::pair() {
-            Ok(pair) => pair,
-            Err(error) => {
-                done.decline("no pair of sockets");
-                return Err(StartError::Failed { source: Box::new(error), request: work });
-            }
-        };
         // 2. Make the operation: whatever happens from here on, `done` is answered.
-        let (sender, result) = channel();
         let context = Working {
-            end: Cell::new(None),
-            result,
+            pool: self.pool.clone(),
+            ticket: Cell::new(None),
+            running: Cell::new(None),
             leftovers: Rc::clone(&self.leftovers),
             leftover: Cell::new(None),
-            _thread: Counted::new(&self.threads),
             _worker: Rc::clone(&self.worker),
         };
         let op = Operation::new(done, context, cancel);
-        // 3. Register our end, before there is a thread that could close the other.
+        // 3. A limit that is reached is a result, which another attempt may cure.
+        if self.running.get() >= self.capacity {
+            let _ = op.complete(Err(OpError::Full));
+            return Ok(op.handle());
+        }
+        op.context().running.set(Some(Counted::new(&self.running)));
+        // 4. Give the work away, with a callback that a thread can answer. It holds the operation.
         let completion = op.clone();
-        let registered =
-            self.reactor.register(ours, Interest::READABLE, &self.worker, move |_, _, _| {
-                Worker::on_done(&completion);
-            });
-        match registered {
-            Ok(end) => op.context().end.set(Some(end)),
-            Err(error) => {
-                op.decline("the socket cannot be registered");
-                let source = Box::new(error.split().1);
-                return Err(StartError::Failed { source, request: work });
+        let done = self.worker.callback(move |_, _, result| Worker::on_done(&completion, result));
+        op.waits_for(done.id());
+        let done = self.reactor.remote_callback(done);
+        match self.pool.add(Box::new(WorkJob { work, done })) {
+            Ok(ticket) => op.context().ticket.set(Some(ticket)),
+            // 5. So is a thread that could not be started.
+            Err(NoThread { job, error }) => {
+                job.cancel();
+                let _ = op.complete(Err(OpError::NotStarted(Arc::new(error))));
             }
         }
-        // 4. Start the thread. It sends its result and then closes its end, which makes ours
-        //    ready; also if the work panics, without a result then.
-        let shared = Arc::new(Mutex::new(Some(work)));
-        let work = Arc::clone(&shared);
-        let spawned = thread::Builder::new().name("ll_fake_cancel".into()).spawn(move || {
-            // Dropped last, also if the work panics.
-            let _end = theirs;
-            let sender = sender;
-            if let Some(work) = take(&work) {
-                // Nobody takes it if the reactor is gone.
-                let _ = sender.send(work());
-            }
-        });
-        match spawned {
-            Ok(_) => Ok(op.handle()),
-            Err(error) => {
-                drop(op.context().end.take());
-                op.decline("no thread could be started");
-                let request = take(&shared).unwrap_or_else(|| unreachable!("no thread took it"));
-                Err(StartError::Failed { source: Box::new(error), request })
-            }
-        }
+        Ok(op.handle())
     }
 }
 
-fn take<W>(work: &Mutex<Option<W>>) -> Option<W> {
-    work.lock().unwrap_or_else(PoisonError::into_inner).take()
+impl<A: Send + 'static, E: Send + 'static> Job for WorkJob<A, E> {
+    fn run(self: Box<Self>) {
+        let Self { work, done } = *self;
+        let result = panic::catch_unwind(AssertUnwindSafe(work))
+            .unwrap_or_else(|panic| Err(OpError::Panicked(panic_message(&*panic))));
+        // Nobody takes it if the reactor is gone.
+        let _ = done.answer(result);
+    }
+
+    fn cancel(self: Box<Self>) {
+        let Self { work, done } = *self;
+        done.decline("canceled before a thread took it");
+        drop(work);
+    }
 }
 
 impl Worker {
-    /// The completion: our end is ready, so the thread may be done.
-    fn on_done<A, E>(op: &WorkOperation<A, E>) {
-        // 1. Take the result. If there is none after all, wait on.
-        let result = match op.context().result.try_recv() {
-            Ok(result) => result,
-            Err(TryRecvError::Empty) => return,
-            Err(TryRecvError::Disconnected) => Err(OpError::Dropped),
-        };
-        // 2. Deregister. This was the last readiness call.
-        drop(op.context().end.take());
-        // 3. If there was a cancel, the leftover is gone now.
+    /// The completion: the work is done.
+    fn on_done<A, E>(op: &Operation<Working, A, E>, result: OpResult<A, E>) {
+        // 1. The thread is free. If there was a cancel, the leftover is gone now.
+        drop(op.context().running.take());
         drop(op.context().leftover.take());
-        // 4. Complete. If a cancel did so before, this swallows the result.
+        // 2. Complete. If a cancel did so before, this swallows the result.
         let _ = op.complete(result);
     }
 }
 
 /// The cancel hook.
-fn cancel<A, E>(op: &WorkOperation<A, E>) {
-    // 1. Count the leftover: the thread, the sockets and the registration stay until it is done.
-    let Working { leftover, leftovers, .. } = op.context();
-    leftover.set(Some(Counted::new(leftovers)));
-    // 2. Complete at once.
+fn cancel<A, E>(op: &Operation<Working, A, E>) {
+    let Working { pool, ticket, running, leftovers, leftover, .. } = op.context();
+    // 1. Take the work back, if no thread has taken it. Then it never runs.
+    let queued = ticket.take().and_then(|ticket| pool.take_back(ticket));
+    // 2. Otherwise count the leftover: the thread goes on until the work is done.
+    match queued {
+        Some(_) => drop(running.take()),
+        None => leftover.set(Some(Counted::new(leftovers))),
+    }
+    // 3. Complete at once.
     let _ = op.complete(Err(OpError::Canceled));
+    // 4. What the work captured goes now, last, as that may run any code.
+    if let Some(job) = queued {
+        job.cancel();
+    }
 }
 
 impl Counted {

@@ -4,7 +4,10 @@
 //! on one thread, so each function below sees the operation either running or complete, never in
 //! between. What a multi-threaded version needs and this does not: a lock around the state, an
 //! extra reference for the completion in flight, a check in the completion whether a cancel got in
-//! first. Dropping the registration settles it: no readiness call comes after that.
+//! first. Leaving the place in which the operation waits settles it: nothing completes it after that.
+//!
+//! The source is registered once, as a [`Socket`], for any number of operations. A write (`ll_write.rs`), an
+//! accept and a connect differ from a read in their [`Attempt`] only; the rest of what is here is common to them.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -15,176 +18,206 @@ use core::fmt;
 use core::marker::PhantomData;
 use std::io;
 
-use mio::Interest;
 use mio::event::Source;
 use mio::net::TcpStream;
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpError, OpResult, OpState, Operation};
-use crate::reactor::{ReactorHandle, Registration};
-use crate::recipient::Recipient;
-use crate::samples::{Gate, Module, StartError};
+use crate::samples::error::StartError;
+use crate::samples::gate::Gate;
+use crate::samples::module::{Layer, Module};
+
+mod socket;
+
+pub(super) use socket::Side;
+pub use socket::Socket;
+use socket::Waiter;
 
 /// The most that one read can take, in bytes.
 const LIMIT: usize = 64 * 1024;
 
 /// Reads once from a source, as soon as there is something to read.
 ///
-/// Operations that run when the module is dropped go on.
+/// A read that is canceled takes nothing: the next one finds it all. Operations that run when the module is
+/// dropped go on.
+///
+/// Cost: beside the `read`, three allocations (the operation, its place, the bytes).
 pub struct LlRealCancel<S = TcpStream> {
-    reactor: ReactorHandle,
-    reader: Rc<Recipient<Reader>>,
     gate: Gate,
-    source: PhantomData<fn(S) -> S>,
+    buffer: Buffer,
+    source: PhantomData<fn(S)>,
 }
 
 /// Asks to read from a source.
 #[derive(Debug)]
-pub struct Read<S = TcpStream> {
-    /// The source, which does not block. It is closed if the read is canceled or fails.
-    pub source: S,
+pub struct Read<S: Source = TcpStream> {
+    /// The source.
+    pub from: Socket<S>,
     /// The most to read, in bytes; 0 counts as 1, and more than 65,536 count as that.
     pub limit: usize,
 }
 
-/// What was read.
-#[derive(Debug)]
-pub struct Received<S = TcpStream> {
-    /// The source, to go on with.
-    pub source: S,
-    /// One byte at least, or none at the end of the stream.
-    pub bytes: Vec<u8>,
-}
+/// What attempts read into, one at a time; empty during an attempt.
+type Buffer = Rc<Cell<Box<[u8]>>>;
 
-/// The module as a recipient: what completions share, one at a time.
-struct Reader {
-    buffer: Box<[u8]>,
-}
-
-/// The context of one operation.
-struct Reading<S: Source> {
-    registration: Cell<Option<Registration<S>>>,
+struct ReadAttempt {
     limit: usize,
-    /// Keeps the recipient for as long as the operation runs.
-    _reader: Rc<Recipient<Reader>>,
+    buffer: Buffer,
 }
-
-type ReadOperation<S> = Operation<Reading<S>, Received<S>, io::Error>;
 
 impl<S: Source + io::Read + 'static> LlRealCancel<S> {
     /// Makes the module, not open yet.
-    pub fn new(reactor: &ReactorHandle) -> Self {
-        let reader = Reader { buffer: vec![0; LIMIT].into_boxed_slice() };
-        Self {
-            reactor: reactor.clone(),
-            reader: Rc::new(reactor.queue().recipient(reader)),
-            gate: Gate::default(),
-            source: PhantomData,
-        }
+    pub fn new() -> Self {
+        Self { gate: Gate::default(), buffer: Buffer::default(), source: PhantomData }
     }
 }
 
 impl<S: Source + io::Read + 'static> Module for LlRealCancel<S> {
     type Request = Read<S>;
-    type Answer = Received<S>;
+    /// One byte at least, or none at the end of the stream.
+    type Answer = Vec<u8>;
     type Error = io::Error;
 
-    fn open(&self) {
-        self.gate.open();
-    }
-
-    fn close(&self) {
-        self.gate.close();
-    }
-
-    fn leftovers(&self) -> usize {
-        0
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated(&self.gate)
     }
 
     #[track_caller]
     fn start(
         &self,
         request: Read<S>,
-        done: Callback<OpResult<Received<S>, io::Error>>,
+        done: Callback<OpResult<Vec<u8>, io::Error>>,
     ) -> Result<AsyncOp, StartError<Read<S>>> {
-        // 1. Refuse before there is anything to undo.
-        let (request, done) = self.gate.admit(request, done)?;
-        // 2. Make the operation: whatever happens from here on, `done` is answered.
-        let Read { source, limit } = request;
-        let registration = Cell::new(None);
-        let context = Reading { registration, limit, _reader: Rc::clone(&self.reader) };
-        let op: ReadOperation<S> = Operation::new(done, context, cancel);
-        // 3. Register the source, even if there is something to read already: the completion
-        //    comes from the queue, so it cannot come before this function returns.
-        let completion = op.clone();
-        let registered =
-            self.reactor.register(source, Interest::READABLE, &self.reader, move |reader, _, _| {
-                reader.on_ready(&completion);
-            });
-        match registered {
-            Ok(registration) => op.context().registration.set(Some(registration)),
-            // 4. Nothing can happen to the operation any more: take the start back.
-            Err(error) => {
-                op.decline("the source cannot be registered");
-                let (source, error) = error.split();
-                let request = Read { source, limit };
-                return Err(StartError::Failed { source: Box::new(error), request });
+        let Read { from, limit } = request;
+        let attempt = ReadAttempt { limit, buffer: Rc::clone(&self.buffer) };
+        start(&self.gate, (from, attempt), done)
+            .map_err(|error| error.map(|(from, _)| Read { from, limit }))
+    }
+}
+
+/// What an operation does when its source is ready.
+pub(super) trait Attempt<S: Source>: 'static {
+    /// What the operation answers.
+    type Answer: 'static;
+    /// Which readiness it waits for.
+    const SIDE: Side;
+
+    /// Tries, without blocking.
+    fn attempt(&mut self, source: &mut S) -> io::Result<Self::Answer>;
+}
+
+/// The context of one operation.
+struct Attempting<S: Source + 'static, W> {
+    /// Keeps the source open for as long as the operation runs.
+    socket: Socket<S>,
+    /// Not there during an attempt.
+    attempt: Cell<Option<W>>,
+}
+
+type IoOperation<S, W> = Operation<Attempting<S, W>, <W as Attempt<S>>::Answer, io::Error>;
+
+/// The start function. A request is a socket and an attempt.
+#[track_caller]
+pub(super) fn start<S: Source + 'static, W: Attempt<S>>(
+    gate: &Gate,
+    (socket, attempt): (Socket<S>, W),
+    done: Callback<OpResult<W::Answer, io::Error>>,
+) -> Result<AsyncOp, StartError<(Socket<S>, W)>> {
+    // 1. Refuse before there is anything to undo.
+    let ((socket, attempt), done) = gate.admit((socket, attempt), done)?;
+    if let Err(error) = socket.admit(W::SIDE) {
+        done.decline("another operation waits for the same");
+        return Err(StartError::Failed { source: error.into(), request: (socket, attempt) });
+    }
+    // 2. Make the operation: whatever happens from here on, `done` is answered.
+    let context = Attempting { socket, attempt: Cell::new(Some(attempt)) };
+    let op: IoOperation<S, W> = Operation::new(done, context, cancel);
+    // 3. If the source is known to be ready, there will be no event: make an attempt now. Its result is
+    //    a call, so that it cannot come before this function returns. Otherwise wait.
+    let socket = &op.context().socket;
+    if socket.is_ready(W::SIDE) {
+        op.on_ready();
+    } else {
+        socket.wait(W::SIDE, &op);
+    }
+    Ok(op.handle())
+}
+
+impl<S: Source + 'static, W: Attempt<S>> Waiter for IoOperation<S, W> {
+    /// The completion: the source may be ready. The operation has no place meanwhile, so if the source
+    /// panics, it is lost, and says so.
+    fn on_ready(&self) {
+        let Attempting { socket, attempt } = self.context();
+        // 1. Try.
+        let Some(mut trying) = attempt.take() else { return };
+        let result = socket.attempt(W::SIDE, |source| trying.attempt(source));
+        // 2. If it would block after all, wait, unless the source itself has canceled the operation.
+        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+            attempt.set(Some(trying));
+            if self.state() == OpState::Running {
+                socket.wait(W::SIDE, self);
             }
+            return;
         }
-        Ok(op.handle())
-    }
-}
-
-impl Reader {
-    /// The completion: the source may have something to read.
-    fn on_ready<S: Source + io::Read>(&mut self, op: &ReadOperation<S>) {
-        let Reading { registration, limit, .. } = op.context();
-        // 1. Take the registration. It is there: whoever takes it for good drops it, and then no
-        //    readiness call comes any more.
-        let Some(mut registered) = registration.take() else { return };
-        // 2. Read. If there is nothing after all, wait on.
-        let buffer = &mut self.buffer[..(*limit).clamp(1, LIMIT)];
-        let read = loop {
-            match registered.source_mut().read(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Unless the source has canceled the operation.
-                    if op.state() == OpState::Running {
-                        registration.set(Some(registered));
-                    }
-                    return;
-                }
-                read => break read,
-            }
-        };
-        // 3. Deregister, so that the source can go back to its owner.
-        let result = read.and_then(|read| {
-            let source = registered.into_source().map_err(|error| error.source)?;
-            Ok(Received { source, bytes: buffer[..read].to_vec() })
-        });
-        // 4. Complete. A cancel would have taken the registration; if the source itself has canceled
-        //    the operation, this changes nothing.
-        let _ = op.complete(result.map_err(classify));
-    }
-}
-
-/// A broken connection is worth another attempt, with a new one.
-fn classify(error: io::Error) -> OpError<io::Error> {
-    match error.kind() {
-        io::ErrorKind::ConnectionReset
-        | io::ErrorKind::ConnectionAborted
-        | io::ErrorKind::BrokenPipe
-        | io::ErrorKind::TimedOut => OpError::Retryable(error),
-        _ => OpError::Failed(error),
+        // 3. Complete. A cancel would have left the place; if the source itself has canceled the
+        //    operation, this changes nothing.
+        let _ = self.complete(result.map_err(classify));
     }
 }
 
 /// The cancel hook.
-fn cancel<S: Source>(op: &ReadOperation<S>) {
-    // 1. Deregister: no readiness call comes after this, not even one that was pending.
-    drop(op.context().registration.take());
+fn cancel<S: Source + 'static, W: Attempt<S>>(op: &IoOperation<S, W>) {
+    // 1. Leave the place: no attempt is made after this, not even if the source is ready already.
+    drop(op.context().socket.leave(W::SIDE));
     // 2. Complete. The operation was running: a completion would have ended it.
     let _ = op.complete(Err(OpError::Canceled));
+}
+
+/// A connection that is refused or broken is worth another attempt, with a new one, and so is what the
+/// system has no room for now.
+pub(super) fn classify(error: io::Error) -> OpError<io::Error> {
+    /// `EMFILE` and `ENFILE`, which have no kind.
+    const NO_DESCRIPTORS: [i32; 2] = [23, 24];
+
+    match error.kind() {
+        io::ErrorKind::AddrInUse
+        | io::ErrorKind::AddrNotAvailable
+        | io::ErrorKind::BrokenPipe
+        | io::ErrorKind::ConnectionAborted
+        | io::ErrorKind::ConnectionRefused
+        | io::ErrorKind::ConnectionReset
+        | io::ErrorKind::HostUnreachable
+        | io::ErrorKind::NetworkDown
+        | io::ErrorKind::NetworkUnreachable
+        | io::ErrorKind::OutOfMemory
+        | io::ErrorKind::TimedOut => OpError::Retryable(error),
+        _ if cfg!(unix) && error.raw_os_error().is_some_and(|n| NO_DESCRIPTORS.contains(&n)) => {
+            OpError::Retryable(error)
+        }
+        _ => OpError::Failed(error),
+    }
+}
+
+impl<S: Source + io::Read + 'static> Attempt<S> for ReadAttempt {
+    type Answer = Vec<u8>;
+    const SIDE: Side = Side::Read;
+
+    fn attempt(&mut self, source: &mut S) -> io::Result<Vec<u8>> {
+        let mut buffer = self.buffer.take();
+        if buffer.is_empty() {
+            buffer = vec![0; LIMIT].into_boxed_slice();
+        }
+        let read = source.read(&mut buffer[..self.limit.clamp(1, LIMIT)]);
+        let bytes = read.map(|read| buffer[..read].to_vec());
+        self.buffer.set(buffer);
+        bytes
+    }
+}
+
+impl<S: Source + io::Read + 'static> Default for LlRealCancel<S> {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl<S> fmt::Debug for LlRealCancel<S> {

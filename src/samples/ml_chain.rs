@@ -1,4 +1,4 @@
-//! Middle layer, chain: lower operations one after the other, each from the answer of the last.
+//! Middle layer, chain: lower operations one after the other, each made of the result of the last.
 //!
 //! It shows the check that a sequence needs, twice: before it asks what follows, and right before it
 //! starts that. A cancel may come when a step is over and its completion is on its way: the lower
@@ -16,184 +16,282 @@ use core::marker::PhantomData;
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpError, OpResult, OpState, Operation};
 use crate::queue::QueueHandle;
-use crate::recipient::{Address, Recipient};
-use crate::samples::{Gate, Lower, Module, StartError};
+use crate::recipient::Recipient;
+use crate::samples::error::StartError;
+use crate::samples::gate::{Gate, Lower};
+use crate::samples::module::{Below, Layer, Module};
 
-/// Runs lower operations one after the other; `A` is what a whole chain answers.
+/// Runs lower operations one after the other. `A` is what a whole chain answers, `E` how it fails.
 ///
-/// For steps of different types, stand it on a module that offers several as one, or put a chain
-/// on top of a chain.
-pub struct MlChain<L: Module + 'static, A: 'static> {
+/// It stands on one module, or on several, as a tuple; each step says which of them it is for.
+///
+/// # Examples
+///
+/// A name is resolved, then its first address is used. A name without an address, an error of the first
+/// step, is replaced:
+///
+/// ```
+/// use std::convert::Infallible;
+/// use switchboard::op::OpError;
+/// use switchboard::reactor::Reactor;
+/// use switchboard::samples::{Chain, LlFakeCancel, MlChain, Module, Next, ThreadPool, Work};
+///
+/// type Names = LlFakeCancel<Option<u32>, &'static str>;
+/// type Squares = LlFakeCancel<String, Infallible>;
+///
+/// let mut reactor = Reactor::new().unwrap();
+/// let pool = ThreadPool::new(2);
+/// let names = Names::new(&reactor.handle(), &pool);
+/// let squares = Squares::new(&reactor.handle(), &pool);
+/// let chains = MlChain::<_, String, Infallible>::new(reactor.queue(), (names, squares));
+/// chains.open();
+///
+/// let find: Work<Option<u32>, &'static str> = Box::new(|| Err(OpError::Failed("no such name")));
+/// let chain = Chain::new(|(names, _): &(Names, Squares)| names, find, |found| {
+///     let number = found.ok().flatten().unwrap_or(4);
+///     let square: Work<String, Infallible> = Box::new(move || Ok((number * number).to_string()));
+///     Ok(Next::Start(Chain::new(|(_, squares): &(Names, Squares)| squares, square, |answer| {
+///         answer.map(Next::Done)
+///     })))
+/// });
+/// let done = reactor.queue().callback(|_, answer| assert_eq!(answer, Ok("16".to_owned())));
+/// chains.start(chain, done).unwrap();
+/// reactor.run().unwrap();
+/// ```
+pub struct MlChain<L: 'static, A: 'static, E: 'static> {
     lower: Rc<L>,
     gate: Gate,
-    steps: Rc<Recipient<Steps<L, A>>>,
+    steps: Rc<Recipient<Steps<L>>>,
+    result: PhantomData<fn() -> OpResult<A, E>>,
 }
 
-/// Asks for a chain: its first step, and what follows each answer.
-pub struct Chain<L: Module, A> {
-    /// The first request to the layer below.
-    pub first: L::Request,
-    /// Says what follows an answer.
-    pub then: Then<L, A>,
-}
-
-type Then<L, A> = Box<dyn FnMut(<L as Module>::Answer) -> Next<<L as Module>::Request, A>>;
+/// Asks for a chain: its first step, and what follows it.
+pub struct Chain<L, A: 'static, E: 'static>(Box<dyn AnyStep<L, A, E>>);
 
 /// What follows a step of a chain.
-#[derive(Debug)]
-pub enum Next<R, A> {
+pub enum Next<L, A: 'static, E: 'static> {
     /// Another step.
-    Start(R),
+    Start(Chain<L, A, E>),
     /// Nothing: this is the answer of the chain.
     Done(A),
 }
 
+/// What a step comes to: what follows, or an error that ends the chain.
+type Follow<L, A, E> = OpResult<Next<L, A, E>, E>;
+
+/// A step: which module it is for, its request, and what follows its result.
+struct ChainStep<L, M: Module, F> {
+    module: fn(&L) -> &M,
+    request: M::Request,
+    then: F,
+}
+
 /// The module as a recipient: what its completions need.
-struct Steps<L, A> {
+struct Steps<L> {
     lower: Rc<L>,
-    answer: PhantomData<fn() -> A>,
 }
 
 /// The context of one operation.
-struct Chaining<L: Module + 'static, A: 'static> {
+struct Chaining<L: 'static> {
     lower: Lower,
-    then: Cell<Option<Then<L, A>>>,
     /// Keeps the recipient for as long as the operation runs.
-    _steps: Rc<Recipient<Steps<L, A>>>,
+    steps: Rc<Recipient<Steps<L>>>,
 }
 
-type ChainOperation<L, A> = Operation<Chaining<L, A>, A, <L as Module>::Error>;
+type ChainOperation<L, A, E> = Operation<Chaining<L>, A, E>;
 
-impl<L: Module + 'static, A: 'static> MlChain<L, A> {
+impl<L: Below + 'static, A: 'static, E: 'static> MlChain<L, A, E> {
     /// Makes the module, not open yet.
     pub fn new(queue: &QueueHandle, lower: L) -> Self {
         let lower = Rc::new(lower);
-        let steps = Steps { lower: Rc::clone(&lower), answer: PhantomData };
-        Self { lower, gate: Gate::default(), steps: Rc::new(queue.recipient(steps)) }
-    }
-}
-
-impl<L: Module, A> Chain<L, A> {
-    /// Begins with `first`; `then` says what follows an answer.
-    pub fn new(
-        first: L::Request,
-        then: impl FnMut(L::Answer) -> Next<L::Request, A> + 'static,
-    ) -> Self {
-        Self { first, then: Box::new(then) }
-    }
-}
-
-impl<L: Module + 'static, A: 'static> Module for MlChain<L, A> {
-    type Request = Chain<L, A>;
-    type Answer = A;
-    type Error = L::Error;
-
-    fn open(&self) {
-        self.lower.open();
-        self.gate.open();
+        let steps = Rc::new(queue.recipient(Steps { lower: Rc::clone(&lower) }));
+        Self { lower, gate: Gate::default(), steps, result: PhantomData }
     }
 
-    fn close(&self) {
-        self.gate.close();
-    }
-
-    fn leftovers(&self) -> usize {
-        self.lower.leftovers()
-    }
-
-    fn start(
+    /// Starts a chain of known types, for a layer that knows its first step. See [`Chain::new`].
+    ///
+    /// # Errors
+    ///
+    /// Hands the first request back, with the reason; `done` is then declined.
+    pub fn start_with<M, F>(
         &self,
-        request: Chain<L, A>,
-        done: Callback<OpResult<A, L::Error>>,
-    ) -> Result<AsyncOp, StartError<Chain<L, A>>> {
+        module: fn(&L) -> &M,
+        request: M::Request,
+        then: F,
+        done: Callback<OpResult<A, E>>,
+    ) -> Result<AsyncOp, StartError<M::Request>>
+    where
+        M: Module + 'static,
+        F: FnOnce(OpResult<M::Answer, M::Error>) -> Follow<L, A, E> + 'static,
+    {
+        let step = ChainStep { module, request, then };
+        self.start_step(step, done).map_err(|error| error.map(|step| step.request))
+    }
+
+    /// The start function.
+    fn start_step<S: Step<L, A, E>>(
+        &self,
+        step: S,
+        done: Callback<OpResult<A, E>>,
+    ) -> Result<AsyncOp, StartError<S>> {
         // 1. Refuse before there is anything to undo.
-        let (Chain { first, then }, done) = self.gate.admit(request, done)?;
+        let (step, done) = self.gate.admit(step, done)?;
         // 2. Make the operation: whatever happens from here on, `done` is answered.
-        let steps = Rc::clone(&self.steps);
-        let context = Chaining { lower: Lower::default(), then: Cell::new(None), _steps: steps };
+        let context = Chaining { lower: Lower::default(), steps: Rc::clone(&self.steps) };
         let op = Operation::new(done, context, cancel);
-        // 3. Start the first step. Its completion comes later: what follows can be kept then.
-        match self.lower.start(first, completion(&self.steps, &op)) {
-            Ok(lower) => op.context().lower.set(lower, op.state()),
-            Err(error) => {
-                op.decline("the layer below did not start");
-                return Err(error.map(|first| Chain { first, then }));
-            }
+        // 3. Start the first step. Its completion cannot come before this returns.
+        if let Err(error) = step.start(&self.lower, &op) {
+            op.decline("the first step did not start");
+            return Err(error);
         }
-        op.context().then.set(Some(then));
         Ok(op.handle())
     }
 }
 
-/// What a step is to call.
-fn completion<L: Module, A>(
-    steps: &Address<Steps<L, A>>,
-    op: &ChainOperation<L, A>,
-) -> Callback<OpResult<L::Answer, L::Error>> {
-    let upper = op.clone();
-    let done = steps.callback(move |steps, cx, result| steps.on_done(cx, &upper, result));
-    op.waits_for(done.id());
-    done
+impl<L: 'static, A: 'static, E: 'static> Chain<L, A, E> {
+    /// Begins with `request` to the module that `module` picks of those that the chain stands on. `then`
+    /// says what follows the result, error or not.
+    pub fn new<M, F>(module: fn(&L) -> &M, request: M::Request, then: F) -> Self
+    where
+        M: Module + 'static,
+        F: FnOnce(OpResult<M::Answer, M::Error>) -> OpResult<Next<L, A, E>, E> + 'static,
+    {
+        Self(Box::new(ChainStep { module, request, then }))
+    }
 }
 
-impl<L: Module, A> Steps<L, A> {
-    /// The completion of a step.
-    fn on_done(
+impl<L: Below + 'static, A: 'static, E: 'static> Module for MlChain<L, A, E> {
+    type Request = Chain<L, A, E>;
+    type Answer = A;
+    type Error = E;
+
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated_on(&self.gate, &*self.lower)
+    }
+
+    fn start(
         &self,
-        steps: &Address<Self>,
-        op: &ChainOperation<L, A>,
-        result: OpResult<L::Answer, L::Error>,
-    ) {
-        let result = match result {
-            // 1. A cancel that came when this step was over was late for it, but not for the
-            //    chain: no further step starts.
-            _ if op.state() == OpState::Canceling => Err(OpError::Canceled),
-            // 2. A step that failed, or lost a cancel of its own, ends the chain.
-            Err(error) => Err(error),
-            // 3. Ask what follows. The closure is not in its cell meanwhile, as it may do anything.
-            Ok(answer) => {
-                let Some(mut then) = op.context().then.take() else { return };
-                let next = then(answer);
-                op.context().then.set(Some(then));
-                match next {
-                    Next::Done(answer) => Ok(answer),
-                    Next::Start(request) => {
-                        // 4. Make the completion of the next step.
-                        let done = completion(steps, op);
-                        // 5. Start it, if neither the closure nor an observer has canceled the
-                        //    chain.
-                        if op.state() == OpState::Canceling {
-                            done.decline("canceled");
-                            Err(OpError::Canceled)
-                        } else {
-                            match self.lower.start(request, done) {
-                                Ok(lower) => return op.context().lower.set(lower, op.state()),
-                                Err(error) => Err(OpError::NotStarted(error.into_cause().into())),
-                            }
-                        }
-                    }
-                }
+        request: Chain<L, A, E>,
+        done: Callback<OpResult<A, E>>,
+    ) -> Result<AsyncOp, StartError<Chain<L, A, E>>> {
+        self.start_step(request, done)
+    }
+}
+
+/// Starts the lower operation of a step, on behalf of the chain `op`, unless that is being canceled.
+trait Step<L, A: 'static, E: 'static>: Sized {
+    fn start(self, lower: &L, op: &ChainOperation<L, A, E>) -> Result<(), StartError<Self>>;
+}
+
+impl<L, M, F, A: 'static, E: 'static> Step<L, A, E> for ChainStep<L, M, F>
+where
+    L: 'static,
+    M: Module,
+    F: FnOnce(OpResult<M::Answer, M::Error>) -> Follow<L, A, E> + 'static,
+{
+    fn start(self, lower: &L, op: &ChainOperation<L, A, E>) -> Result<(), StartError<Self>> {
+        let Self { module, request, then } = self;
+        // 1. Make the completion. What follows is handed back if the step does not start, so it is kept
+        //    where both find it.
+        let (kept, upper) = (Rc::new(Cell::new(Some(then))), op.clone());
+        let then = Rc::clone(&kept);
+        let done = op.context().steps.callback(move |steps, _, result| {
+            if let Some(then) = then.take() {
+                steps.on_done(&upper, || then(result));
             }
+        });
+        op.waits_for(done.id());
+        // 2. An observer that was notified of it may have canceled the chain: then nothing starts.
+        if op.state() == OpState::Canceling {
+            done.decline("canceled");
+            let _ = op.complete(Err(OpError::Canceled));
+            return Ok(());
+        }
+        // 3. Start, and keep the handle. The completion cannot have come yet.
+        match module(lower).start(request, done) {
+            Ok(started) => op.context().lower.set(started, op.state()),
+            Err(error) => {
+                let then = kept.take().unwrap_or_else(|| unreachable!("the call was declined"));
+                return Err(error.map(|request| Self { module, request, then }));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A [`Step`] whose types are of no interest.
+trait AnyStep<L, A: 'static, E: 'static> {
+    fn start_boxed(
+        self: Box<Self>,
+        lower: &L,
+        op: &ChainOperation<L, A, E>,
+    ) -> Result<(), StartError<Chain<L, A, E>>>;
+}
+
+impl<L: 'static, A: 'static, E: 'static, S: Step<L, A, E> + 'static> AnyStep<L, A, E> for S {
+    fn start_boxed(
+        self: Box<Self>,
+        lower: &L,
+        op: &ChainOperation<L, A, E>,
+    ) -> Result<(), StartError<Chain<L, A, E>>> {
+        self.start(lower, op).map_err(|error| error.map(|step| Chain(Box::new(step))))
+    }
+}
+
+impl<L: 'static, A: 'static, E: 'static> Step<L, A, E> for Chain<L, A, E> {
+    fn start(self, lower: &L, op: &ChainOperation<L, A, E>) -> Result<(), StartError<Self>> {
+        self.0.start_boxed(lower, op)
+    }
+}
+
+impl<L: 'static> Steps<L> {
+    /// The completion of a step.
+    fn on_done<A, E>(&self, op: &ChainOperation<L, A, E>, then: impl FnOnce() -> Follow<L, A, E>) {
+        // 1. A cancel that came when this step was over was late for it, but not for the chain: it does
+        //    not ask what follows.
+        let follow = match op.state() {
+            OpState::Canceling => Err(OpError::Canceled),
+            // 2. Ask what follows the result, which may be an error.
+            _ => then(),
         };
-        // 6. Complete. Nobody else does.
+        let result = match follow {
+            // 3. Start it, if that closure has not canceled the chain.
+            Ok(Next::Start(_)) if op.state() == OpState::Canceling => Err(OpError::Canceled),
+            Ok(Next::Start(step)) => match step.start(&self.lower, op) {
+                Ok(()) => return,
+                Err(error) => Err(OpError::NotStarted(error.into_cause().into())),
+            },
+            Ok(Next::Done(answer)) => Ok(answer),
+            Err(error) => Err(error),
+        };
+        // 4. Complete. Nobody else does.
         let _ = op.complete(result);
     }
 }
 
 /// The cancel hook.
-fn cancel<L: Module, A>(op: &ChainOperation<L, A>) {
+fn cancel<L, A, E>(op: &ChainOperation<L, A, E>) {
     // 1. Cancel the latest step. If that is late, its completion sees that the chain is canceled.
     op.context().lower.cancel();
 }
 
-impl<L: Module, A> fmt::Debug for MlChain<L, A> {
+impl<L, A, E> fmt::Debug for MlChain<L, A, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MlChain").field("gate", &self.gate).finish_non_exhaustive()
     }
 }
 
-impl<L: Module, A> fmt::Debug for Chain<L, A> {
+impl<L, A, E> fmt::Debug for Chain<L, A, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Chain").finish_non_exhaustive()
+    }
+}
+
+impl<L, A: fmt::Debug, E> fmt::Debug for Next<L, A, E> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Start(_) => f.write_str("Start(..)"),
+            Self::Done(answer) => f.debug_tuple("Done").field(answer).finish(),
+        }
     }
 }

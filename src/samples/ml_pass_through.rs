@@ -12,7 +12,9 @@ use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult, Operation};
 use crate::queue::QueueHandle;
 use crate::recipient::Recipient;
-use crate::samples::{Gate, Lower, Module, StartError};
+use crate::samples::error::StartError;
+use crate::samples::gate::{Gate, Lower};
+use crate::samples::module::{Layer, Module};
 
 /// Passes operations to the layer below.
 pub struct MlPassThrough<L> {
@@ -44,17 +46,8 @@ impl<L: Module> Module for MlPassThrough<L> {
     type Answer = L::Answer;
     type Error = L::Error;
 
-    fn open(&self) {
-        self.lower.open();
-        self.gate.open();
-    }
-
-    fn close(&self) {
-        self.gate.close();
-    }
-
-    fn leftovers(&self) -> usize {
-        self.lower.leftovers()
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated_on(&self.gate, &self.lower)
     }
 
     fn start(

@@ -11,30 +11,63 @@ use alloc::rc::Rc;
 use core::cell::Cell;
 use core::fmt;
 use core::time::Duration;
+use std::time::Instant;
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpError, OpResult, OpState, Operation};
 use crate::reactor::{ReactorHandle, Timer};
 use crate::recipient::{Address, Recipient};
-use crate::samples::{Gate, Lower, Module, StartError};
+use crate::samples::error::StartError;
+use crate::samples::gate::{Gate, Lower};
+use crate::samples::module::{Layer, Module};
 
 mod policy;
 
+use policy::Jitter;
 pub use policy::RetryPolicy;
 
 /// Repeats lower operations.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use switchboard::op::OpError;
+/// use switchboard::reactor::Reactor;
+/// use switchboard::samples::{LlFakeCancel, Module, ModuleExt, Retry, RetryPolicy, ThreadPool, Work};
+///
+/// let mut reactor = Reactor::new().unwrap();
+/// let pool = ThreadPool::new(2);
+/// let works = LlFakeCancel::<u32, &str>::new(&reactor.handle(), &pool);
+/// let policy = RetryPolicy::new().exponential(Duration::from_millis(1), Duration::from_millis(8));
+/// let retries = works.retried(&reactor.handle(), policy.attempts(5));
+/// retries.open();
+///
+/// let retry = Retry::new(|attempt, last: Option<&OpError<&str>>| -> Work<u32, &str> {
+///     assert_eq!(last.is_some(), attempt > 1);
+///     Box::new(move || if attempt < 3 { Err(OpError::Retryable("busy")) } else { Ok(attempt) })
+/// });
+/// let done = reactor.queue().callback(|_, answer| assert_eq!(answer, Ok(3)));
+/// retries.start(retry, done).unwrap();
+/// reactor.run().unwrap();
+/// ```
 pub struct MlRetries<L: Module + 'static> {
     lower: Rc<L>,
     gate: Gate,
+    reactor: ReactorHandle,
+    limit: Option<Duration>,
     attempts: Rc<Recipient<Attempts<L>>>,
 }
 
 /// Asks for an operation that is repeated. Makes the lower request, for each attempt anew.
-pub struct Retry<R>(Box<dyn FnMut() -> R>);
+pub struct Retry<R, E>(Make<R, E>);
 
-impl<R> Retry<R> {
-    /// Begins each attempt with a request that `make` makes.
-    pub fn new(make: impl FnMut() -> R + 'static) -> Self {
+type Make<R, E> = Box<dyn FnMut(u32, Option<&OpError<E>>) -> R>;
+
+impl<R, E> Retry<R, E> {
+    /// Begins each attempt with a request that `make` makes, of the number of the attempt, from 1 up, and
+    /// the error of the one before.
+    pub fn new(make: impl FnMut(u32, Option<&OpError<E>>) -> R + 'static) -> Self {
         Self(Box::new(make))
     }
 }
@@ -44,13 +77,18 @@ struct Attempts<L: Module> {
     lower: Rc<L>,
     reactor: ReactorHandle,
     policy: RetryPolicy<L::Error>,
+    jitter: Jitter,
 }
 
 /// The context of one operation.
 struct Retrying<L: Module + 'static> {
-    retry: Cell<Option<Retry<L::Request>>>,
+    retry: Cell<Option<Retry<L::Request, L::Error>>>,
     /// Attempts made.
     made: Cell<u32>,
+    /// How the last one ended.
+    last: Cell<Option<OpError<L::Error>>>,
+    /// After this, no attempt begins.
+    limit: Option<Instant>,
     /// What the operation waits for is one of these.
     lower: Lower,
     timer: Cell<Option<Timer>>,
@@ -63,50 +101,45 @@ type RetryOperation<L> = Operation<Retrying<L>, <L as Module>::Answer, <L as Mod
 impl<L: Module + 'static> MlRetries<L> {
     /// Makes the module, not open yet.
     pub fn new(reactor: &ReactorHandle, lower: L, policy: RetryPolicy<L::Error>) -> Self {
-        let lower = Rc::new(lower);
-        let attempts = Attempts { lower: Rc::clone(&lower), reactor: reactor.clone(), policy };
-        let attempts = Rc::new(reactor.queue().recipient(attempts));
-        Self { lower, gate: Gate::default(), attempts }
+        let (lower, limit, jitter) = (Rc::new(lower), policy.limit(), policy.jitter());
+        let (below, reactor) = (Rc::clone(&lower), reactor.clone());
+        let queue = reactor.queue().clone();
+        let attempts = Attempts { lower: below, reactor: reactor.clone(), policy, jitter };
+        let attempts = Rc::new(queue.recipient(attempts));
+        Self { lower, gate: Gate::default(), reactor, limit, attempts }
     }
 }
 
 impl<L: Module + 'static> Module for MlRetries<L> {
-    type Request = Retry<L::Request>;
+    type Request = Retry<L::Request, L::Error>;
     type Answer = L::Answer;
     type Error = L::Error;
 
-    fn open(&self) {
-        self.lower.open();
-        self.gate.open();
-    }
-
-    fn close(&self) {
-        self.gate.close();
-    }
-
-    fn leftovers(&self) -> usize {
-        self.lower.leftovers()
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated_on(&self.gate, &*self.lower)
     }
 
     fn start(
         &self,
-        request: Retry<L::Request>,
+        request: Retry<L::Request, L::Error>,
         done: Callback<OpResult<L::Answer, L::Error>>,
-    ) -> Result<AsyncOp, StartError<Retry<L::Request>>> {
+    ) -> Result<AsyncOp, StartError<Self::Request>> {
         // 1. Refuse before there is anything to undo.
         let (mut retry, done) = self.gate.admit(request, done)?;
         // 2. Make the operation: whatever happens from here on, `done` is answered.
         let context = Retrying {
             retry: Cell::new(None),
-            made: Cell::new(0),
+            made: Cell::new(1),
+            last: Cell::new(None),
+            limit: self.limit.and_then(|limit| self.reactor.now().checked_add(limit)),
             lower: Lower::default(),
             timer: Cell::new(None),
             _attempts: Rc::clone(&self.attempts),
         };
         let op = Operation::new(done, context, cancel);
         // 3. Start the first attempt. Its completion comes later: the request can be kept then.
-        match self.lower.start((retry.0)(), completion(&self.attempts, &op)) {
-            Ok(lower) => op.context().started(lower, op.state()),
+        match self.lower.start((retry.0)(1, None), completion(&self.attempts, &op)) {
+            Ok(lower) => op.context().lower.set(lower, op.state()),
             Err(error) => {
                 op.decline("the layer below did not start");
                 return Err(error.map(|_| retry));
@@ -128,14 +161,6 @@ fn completion<L: Module>(
     done
 }
 
-impl<L: Module> Retrying<L> {
-    /// Keeps the handle of an attempt.
-    fn started(&self, lower: AsyncOp, state: OpState) {
-        self.lower.set(lower, state);
-        self.made.set(self.made.get().saturating_add(1));
-    }
-}
-
 impl<L: Module> Attempts<L> {
     /// The completion of an attempt.
     fn on_done(
@@ -144,33 +169,42 @@ impl<L: Module> Attempts<L> {
         op: &RetryOperation<L>,
         result: OpResult<L::Answer, L::Error>,
     ) {
-        let made = op.context().made.get();
-        // 1. Ask whether to try again, and when. The answers come from code that may do anything.
-        let again = match &result {
-            Err(error) if op.state() == OpState::Running => self.policy.delay(made, error),
+        // 1. An answer is the result. Nobody else completes while an attempt is on its way.
+        let error = match result {
+            Ok(_) => return drop(op.complete(result)),
+            Err(error) => error,
+        };
+        // 2. Ask whether to try again, and when. The answers come from code that may do anything.
+        let again = match op.state() {
+            OpState::Running => self.delay(op.context(), &error),
             _ => None,
         };
-        // 2. A cancel that came when this attempt was over was late for it, but not for us.
-        if result.is_err() && op.state() == OpState::Canceling {
-            let _ = op.complete(Err(OpError::Canceled));
-            return;
+        // 3. A cancel that came when this attempt was over was late for it, but not for us.
+        if op.state() == OpState::Canceling {
+            return drop(op.complete(Err(OpError::Canceled)));
         }
-        match again {
-            // 3. Complete. Nobody else does while an attempt is on its way.
-            None => drop(op.complete(result)),
-            Some(Duration::ZERO) => self.again(attempts, op),
-            // 4. Wait for the timer now, no more for the lower operation.
-            Some(delay) => {
-                let upper = op.clone();
-                let due = attempts.callback(move |attempts, cx, ()| attempts.on_due(cx, &upper));
-                op.waits_for(due.id());
-                op.context().timer.set(Some(self.reactor.after(delay, due)));
-                // 5. If an observer has canceled the operation meanwhile, that found no timer.
-                if op.state() == OpState::Canceling {
-                    cancel(op);
-                }
-            }
+        let Some(delay) = again else { return drop(op.complete(Err(error))) };
+        op.context().last.set(Some(error));
+        if delay.is_zero() {
+            return self.again(attempts, op);
         }
+        // 4. Wait for the timer now, no more for the lower operation.
+        let upper = op.clone();
+        let due = attempts.callback(move |attempts, cx, ()| attempts.on_due(cx, &upper));
+        op.waits_for(due.id());
+        op.context().timer.set(Some(self.reactor.after(delay, due)));
+        // 5. If an observer has canceled the operation meanwhile, that found no timer.
+        if op.state() == OpState::Canceling {
+            cancel(op);
+        }
+    }
+
+    /// How long to wait before another attempt; `None` if there is to be none.
+    fn delay(&self, retrying: &Retrying<L>, error: &OpError<L::Error>) -> Option<Duration> {
+        let delay = self.policy.delay(retrying.made.get(), error, &self.jitter)?;
+        let Some(limit) = retrying.limit else { return Some(delay) };
+        let begins = self.reactor.now().checked_add(delay)?;
+        (begins <= limit).then_some(delay)
     }
 
     /// The time for another attempt has come.
@@ -184,23 +218,28 @@ impl<L: Module> Attempts<L> {
 
     /// Starts another attempt.
     fn again(&self, attempts: &Address<Self>, op: &RetryOperation<L>) {
+        let Retrying { retry, made, last, lower, .. } = op.context();
         // 1. Make the request. The closure is not in its cell meanwhile, as it may do anything.
-        let Some(mut retry) = op.context().retry.take() else { return };
-        let request = (retry.0)();
-        op.context().retry.set(Some(retry));
+        let Some(mut make) = retry.take() else { return };
+        made.set(made.get().saturating_add(1));
+        let request = (make.0)(made.get(), last.take().as_ref());
+        retry.set(Some(make));
         // 2. Make the completion.
         let done = completion(attempts, op);
         // 3. Start, if neither the closure nor an observer has canceled the operation.
-        let result = if op.state() == OpState::Canceling {
+        if op.state() == OpState::Canceling {
             done.decline("canceled");
-            Err(OpError::Canceled)
-        } else {
-            match self.lower.start(request, done) {
-                Ok(lower) => return op.context().started(lower, op.state()),
-                Err(error) => Err(OpError::NotStarted(error.into_cause().into())),
+            return drop(op.complete(Err(OpError::Canceled)));
+        }
+        match self.lower.start(request, done) {
+            Ok(started) => lower.set(started, op.state()),
+            // 4. A refusal is the result of the attempt. It comes as a call, so that attempts that are
+            //    refused at once do not recurse.
+            Err(error) => {
+                let refused = OpError::NotStarted(error.into_cause().into());
+                completion(attempts, op).answer(Err(refused));
             }
-        };
-        let _ = op.complete(result);
+        }
     }
 }
 
@@ -218,7 +257,7 @@ fn cancel<L: Module>(op: &RetryOperation<L>) {
     }
 }
 
-impl<R> fmt::Debug for Retry<R> {
+impl<R, E> fmt::Debug for Retry<R, E> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Retry").finish_non_exhaustive()
     }

@@ -1,8 +1,12 @@
-//! The code of the examples: the loops that they embed the crate in, and the tour. One hazard a
-//! module.
+//! The code of the examples: the loops that they embed the crate in, the stack that connects, and the
+//! tour. One hazard a module.
 
 #[cfg(all(unix, feature = "mio", not(mio_unsupported_force_poll_poll)))]
 mod embedding;
+#[cfg(feature = "mio")]
+mod resolve_connect;
+#[cfg(all(unix, feature = "mio"))]
+mod servers;
 mod tick;
 #[cfg(feature = "mio")]
 mod tour_flags;

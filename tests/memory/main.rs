@@ -4,6 +4,8 @@ mod alloc;
 mod held;
 #[cfg(feature = "mio")]
 mod remote_memory;
+#[cfg(all(unix, feature = "mio"))]
+mod stream_memory;
 
 use support::counting::Counting;
 

@@ -2,19 +2,20 @@
 //! nobody tells again of a connection that waits: the server must come back by itself, without
 //! spinning.
 
+use std::cell::RefCell;
 use std::env;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read};
+use std::io::{BufRead, BufReader, Read};
 use std::net::{SocketAddr, TcpStream as Client};
 use std::process::{Command, Stdio};
+use std::rc::Rc;
 use std::time::Duration;
 
-use crate::alone::alone;
-use mio::Interest;
-use mio::net::{TcpListener, TcpStream};
-use switchboard::Context;
-use switchboard::reactor::{Reactor, ReactorHandle, Registration, Timer};
+use switchboard::reactor::Reactor;
+use switchboard::streams::Acceptor;
 
-const CLIENTS: usize = 60;
+use crate::alone::alone;
+
+const CLIENTS: u64 = 60;
 const CHILD: &str = "SWITCHBOARD_TEST_FEW_DESCRIPTORS";
 
 #[test]
@@ -48,76 +49,27 @@ fn a_server_without_descriptors_accepts_again_when_there_are_some() {
     assert!(server.wait().unwrap().success(), "{rest:#?}");
 }
 
-struct Server {
-    reactor: ReactorHandle,
-    listener: Registration<TcpListener>,
-    clients: Vec<TcpStream>,
-    accepted: usize,
-    exhausted: usize,
-    /// Set while there are connections that nobody will tell of again.
-    retry: Option<Timer>,
-}
-
-impl Server {
-    fn accept(&mut self, cx: &Context<'_, Self>) {
-        loop {
-            match self.listener.source().accept() {
-                Ok((client, _)) => {
-                    self.clients.push(client);
-                    self.accepted += 1;
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => return,
-                Err(error) => return self.try_later(cx, &error),
-            }
-        }
-    }
-
-    fn try_later(&mut self, cx: &Context<'_, Self>, error: &io::Error) {
-        assert_eq!(error.raw_os_error(), Some(24), "EMFILE: {error}");
-        self.exhausted += 1;
-        let retry = cx.callback(|server: &mut Self, cx, ()| {
-            server.clients.drain(..10); // these leave meanwhile
-            server.accept(cx);
-        });
-        self.retry = Some(self.reactor.after(Duration::from_millis(20), retry));
-    }
-}
-
 fn serve() {
     let mut reactor = Reactor::new().unwrap();
-    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-    println!("listening at {}", listener.local_addr().unwrap());
-    let server = reactor.queue().try_recipient_with(|server| {
-        let accepts = Interest::READABLE;
-        let handle = reactor.handle();
-        let listener =
-            handle.register(listener, accepts, server, |server: &mut Server, cx, _| {
-                server.accept(cx);
-            })?;
-        Ok::<_, Box<dyn std::error::Error>>(Server {
-            reactor: handle,
-            listener,
-            clients: Vec::new(),
-            accepted: 0,
-            exhausted: 0,
-            retry: None,
-        })
+    let clients = Rc::new(RefCell::new(Vec::new()));
+    let accepted = Rc::clone(&clients);
+    let any = "127.0.0.1:0".parse().unwrap();
+    let acceptor = Acceptor::bind(&reactor, any, move |_, client, _| {
+        accepted.borrow_mut().push(client);
     });
-    let server = server.unwrap();
-    let mut turns = 0;
-    let over = std::rc::Rc::new(std::cell::Cell::new(false));
-    while !over.get() {
-        let seen = std::rc::Rc::clone(&over);
+    let acceptor = acceptor.unwrap();
+    println!("listening at {}", acceptor.local_addr().unwrap());
+    let (mut turns, mut failed) = (0, 0);
+    while acceptor.accepted() < CLIENTS {
         let _ = reactor.turn(None).unwrap();
         turns += 1;
-        server.call(move |server, _| seen.set(server.accepted == CLIENTS));
-        reactor.queue().dial_all();
+        if acceptor.failed() > failed {
+            failed = acceptor.failed();
+            assert_eq!(acceptor.take_error().unwrap().raw_os_error(), Some(24), "EMFILE");
+            clients.borrow_mut().drain(..10); // these leave meanwhile
+        }
     }
-    let check = move |server: &mut Server, _: &Context<'_, Server>| {
-        assert!(server.exhausted >= 3, "{} times without a descriptor", server.exhausted);
-        let most = CLIENTS + 2 * server.exhausted;
-        assert!(turns <= most, "{turns} turns, so it spins: {most} would do");
-    };
-    server.call(check);
-    reactor.queue().dial_all();
+    assert!(failed >= 3, "{failed} times without a descriptor");
+    let most = CLIENTS + 3 * failed;
+    assert!(turns <= most, "{turns} turns, so it spins: {most} would do");
 }

@@ -6,7 +6,7 @@ use std::io::Write;
 use switchboard::CallQueue;
 use switchboard::op::{OpError, OpResult};
 use switchboard::reactor::Reactor;
-use switchboard::samples::{LlRealCancel, Module, Read};
+use switchboard::samples::{LlRealCancel, Module, Read, Socket};
 
 use crate::alone::alone;
 use support::net::{Log, turn_now, turn_until, unix_pair, watch};
@@ -36,14 +36,15 @@ fn m04_every_descriptor_is_closed_in_the_end() {
         turn_until(&mut reactor, || told.len() > 0);
 
         // Operations that complete, and that are canceled.
-        let module = LlRealCancel::new(&handle);
+        let module = LlRealCancel::new();
         module.open();
         for cancel in [false, true] {
             let (source, mut peer) = unix_pair();
-            let done = reactor.queue().callback(move |_, result: OpResult<_, _>| {
+            let done = reactor.queue().callback(move |_, result: OpResult<Vec<u8>, _>| {
                 assert_eq!(matches!(result, Err(OpError::Canceled)), cancel);
             });
-            let op = module.start(Read { source, limit: 8 }, done).unwrap();
+            let from = Socket::stream(&handle, source).unwrap();
+            let op = module.start(Read { from, limit: 8 }, done).unwrap();
             peer.write_all(b"x").unwrap();
             if cancel {
                 op.cancel();

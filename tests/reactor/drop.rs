@@ -13,7 +13,7 @@ use mio::net::UnixStream;
 use switchboard::op::{OpResult, OpState};
 use switchboard::reactor::RegisterError;
 use switchboard::reactor::{Reactor, ReactorHandle, Registration, Timer};
-use switchboard::samples::{LlRealCancel, Module, Read as Request, Received};
+use switchboard::samples::{LlRealCancel, Module, Read as Request, Socket};
 use switchboard::{CallId, CallQueue, Cancellation, Recipient, Step};
 
 use support::net::{Log, turn_now, turn_until, unix_pair, unwind, unwinding, watch};
@@ -249,15 +249,16 @@ fn m04_a_handler_that_holds_its_own_registration_goes_with_the_reactor() {
 #[test]
 fn o01_an_operation_goes_with_the_reactor() {
     let reactor = Reactor::new().unwrap();
-    let module = LlRealCancel::new(&reactor.handle());
+    let module = LlRealCancel::new();
     module.open();
     let (source, mut peer) = unix_pair();
     let captured = Rc::new(());
     let inner = Rc::clone(&captured);
-    let done = reactor.queue().callback(move |_, _: OpResult<Received<_>, _>| {
+    let done = reactor.queue().callback(move |_, _: OpResult<Vec<u8>, _>| {
         unreachable!("{inner:?}");
     });
-    let op = module.start(Request { source, limit: 8 }, done).unwrap();
+    let from = Socket::stream(&reactor.handle(), source).unwrap();
+    let op = module.start(Request { from, limit: 8 }, done).unwrap();
     drop(module);
     drop(reactor);
     assert_eq!(Rc::strong_count(&captured), 1, "the callback ends with its queue");

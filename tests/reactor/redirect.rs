@@ -11,7 +11,7 @@ use mio::{Interest, Registry, Token};
 use switchboard::reactor::{Reactor, RedirectError, Registration};
 use switchboard::{CallId, CallQueue, Step};
 
-use support::net::{Log, check, turn_now, unix_pair, unwind, unwinding, watch};
+use support::net::{Log, check, drain, turn_now, unix_pair, unwind, unwinding, watch};
 
 const READS: Interest = Interest::READABLE;
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
@@ -53,7 +53,7 @@ fn m04_a_hand_over_keeps_readiness_and_asks_the_poll_nothing() {
     let log = Log::new();
     let (stream, mut peer) = unix_pair();
     let (source, asked) = Counted::new(stream);
-    let held = watch(&reactor, &first, source, 1, &log);
+    let mut held = watch(&reactor, &first, source, 1, &log);
     assert_eq!(asked.get(), 1);
 
     // Nothing is known of it: the new recipient is not called.
@@ -70,6 +70,7 @@ fn m04_a_hand_over_keeps_readiness_and_asks_the_poll_nothing() {
     assert_eq!((reactor.queue().dial_all().dialed, log.take()), (1, vec![3]));
 
     // A call is pending: it is canceled, and the new one says what it was to say.
+    assert_eq!(drain(&mut held.source_mut().stream), b"x");
     peer.write_all(b"y").unwrap();
     reactor.set_budget(0);
     assert_eq!(turn_now(&mut reactor).remaining, 1);
@@ -279,9 +280,10 @@ fn m04_a_function_is_called_of_readiness() {
             assert_eq!(queue.dial_all().dialed, 1, "a function may be called while it is live");
         }
     });
-    let held = held.unwrap();
+    let mut held = held.unwrap();
     peer.write_all(b"x").unwrap();
     assert_eq!((turn_now(&mut reactor).dialed, log.take()), (2, vec![true, true]));
+    assert_eq!(drain(held.source_mut()), b"x");
     peer.write_all(b"y").unwrap();
     reactor.set_budget(0);
     assert_eq!(turn_now(&mut reactor).remaining, 1);

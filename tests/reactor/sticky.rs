@@ -201,7 +201,7 @@ fn m03_again_can_be_asked_from_another_handler() {
 type Handler = fn(&mut Socket, &Readiness<'_>);
 
 /// Handlers of a socket with four bytes to read, and whether they leave some.
-const HANDLERS: [(&str, bool, Handler); 11] = [
+const HANDLERS: [(&str, bool, Handler); 12] = [
     ("reads once", true, |socket, _| {
         read(socket, &mut [0]).unwrap();
     }),
@@ -233,6 +233,9 @@ const HANDLERS: [(&str, bool, Handler); 11] = [
         socket.clear_readiness(READS);
     }),
     ("does not read", false, |_, _| ()),
+    ("writes all that it has", false, |socket, _| {
+        socket.try_io(Interest::WRITABLE, |source| source.write(b"some")).unwrap();
+    }),
     ("reads out of sight", false, |socket, _| {
         assert_eq!(socket.source_mut().read(&mut [0]).unwrap(), 1);
     }),
@@ -256,7 +259,7 @@ fn m03_a_handler_that_does_not_drain_is_counted_and_reported() {
             }
         });
         let (source, mut peer) = unix_pair();
-        let (_held, _recipient) = register(&reactor, source, READS, handler);
+        let (_held, _recipient) = register(&reactor, source, BOTH, handler);
         peer.write_all(b"four").unwrap();
         let _ = turn_now(&mut reactor);
         assert_eq!(reactor.event_stats().undrained, 0, "{what}: judged too soon");

@@ -401,6 +401,7 @@ fn m03_a_scripted_source_that_is_left_unread_is_found() {
         let checked = reactor.check_drained();
         assert_eq!(checked.is_err(), leaves, "{checked:?}");
         if let Err(undrained) = checked {
+            let handlers = if cfg!(mio_unsupported_force_poll_poll) { 0 } else { handlers };
             assert_eq!((undrained.sites.len(), undrained.handlers), (1, handlers));
             assert!(undrained.to_string().contains(file!()), "{undrained}");
         }

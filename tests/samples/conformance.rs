@@ -1,6 +1,7 @@
 //! The conformance kit: it passes the samples in all 26 compositions and a module as users write
 //! theirs, and names the rule and the scenario for each way to be wrong.
 
+mod around;
 mod faulty;
 mod timed_read;
 
@@ -413,7 +414,7 @@ impl<S: Shape> Subject for All<S> {
     }
 
     fn close(&self) {
-        self.module.close(self.queue.callback(|_, _| ()));
+        self.module.close_with(self.queue.callback(|_, _| ()));
     }
 
     fn start(

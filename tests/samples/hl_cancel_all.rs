@@ -6,12 +6,12 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use support::manual::{self, Manual, Told, check_over};
-use switchboard::op::{AsyncOp, OpError, Operation};
+use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
-    Closed, HlCancelAll, MlRetries, Module, Retry, RetryPolicy, StartError,
+    Closed, HlCancelAll, Layer, MlRetries, Module, Retry, RetryPolicy, StartError,
 };
-use switchboard::{CallQueue, Callback, QueueHandle};
+use switchboard::{CallQueue, Callback, Cancellation, QueueHandle};
 
 /// How many operations each close has canceled, as told.
 type Closes = Rc<RefCell<Vec<usize>>>;
@@ -34,7 +34,7 @@ fn an_operation_whose_callback_the_layer_below_drops_leaves_the_list() {
     assert!(matches!(told.only(), Err(OpError::Dropped)));
     assert_eq!(module.running(), 0);
     let closes = Closes::default();
-    module.close(closed(&queue, &closes));
+    module.close_with(closed(&queue, &closes));
     queue.dial_all();
     assert_eq!(*closes.borrow(), [0]);
 }
@@ -47,12 +47,8 @@ impl Module for Careless {
     type Answer = u32;
     type Error = &'static str;
 
-    fn open(&self) {}
-
-    fn close(&self) {}
-
-    fn leftovers(&self) -> usize {
-        0
+    fn layer(&self) -> Layer<'_> {
+        Layer::ungated()
     }
 
     fn start(&self, (): (), done: Callback<manual::Result>) -> Result<AsyncOp, StartError<()>> {
@@ -76,7 +72,7 @@ fn a_module_opened_and_closed_again_before_its_end_tells_of_both_ends() {
     for _ in 0..2 {
         module.open();
         module.start(1, told.done()).expect("it is open");
-        module.close(closed(&queue, &closes));
+        module.close_with(closed(&queue, &closes));
     }
     queue.dial_all();
     assert_eq!((told.take().len(), lower.running(), module.running()), (2, 0, 0));
@@ -91,14 +87,14 @@ fn closing_within_a_start_cancels_that_operation_too() {
     let reactor = Reactor::new().expect("a reactor");
     let queue = reactor.queue();
     let lower = Manual::default();
-    let retries = MlRetries::new(&reactor.handle(), lower.clone(), RetryPolicy::new());
+    let retries = MlRetries::new(&reactor.handle(), lower.clone(), RetryPolicy::new().at_once());
     let module = Rc::new(HlCancelAll::new(queue, retries));
     module.open();
     let told = Told::new(queue);
     let closes = Closes::default();
     let (inner, closed) = (Rc::clone(&module), Cell::new(Some(closed(queue, &closes))));
-    let request = Retry::new(move || {
-        closed.take().into_iter().for_each(|closed| inner.close(closed));
+    let request = Retry::new(move |_, _| {
+        closed.take().into_iter().for_each(|closed| inner.close_with(closed));
         1
     });
     let started = module.start(request, told.done());
@@ -122,7 +118,7 @@ fn a_cancel_hook_that_panics_keeps_no_other_operation_from_its_cancel() {
     }
     let closes = Closes::default();
     lower.panic_in_cancel();
-    let close = || module.close(closed(&queue, &closes));
+    let close = || module.close_with(closed(&queue, &closes));
     let _ = panic::catch_unwind(AssertUnwindSafe(close));
     queue.dial_all();
     assert_eq!((lower.cancels(), lower.running(), told.take().len()), (3, 0, 3));
@@ -139,14 +135,87 @@ fn a_close_is_told_of_when_what_it_closed_is_over_though_the_module_is_open_agai
     let told = Told::new(&queue);
     let (first, second) = (Closes::default(), Closes::default());
     module.open();
-    (0..2).for_each(|_| module.start(1, told.done()).expect("it is open"));
-    module.close(closed(&queue, &first));
+    (0..2).for_each(|_| drop(module.start(1, told.done()).expect("it is open")));
+    module.close_with(closed(&queue, &first));
     module.open();
-    (0..3).for_each(|_| module.start(1, told.done()).expect("it is open"));
+    (0..3).for_each(|_| drop(module.start(1, told.done()).expect("it is open")));
     queue.dial_all();
     assert_eq!((first.take(), told.take().len(), module.running()), (vec![2], 2, 3));
-    module.close(closed(&queue, &second));
+    module.close_with(closed(&queue, &second));
     queue.dial_all();
     assert_eq!((second.take(), told.take().len(), module.running()), (vec![3], 3, 0));
     check_over(&queue);
+}
+
+/// It gave no handle: one could be canceled with all others only.
+#[test]
+fn one_operation_is_canceled_alone_by_its_handle() {
+    let queue = CallQueue::new();
+    let lower = Manual::default();
+    let module = HlCancelAll::new(&queue, lower.clone());
+    module.open();
+    let told = Told::new(&queue);
+    let ops: Vec<_> =
+        (0..3).map(|number| module.start(number, told.done()).expect("it is open")).collect();
+    assert_eq!((ops[1].cancel(), ops[1].cancel()), (Cancellation::Canceled, Cancellation::Already));
+    assert_eq!((lower.cancels(), lower.running()), (1, 2));
+    queue.dial_all();
+    assert_eq!((told.take(), module.running()), (vec![Err(OpError::Canceled)], 2));
+    let closes = Closes::default();
+    module.close_with(closed(&queue, &closes));
+    queue.dial_all();
+    assert_eq!((closes.take(), told.take().len(), lower.cancels()), (vec![2], 2, 3));
+    assert_eq!(ops[0].cancel(), Cancellation::Late);
+    check_over(&queue);
+}
+
+/// Completes nothing by itself, and forgets a canceled operation at once.
+struct Endless;
+
+impl Module for Endless {
+    type Request = ();
+    type Answer = ();
+    type Error = &'static str;
+
+    fn layer(&self) -> Layer<'_> {
+        Layer::ungated()
+    }
+
+    fn start(
+        &self,
+        (): (),
+        done: Callback<OpResult<(), &'static str>>,
+    ) -> Result<AsyncOp, StartError<()>> {
+        // It owns itself until it is canceled.
+        let op = Operation::new(done, Itself::default(), |op| {
+            let _itself = op.context().0.take();
+            let _ = op.complete(Err(OpError::Canceled));
+        });
+        op.context().0.set(Some(op.clone()));
+        Ok(op.handle())
+    }
+}
+
+#[derive(Default)]
+struct Itself(Cell<Option<Operation<Self, (), &'static str>>>);
+
+#[test]
+fn operations_are_canceled_in_as_many_calls_as_there_are() {
+    for count in [1_000_u64, 100_000] {
+        let queue = CallQueue::new();
+        let module = HlCancelAll::new(&queue, Endless);
+        module.open();
+        let canceled = Rc::new(Cell::new(0));
+        for _ in 0..count {
+            let canceled = Rc::clone(&canceled);
+            let done = queue.callback(move |_, _| canceled.set(canceled.get() + 1));
+            module.start((), done).expect("it is open");
+        }
+        let closes = Closes::default();
+        module.close_with(closed(&queue, &closes));
+        // One for each lower result, one for each result, and one for the end.
+        assert_eq!(queue.dial_all().dialed, 2 * count + 1);
+        assert_eq!((closes.take(), canceled.get()), (vec![count as usize], count));
+        check_over(&queue);
+    }
 }

@@ -1,350 +1,335 @@
-//! Hazard: a read that completes twice or never, that reports what did not happen, or that leaves
-//! its source registered.
+//! Hazard: a read that completes twice or never, that reports what did not happen, or that costs more
+//! than its `read`. `LlRealCancel` on a socket that stays.
 
-use std::io::{self, ErrorKind, Read as _, Write};
-use std::net::Shutdown;
+use std::cell::RefCell;
+use std::io::{self, Read as _, Write as _};
 use std::os::unix;
 use std::rc::Rc;
 
-use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
+use support::net::{reset, tcp_pair, turn_now, turn_until, unix_pair};
 use switchboard::op::{AsyncOp, OpError, OpResult, OpState};
 use switchboard::reactor::Reactor;
-use switchboard::samples::{LlRealCancel, Module, Read, Received, StartError};
+use switchboard::samples::{LlRealCancel, Module, Read, Socket, StartError};
 use switchboard::{Callback, Cancellation};
 
-use support::net::{Log, reset, tcp_pair, turn_now, turn_until, unix_pair};
+type Outcome = OpResult<Vec<u8>, io::Error>;
 
-type Outcome<S> = OpResult<Received<S>, io::Error>;
-
-/// A module that is open, and what its operations answered.
-struct Bench<S: Source + io::Read + 'static = UnixStream> {
+/// A module that is open, a socket, and what its operations told.
+struct Bench {
     reactor: Reactor,
-    module: LlRealCancel<S>,
-    told: Log<(u32, Outcome<S>)>,
+    module: LlRealCancel<UnixStream>,
+    socket: Option<Socket<UnixStream>>,
+    peer: unix::net::UnixStream,
+    told: Rc<RefCell<Vec<(u32, Outcome)>>>,
 }
 
-impl<S: Source + io::Read + 'static> Bench<S> {
+impl Bench {
     fn new() -> Self {
-        let reactor = Reactor::new().unwrap();
-        let module = LlRealCancel::new(&reactor.handle());
+        let reactor = Reactor::new().expect("a reactor");
+        let module = LlRealCancel::new();
         module.open();
-        Self { reactor, module, told: Log::new() }
+        let (ours, peer) = unix_pair();
+        let socket = Some(Socket::stream(&reactor.handle(), ours).expect("registered"));
+        Self { reactor, module, socket, peer, told: Rc::default() }
     }
 
-    fn done(&self, name: u32) -> Callback<Outcome<S>> {
-        let told = self.told.clone();
-        self.reactor.queue().callback(move |_, result| told.push((name, result)))
+    fn done(&self, name: u32) -> Callback<Outcome> {
+        let told = Rc::clone(&self.told);
+        self.reactor.queue().callback(move |_, result| told.borrow_mut().push((name, result)))
     }
 
-    fn start(&self, name: u32, source: S) -> AsyncOp {
-        self.module.start(Read { source, limit: 100 }, self.done(name)).map_err(drop).unwrap()
+    fn request(&self, limit: usize) -> Read<UnixStream> {
+        Read { from: self.socket.clone().expect("the socket is there"), limit }
+    }
+
+    #[track_caller]
+    fn start(&self, name: u32) -> AsyncOp {
+        self.module.start(self.request(100), self.done(name)).expect("it is open")
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        self.peer.write_all(bytes).expect("room");
     }
 
     /// The one result that came.
     #[track_caller]
-    fn result(&mut self) -> Outcome<S> {
-        turn_until(&mut self.reactor, || self.told.len() > 0);
+    fn result(&mut self) -> Outcome {
+        turn_until(&mut self.reactor, || !self.told.borrow().is_empty());
         let mut told = self.told.take();
         assert_eq!(told.len(), 1);
         told.remove(0).1
     }
 
-    /// Turns once, and asserts that nothing is told, pending or registered.
     #[track_caller]
-    fn nothing_left(&mut self) {
-        let before = self.reactor.event_stats();
-        assert_eq!(self.reactor.handle().registration_count(), 0);
+    fn read(&mut self) -> Vec<u8> {
+        self.result().expect("it is read")
+    }
+
+    /// Lets the socket go, and asserts that nothing is told, pending or registered.
+    #[track_caller]
+    fn finish(mut self) {
         assert_eq!(turn_now(&mut self.reactor).dialed, 0);
-        assert_eq!(self.reactor.event_stats(), before);
+        self.socket = None;
+        assert_eq!(self.reactor.handle().registration_count(), 0);
+        assert_eq!(self.peer.read(&mut [0]).ok(), Some(0), "the socket is closed");
         let tally = self.reactor.queue().tally();
-        assert_eq!((tally.pending, tally.unscheduled, self.told.len()), (0, 0, 0), "{tally}");
+        assert_eq!((tally.pending, tally.unscheduled, self.told.borrow().len()), (0, 0, 0));
         assert_eq!((tally.refused, tally.abandoned, tally.panicked), (0, 0, 0), "{tally}");
     }
 }
 
-fn is_canceled<S>(result: &Outcome<S>) -> bool {
-    matches!(result, Err(OpError::Canceled))
-}
-
-#[track_caller]
-fn is_closed(peer: &mut unix::net::UnixStream) {
-    assert_eq!(peer.write(b"x").unwrap_err().kind(), ErrorKind::BrokenPipe, "still open");
-}
-
 #[test]
-fn it_completes_when_there_is_something_to_read() {
+fn it_completes_when_there_is_something_to_read_and_the_socket_stays() {
     let mut bench = Bench::new();
-    let (source, mut peer) = unix_pair();
-    let op = bench.start(0, source);
-    assert_eq!((op.state(), bench.reactor.handle().registration_count()), (OpState::Running, 1));
-    assert_eq!(turn_now(&mut bench.reactor).dialed, 0);
-    peer.write_all(b"hello").unwrap();
-    let Received { source, bytes } = bench.result().unwrap();
-    assert_eq!((&bytes[..], op.state()), (&b"hello"[..], OpState::Completed));
-    bench.nothing_left();
+    let op = bench.start(0);
+    let _ = turn_now(&mut bench.reactor);
+    assert_eq!((op.state(), bench.told.borrow().len()), (OpState::Running, 0));
+    bench.write(b"hello");
+    assert_eq!((bench.read(), op.state()), (b"hello".to_vec(), OpState::Completed));
 
-    // There already when it starts; the source came back and can be read again.
-    peer.write_all(b"again").unwrap();
-    let op = bench.start(1, source);
-    assert_eq!((op.state(), bench.told.len()), (OpState::Running, 0), "not inside start");
-    let Received { source, bytes } = bench.result().unwrap();
-    assert_eq!(bytes, b"again");
+    // There already when it starts.
+    bench.write(b"again");
+    let op = bench.start(1);
+    assert!(bench.told.borrow().is_empty(), "not inside start");
+    assert_eq!(bench.read(), b"again");
+    assert_eq!(op.cancel(), Cancellation::Late);
 
     // The end of the stream is no error, and stays.
-    peer.shutdown(Shutdown::Write).unwrap();
-    let _ = bench.start(2, source);
-    let Received { source, bytes } = bench.result().unwrap();
-    assert_eq!(bytes, b"");
-    let _ = bench.start(3, source);
-    let Received { mut source, bytes } = bench.result().unwrap();
-    assert_eq!(bytes, b"");
-    source.write_all(b"still ours").unwrap();
-    bench.nothing_left();
-}
-
-#[test]
-fn it_fails_when_the_connection_is_reset() {
-    for reset_first in [true, false] {
-        let mut bench = Bench::<TcpStream>::new();
-        let (mut source, peer) = tcp_pair();
-        if reset_first {
-            reset(peer, &mut source);
-            let _ = bench.start(0, source);
-        } else {
-            source.write_all(b"unread").unwrap();
-            let _ = bench.start(0, source);
-            peer.peek(&mut [0]).unwrap();
-            drop(peer);
-        }
-        let Err(OpError::Retryable(error)) = bench.result() else { panic!("not failed") };
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-        bench.nothing_left();
+    bench.peer.shutdown(std::net::Shutdown::Write).expect("it is open");
+    for name in [2, 3] {
+        bench.start(name);
+        assert_eq!(bench.read(), b"");
     }
+    assert_eq!(bench.reactor.handle().registration_count(), 1);
+    bench.finish();
 }
 
+/// It was closed: there was no read with a deadline.
 #[test]
-fn it_is_canceled_while_it_waits() {
+fn a_socket_is_read_on_after_a_cancel_which_takes_nothing_of_it() {
     let mut bench = Bench::new();
-    let (source, mut peer) = unix_pair();
-    let op = bench.start(0, source);
-    assert_eq!(turn_now(&mut bench.reactor).dialed, 0);
-    assert_eq!(op.cancel(), Cancellation::Canceled);
-    assert_eq!((op.state(), bench.told.len()), (OpState::Completed, 0), "not inside cancel");
-    assert_eq!(bench.reactor.handle().registration_count(), 0);
-    is_closed(&mut peer);
-    assert!(is_canceled(&bench.result()));
-    // Canceled when it is over: nothing more.
-    assert_eq!(op.cancel(), Cancellation::Late);
-    bench.nothing_left();
-
-    // Before there was any turn, and with data there already.
-    let (source, mut peer) = unix_pair();
-    peer.write_all(b"x").unwrap();
-    let op = bench.start(1, source);
-    assert_eq!(op.cancel(), Cancellation::Canceled);
-    assert!(is_canceled(&bench.result()));
-    bench.nothing_left();
-    assert_eq!(bench.reactor.event_stats().delivered, 0);
-
-    // With its readiness call pending.
-    let (source, mut peer) = unix_pair();
-    let op = bench.start(2, source);
-    peer.write_all(b"x").unwrap();
-    bench.reactor.set_budget(0);
-    assert_eq!(turn_now(&mut bench.reactor).remaining, 1);
-    assert_eq!(op.cancel(), Cancellation::Canceled);
-    bench.reactor.set_budget(10);
-    assert!(is_canceled(&bench.result()));
-    bench.nothing_left();
+    for round in 0..3 {
+        let op = bench.start(round);
+        let _ = turn_now(&mut bench.reactor);
+        assert_eq!(op.cancel(), Cancellation::Canceled);
+        assert_eq!((op.state(), bench.told.borrow().len()), (OpState::Completed, 0));
+        assert!(matches!(bench.result(), Err(OpError::Canceled)));
+        // With its readiness call pending.
+        let op = bench.start(round);
+        bench.write(b"abc");
+        bench.reactor.set_budget(0);
+        assert_eq!(turn_now(&mut bench.reactor).remaining, 1);
+        assert_eq!(op.cancel(), Cancellation::Canceled);
+        bench.reactor.set_budget(10);
+        assert!(matches!(bench.result(), Err(OpError::Canceled)));
+        // What came is there for the next one.
+        bench.start(round);
+        assert_eq!(bench.read(), b"abc");
+    }
+    bench.finish();
 }
 
 #[test]
 fn it_is_not_canceled_once_it_is_complete() {
     let mut bench = Bench::new();
-    let (source, mut peer) = unix_pair();
-    let op = bench.start(0, source);
-    peer.write_all(b"x").unwrap();
+    let op = bench.start(0);
+    bench.write(b"x");
     // The completion is scheduled, and not dialed.
     bench.reactor.set_budget(1);
-    assert_eq!(turn_now(&mut bench.reactor).remaining, 1);
-    assert_eq!((op.state(), op.cancel()), (OpState::Completed, Cancellation::Late));
-    assert_eq!(bench.result().unwrap().bytes, b"x");
-    assert_eq!(op.cancel(), Cancellation::Late);
-    bench.nothing_left();
+    while op.state() == OpState::Running {
+        let _ = turn_now(&mut bench.reactor);
+    }
+    assert_eq!((bench.told.borrow().len(), op.cancel()), (0, Cancellation::Late));
+    assert_eq!(bench.read(), b"x");
+    bench.finish();
 }
 
 #[test]
 fn it_does_not_start_unless_the_module_is_open() {
     let mut bench = Bench::new();
-    let module = LlRealCancel::<UnixStream>::new(&bench.reactor.handle());
-    let (mut source, mut peer) = unix_pair();
-    for (canceled, closed) in [(1, false), (2, true)] {
-        if closed {
-            module.open();
-            module.close();
-            module.close();
-        }
-        let refused = module.start(Read { source, limit: 7 }, bench.done(0));
-        let Err(error @ StartError::NotOpen(_)) = refused else { panic!("started") };
-        let what = "operation not started: the module is not open; call `open` first";
-        assert_eq!(error.to_string(), what);
-        let StartError::NotOpen(Read { source: back, limit: 7 }) = error else { unreachable!() };
-        source = back;
-        assert_eq!(bench.reactor.queue().tally().canceled, canceled, "not declined");
-        bench.nothing_left();
-    }
-    // What runs when the module is closed goes on, and it can be opened again.
-    module.open();
-    let _ = module.start(Read { source, limit: 7 }, bench.done(1)).map_err(drop).unwrap();
-    module.close();
-    peer.write_all(b"later").unwrap();
-    assert_eq!(bench.result().unwrap().bytes, b"later");
-    bench.nothing_left();
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-#[cfg_attr(mio_unsupported_force_poll_poll, ignore = "it takes any source")]
-fn it_does_not_start_if_its_source_cannot_be_registered() {
-    use std::error::Error;
-    use std::fs::File;
-    use std::os::fd::OwnedFd;
-
-    let file = OwnedFd::from(File::open("/proc/self/exe").unwrap());
-    let source = TcpStream::from_std(std::net::TcpStream::from(file));
-    let mut bench = Bench::new();
-    let refused = bench.module.start(Read { source, limit: 7 }, bench.done(0));
-    let Err(error @ StartError::Failed { .. }) = refused else { panic!("started") };
-    assert_eq!(error.to_string(), "operation not started");
-    let cause = error.source().unwrap().source().unwrap();
-    let cause = cause.downcast_ref::<io::Error>().unwrap();
-    assert_eq!(cause.kind(), ErrorKind::PermissionDenied);
-    assert_eq!(bench.reactor.queue().tally().canceled, 1, "not declined");
-    bench.nothing_left();
-
-    // The reactor is gone.
-    let StartError::Failed { request, .. } = error else { unreachable!() };
-    let Bench { reactor, module, .. } = bench;
-    let done = reactor.queue().callback(|_, _: Outcome<TcpStream>| unreachable!());
-    drop(reactor);
-    let refused = module.start(request, done);
-    assert!(matches!(refused, Err(StartError::Failed { request: Read { limit: 7, .. }, .. })));
+    bench.module.close();
+    let error = bench.module.start(bench.request(7), bench.done(0)).expect_err("not open");
+    assert!(matches!(error, StartError::NotOpen(Read { limit: 7, .. })));
+    let what = "operation not started: the module is not open; call `open` first";
+    assert_eq!(error.to_string(), what);
+    assert_eq!(bench.reactor.queue().tally().canceled, 1, "declined");
+    bench.module.open();
+    let _ = bench.module.start(error.into_request(), bench.done(1)).expect("it is open");
+    // What runs when the module is closed or dropped goes on.
+    bench.module.close();
+    bench.module = LlRealCancel::new();
+    bench.write(b"later");
+    assert_eq!(bench.read(), b"later");
+    bench.finish();
 }
 
 #[test]
-fn two_run_at_a_time() {
+fn a_second_read_at_a_time_is_refused_and_the_socket_serves_the_first() {
     let mut bench = Bench::new();
-    let (first, mut first_peer) = unix_pair();
-    let (second, mut second_peer) = unix_pair();
-    let _first = bench.start(1, first);
-    let _second = bench.start(2, second);
-    // In the same batch.
-    first_peer.write_all(b"one").unwrap();
-    second_peer.write_all(b"two").unwrap();
-    assert_eq!(turn_now(&mut bench.reactor).dialed, 4);
-    let mut told: Vec<_> =
-        bench.told.take().into_iter().map(|(name, result)| (name, result.unwrap())).collect();
-    told.sort_by_key(|(name, _)| *name);
-    let [(1, first), (2, second)] = &told[..] else { panic!("{told:?}") };
-    assert_eq!((&first.bytes[..], &second.bytes[..]), (&b"one"[..], &b"two"[..]));
-    bench.nothing_left();
+    bench.start(0);
+    let error = bench.module.start(bench.request(7), bench.done(1)).expect_err("one waits");
+    let StartError::Failed { source, request } = error else { panic!("{error:?}") };
+    let what = "another operation waits for the same; let it end, or cancel it";
+    assert_eq!((source.to_string().as_str(), request.limit), (what, 7));
+    drop(request);
+    bench.write(b"x");
+    assert_eq!(bench.read(), b"x");
+    bench.finish();
+}
 
-    // One after the other, the one that started first last; the other one is canceled.
-    let (third, mut third_peer) = unix_pair();
-    let (fourth, mut fourth_peer) = unix_pair();
-    let _third = bench.start(3, third);
-    let op = bench.start(4, fourth);
+#[test]
+fn a_socket_that_nobody_has_any_more_is_read_to_the_end_of_its_operation_and_closed() {
+    let mut bench = Bench::new();
+    let op = bench.start(0);
+    bench.socket = None;
+    bench.write(b"x");
+    assert_eq!(bench.read(), b"x");
+    assert_eq!(op.state(), OpState::Completed);
+    bench.finish();
+    // Canceled: closed before cancel returns.
+    let mut bench = Bench::new();
+    let op = bench.start(0);
+    bench.socket = None;
     assert_eq!(op.cancel(), Cancellation::Canceled);
-    assert!(is_canceled(&bench.result()));
-    is_closed(&mut fourth_peer);
-    third_peer.write_all(b"three").unwrap();
-    assert_eq!(bench.result().unwrap().bytes, b"three");
-    bench.nothing_left();
+    assert_eq!(bench.peer.read(&mut [0]).ok(), Some(0), "the end of the stream");
+    assert!(matches!(bench.result(), Err(OpError::Canceled)));
+    bench.finish();
+}
+
+#[test]
+fn a_registration_that_is_taken_out_goes_on_without_operations() {
+    let mut bench = Bench::new();
+    bench.write(b"xy");
+    bench.start(0);
+    let socket = bench.socket.take().expect("the socket is there");
+    let socket = socket.into_registration().expect_err("an operation runs on it");
+    assert_eq!(bench.read(), b"xy");
+    let registration = socket.into_registration().expect("nobody else has it");
+    assert!(registration.readiness().is_readable(), "known until an attempt would block");
+    let source = registration.into_source().expect("deregistered");
+    drop(source);
+    bench.finish();
+}
+
+#[test]
+fn two_run_at_a_time_on_two_sockets() {
+    let mut bench = Bench::new();
+    let (other, mut other_peer) = unix_pair();
+    let other = Socket::stream(&bench.reactor.handle(), other).expect("registered");
+    bench.start(1);
+    let op = bench.module.start(Read { from: other.clone(), limit: 8 }, bench.done(2));
+    // In the same batch.
+    other_peer.write_all(b"two").expect("room");
+    bench.write(b"one");
+    turn_until(&mut bench.reactor, || bench.told.borrow().len() == 2);
+    let mut told = bench.told.take();
+    told.sort_by_key(|(name, _)| *name);
+    let [(1, Ok(one)), (2, Ok(two))] = &told[..] else { panic!("{told:?}") };
+    assert_eq!((&one[..], &two[..]), (&b"one"[..], &b"two"[..]));
+    drop((op, other));
+    bench.finish();
 }
 
 #[test]
 fn a_callback_cancels_another_operation_of_the_same_batch() {
-    // Late, if the other one's readiness call comes before the callback of the first: complete.
-    // In time, if the first one's callback comes before it.
+    // Late, if the other one's readiness call comes before the callback of the first; in time after it.
     for in_time in [false, true] {
         let mut bench = Bench::new();
-        let (first, mut first_peer) = unix_pair();
-        let (second, mut second_peer) = unix_pair();
-        let op = bench.start(2, second);
-        let told = bench.told.clone();
+        let (other, mut other_peer) = unix_pair();
+        let other = Socket::stream(&bench.reactor.handle(), other).expect("registered");
+        let request = Read { from: other, limit: 8 };
+        let op = bench.module.start(request, bench.done(2)).expect("it is open");
+        let told = Rc::clone(&bench.told);
         let done = bench.reactor.queue().callback(move |_, result| {
             let expected = if in_time { Cancellation::Canceled } else { Cancellation::Late };
             assert_eq!(op.cancel(), expected);
-            told.push((1, result));
+            told.borrow_mut().push((1, result));
         });
-        let _ = bench.module.start(Read { source: first, limit: 8 }, done).unwrap();
-        first_peer.write_all(b"one").unwrap();
+        // The events of registration first.
+        let _ = turn_now(&mut bench.reactor);
+        bench.module.start(bench.request(8), done).expect("it is open");
+        bench.write(b"one");
         if in_time {
             bench.reactor.set_budget(1);
             assert_eq!(turn_now(&mut bench.reactor).remaining, 1);
         }
-        second_peer.write_all(b"two").unwrap();
+        other_peer.write_all(b"two").expect("room");
         bench.reactor.set_budget(2);
-        let told = bench.told.clone();
-        turn_until(&mut bench.reactor, || told.len() == 2);
-        let mut told = told.take();
+        turn_until(&mut bench.reactor, || bench.told.borrow().len() == 2);
+        let mut told = bench.told.take();
         told.sort_by_key(|(name, _)| *name); // a batch has no order
-        let [(1, Ok(first)), (2, second)] = &told[..] else { panic!("{told:?}") };
-        assert_eq!(first.bytes, b"one");
-        match second {
-            Ok(second) => assert!(!in_time && second.bytes == b"two"),
-            result => assert!(in_time && is_canceled(result)),
-        }
-        assert_eq!(bench.reactor.event_stats().delivered, 2);
-        bench.nothing_left();
+        let [(1, Ok(one)), (2, two)] = &told[..] else { panic!("{told:?}") };
+        assert_eq!(one, b"one");
+        assert_eq!(matches!(two, Err(OpError::Canceled)), in_time, "{two:?}");
+        bench.finish();
     }
 }
 
 #[test]
-fn the_module_may_go_while_operations_run() {
-    let mut bench = Bench::new();
-    let (first, mut first_peer) = unix_pair();
-    let (second, _second_peer) = unix_pair();
-    let _first = bench.start(1, first);
-    let op = bench.start(2, second);
-    bench.module = LlRealCancel::new(&bench.reactor.handle());
-    first_peer.write_all(b"one").unwrap();
-    assert_eq!(bench.result().unwrap().bytes, b"one");
-    assert_eq!(op.cancel(), Cancellation::Canceled);
-    assert!(is_canceled(&bench.result()));
-    bench.nothing_left();
-}
-
-#[test]
 fn the_reactor_may_go_while_operations_run() {
-    let Bench { reactor, module, .. } = Bench::new();
+    let Bench { reactor, module, socket, mut peer, .. } = Bench::new();
     let captured = Rc::new(());
     let inner = Rc::clone(&captured);
-    let done = reactor.queue().callback(move |_, _| unreachable!("{inner:?}"));
-    let (source, mut peer) = unix_pair();
-    let op = module.start(Read { source, limit: 8 }, done).unwrap();
+    let done = reactor.queue().callback(move |_, _: Outcome| unreachable!("{inner:?}"));
+    let from = socket.clone().expect("the socket is there");
+    let op = module.start(Read { from, limit: 8 }, done).expect("it is open");
+    let after = reactor.queue().callback(|_, _: Outcome| unreachable!("it is declined"));
     drop(reactor);
     assert_eq!(Rc::strong_count(&captured), 1, "the callback ends with its queue");
-    let _ = op.cancel(); // harmless
-    assert_eq!(op.state(), OpState::Completed);
-    is_closed(&mut peer);
+    assert_eq!((op.state(), op.cancel()), (OpState::Completed, Cancellation::Late));
+    let from = socket.expect("the socket is there");
+    let error = module.start(Read { from, limit: 8 }, after).expect_err("the reactor is gone");
+    let StartError::Failed { source, request } = error else { panic!("{error:?}") };
+    assert_eq!(source.to_string(), "the reactor has been dropped");
+    drop(request);
+    assert_eq!(peer.read(&mut [0]).ok(), Some(0), "the socket is closed");
 }
 
 #[test]
 fn the_limit_is_honored() {
     let mut bench = Bench::new();
-    let (mut source, mut peer) = unix_pair();
-    peer.write_all(&[7; 100_000]).unwrap();
+    bench.write(&[7; 100_000]);
     for (limit, expected) in
         [(0, 1), (1, 1), (100, 100), (usize::MAX, 65_536), (usize::MAX, 34_362)]
     {
-        let _ = bench.module.start(Read { source, limit }, bench.done(0)).unwrap();
-        let received = bench.result().unwrap();
-        assert_eq!(received.bytes.len(), expected, "limit {limit}");
-        assert!(received.bytes.iter().all(|byte| *byte == 7));
-        source = received.source;
+        bench.module.start(bench.request(limit), bench.done(0)).expect("it is open");
+        let bytes = bench.read();
+        assert_eq!((bytes.len(), bytes.iter().all(|byte| *byte == 7)), (expected, true));
     }
-    assert_eq!(source.read(&mut [0]).unwrap_err().kind(), ErrorKind::WouldBlock);
-    bench.nothing_left();
+    bench.finish();
+}
+
+#[test]
+fn a_connection_that_is_reset_is_worth_another_attempt() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let module = LlRealCancel::<TcpStream>::new();
+    module.open();
+    let (mut source, peer) = tcp_pair();
+    reset(peer, &mut source);
+    let from = Socket::stream(&reactor.handle(), source).expect("registered");
+    let told = Rc::new(RefCell::new(Vec::new()));
+    let tells = Rc::clone(&told);
+    let done = reactor.queue().callback(move |_, result| tells.borrow_mut().push(result));
+    module.start(Read { from, limit: 8 }, done).expect("it is open");
+    turn_until(&mut reactor, || told.borrow().len() == 1);
+    let Some(Err(OpError::Retryable(error))) = told.borrow_mut().pop() else {
+        panic!("not failed")
+    };
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    assert_eq!(reactor.handle().registration_count(), 0);
+}
+
+#[test]
+fn a_call_that_is_canceled_silences_its_operation_and_drops_the_answer() {
+    let mut bench = Bench::new();
+    let done = bench.done(0);
+    let id = done.id();
+    let op = bench.module.start(bench.request(8), done).expect("it is open");
+    assert_eq!(bench.reactor.queue().cancel(id, "not interested"), Cancellation::Canceled);
+    assert_eq!(op.state(), OpState::Running);
+    bench.write(b"x");
+    turn_until(&mut bench.reactor, || op.state() == OpState::Completed);
+    assert!(bench.told.borrow().is_empty());
+    bench.finish();
 }

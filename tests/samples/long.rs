@@ -11,7 +11,7 @@ use std::thread;
 use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
-    Chain, MlChain, MlRetries, Module, Next, Retry, RetryPolicy, StartError,
+    Chain, Layer, MlChain, MlRetries, Module, Next, Retry, RetryPolicy, StartError,
 };
 use switchboard::{CallQueue, Callback, Cancellation, QueueHandle, Recipient};
 
@@ -34,12 +34,8 @@ impl Module for Immediate {
     type Answer = u32;
     type Error = &'static str;
 
-    fn open(&self) {}
-
-    fn close(&self) {}
-
-    fn leftovers(&self) -> usize {
-        0
+    fn layer(&self) -> Layer<'_> {
+        Layer::ungated()
     }
 
     fn start(
@@ -148,6 +144,24 @@ impl Told {
     }
 }
 
+/// A chain that ends at the answer `MANY`.
+fn chain_of<L>(request: fn() -> L::Request, ticks: Watch) -> Chain<L, u32, &'static str>
+where
+    L: Module<Answer = u32, Error = &'static str> + 'static,
+{
+    Chain::new(
+        |lower| lower,
+        request(),
+        move |answer: OpResult<u32, _>| {
+            ticks.tick();
+            Ok(match answer? {
+                MANY => Next::Done(MANY),
+                _ => Next::Start(chain_of(request, ticks)),
+            })
+        },
+    )
+}
+
 /// Runs a chain of `MANY` steps. Returns its outcome, how often its closure was called, and how
 /// many steps were started.
 fn chain(cancels: Cancels) -> (OpResult<u32, &'static str>, u32, u32) {
@@ -158,10 +172,7 @@ fn chain(cancels: Cancels) -> (OpResult<u32, &'static str>, u32, u32) {
     module.open();
     let watch = Watch::new(&queue, cancels);
     let ticks = watch.clone();
-    let request = Chain::new((), move |answer| {
-        ticks.tick();
-        if answer == MANY { Next::Done(answer) } else { Next::Start(()) }
-    });
+    let request = chain_of(|| (), ticks);
     let told = Told::new(&queue);
     watch.keep(module.start(request, told.done()).expect("it is open"));
     (told.dial(&queue), watch.times.get(), started.get())
@@ -173,12 +184,12 @@ fn retries(cancels: Cancels) -> (OpResult<u32, &'static str>, u32, u32) {
     let queue = reactor.queue();
     let lower = Immediate { failures: MANY, ..Immediate::default() };
     let started = Rc::clone(&lower.started);
-    let module = MlRetries::new(&reactor.handle(), lower, RetryPolicy::new());
+    let module = MlRetries::new(&reactor.handle(), lower, RetryPolicy::new().at_once());
     module.open();
     let watch = Watch::new(queue, cancels);
     let ticks = watch.clone();
     let told = Told::new(queue);
-    let op = module.start(Retry::new(move || ticks.tick()), told.done()).expect("it is open");
+    let op = module.start(Retry::new(move |_, _| ticks.tick()), told.done()).expect("it is open");
     watch.keep(op);
     (told.dial(queue), watch.times.get(), started.get())
 }
@@ -205,15 +216,12 @@ fn a_chain_of_1_000_steps_with_100_attempts_each_takes_constant_stack_and_memory
         let reactor = Reactor::new().expect("a reactor");
         let queue = reactor.queue();
         let lower = Immediate { failures: 99, ..Immediate::default() };
-        let retries = MlRetries::new(&reactor.handle(), lower, RetryPolicy::new());
+        let retries = MlRetries::new(&reactor.handle(), lower, RetryPolicy::new().at_once());
         let module = MlChain::new(queue, retries);
         module.open();
         let watch = Watch::new(queue, Cancels::Nobody);
         let ticks = watch.clone();
-        let request = Chain::new(Retry::new(|| ()), move |answer| {
-            ticks.tick();
-            if answer == MANY { Next::Done(answer) } else { Next::Start(Retry::new(|| ())) }
-        });
+        let request = chain_of(|| Retry::new(|_, _| ()), ticks);
         let told = Told::new(queue);
         watch.keep(module.start(request, told.done()).expect("it is open"));
         assert_eq!((told.dial(queue).ok(), watch.times.get()), (Some(MANY), MANY / 100));

@@ -6,15 +6,17 @@
 mod completion;
 #[cfg(all(unix, feature = "conformance"))]
 mod conformance;
+mod deadline;
+mod first_and_map;
 mod hl_cancel_all;
-#[cfg(unix)]
+mod layers;
 mod ll_fake_cancel;
+#[cfg(unix)]
+mod ll_io;
 #[cfg(unix)]
 mod ll_real_cancel;
 #[cfg(unix)]
 mod ll_real_cancel_faults;
-#[cfg(unix)]
-mod ll_real_cancel_sources;
 mod long;
 mod ml_chain;
 mod ml_retries;

@@ -6,7 +6,7 @@ use std::panic;
 use std::rc::Rc;
 
 use support::manual::{self, Manual, Told, check_over};
-use switchboard::op::{AsyncOp, OpError, OpState};
+use switchboard::op::{AsyncOp, OpError, OpResult, OpState};
 use switchboard::samples::{Chain, MlChain, Module, Next, StartError};
 use switchboard::{CallQueue, Cancellation};
 
@@ -17,7 +17,7 @@ type Answers = Vec<u32>;
 struct Bench {
     queue: CallQueue,
     lower: Manual,
-    module: MlChain<Manual, Answers>,
+    module: MlChain<Manual, Answers, &'static str>,
     told: Told<Answers>,
 }
 
@@ -64,17 +64,27 @@ impl Bench {
     }
 }
 
-fn chain(steps: usize, also: impl Fn(usize) + 'static) -> Chain<Manual, Answers> {
-    let mut answers = Vec::new();
-    Chain::new(0, move |answer| {
-        answers.push(answer);
-        also(answers.len() - 1);
-        if answers.len() == steps {
-            Next::Done(std::mem::take(&mut answers))
-        } else {
-            Next::Start(answers.len() as u32)
-        }
-    })
+type ManualChain = Chain<Manual, Answers, &'static str>;
+
+fn chain(steps: usize, also: impl Fn(usize) + 'static) -> ManualChain {
+    step(steps, Vec::new(), also)
+}
+
+/// A step of a chain, after those that have answered.
+fn step(steps: usize, mut answers: Answers, also: impl Fn(usize) + 'static) -> ManualChain {
+    Chain::new(
+        |lower| lower,
+        answers.len() as u32,
+        move |answer: manual::Result| {
+            answers.push(answer?);
+            also(answers.len() - 1);
+            Ok(if answers.len() == steps {
+                Next::Done(answers)
+            } else {
+                Next::Start(step(steps, answers, also))
+            })
+        },
+    )
 }
 
 #[test]
@@ -271,18 +281,19 @@ fn a_first_step_that_the_layer_below_refuses_hands_the_chain_back() {
 fn a_chain_may_stand_on_a_chain_and_answer_something_else() {
     let queue = CallQueue::new();
     let lower = Manual::default();
-    let module = MlChain::new(&queue, MlChain::<_, Answers>::new(&queue, lower.clone()));
+    let module = MlChain::new(&queue, MlChain::new(&queue, lower.clone()));
     module.open();
     let told = Told::<String>::new(&queue);
-    let mut text = String::new();
-    let outer = Chain::new(chain(2, |_| ()), move |answers: Answers| {
-        text += &format!("{answers:?}");
-        if text.len() > 6 {
-            Next::Done(std::mem::take(&mut text))
-        } else {
-            Next::Start(chain(1, |_| ()))
-        }
-    });
+    type Answered = OpResult<Answers, &'static str>;
+    let outer = Chain::new(
+        |lower| lower,
+        chain(2, |_| ()),
+        |answers: Answered| {
+            let text = format!("{:?}", answers?);
+            let last = |answers: Answered| Ok(Next::Done(text + &format!("{:?}", answers?)));
+            Ok(Next::Start(Chain::new(|lower| lower, chain(1, |_| ()), last)))
+        },
+    );
     let _ = module.start(outer, told.done()).expect("it is open");
     for answer in 1..=3 {
         lower.complete(Ok(answer));

@@ -17,7 +17,7 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn attempts_are_made_up_to_the_cap_and_the_last_failure_is_told() {
     for cap in 1..=4 {
-        let mut bench = Bench::new(RetryPolicy::new().attempts(cap));
+        let mut bench = Bench::new(RetryPolicy::new().at_once().attempts(cap));
         bench.start();
         for attempt in 0..cap {
             assert_eq!(bench.told.count(), 0);
@@ -32,7 +32,7 @@ fn attempts_are_made_up_to_the_cap_and_the_last_failure_is_told() {
 
 #[test]
 fn the_last_attempt_under_the_cap_may_succeed() {
-    let mut bench = Bench::new(RetryPolicy::new().attempts(3));
+    let mut bench = Bench::new(RetryPolicy::new().at_once().attempts(3));
     bench.start();
     bench.end_attempt(AGAIN);
     bench.end_attempt(AGAIN);
@@ -43,7 +43,7 @@ fn the_last_attempt_under_the_cap_may_succeed() {
 
 #[test]
 fn each_operation_has_a_cap_of_its_own() {
-    let mut bench = Bench::new(RetryPolicy::new().attempts(2));
+    let mut bench = Bench::new(RetryPolicy::new().at_once().attempts(2));
     bench.start();
     bench.start();
     for _ in 0..4 {
@@ -57,7 +57,7 @@ fn each_operation_has_a_cap_of_its_own() {
 #[test]
 fn the_policy_says_which_failures_are_repeated() {
     let only = |error: &OpError<&'static str>| matches!(error, OpError::Failed("repeat this"));
-    let mut bench = Bench::new(RetryPolicy::new().after(only));
+    let mut bench = Bench::new(RetryPolicy::new().at_once().after(only));
     bench.start();
     bench.end_attempt(Err(OpError::Failed("repeat this")));
     bench.end_attempt(Err(OpError::Failed("repeat this")));
@@ -72,7 +72,7 @@ fn the_policy_says_which_failures_are_repeated() {
 
 #[test]
 fn an_attempt_that_the_layer_below_loses_can_be_repeated() {
-    let mut bench = Bench::new(RetryPolicy::new());
+    let mut bench = Bench::new(RetryPolicy::new().at_once());
     bench.start();
     bench.lower.lose();
     bench.pass(Duration::ZERO);
@@ -80,7 +80,7 @@ fn an_attempt_that_the_layer_below_loses_can_be_repeated() {
     bench.finish();
 
     let lost = |error: &OpError<_>| matches!(error, OpError::Dropped);
-    let mut bench = Bench::new(RetryPolicy::new().after(lost));
+    let mut bench = Bench::new(RetryPolicy::new().at_once().after(lost));
     bench.start();
     bench.lower.lose();
     bench.pass(Duration::ZERO);
@@ -91,10 +91,10 @@ fn an_attempt_that_the_layer_below_loses_can_be_repeated() {
 
 #[test]
 fn a_start_that_the_layer_below_refuses_is_refused_and_the_request_is_handed_back() {
-    let bench = Bench::new(RetryPolicy::new());
+    let bench = Bench::new(RetryPolicy::new().at_once());
     let module = bench.module.as_ref().expect("the module is there");
     bench.lower.refuse(Some("no room"));
-    let error = module.start(Retry::new(|| 5), bench.told.done()).expect_err("refused");
+    let error = module.start(Retry::new(|_, _| 5), bench.told.done()).expect_err("refused");
     let StartError::Failed { source, request } = error else { panic!("{error:?}") };
     assert_eq!(source.to_string(), "no room");
     bench.lower.refuse(None);
@@ -122,7 +122,7 @@ fn an_attempt_that_the_layer_below_refuses_ends_the_operation_with_the_cause() {
 
 #[test]
 fn an_attempt_on_a_layer_that_was_closed_ends_the_operation_with_the_cause() {
-    let mut bench = Bench::new(RetryPolicy::new());
+    let mut bench = Bench::new(RetryPolicy::new().at_once());
     bench.start();
     bench.lower.close_down();
     bench.end_attempt(AGAIN);
@@ -156,7 +156,7 @@ fn what_makes_the_request_may_cancel_the_operation() {
 
 #[test]
 fn what_makes_the_request_may_panic_and_the_operation_is_lost() {
-    let mut bench = Bench::new(RetryPolicy::new());
+    let mut bench = Bench::new(RetryPolicy::new().at_once());
     bench.start_with(|number| {
         if number == 1 {
             panic::resume_unwind(Box::new("no request"));
@@ -173,10 +173,80 @@ fn what_makes_the_request_may_panic_and_the_operation_is_lost() {
 /// A regression: it was passed to the policy, which may repeat everything.
 #[test]
 fn an_attempt_that_was_canceled_below_is_not_repeated() {
-    let mut bench = Bench::new(RetryPolicy::new().after(|_| true));
+    let mut bench = Bench::new(RetryPolicy::new().at_once().after(|_| true));
     bench.start();
     bench.end_attempt(Err(OpError::Canceled));
     assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
     assert_eq!(bench.lower.requests(), [0]);
     bench.finish();
+}
+
+/// The request was made without either.
+#[test]
+fn a_request_is_made_of_the_number_of_the_attempt_and_the_error_of_the_one_before() {
+    let mut bench = Bench::new(RetryPolicy::new().at_once());
+    let seen = Rc::new(RefCell::new(Vec::new()));
+    let sees = Rc::clone(&seen);
+    let retry = Retry::new(move |attempt, last: Option<&OpError<&'static str>>| {
+        sees.borrow_mut().push((attempt, last.cloned()));
+        attempt
+    });
+    let module = bench.module.as_ref().expect("the module is there");
+    module.start(retry, bench.told.done()).expect("it is open");
+    bench.end_attempt(AGAIN);
+    bench.end_attempt(Err(OpError::Retryable("other")));
+    bench.end_attempt(Ok(7));
+    let expected = [(1, None), (2, AGAIN.err()), (3, Some(OpError::Retryable("other")))];
+    assert_eq!((seen.take(), bench.told.only()), (expected.to_vec(), Ok(7)));
+    bench.finish();
+}
+
+/// `attempts(5).after(|_| true)` ended after 2 starts.
+#[test]
+fn an_attempt_that_the_layer_below_refuses_is_repeated_if_the_policy_says_so() {
+    for delay in [Duration::ZERO, SECOND] {
+        let policy = RetryPolicy::new().attempts(5).after(|_| true);
+        let mut bench = Bench::new(policy.backoff(move |_| delay));
+        bench.start();
+        bench.lower.refuse(Some("no room"));
+        bench.end_attempt(AGAIN);
+        if delay.is_zero() {
+            let Err(OpError::NotStarted(cause)) = bench.told.only() else { panic!("it went on") };
+            assert_eq!(cause.to_string(), "no room");
+            bench.finish();
+            continue;
+        }
+        bench.pass(delay);
+        bench.pass(delay);
+        bench.lower.refuse(None);
+        bench.pass(delay);
+        bench.end_attempt(Ok(7));
+        // Three attempts ended before that, two of them refused.
+        assert_eq!((bench.told.only(), bench.lower.requests()), (Ok(7), vec![0, 3]));
+        bench.finish();
+    }
+}
+
+#[test]
+fn what_may_succeed_is_repeated_by_default_and_nothing_else() {
+    for (error, repeated) in [
+        (OpError::TimedOut, true),
+        (OpError::Full, true),
+        (OpError::Retryable("busy"), true),
+        (OpError::Failed("for good"), false),
+        (OpError::Dropped, false),
+        (OpError::Panicked("bug".into()), false),
+        (OpError::Canceled, false),
+    ] {
+        let mut bench = Bench::new(RetryPolicy::new().at_once());
+        bench.start();
+        bench.end_attempt(Err(error.clone()));
+        assert_eq!(bench.lower.running(), usize::from(repeated), "{error:?}");
+        if repeated {
+            bench.end_attempt(Ok(7));
+        }
+        let expected = if repeated { Ok(7) } else { Err(error) };
+        assert_eq!(bench.told.only(), expected);
+        bench.finish();
+    }
 }

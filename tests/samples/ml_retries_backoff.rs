@@ -116,8 +116,9 @@ fn a_cancel_during_an_attempt_reaches_the_latest() {
 
 #[test]
 fn a_cancel_that_is_late_for_the_attempt_is_followed_by_no_other() {
-    let mut bench =
-        Bench::new(RetryPolicy::new().after(|_| panic!("the policy is not asked any more")));
+    let mut bench = Bench::new(
+        RetryPolicy::new().at_once().after(|_| panic!("the policy is not asked any more")),
+    );
     let op = bench.start();
     bench.lower.complete(AGAIN);
     assert_eq!(op.cancel(), Cancellation::Canceled);
@@ -149,4 +150,99 @@ fn dropping_the_reactor_during_backoff_leaves_nothing() {
     drop((reactor, module));
     assert_eq!((told.count(), lower.references()), (0, 1));
     assert_eq!(op.cancel(), Cancellation::Late);
+}
+
+/// The delays before the first `count` attempts but one, by `policy`.
+fn delays(policy: RetryPolicy<&'static str>, count: u32) -> Vec<Duration> {
+    let mut bench = Bench::new(policy);
+    bench.start();
+    let mut delays = Vec::new();
+    for _ in 0..count {
+        bench.end_attempt(AGAIN);
+        let delay = bench.reactor.poll_timeout().expect("a timer");
+        delays.push(delay);
+        bench.pass(delay);
+    }
+    bench.end_attempt(Ok(7));
+    assert_eq!(bench.told.only(), Ok(7));
+    bench.finish();
+    delays
+}
+
+/// It hammered: 237,569 attempts in 100 ms.
+#[test]
+fn the_default_policy_backs_off_more_each_time_and_leaves_out_a_random_part() {
+    for seed in 0..20 {
+        let delays = delays(RetryPolicy::new().seed(seed), 12);
+        let most = |made: u32| (SECOND / 10 * 2_u32.pow(made)).min(10 * SECOND);
+        for (made, delay) in (0..).zip(&delays) {
+            assert!((most(made) / 2..=most(made)).contains(delay), "{made}: {delay:?}");
+        }
+    }
+}
+
+#[test]
+fn delays_are_those_of_the_seed() {
+    let of = |seed| delays(RetryPolicy::new().seed(seed), 6);
+    assert_eq!(of(7), of(7));
+    assert_ne!(of(7), of(8));
+    // Two that are not seeded do not go in step, either.
+    assert_ne!(delays(RetryPolicy::new(), 6), delays(RetryPolicy::new(), 6));
+}
+
+#[test]
+fn operations_of_one_module_do_not_go_in_step() {
+    let mut bench = Bench::new(RetryPolicy::new().seed(1));
+    for _ in 0..10 {
+        bench.start();
+    }
+    for _ in 0..10 {
+        bench.end_attempt(AGAIN);
+    }
+    let mut due = Vec::new();
+    while bench.timer_count() > 0 {
+        let next = bench.reactor.poll_timeout().expect("a timer");
+        bench.pass(next);
+        due.push(bench.lower.running());
+    }
+    assert_eq!(due, (1..=10).collect::<Vec<_>>(), "one after the other");
+    for _ in 0..10 {
+        bench.end_attempt(Ok(7));
+    }
+    assert_eq!(bench.told.take().len(), 10);
+    bench.finish();
+}
+
+#[test]
+fn an_exponential_backoff_has_bounds_of_its_own_and_no_overflow() {
+    let policy = RetryPolicy::new().exponential(SECOND, 3 * SECOND);
+    for (made, delay) in delays(policy, 70).into_iter().enumerate() {
+        let most = if made < 2 { SECOND * (made as u32 + 1) } else { 3 * SECOND };
+        assert!((most / 2..=most).contains(&delay), "{made}: {delay:?}");
+    }
+}
+
+#[test]
+fn no_attempt_begins_after_the_limit() {
+    let policy = || RetryPolicy::new().backoff(|_| SECOND).give_up_after(3 * SECOND);
+    let mut bench = Bench::new(policy());
+    bench.start();
+    for attempt in 1..=3 {
+        bench.end_attempt(AGAIN);
+        bench.pass(SECOND);
+        assert_eq!(bench.lower.running(), 1, "attempt {attempt}");
+    }
+    // Another one would begin after 4 seconds.
+    bench.end_attempt(AGAIN);
+    assert_eq!((bench.told.only(), bench.timer_count()), (AGAIN, 0));
+    bench.finish();
+
+    // One that runs then goes on.
+    let mut bench = Bench::new(policy());
+    bench.start();
+    bench.pass(10 * SECOND);
+    assert_eq!((bench.lower.running(), bench.told.count()), (1, 0));
+    bench.end_attempt(Ok(7));
+    assert_eq!(bench.told.only(), Ok(7));
+    bench.finish();
 }

@@ -14,8 +14,8 @@ use support::manual::{self, Manual, Told, check_over};
 use switchboard::op::{AsyncOp, OpError};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
-    Chain, Closed, HlCancelAll, LlRealCancel, MlChain, MlRetries, Module, Next, Read, Retry,
-    RetryPolicy, StartError,
+    Chain, Closed, HlCancelAll, Layer, LlRealCancel, MlChain, MlRetries, Module, Next, Read, Retry,
+    RetryPolicy, Socket, StartError,
 };
 use switchboard::{CallId, CallQueue, Callback, Observer, OpStep, Step};
 
@@ -45,7 +45,7 @@ fn a_cancel_within_backoff_is_told_at_once() {
     let module = MlRetries::new(&reactor.handle(), lower.clone(), policy);
     module.open();
     let told = Told::new(queue);
-    own.replace(Some(module.start(Retry::new(|| 1), told.done()).expect("it is open")));
+    own.replace(Some(module.start(Retry::new(|_, _| 1), told.done()).expect("it is open")));
     lower.complete(AGAIN);
     queue.dial_all();
     assert_eq!(reactor.handle().timer_count(), 0);
@@ -66,7 +66,7 @@ fn a_cancel_within_the_choice_of_failures_is_told_at_once() {
     let module = MlRetries::new(&reactor.handle(), lower.clone(), policy);
     module.open();
     let told = Told::new(queue);
-    own.replace(Some(module.start(Retry::new(|| 1), told.done()).expect("it is open")));
+    own.replace(Some(module.start(Retry::new(|_, _| 1), told.done()).expect("it is open")));
     lower.complete(AGAIN);
     queue.dial_all();
     assert_eq!(reactor.handle().timer_count(), 0);
@@ -79,19 +79,24 @@ fn a_cancel_within_the_start_of_a_step_reaches_that_step() {
     let reactor = Reactor::new().expect("a reactor");
     let queue = reactor.queue();
     let lower = Manual::default();
-    let retries = MlRetries::new(&reactor.handle(), lower.clone(), RetryPolicy::new());
+    let retries = MlRetries::new(&reactor.handle(), lower.clone(), RetryPolicy::new().at_once());
     let module = MlChain::new(queue, retries);
     module.open();
     let told = Told::<u32>::new(queue);
     let own = Own::default();
     let inside = Rc::clone(&own);
-    let request = Chain::new(Retry::new(|| 1), move |_| {
-        let inside = Rc::clone(&inside);
-        Next::Start(Retry::new(move || {
-            cancel(&inside);
-            2
-        }))
-    });
+    let request = Chain::new(
+        |lower| lower,
+        Retry::new(|_, _| 1),
+        move |_: manual::Result| {
+            let second = Retry::new(move |_, _| {
+                cancel(&inside);
+                2
+            });
+            let then = |answer: manual::Result| answer.map(Next::Done);
+            Ok(Next::Start(Chain::new(|lower| lower, second, then)))
+        },
+    );
     own.replace(Some(module.start(request, told.done()).expect("it is open")));
     lower.complete(Ok(7));
     queue.dial_all();
@@ -106,16 +111,16 @@ fn a_cancel_within_the_start_of_an_attempt_reaches_that_attempt() {
     let reactor = Reactor::new().expect("a reactor");
     let queue = reactor.queue();
     let lower = Manual::default();
-    let once = RetryPolicy::new().attempts(1);
+    let once = RetryPolicy::new().at_once().attempts(1);
     let inner = MlRetries::new(&reactor.handle(), lower.clone(), once);
-    let module = MlRetries::new(&reactor.handle(), inner, RetryPolicy::new());
+    let module = MlRetries::new(&reactor.handle(), inner, RetryPolicy::new().at_once());
     module.open();
     let told = Told::new(queue);
     let own = Own::default();
     let inside = Rc::clone(&own);
-    let request = Retry::new(move || {
+    let request = Retry::new(move |_, _| {
         let inside = Rc::clone(&inside);
-        Retry::new(move || {
+        Retry::new(move |_, _| {
             cancel(&inside);
             1
         })
@@ -132,16 +137,17 @@ fn a_cancel_within_the_start_of_an_attempt_reaches_that_attempt() {
 #[test]
 fn a_cancel_within_the_read_deregisters_the_source() {
     let mut reactor = Reactor::new().expect("a reactor");
-    let module = LlRealCancel::new(&reactor.handle());
+    let module = LlRealCancel::new();
     module.open();
     let (socket, mut peer) = UnixStream::pair().expect("a pair of sockets");
     io::Write::write_all(&mut peer, b"x").expect("room");
     let own = Own::default();
     let source = Canceling { socket, own: Rc::clone(&own) };
+    let from = Socket::stream(&reactor.handle(), source).map_err(drop).expect("registered");
     let told = Rc::new(RefCell::new(Vec::new()));
     let outcomes = Rc::clone(&told);
     let done = reactor.queue().callback(move |_, result| outcomes.borrow_mut().push(result));
-    own.replace(Some(module.start(Read { source, limit: 1 }, done).expect("it is open")));
+    own.replace(Some(module.start(Read { from, limit: 1 }, done).expect("it is open")));
     let _ = reactor.turn(None).expect("a turn");
     assert!(matches!(told.take()[..], [Err(OpError::Canceled)]));
     assert_eq!(reactor.handle().registration_count(), 0);
@@ -237,7 +243,7 @@ fn a_cancel_by_an_observer_as_the_timer_is_dialed_starts_no_attempt() {
 #[test]
 fn a_cancel_by_an_observer_starts_nothing_after_it() {
     for canceler in [cancels_at_created, cancels_at_waits_for] {
-        let mut bench = Bench::new(RetryPolicy::new());
+        let mut bench = Bench::new(RetryPolicy::new().at_once());
         let own = Rc::new(RefCell::new(Some(bench.start())));
         bench.reactor.queue().add_observer(canceler(&own));
         bench.end_attempt(retrying::AGAIN);
@@ -250,7 +256,10 @@ fn a_cancel_by_an_observer_starts_nothing_after_it() {
         let module = MlChain::new(&queue, lower.clone());
         module.open();
         let told = Told::<u32>::new(&queue);
-        let op = module.start(Chain::new(1, |_| Next::Start(2)), told.done()).expect("it is open");
+        let last = |answer: manual::Result| answer.map(Next::Done);
+        let second = move |_: manual::Result| Ok(Next::Start(Chain::new(|lower| lower, 2, last)));
+        let first = Chain::new(|lower| lower, 1, second);
+        let op = module.start(first, told.done()).expect("it is open");
         queue.add_observer(canceler(&Rc::new(RefCell::new(Some(op)))));
         lower.complete(Ok(7));
         queue.dial_all();
@@ -277,16 +286,8 @@ impl Module for Restarting {
     type Answer = u32;
     type Error = &'static str;
 
-    fn open(&self) {
-        self.lower.open();
-    }
-
-    fn close(&self) {
-        self.lower.close();
-    }
-
-    fn leftovers(&self) -> usize {
-        0
+    fn layer(&self) -> Layer<'_> {
+        Layer::on(&self.lower)
     }
 
     fn start(
@@ -295,7 +296,7 @@ impl Module for Restarting {
         done: Callback<manual::Result>,
     ) -> Result<AsyncOp, StartError<u32>> {
         if let Some(Closing { above, closed }) = self.closes.take() {
-            above.close(closed);
+            above.close_with(closed);
             above.open();
         }
         self.lower.start(request, done)

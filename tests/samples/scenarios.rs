@@ -28,15 +28,21 @@ macro_rules! tests_on {
                 closing_cancels_all_that_run,
                 an_operation_that_completes_leaves_the_list_whether_at_once_or_later,
                 closing_with_nothing_started_tells_of_the_end,
-                closing_what_is_not_open_is_a_no_op,
-                a_second_close_is_a_no_op_before_and_after_the_end,
-                a_second_close_at_any_step_of_the_first_is_a_no_op,
+                closing_what_is_not_open_tells_of_the_end,
+                every_caller_of_close_is_told_of_the_end_before_and_after_it,
+                a_second_close_at_any_step_of_the_first_is_told_of_the_end,
+                a_close_counts_the_operations_of_this_closing_only,
+                a_close_counts_as_canceled_what_was_told_canceled,
+                draining_cancels_what_is_left_at_the_deadline,
+                draining_what_is_empty_or_not_open_tells_of_the_end,
+                closing_or_dropping_a_module_that_drains_cancels_at_once,
+                closing_a_module_opened_again_while_it_drained_cancels_all,
                 a_start_during_close_is_refused,
                 an_operation_whose_completion_is_on_its_way_is_not_in_the_list_and_tells_its_result,
                 closing_cancels_one_while_another_has_completed_and_a_third_is_about_to,
                 a_module_that_was_closed_can_be_opened_and_closed_again,
                 dropping_the_module_while_it_is_closed_still_tells_of_the_end,
-                dropping_the_module_without_closing_it_lets_operations_go_on,
+                dropping_the_module_cancels_as_closing_does,
                 an_upper_callback_that_panics_keeps_nothing_from_the_end,
             }
             explorer {
@@ -47,7 +53,8 @@ macro_rules! tests_on {
                 a_panic_in_the_upper_callback_leaves_nothing,
                 a_panic_in_the_upper_callback_after_a_cancel_at_any_step_leaves_nothing,
                 a_handle_dropped_at_any_step_changes_nothing,
-                a_composition_dropped_at_any_step_changes_nothing,
+                a_composition_with_handles_dropped_at_any_step_changes_nothing,
+                a_composition_dropped_at_any_step_is_canceled_where_closing_cancels,
                 a_reactor_dropped_at_any_step_leaves_nothing,
                 a_module_with_handles_closed_at_any_step_changes_nothing,
                 readiness_for_nothing_at_any_step_changes_nothing,
@@ -86,4 +93,12 @@ pub(crate) use tests_on;
 /// On a real reactor.
 mod on_sockets {
     crate::scenarios::tests_on!(switchboard::reactor::Reactor);
+
+    /// (Virtual time does not wait for threads.)
+    #[test]
+    fn draining_starts_none_and_waits_for_what_runs() {
+        crate::scenarios::close::draining_starts_none_and_waits_for_what_runs::<
+            switchboard::reactor::Reactor,
+        >();
+    }
 }

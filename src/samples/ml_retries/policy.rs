@@ -1,28 +1,64 @@
 //! Which failures are repeated, how often, and after how long.
 
 use alloc::rc::Rc;
+use core::cell::Cell;
 use core::fmt;
+use core::hash::{BuildHasher, Hasher};
 use core::time::Duration;
+use std::hash::RandomState;
 
 use crate::op::OpError;
 
-type Predicate<E> = Rc<dyn Fn(&OpError<E>) -> bool>;
+/// The default delay before the second attempt, and the longest one.
+const FIRST: Duration = Duration::from_millis(100);
+const LONGEST: Duration = Duration::from_secs(10);
 
 /// What is repeated, how often, and after how long.
+///
+/// # Examples
+///
+/// ```
+/// use std::io;
+/// use std::time::Duration;
+/// use switchboard::samples::RetryPolicy;
+///
+/// let policy = RetryPolicy::<io::Error>::new()
+///     .exponential(Duration::from_millis(20), Duration::from_secs(1))
+///     .attempts(5)
+///     .give_up_after(Duration::from_secs(3));
+/// # drop(policy);
+/// ```
 pub struct RetryPolicy<E> {
     /// At most so many.
     attempts: Option<u32>,
-    backoff: Rc<dyn Fn(u32) -> Duration>,
+    limit: Option<Duration>,
+    backoff: Backoff,
+    seed: Option<u64>,
     retries: Predicate<E>,
 }
 
-impl<E> RetryPolicy<E> {
-    /// Repeats what fails as [`Retryable`](OpError::Retryable), at once, without end.
+type Predicate<E> = Rc<dyn Fn(&OpError<E>) -> bool>;
+
+/// How long to wait before another attempt.
+#[derive(Clone)]
+enum Backoff {
+    /// At first so long, then twice as long each time, up to so long; all with jitter.
+    Exponential(Duration, Duration),
+    /// As the function says, of the number of attempts made.
+    Custom(Rc<dyn Fn(u32) -> Duration>),
+}
+
+impl<E: 'static> RetryPolicy<E> {
+    /// Repeats what [may succeed](OpError::is_retryable), without end. Waits 100 ms before the second
+    /// attempt, and twice as long before each further one, 10 s at most; of which a random part, up to
+    /// half, is left out, so that many who failed together do not come back together.
     pub fn new() -> Self {
         Self {
             attempts: None,
-            backoff: Rc::new(|_| Duration::ZERO),
-            retries: Rc::new(|error| matches!(error, OpError::Retryable(_))),
+            limit: None,
+            backoff: Backoff::Exponential(FIRST, LONGEST),
+            seed: None,
+            retries: Rc::new(OpError::is_retryable),
         }
     }
 
@@ -32,38 +68,106 @@ impl<E> RetryPolicy<E> {
         Self { attempts: Some(attempts), ..self }
     }
 
-    /// Waits before each attempt but the first, for what `backoff` says of the number of attempts
-    /// made.
+    /// Begins no attempt later than `limit` after the start. An attempt that runs then goes on: to cancel
+    /// it, put a [`Deadline`](crate::samples::Deadline) over the retries.
     #[must_use]
-    pub fn backoff(self, backoff: impl Fn(u32) -> Duration + 'static) -> Self {
-        Self { backoff: Rc::new(backoff), ..self }
+    pub fn give_up_after(self, limit: Duration) -> Self {
+        Self { limit: Some(limit), ..self }
     }
 
-    /// Repeats after those errors that `retries` says. Canceled operations are never repeated.
+    /// Waits `first` before the second attempt, and twice as long before each further one, `longest` at
+    /// most; of which a random part, up to half, is left out.
+    #[must_use]
+    pub fn exponential(self, first: Duration, longest: Duration) -> Self {
+        Self { backoff: Backoff::Exponential(first, longest), ..self }
+    }
+
+    /// Waits before each attempt but the first for what `backoff` returns for the number of attempts
+    /// made, exactly.
+    #[must_use]
+    pub fn backoff(self, backoff: impl Fn(u32) -> Duration + 'static) -> Self {
+        Self { backoff: Backoff::Custom(Rc::new(backoff)), ..self }
+    }
+
+    /// Does not wait. Without a cap on [attempts](Self::attempts), this uses all of a processor for as
+    /// long as the attempts fail at once.
+    #[must_use]
+    pub fn at_once(self) -> Self {
+        self.backoff(|_| Duration::ZERO)
+    }
+
+    /// Sets what the random parts of delays are made of, for tests. Otherwise each module has its own.
+    #[must_use]
+    pub fn seed(self, seed: u64) -> Self {
+        Self { seed: Some(seed), ..self }
+    }
+
+    /// Repeats after those errors for which `retries` returns true. Canceled operations are never
+    /// repeated.
     #[must_use]
     pub fn after(self, retries: impl Fn(&OpError<E>) -> bool + 'static) -> Self {
         Self { retries: Rc::new(retries), ..self }
     }
 
+    /// How long after its start an operation may begin an attempt.
+    pub(super) const fn limit(&self) -> Option<Duration> {
+        self.limit
+    }
+
+    /// What the random parts of delays come from.
+    pub(super) fn jitter(&self) -> Jitter {
+        Jitter::new(self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()))
+    }
+
     /// How long to wait before another attempt, `made` having been made, of which the last failed
     /// with `error`; `None` if there is to be none.
-    pub(super) fn delay(&self, made: u32, error: &OpError<E>) -> Option<Duration> {
+    pub(super) fn delay(&self, made: u32, error: &OpError<E>, jitter: &Jitter) -> Option<Duration> {
         let again = !matches!(error, OpError::Canceled)
             && self.attempts.is_none_or(|most| made < most)
             && (self.retries)(error);
-        again.then(|| (self.backoff)(made))
+        again.then(|| match &self.backoff {
+            Backoff::Custom(backoff) => backoff(made),
+            Backoff::Exponential(first, longest) => {
+                let doubled = 1_u32.checked_shl(made.saturating_sub(1)).unwrap_or(u32::MAX);
+                jitter.shorten(first.saturating_mul(doubled).min(*longest))
+            }
+        })
+    }
+}
+
+/// Random numbers, by xorshift: good enough to spread delays.
+pub(super) struct Jitter(Cell<u64>);
+
+impl Jitter {
+    fn new(seed: u64) -> Self {
+        // The state is never 0. Seeds that differ in a bit differ in half of them at once.
+        Self(Cell::new(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1))
+    }
+
+    /// A part of `delay`, half of it at least.
+    fn shorten(&self, delay: Duration) -> Duration {
+        let mut state = self.0.get();
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        self.0.set(state);
+        let half = delay / 2;
+        // (Of 584 years and more, as much.)
+        let nanos = u64::try_from(half.as_nanos()).unwrap_or(u64::MAX);
+        let random = (u128::from(state) * u128::from(nanos)) >> 64;
+        delay - half + Duration::from_nanos(random as u64)
     }
 }
 
 /// Shares the functions of the policy.
 impl<E> Clone for RetryPolicy<E> {
     fn clone(&self) -> Self {
-        let Self { attempts, backoff, retries } = self;
-        Self { attempts: *attempts, backoff: Rc::clone(backoff), retries: Rc::clone(retries) }
+        let retries = Rc::clone(&self.retries);
+        Self { backoff: self.backoff.clone(), retries, ..*self }
     }
 }
 
-impl<E> Default for RetryPolicy<E> {
+impl<E: 'static> Default for RetryPolicy<E> {
     fn default() -> Self {
         Self::new()
     }

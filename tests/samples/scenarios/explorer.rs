@@ -4,7 +4,10 @@
 //! A step is a call that is dialed, or an operation that is made ready while nothing is pending.
 //! What is checked after each run is in [`RigOn::finish`].
 
-use support::rig::{Drive, Outcome, Recipe, RigOn, compositions, explore_observer, with_handles};
+use support::rig::{
+    Drive, Outcome, Recipe, RigOn, canceled_by_closing, compositions, explore_observer,
+    with_handles,
+};
 use switchboard::Cancellation;
 
 /// Runs the representative script of `recipe`, with `act` just before step `at`. Returns how many
@@ -131,12 +134,26 @@ pub(crate) fn a_handle_dropped_at_any_step_changes_nothing<R: Drive>() {
     }
 }
 
-pub(crate) fn a_composition_dropped_at_any_step_changes_nothing<R: Drive>() {
-    for recipe in compositions::<R>() {
+pub(crate) fn a_composition_with_handles_dropped_at_any_step_changes_nothing<R: Drive>() {
+    for recipe in with_handles::<R>() {
         for at in moments::<R>(recipe) {
             let (rig, _) = run::<R>(recipe, at, RigOn::<R>::drop_composition);
             rig.finish(&[recipe.answer()]);
         }
+    }
+}
+
+pub(crate) fn a_composition_dropped_at_any_step_is_canceled_where_closing_cancels<R: Drive>() {
+    for recipe in canceled_by_closing::<R>() {
+        let mut late = None;
+        for at in moments::<R>(recipe) {
+            let (rig, _) = run::<R>(recipe, at, RigOn::<R>::drop_composition);
+            if late.is_none() && rig.outcome(0) == Some(recipe.answer()) {
+                late = Some(at);
+            }
+            rig.finish(&[if late.is_none() { Outcome::Canceled } else { recipe.answer() }]);
+        }
+        assert!(late.is_some_and(|late| late > 0), "{recipe}: {late:?}");
     }
 }
 

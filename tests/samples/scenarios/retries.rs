@@ -96,7 +96,7 @@ pub(crate) fn a_cancel_between_an_attempt_and_the_next_is_followed_by_no_other<R
             rig.until(|_| script.waiting() == 1);
             script.trigger();
             // The attempt is over, and the next one has not been started.
-            rig.until(|rig| rig.reactor.registration_count() == 0);
+            rig.until_lowest_is_over();
             let left = script.left();
             rig.cancel_all();
             rig.drain();

@@ -2,10 +2,10 @@
 //! script can do.
 
 use std::process::Command;
-use std::time::Duration;
-use std::{env, fs};
+use std::time::{Duration, Instant};
+use std::{env, fs, thread};
 
-use support::rig::{Outcome, Recipe, When, compositions};
+use support::rig::{Outcome, PATIENCE, Recipe, When, compositions};
 use switchboard::testing::ScriptedReactor;
 
 use support::rig::scripted::{REFUSES, Rig, TOLD};
@@ -126,7 +126,8 @@ fn a_start_that_fails_at_the_lowest_layer_is_refused_and_tells_nothing() {
 
 #[test]
 fn events_told_again_at_any_step_change_nothing() {
-    for recipe in compositions::<ScriptedReactor>() {
+    // (Threads report by no event.)
+    for recipe in compositions::<ScriptedReactor>().into_iter().filter(|recipe| !recipe.fake) {
         explore(recipe, None, |rig| {
             // Those of sources that are gone are stale, the others are for nothing.
             let old = TOLD.with_borrow(Clone::clone);
@@ -171,6 +172,11 @@ fn descriptors_are_back() {
             let mut at = 0;
             while let Some(rig) = run(recipe, at, act) {
                 drop(rig);
+                // (A thread that has just reported may still hold the waker.)
+                let patience = Instant::now() + PATIENCE;
+                while recipe.fake && open() != before && Instant::now() < patience {
+                    thread::yield_now();
+                }
                 assert_eq!(open(), before, "{recipe}, step {at}");
                 at += 1;
             }

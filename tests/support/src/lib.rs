@@ -14,6 +14,8 @@ pub mod net;
 pub mod random;
 #[cfg(all(unix, feature = "mio"))]
 pub mod reactor_stories;
+#[cfg(feature = "mio")]
+pub mod read_once;
 #[cfg(all(unix, feature = "mio"))]
 pub mod rig;
 pub mod sequences;

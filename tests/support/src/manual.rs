@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
-use switchboard::samples::{Module, StartError};
+use switchboard::samples::{Gate, Layer, Module, StartError};
 use switchboard::{Address, Callback, QueueHandle, Recipient, Tally};
 
 pub mod retrying;
@@ -18,7 +18,7 @@ pub struct Manual(Rc<Shared>);
 
 #[derive(Default)]
 struct Shared {
-    open: Cell<bool>,
+    gate: Gate,
     refuses: Cell<Option<&'static str>>,
     running: RefCell<Vec<Operation<Rc<Self>, u32, &'static str>>>,
     requests: RefCell<Vec<u32>>,
@@ -34,7 +34,7 @@ impl Manual {
 
     /// Closes the module behind the back of whoever stands on it.
     pub fn close_down(&self) {
-        self.0.open.set(false);
+        self.0.gate.close();
     }
 
     /// Makes the next cancel hook panic.
@@ -82,16 +82,8 @@ impl Module for Manual {
     type Answer = u32;
     type Error = &'static str;
 
-    fn open(&self) {
-        self.0.open.set(true);
-    }
-
-    fn close(&self) {
-        self.0.open.set(false);
-    }
-
-    fn leftovers(&self) -> usize {
-        0
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated(&self.0.gate)
     }
 
     fn start(
@@ -99,10 +91,7 @@ impl Module for Manual {
         request: u32,
         done: Callback<Result>,
     ) -> std::result::Result<AsyncOp, StartError<u32>> {
-        if !self.0.open.get() {
-            done.decline("not open");
-            return Err(StartError::NotOpen(request));
-        }
+        let (request, done) = self.0.gate.admit(request, done)?;
         if let Some(reason) = self.0.refuses.get() {
             done.decline(reason);
             return Err(StartError::Failed { source: reason.into(), request });

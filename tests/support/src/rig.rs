@@ -24,7 +24,7 @@ mod script;
 pub mod scripted;
 
 pub use drive::{Drive, PATIENCE, Rig, RigOn};
-pub use low::{Cue, Fake, Held, Low, Real, Socket};
+pub use low::{Cue, Fake, Held, Low, Real, Socket, Wire};
 pub use observe::explore_observer;
 pub use script::{End, Script, Trigger, When};
 
@@ -35,7 +35,10 @@ pub enum Outcome {
     Answer(Vec<u8>),
     Canceled,
     Dropped,
+    TimedOut,
+    Full,
     NotStarted,
+    Panicked,
     Retryable,
     Failed,
 }
@@ -95,29 +98,36 @@ impl<S: Shape> Shape for Passed<S> {
 }
 
 impl<S: Shape> Shape for Chained<S> {
-    type Module = MlChain<S::Module, Vec<u8>>;
+    type Module = MlChain<S::Module, Vec<u8>, <S::Module as Module>::Error>;
 
     fn module(reactor: &ReactorHandle) -> Self::Module {
         MlChain::new(reactor.queue(), S::module(reactor))
     }
 
-    fn request(script: &Script) -> Chain<S::Module, Vec<u8>> {
-        let first = S::request(script);
-        let script = script.clone();
-        let mut values = Vec::new();
-        Chain::new(first, move |answer| {
-            values.extend(S::values(answer));
-            if values.len() == STEPS {
-                Next::Done(std::mem::take(&mut values))
-            } else {
-                Next::Start(S::request(&script))
-            }
-        })
+    fn request(script: &Script) -> ChainOf<S> {
+        step::<S>(script.clone(), Vec::new())
     }
 
     fn values(answer: Vec<u8>) -> Vec<u8> {
         answer
     }
+}
+
+type ChainOf<S> = Chain<<S as Shape>::Module, Vec<u8>, <<S as Shape>::Module as Module>::Error>;
+
+/// A step of a chain, and those that follow it.
+fn step<S: Shape>(script: Script, mut values: Vec<u8>) -> ChainOf<S> {
+    Chain::new(
+        |lower| lower,
+        S::request(&script),
+        move |answer: OpResult<_, _>| {
+            values.extend(S::values(answer?));
+            Ok(match values.len() {
+                STEPS => Next::Done(values),
+                _ => Next::Start(step::<S>(script, values)),
+            })
+        },
+    )
 }
 
 impl<S: Shape> Shape for Retried<S> {
@@ -128,9 +138,9 @@ impl<S: Shape> Shape for Retried<S> {
         MlRetries::new(reactor, S::module(reactor), policy)
     }
 
-    fn request(script: &Script) -> Retry<<S::Module as Module>::Request> {
+    fn request(script: &Script) -> <Self::Module as Module>::Request {
         let script = script.clone();
-        Retry::new(move || S::request(&script))
+        Retry::new(move |_, _| S::request(&script))
     }
 
     fn values(answer: <Self::Module as Module>::Answer) -> Vec<u8> {
@@ -178,6 +188,9 @@ pub trait Composition {
     /// Closes it. Where that cancels, `recorder` is told once all is over.
     fn close(&self, recorder: &Address<Recorder>);
 
+    /// Drains it, where that is possible; `recorder` is told once all is over.
+    fn drain(&self, reactor: &ReactorHandle, limit: Duration, recorder: &Address<Recorder>);
+
     /// Starts operation number `number`. The handle is missing where there is none for the user.
     /// If the start is refused, the request that was handed back is kept.
     fn start(
@@ -210,11 +223,21 @@ fn done<A: 'static, E: 'static>(
             Ok(answer) => Outcome::Answer(values(answer)),
             Err(OpError::Canceled) => Outcome::Canceled,
             Err(OpError::Dropped) => Outcome::Dropped,
+            Err(OpError::TimedOut) => Outcome::TimedOut,
+            Err(OpError::Full) => Outcome::Full,
             Err(OpError::NotStarted(_)) => Outcome::NotStarted,
+            Err(OpError::Panicked(_)) => Outcome::Panicked,
             Err(OpError::Retryable(_)) => Outcome::Retryable,
             Err(_) => Outcome::Failed,
         };
         recorder.outcomes.borrow_mut().push((number, outcome));
+        recorder.recorded();
+    })
+}
+
+fn closed(recorder: &Address<Recorder>) -> Callback<Closed> {
+    recorder.callback(|recorder, _, closed| {
+        recorder.closed.borrow_mut().push(closed);
         recorder.recorded();
     })
 }
@@ -251,6 +274,10 @@ impl<S: Shape> Composition for Handled<S> {
         self.module.close();
     }
 
+    fn drain(&self, _: &ReactorHandle, _: Duration, _: &Address<Recorder>) {
+        unreachable!("only hl_cancel_all can be drained");
+    }
+
     fn start(
         &self,
         script: &Script,
@@ -277,7 +304,7 @@ impl<S: Shape> Composition for Handled<S> {
     }
 }
 
-/// One that is canceled as a whole.
+/// One that is canceled as a whole, and whose handles are not used.
 struct All<S: Shape> {
     module: HlCancelAll<S::Module>,
     refused: Refused<S>,
@@ -291,7 +318,7 @@ impl<S: Shape> All<S> {
         number: usize,
     ) -> Result<Option<AsyncOp>, ()> {
         let started = self.module.start(request, done(recorder, number, S::values));
-        started.map(|()| None).map_err(|error| self.refused.set(Some(error.into_request())))
+        started.map(|_| None).map_err(|error| self.refused.set(Some(error.into_request())))
     }
 }
 
@@ -301,10 +328,11 @@ impl<S: Shape> Composition for All<S> {
     }
 
     fn close(&self, recorder: &Address<Recorder>) {
-        self.module.close(recorder.callback(|recorder, _, closed| {
-            recorder.closed.borrow_mut().push(closed);
-            recorder.recorded();
-        }));
+        self.module.close_with(closed(recorder));
+    }
+
+    fn drain(&self, reactor: &ReactorHandle, limit: Duration, recorder: &Address<Recorder>) {
+        self.module.drain(reactor, limit, closed(recorder));
     }
 
     fn start(
@@ -342,7 +370,7 @@ pub struct Recipe {
     pub steps: usize,
     /// Whether retryable failures are repeated.
     pub retries: bool,
-    /// Whether operations have handles; else closing cancels.
+    /// Whether operations are canceled by their handles; else by closing.
     pub handles: bool,
     /// Whether canceled operations leave something over.
     pub fake: bool,

@@ -16,7 +16,9 @@ use crate::manual::Manual;
 
 use super::Script;
 
-type Middle = MlPassThrough<MlChain<MlRetries<Manual>, u32>>;
+type Repeated = MlRetries<Manual>;
+
+type Middle = MlPassThrough<MlChain<Repeated, u32, &'static str>>;
 
 type Told = OpResult<u32, &'static str>;
 
@@ -101,6 +103,21 @@ struct Started {
     silenced: bool,
 }
 
+/// A chain of as many steps and one.
+fn chain(number: u32, steps: usize) -> Chain<Repeated, u32, &'static str> {
+    Chain::new(
+        |lower| lower,
+        Retry::new(move |_, _| number),
+        move |answer: Told| {
+            let answer = answer?;
+            Ok(match steps.checked_sub(1) {
+                None => Next::Done(answer),
+                Some(steps) => Next::Start(chain(number, steps)),
+            })
+        },
+    )
+}
+
 struct World {
     script: Script,
     queue: QueueHandle,
@@ -136,15 +153,7 @@ impl World {
             Ok(handle)
         } else {
             let steps = self.script.pick(4);
-            let mut left = steps;
-            let first = Retry::new(move || number);
-            let request = Chain::new(first, move |answer| {
-                if left == 0 {
-                    return Next::Done(answer);
-                }
-                left -= 1;
-                Next::Start(Retry::new(move || number))
-            });
+            let request = chain(number, steps);
             self.middle.start(request, done).map_err(drop)
         };
         self.quiet.set(false);
@@ -239,7 +248,7 @@ pub fn run(data: &[u8]) {
     let reactor = Reactor::new().expect("a reactor");
     let queue = reactor.queue().clone();
     let manual = Manual::default();
-    let policy = RetryPolicy::new();
+    let policy = RetryPolicy::new().at_once();
     let chain = MlChain::new(&queue, MlRetries::new(&reactor.handle(), manual.clone(), policy));
     let middle = MlPassThrough::new(&queue, chain);
     middle.open();

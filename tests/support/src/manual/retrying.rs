@@ -46,7 +46,7 @@ impl Bench {
     #[track_caller]
     pub fn start_with(&self, also: impl Fn(u32) + 'static) -> AsyncOp {
         let mut next = 0..;
-        let retry = Retry::new(move || {
+        let retry = Retry::new(move |_, _| {
             let number = next.next().expect("a number");
             also(number);
             number

@@ -6,15 +6,17 @@ use std::net::TcpListener;
 use std::rc::Rc;
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, OnceLock};
+use std::thread;
 
 use mio::event::Source;
 use mio::net::{TcpStream, UnixStream};
 use mio::{Interest, Registry, Token};
 use switchboard::op::OpError;
 use switchboard::reactor::ReactorHandle;
-use switchboard::samples::{LlFakeCancel, LlRealCancel, Module, Read, Received, Work};
+use switchboard::samples::{LlFakeCancel, Module, ThreadPool, Work};
 
 use super::script::{End, Trigger};
+use crate::read_once::{Once, ReadOnce};
 
 /// Counts requests that are not dropped yet.
 pub type Held = Arc<()>;
@@ -123,13 +125,13 @@ impl<S: Source> Source for Wire<S> {
 }
 
 impl<S: Socket> Low for Real<S> {
-    type Module = LlRealCancel<Wire<S>>;
+    type Module = ReadOnce<Wire<S>>;
 
     fn module(reactor: &ReactorHandle) -> Self::Module {
-        LlRealCancel::new(reactor)
+        ReadOnce::new(reactor)
     }
 
-    fn request(end: End, held: Held) -> (Read<Wire<S>>, Cue) {
+    fn request(end: End, held: Held) -> (Once<Wire<S>>, Cue) {
         let (socket, peer) = S::pair().expect("a pair of sockets");
         let byte = match end {
             End::Answer(value) => value,
@@ -148,22 +150,36 @@ impl<S: Socket> Low for Real<S> {
         let spoil = move || spoiled.set(spoiled.take().map(|peer| write(peer, FAILED)));
         let cue =
             Cue { trigger: Box::new(trigger), nudge: Box::new(nudge), spoil: Box::new(spoil) };
-        (Read { source: Wire { socket, _held: held }, limit: 1 }, cue)
+        (Once(Wire { socket, _held: held }, 1), cue)
     }
 
-    fn value(answer: Received<Wire<S>>) -> u8 {
-        answer.bytes[0]
+    fn value(answer: Vec<u8>) -> u8 {
+        answer[0]
     }
 }
 
 /// Works on threads.
 pub struct Fake;
 
+thread_local! {
+    /// As many as there are operations at a time: each blocks until the script triggers it.
+    static POOL: ThreadPool = ThreadPool::new(4096);
+}
+
+/// Waits until threads have taken all work, so that none can be canceled before that.
+pub(super) fn settle() {
+    POOL.with(|pool| {
+        while pool.queued() > 0 {
+            thread::yield_now();
+        }
+    });
+}
+
 impl Low for Fake {
     type Module = LlFakeCancel<u8, io::Error>;
 
     fn module(reactor: &ReactorHandle) -> Self::Module {
-        LlFakeCancel::new(reactor)
+        POOL.with(|pool| LlFakeCancel::new(reactor, pool))
     }
 
     fn request(end: End, held: Held) -> (Work<u8, io::Error>, Cue) {

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use switchboard::op::{AsyncOp, OpError, OpState};
 use switchboard::reactor::{ReactorHandle, Remote, RemoteAddress, Timer};
-use switchboard::samples::{LlRealCancel, MlRetries, Module, Read, Retry, RetryPolicy};
+use switchboard::samples::{MlRetries, Module, Retry, RetryPolicy};
 use switchboard::testing::{Clock, Peer, ScriptedReactor, ScriptedSource, Sources};
 use switchboard::{CallId, Callback, Cancellation, QueueHandle, Recipient, Step};
 
 use super::laws::{Calls, Captures, Sent, Verdict};
 use super::server::{Link, Server};
 use crate::random::Random;
+use crate::read_once::{Once, ReadOnce};
 
 const DEPTH: u32 = 4;
 
@@ -50,7 +51,7 @@ pub struct Stage {
     pub addresses: RefCell<Vec<(RemoteAddress<Server>, Arc<Sent>)>>,
 }
 
-type Reads = MlRetries<LlRealCancel<ScriptedSource>>;
+type Reads = MlRetries<ReadOnce<ScriptedSource>>;
 
 /// An operation that was started, and how often it told.
 pub struct Op {
@@ -78,7 +79,7 @@ impl Stage {
             books.observe(call, step, clock.now());
         });
         let policy = RetryPolicy::new().attempts(4).backoff(|_| Duration::from_millis(3));
-        let module = MlRetries::new(&handle, LlRealCancel::new(&handle), policy);
+        let module = MlRetries::new(&handle, ReadOnce::new(&handle), policy);
         module.open();
         let stage = Rc::new(Self {
             random,
@@ -264,7 +265,7 @@ impl Stage {
         });
         let Some(module) = self.module.borrow().clone() else { return };
         let stage = Rc::clone(self);
-        let request = Retry::new(move || stage.request());
+        let request = Retry::new(move |_, _| stage.request());
         let started = module.start(request, done);
         self.verdict().equal("O2", "told inside the start", told.get(), 0);
         match started {
@@ -280,7 +281,7 @@ impl Stage {
     }
 
     /// What an attempt reads: something, an error, or nothing yet.
-    fn request(&self) -> Read<ScriptedSource> {
+    fn request(&self) -> Once<ScriptedSource> {
         let (source, peer) = self.sources.pair();
         if self.fault(8) {
             peer.fail_registering(ErrorKind::OutOfMemory);
@@ -291,7 +292,7 @@ impl Stage {
             _ => peer.push([1]),
         }
         self.readers.borrow_mut().push(peer);
-        Read { source, limit: 1 + self.pick(3) }
+        Once(source, 1 + self.pick(3))
     }
 
     fn cancel_op(&self) {

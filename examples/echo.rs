@@ -1,0 +1,58 @@
+//! cargo run --example echo -- 127.0.0.1:7000
+//!
+//! A server that sends back what it receives. Peers that never read, read a byte at a time, close their
+//! side first or reset the connection cost a bounded buffer, and no other peer anything.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::rc::Rc;
+
+use mio::net::TcpStream;
+use switchboard::reactor::{Reactor, ReactorHandle};
+use switchboard::streams::{Acceptor, Stream};
+use switchboard::{Context, Recipients, Reporter};
+
+pub(crate) struct Session {
+    pub(crate) stream: Stream<TcpStream>,
+}
+
+impl Session {
+    fn on_ready(&mut self, cx: &Context<'_, Self>) {
+        let status = self.stream.drive(|input, output| {
+            output.append(input);
+            if input.is_over() {
+                output.finish();
+            }
+        });
+        if status.is_over() {
+            cx.hang_up();
+        }
+    }
+}
+
+pub(crate) fn serve(
+    reactor: &ReactorHandle,
+    address: SocketAddr,
+    sessions: &Rc<Recipients<Session>>,
+) -> std::io::Result<Acceptor> {
+    let sessions = Rc::clone(sessions);
+    Acceptor::bind(reactor, address, move |reactor, socket, peer| {
+        let session = sessions.try_insert_with(|own| {
+            Stream::new(reactor, socket, own, Session::on_ready).map(|stream| Session { stream })
+        });
+        match session {
+            Ok(session) => session.set_label(peer.to_string()),
+            Err(error) => eprintln!("{peer}: {error}"),
+        }
+    })
+}
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7000".into());
+    let mut reactor = Reactor::new()?;
+    reactor.queue().add_observer(Reporter::stderr());
+    let sessions = Rc::new(Recipients::new(reactor.queue()));
+    let acceptor = serve(&reactor, address.parse()?, &sessions)?;
+    println!("echoing at {}", acceptor.local_addr()?);
+    Ok(reactor.run()?)
+}

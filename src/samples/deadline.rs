@@ -1,0 +1,162 @@
+//! Around the samples, deadline: an operation of the layer below, for so long at most.
+//!
+//! It shows an operation that two things may end, and that ends once: the timer only cancels the lower
+//! operation, whose result comes as ever and decides. So a result that was fixed before the time was up
+//! is not lost, and the timer goes with the operation.
+
+use alloc::rc::Rc;
+use core::cell::Cell;
+use core::fmt;
+use core::time::Duration;
+
+use crate::callback::Callback;
+use crate::op::{AsyncOp, OpError, OpResult, OpState, Operation};
+use crate::reactor::{ReactorHandle, Timer};
+use crate::recipient::Recipient;
+use crate::samples::error::StartError;
+use crate::samples::gate::{Gate, Lower};
+use crate::samples::module::{Layer, Module};
+
+/// Cancels operations of the layer below that take too long. Made by [`ModuleExt::within`](crate::samples::ModuleExt::within).
+///
+/// They answer [`OpError::TimedOut`] then, which retries repeat. An answer, or another error, that was
+/// fixed before the time was up, arrives all the same.
+///
+/// Cost: a timer, and that of [`MlPassThrough`](super::MlPassThrough).
+///
+/// # Examples
+///
+/// ```
+/// use std::convert::Infallible;
+/// use std::sync::mpsc;
+/// use std::time::Duration;
+/// use switchboard::op::OpError;
+/// use switchboard::reactor::Reactor;
+/// use switchboard::samples::{LlFakeCancel, Module, ModuleExt, ThreadPool};
+///
+/// let mut reactor = Reactor::new().unwrap();
+/// let pool = ThreadPool::new(2);
+/// let works = LlFakeCancel::<(), Infallible>::new(&reactor.handle(), &pool);
+/// let works = works.within(&reactor.handle(), Duration::from_millis(1));
+/// works.open();
+/// let (end, ends) = mpsc::channel::<()>();
+/// let done = reactor.queue().callback(move |_, result| {
+///     assert_eq!(result, Err(OpError::TimedOut));
+///     drop(end); // the work itself goes on until then
+/// });
+/// let forever = Box::new(move || Ok(drop(ends.recv())));
+/// works.start(forever, done).unwrap();
+/// reactor.run().unwrap();
+/// ```
+pub struct Deadline<L> {
+    lower: L,
+    gate: Gate,
+    limit: Duration,
+    reactor: ReactorHandle,
+    watch: Rc<Recipient<Watchdog>>,
+}
+
+/// The module as a recipient: where lower results and timers arrive.
+struct Watchdog;
+
+/// The context of one operation.
+struct Limited {
+    lower: Lower,
+    /// Until the time is up.
+    timer: Cell<Option<Timer>>,
+    timed_out: Cell<bool>,
+    /// Keeps the recipient for as long as the operation runs.
+    _watch: Rc<Recipient<Watchdog>>,
+}
+
+impl<L: Module> Deadline<L> {
+    /// Makes the module, not open yet.
+    pub fn new(reactor: &ReactorHandle, lower: L, limit: Duration) -> Self {
+        let watch = Rc::new(reactor.queue().recipient(Watchdog));
+        Self { lower, gate: Gate::default(), limit, reactor: reactor.clone(), watch }
+    }
+}
+
+impl<L: Module> Module for Deadline<L> {
+    type Request = L::Request;
+    type Answer = L::Answer;
+    type Error = L::Error;
+
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated_on(&self.gate, &self.lower)
+    }
+
+    fn start(
+        &self,
+        request: L::Request,
+        done: Callback<OpResult<L::Answer, L::Error>>,
+    ) -> Result<AsyncOp, StartError<L::Request>> {
+        // 1. Refuse before there is anything to undo.
+        let (request, done) = self.gate.admit(request, done)?;
+        // 2. Make the operation: whatever happens from here on, `done` is answered.
+        let context = Limited {
+            lower: Lower::default(),
+            timer: Cell::new(None),
+            timed_out: Cell::new(false),
+            _watch: Rc::clone(&self.watch),
+        };
+        let op = Operation::new(done, context, cancel);
+        // 3. Start the lower one, and keep its handle.
+        let upper = op.clone();
+        let passed = self.watch.callback(move |_, _, result| Watchdog::on_done(&upper, result));
+        op.waits_for(passed.id());
+        match self.lower.start(request, passed) {
+            Ok(lower) => op.context().lower.set(lower, op.state()),
+            Err(error) => {
+                op.decline("the layer below did not start");
+                return Err(error);
+            }
+        }
+        // 4. Arm the timer. It holds the operation, and the operation the timer, until one ends it.
+        let upper = op.clone();
+        let due = self.watch.callback(move |_, _, ()| Watchdog::on_due(&upper));
+        op.context().timer.set(Some(self.reactor.after(self.limit, due)));
+        Ok(op.handle())
+    }
+}
+
+impl Watchdog {
+    /// The completion.
+    fn on_done<A, E>(op: &Operation<Limited, A, E>, result: OpResult<A, E>) {
+        let Limited { timer, timed_out, .. } = op.context();
+        // 1. Stop the timer, whose call never comes then.
+        drop(timer.take());
+        // 2. A cancel was the timer's, unless the user canceled, too.
+        let result = match result {
+            Err(OpError::Canceled) if timed_out.get() && op.state() == OpState::Running => {
+                Err(OpError::TimedOut)
+            }
+            result => result,
+        };
+        // 3. Complete. Nobody else does.
+        let _ = op.complete(result);
+    }
+
+    /// The time is up.
+    fn on_due<A, E>(op: &Operation<Limited, A, E>) {
+        let Limited { lower, timer, timed_out, .. } = op.context();
+        // 1. The timer has done its duty. (If it is gone, the operation is complete.)
+        if timer.take().is_some() {
+            // 2. Cancel the lower operation. If that is late, the real result arrives.
+            timed_out.set(true);
+            lower.cancel();
+        }
+    }
+}
+
+/// The cancel hook.
+fn cancel<A, E>(op: &Operation<Limited, A, E>) {
+    // 1. Pass it on. The timer goes when the lower result comes.
+    op.context().lower.cancel();
+}
+
+impl<L> fmt::Debug for Deadline<L> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deadline").field("limit", &self.limit).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,85 @@
+//! How modules are put together.
+
+use core::time::Duration;
+
+use crate::op::OpResult;
+use crate::queue::QueueHandle;
+use crate::reactor::ReactorHandle;
+use crate::samples::deadline::Deadline;
+use crate::samples::first::First;
+use crate::samples::map::Map;
+use crate::samples::ml_retries::{MlRetries, RetryPolicy};
+use crate::samples::module::Module;
+use crate::samples::then::Then;
+
+/// Puts modules together: one is made of another, by value. Implemented for all modules.
+///
+/// # Examples
+///
+/// Connects to the first of several addresses that answers within a second, and tries it all again if
+/// none does:
+///
+/// ```
+/// use std::net::SocketAddr;
+/// use std::time::Duration;
+/// use switchboard::reactor::Reactor;
+/// use switchboard::samples::{LlConnect, Module, ModuleExt, Retry, RetryPolicy, Socket};
+///
+/// let mut reactor = Reactor::new()?;
+/// let connects = LlConnect::new(&reactor.handle())
+///     .within(&reactor.handle(), Duration::from_secs(1))
+///     .first(reactor.queue())
+///     .retried(&reactor.handle(), RetryPolicy::new().attempts(3));
+/// connects.open();
+///
+/// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+/// let address = listener.local_addr()?;
+/// let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+/// let done = reactor.queue().callback(move |_, connected| {
+///     let socket: Socket = Result::unwrap(connected);
+///     assert_eq!(socket.with(|stream| stream.peer_addr().unwrap()), Some(address));
+/// });
+/// connects.start(Retry::new(move |_, _| vec![nobody, address]), done).unwrap();
+/// reactor.run()?;
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub trait ModuleExt: Module + Sized + 'static {
+    /// Converts the results of operations. See [`Map`].
+    fn map<A, E, F>(self, queue: &QueueHandle, convert: F) -> Map<Self, A, E, F>
+    where
+        A: 'static,
+        E: 'static,
+        F: Fn(OpResult<Self::Answer, Self::Error>) -> OpResult<A, E> + 'static,
+    {
+        Map::new(queue, self, convert)
+    }
+
+    /// Lets an operation of `second` follow each one, with a request made of its result. See [`Then`].
+    fn then<M, F>(self, queue: &QueueHandle, second: M, request: F) -> Then<Self, M, F>
+    where
+        M: Module + 'static,
+        F: Fn(OpResult<Self::Answer, Self::Error>) -> OpResult<M::Request, M::Error> + 'static,
+    {
+        Then::new(queue, self, second, request)
+    }
+
+    /// Tries several requests, one after the other, until one succeeds. See [`First`].
+    fn first(self, queue: &QueueHandle) -> First<Self>
+where {
+        First::new(queue, self)
+    }
+
+    /// Cancels operations that are not complete after `limit`. See [`Deadline`].
+    fn within(self, reactor: &ReactorHandle, limit: Duration) -> Deadline<Self>
+where {
+        Deadline::new(reactor, self, limit)
+    }
+
+    /// Repeats operations that fail, as `policy` says. See [`MlRetries`].
+    fn retried(self, reactor: &ReactorHandle, policy: RetryPolicy<Self::Error>) -> MlRetries<Self>
+where {
+        MlRetries::new(reactor, self, policy)
+    }
+}
+
+impl<M: Module + 'static> ModuleExt for M {}

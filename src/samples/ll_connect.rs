@@ -1,0 +1,90 @@
+//! Beside the sample `ll_real_cancel`: the connect, by another attempt.
+
+use std::io;
+use std::net::SocketAddr;
+
+use mio::net::TcpStream;
+
+use crate::callback::Callback;
+use crate::op::{AsyncOp, OpResult, Operation};
+use crate::reactor::ReactorHandle;
+use crate::samples::error::StartError;
+use crate::samples::gate::Gate;
+use crate::samples::ll_real_cancel::{Attempt, Side, Socket, classify, start};
+use crate::samples::module::{Layer, Module};
+
+/// Connects to an address.
+///
+/// A connect that fails at once is a result, too (rule O6). If it is canceled, the connection is closed.
+/// Operations that run when the module is dropped go on.
+#[derive(Debug)]
+pub struct LlConnect {
+    reactor: ReactorHandle,
+    gate: Gate,
+}
+
+struct ConnectAttempt;
+
+impl LlConnect {
+    /// Makes the module, not open yet.
+    pub fn new(reactor: &ReactorHandle) -> Self {
+        Self { reactor: reactor.clone(), gate: Gate::default() }
+    }
+
+    /// Begins to connect.
+    fn connect(&self, address: SocketAddr) -> io::Result<Socket> {
+        Ok(Socket::stream(&self.reactor, TcpStream::connect(address)?)?)
+    }
+}
+
+impl Module for LlConnect {
+    type Request = SocketAddr;
+    /// The connection, registered.
+    type Answer = Socket;
+    type Error = io::Error;
+
+    fn layer(&self) -> Layer<'_> {
+        Layer::gated(&self.gate)
+    }
+
+    #[track_caller]
+    fn start(
+        &self,
+        address: SocketAddr,
+        done: Callback<OpResult<Socket, io::Error>>,
+    ) -> Result<AsyncOp, StartError<SocketAddr>> {
+        // 1. Refuse before there is anything to undo.
+        let (address, done) = self.gate.admit(address, done)?;
+        // 2. Begin. What fails at once is a result.
+        let socket = match self.connect(address) {
+            Ok(socket) => socket,
+            Err(error) => {
+                let op = Operation::new(done, address, |_| ());
+                let _ = op.complete(Err(classify(error)));
+                return Ok(op.handle());
+            }
+        };
+        // 3. It is connected once it is writable. Then it is the answer.
+        let connected = socket.clone();
+        let done = done.map(|result: OpResult<(), io::Error>| result.map(|()| connected));
+        start(&self.gate, (socket, ConnectAttempt), done).map_err(|error| error.map(|_| address))
+    }
+}
+
+impl Attempt<TcpStream> for ConnectAttempt {
+    type Answer = ();
+    const SIDE: Side = Side::Write;
+
+    fn attempt(&mut self, source: &mut TcpStream) -> io::Result<()> {
+        if let Some(error) = source.take_error()? {
+            return Err(error);
+        }
+        match source.peer_addr() {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
+                Err(io::ErrorKind::WouldBlock.into())
+            }
+            Err(error) => Err(error),
+        }
+    }
+}

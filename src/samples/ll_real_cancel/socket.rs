@@ -1,0 +1,258 @@
+//! A source that is registered once for any number of operations.
+//!
+//! - I1 What waits is held by the reactor's side of the registration: it goes with the reactor. It holds
+//!   the socket, which deregisters once no operation and no user has it any more.
+//! - I2 Each side has one place to wait in.
+
+use alloc::rc::{Rc, Weak};
+use core::cell::{Cell, RefCell};
+use core::fmt;
+use std::io;
+
+use mio::Interest;
+use mio::event::Source;
+use mio::net::TcpStream;
+
+use crate::reactor::{ReactorHandle, Readiness, RegisterError, Registration};
+
+/// A source of readiness for operations: registered once, for any number of them.
+///
+/// Clones share it. When the last one is dropped, and no operation runs on it, the source is
+/// deregistered and closed. One operation at a time can wait to read (or accept), and one to write (or
+/// connect); to start another one is an error.
+///
+/// Cost: two system calls over its life, and none for an operation but its own reads and writes: one,
+/// if the source is ready; one that would block, and one after the event, if it is not.
+///
+/// # Examples
+///
+/// A read with a deadline, and another one from the same stream after it has passed:
+///
+/// ```
+/// # #[cfg(unix)] {
+/// use std::io::Write;
+/// use std::rc::Rc;
+/// use std::time::Duration;
+/// use mio::net::UnixStream;
+/// use switchboard::op::{OpError, OpResult};
+/// use switchboard::reactor::Reactor;
+/// use switchboard::samples::{LlRealCancel, Module, ModuleExt, Read, Socket};
+///
+/// let mut reactor = Reactor::new().unwrap();
+/// let (ours, mut theirs) = UnixStream::pair().unwrap();
+/// let socket = Socket::stream(&reactor.handle(), ours).unwrap();
+/// let reads = Rc::new(LlRealCancel::new());
+/// let timed = Rc::clone(&reads).within(&reactor.handle(), Duration::from_millis(1));
+/// timed.open();
+///
+/// let again = socket.clone();
+/// type Outcome = OpResult<Vec<u8>, std::io::Error>;
+/// let last = reactor.queue().callback(|_, read: Outcome| assert_eq!(read.unwrap(), b"late"));
+/// let done = reactor.queue().callback(move |_, read: Outcome| {
+///     assert!(matches!(read, Err(OpError::TimedOut)));
+///     theirs.write_all(b"late").unwrap();
+///     reads.start(Read { from: again, limit: 100 }, last).unwrap();
+/// });
+/// timed.start(Read { from: socket, limit: 100 }, done).unwrap();
+/// reactor.run().unwrap();
+/// # }
+/// ```
+pub struct Socket<S: Source = TcpStream>(Rc<SocketCell<S>>);
+
+struct SocketCell<S: Source> {
+    /// Not there during an attempt.
+    registration: Cell<Option<Registration<S>>>,
+    /// Gone with the reactor (I1).
+    places: Weak<Places>,
+}
+
+/// Where operations wait (I2).
+#[derive(Default)]
+struct Places {
+    read: RefCell<Option<Rc<dyn Waiter>>>,
+    write: RefCell<Option<Rc<dyn Waiter>>>,
+}
+
+/// An operation that waits for readiness.
+pub(super) trait Waiter {
+    /// The source may be ready.
+    fn on_ready(&self);
+}
+
+/// What an operation waits for.
+#[derive(Clone, Copy)]
+pub(in super::super) enum Side {
+    Read,
+    Write,
+}
+
+/// An operation cannot wait at the socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum NoPlace {
+    #[error("another operation waits for the same; let it end, or cancel it")]
+    Taken,
+    #[error("the reactor has been dropped")]
+    ReactorDropped,
+}
+
+impl<S: Source + 'static> Socket<S> {
+    /// Registers a stream, to read from and write to.
+    ///
+    /// # Errors
+    ///
+    /// Hands the source back if the poll does not accept it, or if the reactor is gone.
+    #[track_caller]
+    pub fn stream(reactor: &ReactorHandle, source: S) -> Result<Self, RegisterError<S>> {
+        Self::new(reactor, source, Interest::READABLE | Interest::WRITABLE)
+    }
+
+    /// Registers a source of any kind: a listener, say, to be read only.
+    ///
+    /// # Errors
+    ///
+    /// Hands the source back if the poll does not accept it, or if the reactor is gone.
+    #[track_caller]
+    pub fn new(
+        reactor: &ReactorHandle,
+        source: S,
+        interest: Interest,
+    ) -> Result<Self, RegisterError<S>> {
+        let waiting = Rc::new(Places::default());
+        let places = Rc::downgrade(&waiting);
+        let on_ready = move |_: &_, readiness: &Readiness<'_>| waiting.on_ready(readiness);
+        let registration = reactor.register_function(source, interest, on_ready)?;
+        Ok(Self(Rc::new(SocketCell { registration: Cell::new(Some(registration)), places })))
+    }
+
+    /// Accesses the source: to ask for its address, or to set an option. `None` during an attempt, that
+    /// is, for code that the source itself calls.
+    pub fn with<R>(&self, access: impl FnOnce(&S) -> R) -> Option<R> {
+        let registration = self.0.registration.take()?;
+        let kept = PutBack { cell: &self.0.registration, value: Some(registration) };
+        kept.value.as_ref().map(|registration| access(registration.source()))
+    }
+
+    /// Takes the registration out, if this is the last clone and no operation runs on it: to go on
+    /// without operations. Its readiness is what it was.
+    ///
+    /// # Errors
+    ///
+    /// Returns the socket if it is shared.
+    pub fn into_registration(self) -> Result<Registration<S>, Self> {
+        let cell = Rc::try_unwrap(self.0).map_err(Self)?;
+        match cell.registration.take() {
+            Some(registration) => Ok(registration),
+            None => Err(Self(Rc::new(cell))),
+        }
+    }
+
+    /// Whether an operation can wait.
+    pub(super) fn admit(&self, side: Side) -> Result<(), NoPlace> {
+        let places = self.0.places.upgrade().ok_or(NoPlace::ReactorDropped)?;
+        let registration = self.0.registration.take();
+        let is_taken = registration.is_none() || places.of(side).borrow().is_some();
+        self.0.registration.set(registration);
+        if is_taken { Err(NoPlace::Taken) } else { Ok(()) }
+    }
+
+    /// Lets an operation wait.
+    pub(super) fn wait(&self, side: Side, waiter: &(impl Waiter + Clone + 'static)) {
+        if let Some(places) = self.0.places.upgrade() {
+            *places.of(side).borrow_mut() = Some(Rc::new(waiter.clone()));
+        }
+    }
+
+    /// Lets an operation wait no more. What is returned holds it.
+    #[must_use]
+    pub(super) fn leave(&self, side: Side) -> Option<Rc<dyn Waiter>> {
+        self.0.places.upgrade()?.of(side).take()
+    }
+
+    /// Whether the source was ready when last heard of.
+    pub(super) fn is_ready(&self, side: Side) -> bool {
+        let Some(registration) = self.0.registration.take() else { return false };
+        let is_ready = side.is_ready(&registration.readiness());
+        self.0.registration.set(Some(registration));
+        is_ready
+    }
+
+    /// Makes an attempt at the source, which notes whether it would block. Goes on after a signal.
+    pub(super) fn attempt<R>(
+        &self,
+        side: Side,
+        mut attempt: impl FnMut(&mut S) -> io::Result<R>,
+    ) -> io::Result<R> {
+        let Some(registration) = self.0.registration.take() else {
+            return Err(io::ErrorKind::WouldBlock.into());
+        };
+        let mut kept = PutBack { cell: &self.0.registration, value: Some(registration) };
+        let Some(registration) = &mut kept.value else { unreachable!("just put there") };
+        loop {
+            match registration.try_io(side.interest(), &mut attempt) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+}
+
+/// Puts a registration back, even if the source panics.
+struct PutBack<'a, S: Source> {
+    cell: &'a Cell<Option<Registration<S>>>,
+    value: Option<Registration<S>>,
+}
+
+impl<S: Source> Drop for PutBack<'_, S> {
+    fn drop(&mut self) {
+        self.cell.set(self.value.take());
+    }
+}
+
+impl Places {
+    const fn of(&self, side: Side) -> &RefCell<Option<Rc<dyn Waiter>>> {
+        match side {
+            Side::Read => &self.read,
+            Side::Write => &self.write,
+        }
+    }
+
+    /// The readiness call.
+    fn on_ready(&self, readiness: &Readiness<'_>) {
+        // What is left stays known, for the next operation.
+        readiness.keep();
+        for side in [Side::Read, Side::Write] {
+            let waiter = if side.is_ready(readiness) { self.of(side).take() } else { None };
+            if let Some(waiter) = waiter {
+                waiter.on_ready();
+            }
+        }
+    }
+}
+
+impl Side {
+    const fn interest(self) -> Interest {
+        match self {
+            Self::Read => Interest::READABLE,
+            Self::Write => Interest::WRITABLE,
+        }
+    }
+
+    const fn is_ready(self, readiness: &Readiness<'_>) -> bool {
+        match self {
+            Self::Read => readiness.is_readable(),
+            Self::Write => readiness.is_writable(),
+        }
+    }
+}
+
+impl<S: Source> Clone for Socket<S> {
+    fn clone(&self) -> Self {
+        Self(Rc::clone(&self.0))
+    }
+}
+
+impl<S: Source> fmt::Debug for Socket<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket").finish_non_exhaustive()
+    }
+}

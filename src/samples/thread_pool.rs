@@ -1,0 +1,189 @@
+//! A bounded number of threads for blocking work, with a queue that work can be taken back from.
+//!
+//! - I1 A job is in the queue until a thread takes it, or its owner takes it back: never both, as both
+//!   hold the lock.
+//! - I2 Whoever adds a job sees to a thread for it: the one that became idle last, or a new one if none is
+//!   idle and the limit allows it. Else those that work take it later. A thread that is not in `idle` looks
+//!   at the queue before it is again.
+//! - I3 No code of a user runs under the lock.
+
+use alloc::boxed::Box;
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::fmt;
+use core::panic::AssertUnwindSafe;
+use core::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::Instant;
+use std::{io, panic};
+
+/// How long a thread waits for work before it ends.
+const IDLE: Duration = Duration::from_secs(10);
+
+/// A bounded number of threads for blocking work. Clones share it, and so may modules, of several
+/// reactors too.
+///
+/// Threads start when there is work for them, and end after ten seconds without. What is more than the
+/// threads can take at a time waits in a queue, first in, first out. It is not bounded: its users are
+/// ([`LlFakeCancel::bounded`](super::LlFakeCancel::bounded)). When the last clone is dropped, what is
+/// queued still runs, and the threads end.
+///
+/// A child of `fork` has none of the threads: make a pool of its own there.
+///
+/// Cost: a lock and a wake-up for each piece of work. No system call if the threads are busy.
+#[derive(Clone)]
+pub struct ThreadPool(Arc<PoolOwner>);
+
+/// What work is to a pool.
+pub(super) trait Job: Send {
+    /// Does it, on a thread of the pool.
+    fn run(self: Box<Self>);
+
+    /// Gives it up, on the owner's thread.
+    fn cancel(self: Box<Self>);
+}
+
+/// A job that may still be in the queue.
+#[derive(Clone, Copy)]
+pub(super) struct Ticket(u64);
+
+/// A job for which there is no thread.
+pub(super) struct NoThread {
+    pub(super) job: Box<dyn Job>,
+    pub(super) error: io::Error,
+}
+
+impl ThreadPool {
+    /// Makes a pool of at most `threads` threads; 0 counts as 1.
+    pub fn new(threads: usize) -> Self {
+        let state = PoolState { limit: threads.max(1), ..PoolState::default() };
+        Self(Arc::new(PoolOwner(Arc::new(PoolShared { state: Mutex::new(state) }))))
+    }
+
+    /// How many threads there are now.
+    pub fn threads(&self) -> usize {
+        self.0.0.lock().threads
+    }
+
+    /// How much work waits for a thread.
+    pub fn queued(&self) -> usize {
+        self.0.0.lock().queue.len()
+    }
+
+    /// Lets a thread do a job. Fails only if there is none, and none can be started.
+    pub(super) fn add(&self, job: Box<dyn Job>) -> Result<Ticket, NoThread> {
+        let shared = &self.0.0;
+        let mut state = shared.lock();
+        let number = state.next;
+        state.next += 1;
+        state.queue.insert(number, job);
+        // I2
+        if let Some(idle) = state.idle.pop() {
+            drop(state);
+            idle.unpark();
+        } else if state.threads < state.limit {
+            state.threads += 1;
+            drop(state);
+            if let Err(error) = shared.spawn() {
+                let mut state = shared.lock();
+                state.threads -= 1;
+                if state.threads == 0
+                    && let Some(job) = state.queue.remove(&number)
+                {
+                    return Err(NoThread { job, error });
+                }
+            }
+        }
+        Ok(Ticket(number))
+    }
+
+    /// Takes a job back that no thread has taken.
+    pub(super) fn take_back(&self, Ticket(number): Ticket) -> Option<Box<dyn Job>> {
+        self.0.0.lock().queue.remove(&number)
+    }
+}
+
+/// Lets the threads end when the last clone is dropped.
+struct PoolOwner(Arc<PoolShared>);
+
+impl Drop for PoolOwner {
+    fn drop(&mut self) {
+        let mut state = self.0.lock();
+        state.is_closed = true;
+        state.idle.drain(..).for_each(|idle| idle.unpark());
+    }
+}
+
+struct PoolShared {
+    state: Mutex<PoolState>,
+}
+
+#[derive(Default)]
+struct PoolState {
+    queue: BTreeMap<u64, Box<dyn Job>>,
+    next: u64,
+    limit: usize,
+    threads: usize,
+    /// Threads that wait, the latest last. Who takes one out wakes it.
+    idle: Vec<Thread>,
+    is_closed: bool,
+}
+
+impl PoolShared {
+    fn lock(&self) -> MutexGuard<'_, PoolState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn spawn(self: &Arc<Self>) -> io::Result<()> {
+        let shared = Arc::clone(self);
+        let thread = thread::Builder::new().name("switchboard work".into());
+        thread.spawn(move || while shared.next().is_some_and(run) {}).map(drop)
+    }
+
+    /// Waits for a job; `None` if the thread is to end.
+    fn next(&self) -> Option<Box<dyn Job>> {
+        let mut state = self.lock();
+        let mut patience = None;
+        loop {
+            if let Some((_, job)) = state.queue.pop_first() {
+                return Some(job);
+            }
+            let left = patience.get_or_insert_with(|| Instant::now() + IDLE);
+            let left = left.saturating_duration_since(Instant::now());
+            if state.is_closed || left.is_zero() {
+                state.threads -= 1;
+                return None;
+            }
+            let own = thread::current();
+            state.idle.push(own.clone());
+            drop(state);
+            thread::park_timeout(left);
+            state = self.lock();
+            // It is still there if nobody has woken it.
+            state.idle.retain(|idle| idle.id() != own.id());
+        }
+    }
+}
+
+/// Does a job. A panic of what it leaves to be dropped ends with it.
+fn run(job: Box<dyn Job>) -> bool {
+    let _ = panic::catch_unwind(AssertUnwindSafe(|| job.run()));
+    true
+}
+
+/// The message of a panic, if it has one.
+pub(super) fn panic_message(panic: &(dyn core::any::Any + Send)) -> Arc<str> {
+    let text = panic.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| panic.downcast_ref().map(String::as_str));
+    text.unwrap_or("no message").into()
+}
+
+impl fmt::Debug for ThreadPool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (threads, queued) = (self.threads(), self.queued());
+        f.debug_struct("ThreadPool").field("threads", &threads).field("queued", &queued).finish()
+    }
+}

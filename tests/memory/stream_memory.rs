@@ -1,0 +1,83 @@
+//! What streams hold: nothing while nothing waits, whatever came before.
+
+use std::io::{Read, Write};
+use std::rc::Rc;
+use std::time::Duration;
+
+use mio::net::TcpStream;
+use switchboard::reactor::Reactor;
+use switchboard::streams::Stream;
+use switchboard::{Context, Recipients};
+
+use support::counting::{allocations, held};
+use support::net::{tcp_pair, turn_until_idle};
+
+struct Session {
+    stream: Stream<TcpStream>,
+}
+
+impl Session {
+    fn on_ready(&mut self, _: &Context<'_, Self>) {
+        let _ = self.stream.drive(|input, output| {
+            // A byte stays in the input now and then, as the beginning of a message would.
+            if input.len() > 1 {
+                output.append(input);
+            }
+        });
+    }
+}
+
+#[test]
+fn m10_idle_streams_hold_no_buffers() {
+    const STREAMS: usize = 200;
+    const BYTES: usize = 40_000;
+
+    let mut reactor = Reactor::new().unwrap();
+    let sessions = Rc::new(Recipients::new(reactor.queue()));
+    let mut peers: Vec<_> = (0..STREAMS)
+        .map(|_| {
+            let (socket, peer) = tcp_pair();
+            sessions.insert_with(|own| Session {
+                stream: Stream::new(&reactor.handle(), socket, own, Session::on_ready).unwrap(),
+            });
+            peer
+        })
+        .collect();
+    turn_until_idle(&mut reactor);
+    let before = held();
+    let mut block = vec![7; BYTES];
+    let mut echo = |reactor: &mut Reactor, bytes: usize| {
+        for peer in &mut peers {
+            peer.write_all(&block[..bytes]).unwrap();
+        }
+        turn_until_idle(reactor);
+        for peer in &mut peers {
+            peer.set_nonblocking(true).unwrap();
+            let mut read = 0;
+            while read < bytes {
+                match peer.read(&mut block[read..bytes]) {
+                    Ok(count) => read += count,
+                    Err(_) => drop(reactor.turn(Some(Duration::ZERO)).unwrap()),
+                }
+            }
+            peer.set_nonblocking(false).unwrap();
+        }
+    };
+    echo(&mut reactor, BYTES);
+    // A few buffers, which all share.
+    let kept = held() - before - BYTES as isize;
+    assert!(kept <= 5 * 64 * 1024, "{kept} bytes are held for {STREAMS} streams");
+    let made = allocations();
+    echo(&mut reactor, 2);
+    // (Now and then the queue takes a block for calls.)
+    let made = allocations() - made;
+    assert!(made < STREAMS as u64 / 10, "{made} allocations for {STREAMS} messages");
+
+    // What waits is held, in little more room.
+    for peer in &mut peers {
+        peer.write_all(b"x").unwrap();
+    }
+    turn_until_idle(&mut reactor);
+    let waiting = held() - before - BYTES as isize;
+    assert!(waiting <= kept + (STREAMS * 256) as isize, "{waiting} bytes, after {kept}");
+}

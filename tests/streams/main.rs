@@ -1,0 +1,7 @@
+//! Streams, relays and acceptors (rule M10), on scripted sources and on sockets. One hazard a module.
+#![cfg(all(unix, feature = "testing", feature = "mio"))]
+
+mod acceptor;
+mod relay;
+mod stream;
+mod tls;
