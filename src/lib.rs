@@ -155,6 +155,8 @@ pub mod future;
 mod id;
 #[cfg(feature = "journal")]
 pub mod journal;
+#[cfg(doctest)]
+mod must_not_compile;
 mod observe;
 pub mod op;
 mod op_step;
