@@ -153,6 +153,7 @@ mod descriptor;
 #[cfg(all(target_os = "linux", feature = "timerfd"))]
 mod due;
 mod error;
+mod event_stats;
 #[cfg(unix)]
 mod fd_source;
 mod guest;
@@ -165,22 +166,26 @@ mod remote;
 mod scratch;
 #[cfg(feature = "testing")]
 mod scripted;
+mod shared;
 mod source_state;
 mod sync;
 mod timers;
 mod token;
 mod watch;
 
+pub use event_stats::EventStats;
 #[cfg(unix)]
 pub use fd_source::FdSource;
 pub use guest::Guest;
-pub use handle::{EventStats, ReactorHandle};
 pub(crate) use readiness::Flags;
 pub use readiness::Readiness;
 pub use registration::Registration;
-pub use remote::{Remote, RemoteAddress, RemoteCallback};
+pub use remote::callback::RemoteCallback;
+pub use remote::{Remote, RemoteAddress};
 pub(crate) use scratch::{SCRATCH, Scratch};
-pub use timers::{Interval, Missed, Timer};
+pub use shared::ReactorHandle;
+pub use timers::Timer;
+pub use timers::interval::{Interval, Missed};
 #[cfg(feature = "testing")]
 pub(crate) use token::slot;
 

@@ -19,7 +19,7 @@ use rustix::time::{
     timerfd_settime,
 };
 
-use crate::reactor::ReactorHandle;
+use crate::reactor::shared::ReactorHandle;
 
 /// The token of the timer.
 const TIMER: Token = Token(1);

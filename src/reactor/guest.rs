@@ -14,8 +14,8 @@ use mio::{Events, Registry, Waker};
 use crate::outcome::Report;
 use crate::queue::{Budget, CallQueue};
 use crate::reactor::error::CreateError;
-use crate::reactor::handle::{ReactorHandle, Shared};
-use crate::reactor::remote::Awake;
+use crate::reactor::remote::remotes::Awake;
+use crate::reactor::shared::{ReactorHandle, Shared};
 use crate::reactor::timers::DeclineAll;
 use crate::unwind::RunOnDrop;
 

@@ -10,9 +10,9 @@ use mio::{Interest, Registry};
 
 use crate::arena::ArenaKey;
 use crate::queue::QueueHandle;
-use crate::reactor::ReactorHandle;
 use crate::reactor::error::{DeregisterError, RedirectError, RegisterError};
 use crate::reactor::readiness::{Flags, Readiness, ReadySource};
+use crate::reactor::shared::ReactorHandle;
 use crate::reactor::source_state::SourceState;
 use crate::reactor::token::token;
 use crate::reactor::watch::{AnyWatch, Destination, FunctionHandler, RecipientHandler, Watch};

@@ -13,6 +13,7 @@
 //!   the report that it was dropped has come, or the reactor goes.
 
 use alloc::boxed::Box;
+use alloc::rc::Rc;
 use core::fmt;
 use core::marker::PhantomData;
 use core::panic::Location;
@@ -20,19 +21,17 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use std::io;
 use std::sync::Arc;
 
-use crate::reactor::ReactorHandle;
 use crate::reactor::error::SendError;
 use crate::reactor::inbox::Quota;
-use crate::recipient::Context;
+use crate::reactor::shared::ReactorHandle;
+use crate::recipient::{Address, Context};
 
 mod call;
-mod callback;
-mod remotes;
+pub(super) mod callback;
+pub(super) mod remotes;
 mod waker;
 
 use call::{Mark, Permit, Post, RemoteFunction, RemoteHandler};
-pub use callback::RemoteCallback;
-pub(super) use remotes::{Awake, Remotes};
 
 /// Schedules function calls from any thread.
 ///
@@ -125,6 +124,10 @@ impl Remote {
         }
     }
 
+    pub(super) fn of(reactor: &ReactorHandle) -> Self {
+        Self::new(Arc::clone(reactor.shared().remotes.post()), None)
+    }
+
     fn new(post: Arc<Post>, quota: Option<Arc<Quota>>) -> Self {
         post.inbox.join();
         Self { post, quota, counts: AtomicBool::new(true) }
@@ -182,6 +185,22 @@ pub struct RemoteAddress<T: 'static> {
 }
 
 impl<T: 'static> RemoteAddress<T> {
+    pub(super) fn of(reactor: &ReactorHandle, address: &Address<T>) -> Self {
+        let remotes = &reactor.shared().remotes;
+        let key = remotes.keep_address(Rc::new(address.clone()));
+        // A reactor that is gone delivers nothing, so it needs no address.
+        if reactor.queue().is_closed() {
+            remotes.release_address(key);
+        }
+        let mark = Arc::new(Mark { key, post: Arc::clone(remotes.post()) });
+        Self {
+            remote: Remote::of(reactor),
+            mark,
+            gone: address.gone_flag(),
+            recipient: PhantomData,
+        }
+    }
+
     /// Limits how many calls may be underway, as [`Remote::bounded`].
     #[must_use]
     pub fn bounded(self, capacity: usize) -> Self {

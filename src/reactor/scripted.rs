@@ -8,8 +8,8 @@ use mio::Token;
 
 use crate::outcome::Report;
 use crate::reactor::Reactor;
-use crate::reactor::handle::Shared;
 use crate::reactor::readiness::Flags;
+use crate::reactor::shared::Shared;
 use crate::reactor::token;
 
 impl Reactor {

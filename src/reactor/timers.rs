@@ -15,15 +15,14 @@ use crate::callback::Callback;
 use crate::erased::Site;
 use crate::id::CallId;
 use crate::queue::QueueHandle;
-use crate::reactor::ReactorHandle;
+use crate::reactor::shared::ReactorHandle;
 use crate::unwind::to_the_end;
 
 mod heap;
-mod interval;
+pub(super) mod interval;
 mod values;
 
 use heap::{Handle, Heap};
-pub use interval::{Interval, Missed};
 
 /// Delays longer than this, about a hundred years, count as this.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);

@@ -10,9 +10,9 @@ use mio::Waker;
 
 use crate::arena::ArenaKey;
 use crate::erased::Site;
-use crate::reactor::ReactorHandle;
 use crate::reactor::error::SendError;
 use crate::reactor::inbox::{Inbox, Quota, Rejection};
+use crate::reactor::shared::ReactorHandle;
 use crate::recipient::Context;
 
 /// What threads share: where they send to, and how they wake the reactor.

@@ -1,7 +1,6 @@
 //! Callbacks that another thread answers (rule O7).
 
 use alloc::boxed::Box;
-use core::any::Any;
 use core::fmt;
 use core::marker::PhantomData;
 use core::panic::Location;
@@ -10,10 +9,10 @@ use crate::arena::ArenaKey;
 use crate::callback::Callback;
 use crate::erased::Site;
 use crate::id::CallId;
-use crate::reactor::ReactorHandle;
 use crate::reactor::error::SendError;
 use crate::reactor::remote::Remote;
 use crate::reactor::remote::call::Deliver;
+use crate::reactor::shared::ReactorHandle;
 
 /// A [`Callback`] that any thread may answer, once.
 ///
@@ -53,8 +52,16 @@ pub struct RemoteCallback<A: 'static> {
 }
 
 impl<A: 'static> RemoteCallback<A> {
-    pub(super) fn new(id: CallId, key: Option<ArenaKey>, remote: Remote) -> Self {
-        Self { id, key, remote, value: PhantomData }
+    /// Keeps `callback` with the reactor; declines it if that is gone.
+    pub(crate) fn of(reactor: &ReactorHandle, callback: Callback<A>) -> Self {
+        let id = callback.id();
+        let key = if reactor.queue().is_closed() {
+            callback.decline("the reactor is gone");
+            None
+        } else {
+            Some(reactor.shared().remotes.keep_callback(callback))
+        };
+        Self { id, key, remote: Remote::of(reactor), value: PhantomData }
     }
 
     /// The id of the call, before and after it is scheduled. It can be canceled on the reactor's thread.
@@ -162,21 +169,5 @@ impl<A: 'static> Deliver for RemoteAbandon<A> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         // Which is a bug, reported where it is dropped (rule R5).
         drop(reactor.shared().remotes.take_callback::<A>(self.key));
-    }
-}
-
-/// A [`Callback`] whose type is of no interest.
-pub(super) trait AnyCallback: Any {
-    fn end(self: Box<Self>, reason: &'static str);
-    fn into_any(self: Box<Self>) -> Box<dyn Any>;
-}
-
-impl<A: 'static> AnyCallback for Callback<A> {
-    fn end(self: Box<Self>, reason: &'static str) {
-        self.decline(reason);
-    }
-
-    fn into_any(self: Box<Self>) -> Box<dyn Any> {
-        self
     }
 }

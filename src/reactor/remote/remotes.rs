@@ -6,7 +6,6 @@ use alloc::rc::Rc;
 use alloc::vec::Vec;
 use core::any::Any;
 use core::cell::{Cell, RefCell};
-use core::marker::PhantomData;
 use core::mem;
 use core::sync::atomic::Ordering;
 use std::sync::Arc;
@@ -16,10 +15,8 @@ use mio::Waker;
 use crate::arena::{Arena, ArenaKey};
 use crate::callback::Callback;
 use crate::id::CallId;
-use crate::reactor::ReactorHandle;
 use crate::reactor::remote::call::{Deliver, Mark, Post};
-use crate::reactor::remote::callback::AnyCallback;
-use crate::reactor::remote::{Remote, RemoteAddress, RemoteCallback};
+use crate::reactor::shared::ReactorHandle;
 use crate::recipient::Address;
 use crate::unwind::to_the_end;
 
@@ -29,7 +26,7 @@ const KEPT: usize = 1024;
 const GONE: &str = "the reactor is gone";
 
 /// The reactor's side.
-pub(in crate::reactor) struct Remotes {
+pub(crate) struct Remotes {
     post: Arc<Post>,
     /// Taken from the inbox, and not scheduled yet.
     taken: RefCell<VecDeque<Box<dyn Deliver>>>,
@@ -46,7 +43,7 @@ pub(in crate::reactor) struct Remotes {
 
 impl Remotes {
     /// The side of a reactor that is awake, unless it sleeps.
-    pub(in crate::reactor) fn new(waker: Arc<Waker>) -> Self {
+    pub(crate) fn new(waker: Arc<Waker>) -> Self {
         Self {
             post: Arc::new(Post::new(waker)),
             taken: RefCell::default(),
@@ -58,47 +55,20 @@ impl Remotes {
     }
 
     #[cfg(all(target_os = "linux", feature = "timerfd"))]
-    pub(in crate::reactor) fn waker(&self) -> Arc<Waker> {
+    pub(crate) fn waker(&self) -> Arc<Waker> {
         Arc::clone(&self.post.waker)
     }
 
-    pub(in crate::reactor) fn remote(&self) -> Remote {
-        Remote::new(Arc::clone(&self.post), None)
+    pub(super) const fn post(&self) -> &Arc<Post> {
+        &self.post
     }
 
-    pub(in crate::reactor) fn remote_to<T: 'static>(
-        &self,
-        reactor: &ReactorHandle,
-        address: &Address<T>,
-    ) -> RemoteAddress<T> {
-        let key = self.addresses.borrow_mut().insert(Rc::new(address.clone()));
-        // A reactor that is gone delivers nothing, so it needs no address.
-        if reactor.queue().is_closed() {
-            let unused = self.addresses.borrow_mut().remove(key);
-            drop(unused);
-        }
-        let mark = Arc::new(Mark { key, post: Arc::clone(&self.post) });
-        RemoteAddress {
-            remote: self.remote(),
-            mark,
-            gone: address.gone_flag(),
-            recipient: PhantomData,
-        }
+    pub(super) fn keep_address(&self, address: Rc<dyn Any>) -> ArenaKey {
+        self.addresses.borrow_mut().insert(address)
     }
 
-    pub(in crate::reactor) fn remote_callback<A: 'static>(
-        &self,
-        reactor: &ReactorHandle,
-        callback: Callback<A>,
-    ) -> RemoteCallback<A> {
-        let id = callback.id();
-        let key = if reactor.queue().is_closed() {
-            callback.decline(GONE);
-            None
-        } else {
-            Some(self.callbacks.borrow_mut().insert(Box::new(callback)))
-        };
-        RemoteCallback::new(id, key, self.remote())
+    pub(super) fn keep_callback<A: 'static>(&self, callback: Callback<A>) -> ArenaKey {
+        self.callbacks.borrow_mut().insert(Box::new(callback))
     }
 
     /// Takes the callback under `key` out; `None` if the reactor has gone meanwhile.
@@ -113,13 +83,13 @@ impl Remotes {
     }
 
     /// Declines the callbacks that other threads have not answered, even if a decline panics.
-    pub(in crate::reactor) fn decline_callbacks(&self) {
+    pub(crate) fn decline_callbacks(&self) {
         let mut callbacks = self.callbacks.take().into_values();
         to_the_end(|| callbacks.next().map(|callback| callback.end(GONE)).is_some());
     }
 
     /// From now on, a host may sleep whenever the reactor does not turn.
-    pub(in crate::reactor) fn set_host_sleeps(&self) {
+    pub(crate) fn set_host_sleeps(&self) {
         if !self.host_sleeps.replace(true) {
             self.post.inbox.fall_asleep();
         }
@@ -127,7 +97,7 @@ impl Remotes {
 
     /// The reactor is awake for as long as this lives.
     #[inline]
-    pub(in crate::reactor) fn stay_awake(&self) -> Awake<'_> {
+    pub(crate) fn stay_awake(&self) -> Awake<'_> {
         if self.host_sleeps.get() {
             self.post.inbox.wake_up();
         }
@@ -136,7 +106,7 @@ impl Remotes {
 
     /// Sleeps by `sleep`, which is told whether it may: not if something has come before. What comes
     /// meanwhile wakes the reactor.
-    pub(in crate::reactor) fn sleep<R>(&self, sleep: impl FnOnce(bool) -> R) -> R {
+    pub(crate) fn sleep<R>(&self, sleep: impl FnOnce(bool) -> R) -> R {
         let slept = sleep(self.post.inbox.fall_asleep());
         if !self.host_sleeps.get() {
             self.post.inbox.wake_up();
@@ -147,11 +117,7 @@ impl Remotes {
     /// Schedules calls that have come, at most a share (rule M6); of those beyond the queue's capacity,
     /// one at a time. If an observer panics, the rest stays for the next turn.
     #[inline]
-    pub(in crate::reactor) fn deliver(
-        &self,
-        reactor: &ReactorHandle,
-        share: impl FnOnce() -> usize,
-    ) {
+    pub(crate) fn deliver(&self, reactor: &ReactorHandle, share: impl FnOnce() -> usize) {
         if self.is_busy() {
             self.deliver_some(reactor, share());
         }
@@ -177,26 +143,26 @@ impl Remotes {
     }
 
     /// Whether another thread asked for the end of `run`.
-    pub(in crate::reactor) fn is_stopped(&self) -> bool {
+    pub(crate) fn is_stopped(&self) -> bool {
         self.post.stopped.load(Ordering::Acquire)
     }
 
-    pub(in crate::reactor) fn resume(&self) {
+    pub(crate) fn resume(&self) {
         self.post.stopped.store(false, Ordering::Relaxed);
     }
 
     /// Whether there is something to be scheduled.
-    pub(in crate::reactor) fn is_busy(&self) -> bool {
+    pub(crate) fn is_busy(&self) -> bool {
         !self.taken.borrow().is_empty() || self.post.inbox.has_mail()
     }
 
     /// Whether anybody may send. If not, [`is_busy`](Self::is_busy) covers all that was sent.
-    pub(in crate::reactor) fn are_alive(&self) -> bool {
+    pub(crate) fn are_alive(&self) -> bool {
         self.post.inbox.has_senders()
     }
 
     /// Takes no more, and schedules the rest, to be canceled by the end of the queue (I2).
-    pub(in crate::reactor) fn close(&self, reactor: &ReactorHandle) {
+    pub(crate) fn close(&self, reactor: &ReactorHandle) {
         let rest = self.post.inbox.close();
         self.taken.borrow_mut().extend(rest);
         to_the_end(|| self.take().map(|call| call.deliver(reactor)).is_some());
@@ -233,7 +199,7 @@ impl Remotes {
 }
 
 /// A reactor that is awake.
-pub(in crate::reactor) struct Awake<'a>(&'a Remotes);
+pub(crate) struct Awake<'a>(&'a Remotes);
 
 impl Drop for Awake<'_> {
     #[inline]
@@ -242,5 +208,21 @@ impl Drop for Awake<'_> {
             // If something has come, the host does not sleep, by `poll_timeout`.
             self.0.post.inbox.fall_asleep();
         }
+    }
+}
+
+/// A [`Callback`] whose type is of no interest.
+trait AnyCallback: Any {
+    fn end(self: Box<Self>, reason: &'static str);
+    fn into_any(self: Box<Self>) -> Box<dyn Any>;
+}
+
+impl<A: 'static> AnyCallback for Callback<A> {
+    fn end(self: Box<Self>, reason: &'static str) {
+        self.decline(reason);
+    }
+
+    fn into_any(self: Box<Self>) -> Box<dyn Any> {
+        self
     }
 }

@@ -11,10 +11,10 @@ use alloc::task::Wake;
 use core::panic::Location;
 use core::task::Waker;
 
-use crate::reactor::ReactorHandle;
 use crate::reactor::inbox::Flag;
 use crate::reactor::remote::RemoteAddress;
 use crate::reactor::remote::call::Deliver;
+use crate::reactor::shared::ReactorHandle;
 use crate::recipient::{Address, Context};
 
 impl<T: 'static> RemoteAddress<T> {

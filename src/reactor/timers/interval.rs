@@ -11,7 +11,7 @@ use core::time::Duration;
 use std::time::Instant;
 
 use crate::erased::Site;
-use crate::reactor::ReactorHandle;
+use crate::reactor::shared::ReactorHandle;
 use crate::reactor::timers::Timer;
 use crate::recipient::{Address, Context};
 
@@ -44,7 +44,7 @@ pub struct Interval {
 
 impl Interval {
     #[track_caller]
-    pub(in crate::reactor) fn new<T, H>(
+    pub(crate) fn new<T, H>(
         reactor: &ReactorHandle,
         period: Duration,
         missed: Missed,
@@ -190,7 +190,7 @@ where
     /// Arms the timer of the next tick.
     fn arm(self: &Rc<Self>) {
         let ticks = &self.ticks;
-        let tick = Tick { target: Rc::clone(self), is_dialed: false };
+        let tick = IntervalTick { target: Rc::clone(self), is_dialed: false };
         let callback = self.recipient.callback(move |value: &mut T, cx, ()| tick.dial(value, cx));
         let timers = &ticks.reactor.shared().timers;
         let timer = timers.arm_from(self.site, &ticks.reactor, ticks.deadline.get(), callback);
@@ -214,7 +214,7 @@ where
 }
 
 /// What the call of a tick captures.
-struct Tick<T, H>
+struct IntervalTick<T, H>
 where
     T: 'static,
     H: Fn(&mut T, &Context<'_, T>) + 'static,
@@ -223,7 +223,7 @@ where
     is_dialed: bool,
 }
 
-impl<T, H> Tick<T, H>
+impl<T, H> IntervalTick<T, H>
 where
     T: 'static,
     H: Fn(&mut T, &Context<'_, T>) + 'static,
@@ -236,7 +236,7 @@ where
     }
 }
 
-impl<T, H> Drop for Tick<T, H>
+impl<T, H> Drop for IntervalTick<T, H>
 where
     T: 'static,
     H: Fn(&mut T, &Context<'_, T>) + 'static,

@@ -1,0 +1,252 @@
+//! What a reactor, its handles and its registrations share.
+
+use alloc::rc::Rc;
+use core::cell::{Cell, RefCell};
+use core::panic::{RefUnwindSafe, UnwindSafe};
+use std::io;
+use std::sync::Arc;
+
+use mio::event::Source;
+use mio::{Events, Registry, Token, Waker};
+
+use crate::arena::{Arena, ArenaKey};
+use crate::queue::QueueHandle;
+use crate::reactor::event_stats::EventCounts;
+use crate::reactor::readiness::Flags;
+use crate::reactor::remote::remotes::Remotes;
+use crate::reactor::scratch::Scratch;
+use crate::reactor::timers::Timers;
+use crate::reactor::token;
+use crate::reactor::watch::{AnyWatch, Line};
+use crate::step::Step;
+
+/// A reactor, for whoever registers sources with it. Cloning counts a reference.
+#[derive(Clone)]
+pub struct ReactorHandle {
+    shared: Rc<Shared>,
+}
+
+impl ReactorHandle {
+    pub(super) fn new(shared: Shared) -> Self {
+        Self { shared: Rc::new(shared) }
+    }
+
+    pub(super) fn shared(&self) -> &Shared {
+        &self.shared
+    }
+
+    /// Buffers for streams.
+    pub(crate) fn scratch(&self) -> &Rc<Scratch> {
+        &self.shared.scratch
+    }
+
+    /// Shows whether a handle is left.
+    #[cfg(feature = "conformance")]
+    pub(crate) fn downgrade(&self) -> alloc::rc::Weak<dyn core::any::Any> {
+        Rc::<Shared>::downgrade(&self.shared)
+    }
+}
+
+/// A panic of a handler leaves the reactor as rules R10 and M1 say.
+impl UnwindSafe for ReactorHandle {}
+impl RefUnwindSafe for ReactorHandle {}
+
+pub(super) struct Shared {
+    registry: Registry,
+    /// Whether the poll is the parent process's.
+    pub(super) is_left: Cell<bool>,
+    /// Whether others may have registered with the poll what looks like ours: another guest,
+    /// or one that is gone, and survived by its registrations.
+    shares_poll: bool,
+    pub(super) queue: QueueHandle,
+    pub(super) watches: RefCell<Arena<Option<Rc<dyn AnyWatch>>>>,
+    pub(super) line: Rc<Line>,
+    scratch: Rc<Scratch>,
+    /// How many registrations do not keep the loop running.
+    unref: Cell<usize>,
+    pub(super) timers: Timers,
+    pub(super) remotes: Remotes,
+    pub(super) stopped: Cell<bool>,
+    /// Whether the poll may have more events, which a loop around its descriptor is not notified of again.
+    batch_was_full: Cell<bool>,
+    pub(super) counts: EventCounts,
+}
+
+impl Shared {
+    pub(super) fn new(
+        registry: Registry,
+        shares_poll: bool,
+        waker: Arc<Waker>,
+        queue: QueueHandle,
+    ) -> Self {
+        Self {
+            registry,
+            is_left: Cell::new(false),
+            shares_poll,
+            watches: RefCell::new(Arena::new()),
+            line: Rc::new(Line::new(queue.clone())),
+            scratch: Rc::default(),
+            queue,
+            unref: Cell::new(0),
+            timers: Timers::new(),
+            remotes: Remotes::new(waker),
+            stopped: Cell::new(false),
+            batch_was_full: Cell::new(false),
+            counts: EventCounts::default(),
+        }
+    }
+
+    /// In which generation, or a later one, the token of the next registration is to be (rule M2).
+    // (Inlined, it makes each readiness call 15 instructions dearer.)
+    #[inline(never)]
+    pub(super) fn least_generation(&self) -> u32 {
+        if self.shares_poll { token::unused_generation() } else { 0 }
+    }
+
+    /// Notes a batch of events of a poll.
+    #[inline]
+    pub(super) fn note(&self, events: &Events) {
+        let reported = events.iter().map(|event| (event.token(), || Flags::of(event)));
+        let noted = self.note_each(reported);
+        self.batch_was_full.set(noted > 0 && noted == events.capacity());
+    }
+
+    /// Notes a batch of events, and counts them. No code of a user runs here, so none is lost (rule
+    /// M1): if nobody observes, their calls are scheduled too.
+    #[inline]
+    pub(super) fn note_each(
+        &self,
+        events: impl Iterator<Item = (Token, impl FnOnce() -> Flags)>,
+    ) -> usize {
+        let at_once = !self.queue.core().is_observed() && self.line.ready.borrow().is_empty();
+        let mut watches = self.watches.borrow_mut();
+        let mut noted = 0;
+        for (token, flags) in events {
+            noted += 1;
+            let Some(key) = token::key(token) else {
+                self.counts.foreign.add();
+                continue;
+            };
+            match watches.get(key) {
+                None => self.counts.stale.add(),
+                Some(watch) if watch.note(flags()) => {
+                    self.counts.delivered.add();
+                    if at_once {
+                        Rc::clone(watch).schedule();
+                    } else {
+                        self.line.ready.borrow_mut().push_back(key);
+                    }
+                }
+                Some(_) => self.counts.coalesced.add(),
+            }
+        }
+        noted
+    }
+
+    /// Schedules the readiness calls of those in line. If an observer panics meanwhile, the rest
+    /// stays in line for the next turn.
+    #[inline]
+    pub(super) fn schedule_ready(&self) {
+        let in_line = self.line.ready.borrow().len();
+        for _ in 0..in_line {
+            let Some(key) = self.line.ready.borrow_mut().pop_front() else { return };
+            let watch = self.watches.borrow_mut().get(key).cloned();
+            if let Some(watch) = watch.filter(|watch| watch.is_in_line()) {
+                watch.schedule();
+            }
+        }
+    }
+
+    /// Judges the handlers that may have left readiness, now that a poll has reported what there was:
+    /// counts and reports those whose source it did not report. An observer may panic meanwhile.
+    #[inline]
+    pub(super) fn judge_handlers(&self) {
+        if !self.line.suspects.borrow().is_empty() && !self.batch_was_full.get() {
+            self.report_undrained();
+        }
+    }
+
+    #[cold]
+    fn report_undrained(&self) {
+        for (key, call) in self.line.suspects.take() {
+            let watch = self.watches.borrow_mut().get(key).cloned();
+            // (On mio's `poll`, what an attempt has not found to block is not reported at all.)
+            let watch = watch.filter(|watch| watch.source_state().is_left_for_good());
+            if let Some(watch) = watch.filter(|_| !cfg!(mio_unsupported_force_poll_poll)) {
+                self.counts.undrained.add();
+                let (recipient, site) = (watch.recipient(), watch.site());
+                self.queue.core().notify_end(call.key(), Step::Undrained { recipient, site });
+            }
+        }
+    }
+
+    /// The poll's registry.
+    #[inline(always)]
+    pub(super) fn registry(&self) -> io::Result<&Registry> {
+        if self.is_left.get() { Err(poll_was_left()) } else { Ok(&self.registry) }
+    }
+
+    #[inline(always)]
+    pub(super) fn deregister(&self, source: &mut impl Source) -> io::Result<()> {
+        self.registry().map_or(Ok(()), |registry| registry.deregister(source))
+    }
+
+    /// Puts another watch in the place of one.
+    pub(super) fn replace_watch(&self, key: ArenaKey, watch: &Rc<dyn AnyWatch>) {
+        if let Some(place) = self.watches.borrow_mut().get_mut(key) {
+            *place = Some(Rc::clone(watch));
+        }
+    }
+
+    /// Counts a registration that does not keep the loop running any more, or does again.
+    pub(super) fn count_unref(&self, unref: bool) {
+        let count = self.unref.get();
+        self.unref.set(if unref { count + 1 } else { count - 1 });
+    }
+
+    /// Ends a registration.
+    pub(super) fn forget(&self, key: ArenaKey) {
+        let watch = self.watches.borrow_mut().remove(key);
+        if let Some(watch) = watch {
+            if watch.source_state().is_unref.get() {
+                self.count_unref(false);
+            }
+            watch.end("registration dropped");
+        }
+    }
+
+    /// Takes all registrations out, to be dropped.
+    pub(super) fn take_watches(&self) -> Arena<Option<Rc<dyn AnyWatch>>> {
+        self.line.ready.borrow_mut().clear();
+        self.unref.set(0);
+        self.batch_was_full.set(false);
+        self.watches.replace(Arena::new())
+    }
+
+    /// Whether there is something to do at once.
+    pub(super) fn is_busy(&self) -> bool {
+        !self.queue.is_idle()
+            || !self.line.ready.borrow().is_empty()
+            || self.remotes.is_busy()
+            || self.batch_was_full.get()
+    }
+
+    /// Whether somebody asked for the end of `run`.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.stopped.get() || self.remotes.is_stopped()
+    }
+
+    /// Whether anything can still happen.
+    pub(super) fn can_go_on(&self) -> bool {
+        // The remotes first: what the last of them sent is seen then.
+        self.remotes.are_alive()
+            || self.is_busy()
+            || self.watches.borrow().len() > self.unref.get()
+            || self.timers.keeps_running()
+    }
+}
+
+#[cold]
+fn poll_was_left() -> io::Error {
+    io::Error::other("the poll was left to the parent process")
+}
