@@ -19,7 +19,7 @@ pub type OpResult<A, E> = Result<A, OpError<E>>;
 ///
 /// # Examples
 ///
-/// An `OpError<io::Error>` goes through `?` as an [`io::Error`](std::io::Error), which keeps the number
+/// An `OpError<io::Error>` goes through `?` as an `io::Error`, which keeps the number
 /// of the system's error:
 ///
 /// ```
