@@ -10,6 +10,7 @@ use switchboard::streams::Stream;
 use switchboard::{Context, Recipients};
 
 use support::counting::{allocations, held};
+use support::descriptors::claim;
 use support::net::{tcp_pair, turn_until_idle};
 
 struct Session {
@@ -29,12 +30,13 @@ impl Session {
 
 #[test]
 fn m10_idle_streams_hold_no_buffers() {
-    const STREAMS: usize = 200;
     const BYTES: usize = 40_000;
 
+    let claim = claim(2 * 200); // a pair each
+    let streams = claim.count() / 2;
     let mut reactor = Reactor::new().unwrap();
     let sessions = Rc::new(Recipients::new(reactor.queue()));
-    let mut peers: Vec<_> = (0..STREAMS)
+    let mut peers: Vec<_> = (0..streams)
         .map(|_| {
             let (socket, peer) = tcp_pair();
             sessions.insert_with(|own| Session {
@@ -66,12 +68,12 @@ fn m10_idle_streams_hold_no_buffers() {
     echo(&mut reactor, BYTES);
     // A few buffers, which all share.
     let kept = held() - before - BYTES as isize;
-    assert!(kept <= 5 * 64 * 1024, "{kept} bytes are held for {STREAMS} streams");
+    assert!(kept <= 5 * 64 * 1024, "{kept} bytes are held for {streams} streams");
     let made = allocations();
     echo(&mut reactor, 2);
     // (Now and then the queue takes a block for calls.)
     let made = allocations() - made;
-    assert!(made < STREAMS as u64 / 10, "{made} allocations for {STREAMS} messages");
+    assert!(made < streams as u64 / 10, "{made} allocations for {streams} messages");
 
     // What waits is held, in little more room.
     for peer in &mut peers {
@@ -79,5 +81,5 @@ fn m10_idle_streams_hold_no_buffers() {
     }
     turn_until_idle(&mut reactor);
     let waiting = held() - before - BYTES as isize;
-    assert!(waiting <= kept + (STREAMS * 256) as isize, "{waiting} bytes, after {kept}");
+    assert!(waiting <= kept + (streams * 256) as isize, "{waiting} bytes, after {kept}");
 }
