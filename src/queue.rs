@@ -18,15 +18,16 @@
 //! 3. `erased.rs`, `Calls::push`: writes vtable, site and payload to the place at the tail. Its position is
 //!    the call's id ([`CallId`]).
 //! 4. `queue/turn.rs`, `Turn::dial_while`: deferred calls that are ready first
-//!    (`Attempt::dial_deferred`), then `Calls::dial_next`, which passes the head over the place and calls
+//!    (`Attempt::dial_deferred`), then `Calls::dial_next`, which moves the head past the place and calls
 //!    the vtable's `dial`. That moves the payload out and calls `Attempt::begin` (the call is live from now
 //!    on: I1 of `queue/attempt.rs`), then the payload's own `dial`.
 //! 5. `recipient/call.rs`, `ToRecipient::dial`: if the call is observed, or the value is borrowed or not
 //!    there, *slow*: `dial_slow` defers a promise whose recipient is live (`recipient/cell.rs`, `defer`;
 //!    then `queue/deferred.rs`).
 //! 6. `recipient/cell.rs`, `RecipientCell::deliver`: borrows the value (that is rule R2), asks the call's
-//!    check, notifies the observers, and runs the handler. When the borrow is back, `Delivery` makes
-//!    deferred calls ready and drops the value of a recipient that is gone.
+//!    check, notifies the observers, and runs the handler. If an observer panics, the call is put back among
+//!    the deferred ones (`PutBackOnDrop` in `queue/attempt.rs`). When the borrow is back, `Delivery` makes
+//!    the first deferred call of the recipient ready and drops the value of one that is gone.
 //! 7. `queue/attempt.rs`, `Attempt::finish`: counts the call as finished; *slow* if it is observed, is over
 //!    already (refused, deferred), or a deferred call is ready. If the handler unwinds, the drop of
 //!    `Attempt` counts it as panicked.
@@ -35,22 +36,28 @@
 //! `Core::pass_tombstone`), `queue/close.rs` (the queue's end), `Attempt::refuse`, and for a recipient that
 //! is gone `queue/release.rs` (what its calls captured drops at once; they are refused at their turn).
 //!
-//! A callback differs at both ends. `Callback::to_recipient` (`callback.rs`) puts a join, which is a call
-//! that lacks its value, in a slot of the storage (`erased/cells.rs`, `Storage::create`).
+//! A callback differs at both ends. `Callback::to_recipient` (`callback.rs`) puts a join, a call without
+//! its value, in a slot of the storage (`erased/cells.rs`, `Storage::create`).
 //! [`Callback::answer`] pushes an `Answered` with the value and the slot's address
 //! (`queue/callback.rs`, `Core::answer`); its dial takes the join out of the slot and runs it as a
 //! `ToRecipient` that is promised, from step 5 on.
 //!
-//! A readiness event: `reactor/handle.rs`, `Shared::note_each`, finds the registration by its token,
-//! merges the flags (`reactor/registration.rs`, `Watch::note`), and schedules a promised call to the
+//! A readiness event: `reactor/shared.rs`, `Shared::note_each`, finds the registration by its token,
+//! merges the flags (`reactor/watch.rs`, `Watch::note`), and schedules a promised call to the
 //! registration's recipient (`Watch::schedule`), from step 2 on. Timers (`reactor/timers.rs`, `fire`)
-//! answer callbacks; calls from other threads (`reactor/remote.rs`, `deliver`) are promised calls.
+//! answer callbacks; calls from other threads (`reactor/remote/remotes.rs`, `Remotes::deliver`) are
+//! promised calls.
 //!
 //! Where to change what: another end of a call: `step.rs`, `tally.rs`, and the place where it is counted
-//! (`queue/attempt.rs` if its turn has come, `queue/cancel.rs` if not). Another reason not to dial:
+//! (`queue/attempt.rs` if its turn has come, `queue/cancel.rs` if not), and how the journal takes it
+//! (`journal/history.rs`, `CallRecord::take`). Another reason not to dial:
 //! `step.rs` (`Refusal`) and `recipient/cell.rs`. Something to do for each call:
 //! a flag in `queue/listener.rs`, so that the fast path stays as it is. What a handler gets:
 //! `recipient/call.rs` (`Context`). Another source of promised calls: `reactor/`, by `promised_call`.
+//! How many blocks there are, and how large: `erased/directory.rs`. In what order timers are due:
+//! `reactor/timers/heap.rs`. What is remembered of a call: `journal/records.rs`. Another law for operations
+//! of users: `conformance/violation.rs` (`Rule`), and where it shows: `record.rs` by one operation, `log.rs`
+//! by all that was observed. How a stream reads and writes: `streams/transfer.rs`.
 //!
 //! [`Address::call`]: crate::Address::call
 //! [`Callback::answer`]: crate::Callback::answer

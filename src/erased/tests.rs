@@ -224,7 +224,7 @@ mod payloads {
             }
         )*};
     }
-    include!("sizes.rs");
+    include!("test_sizes.rs");
 }
 
 mod memory {
