@@ -119,7 +119,7 @@ fn lock_pool() -> impl FnMut(Job) {
         };
         thread::spawn(move || {
             loop {
-                next()()
+                next()();
             }
         });
     }
