@@ -20,7 +20,7 @@ use crate::samples::module::{Layer, Module};
 /// If it is canceled or fails, some of the bytes may have been written. Operations that run when the
 /// module is dropped go on.
 ///
-/// Cost: beside the `write`s, two allocations.
+/// Cost: beside the `write`s, one allocation.
 pub struct LlWrite<S = TcpStream> {
     gate: Gate,
     source: PhantomData<fn(S)>,

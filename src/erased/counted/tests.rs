@@ -183,7 +183,7 @@ fn closed_lists_keep_nothing() {
 fn what_is_kept_follows_what_was_needed_lately() {
     let free = FreeBlocks::new();
     let cycle = |count: u64| {
-        drop((0..count).map(|n| Counted::new(Rc::clone(&free), n)).collect::<Vec<_>>())
+        drop((0..count).map(|n| Counted::new(Rc::clone(&free), n)).collect::<Vec<_>>());
     };
     // (A number and what a block starts with take one step.)
     let most = SPARE_BYTES / STEP;
