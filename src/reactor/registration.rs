@@ -376,6 +376,17 @@ impl<S: Source> Registration<S> {
         self.with_state(|state| state.clear(interest));
     }
 
+    /// Returns what has the handler called again of all that is ready. That notifies observers, so an owner
+    /// that keeps the registration in a cell calls it with nothing borrowed.
+    pub(crate) fn again(&self) -> impl FnOnce() + use<S> {
+        let (watch, flags) = (self.watch(), self.readiness().flags());
+        move || {
+            if let Some(watch) = watch {
+                watch.again(flags);
+            }
+        }
+    }
+
     /// Has the handler called of `flags`.
     pub(crate) fn call_again(&self, flags: Flags) {
         ReadySource::again(self, flags);

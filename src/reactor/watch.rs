@@ -13,7 +13,6 @@
 
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
-use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::panic::Location;
 use mio::Interest;
@@ -63,8 +62,8 @@ pub(super) struct Line {
     pub(super) limits: Limits,
     /// Registrations with something to report whose call is not scheduled yet.
     pub(super) ready: RefCell<VecDeque<ArenaKey>>,
-    /// Registrations whose handler may have left readiness, and in which call.
-    pub(super) suspects: RefCell<Vec<(ArenaKey, CallId)>>,
+    /// Registrations whose handler may have left readiness, each once.
+    pub(super) suspects: RefCell<VecDeque<ArenaKey>>,
 }
 
 impl Line {
@@ -73,7 +72,7 @@ impl Line {
             queue,
             limits: Limits::new(),
             ready: RefCell::new(VecDeque::new()),
-            suspects: RefCell::new(Vec::new()),
+            suspects: RefCell::new(VecDeque::new()),
         }
     }
 }
@@ -189,8 +188,10 @@ impl<D: Destination> Watch<D> {
         let is_reported = self.state.reported.get() != Flags::NONE;
         if self.registered.get() && !is_reported && self.state.drain.leaves(self.state.ready.get())
         {
-            self.state.drain.suspect.set(true);
-            self.line.suspects.borrow_mut().push((self.key, call));
+            self.state.drain.suspect.set(Some(call));
+            if !self.state.drain.is_listed.replace(true) {
+                self.line.suspects.borrow_mut().push_back(self.key);
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod alloc;
 mod held;
+#[cfg(all(unix, feature = "mio"))]
+mod readiness_memory;
 #[cfg(feature = "mio")]
 mod remote_memory;
 #[cfg(all(unix, feature = "mio"))]

@@ -14,6 +14,7 @@ use mio::event::Source;
 use mio::net::TcpStream;
 
 use crate::reactor::{ReactorHandle, Readiness, RegisterError, Registration};
+use crate::unwind::to_the_end;
 
 /// A source of readiness for operations: registered once, for any number of them.
 ///
@@ -220,12 +221,16 @@ impl Places {
     fn on_ready(&self, readiness: &Readiness<'_>) {
         // What is left stays known, for the next operation.
         readiness.keep();
-        for side in [Side::Read, Side::Write] {
+        // Both, even if the source panics.
+        let mut sides = [Side::Read, Side::Write].into_iter();
+        to_the_end(|| {
+            let Some(side) = sides.next() else { return false };
             let waiter = if side.is_ready(readiness) { self.of(side).take() } else { None };
             if let Some(waiter) = waiter {
                 waiter.on_ready();
             }
-        }
+            true
+        });
     }
 }
 
