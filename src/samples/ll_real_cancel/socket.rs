@@ -63,8 +63,8 @@ pub struct Socket<S: Source = TcpStream>(Rc<SocketCell<S>>);
 struct SocketCell<S: Source> {
     /// Lent during an attempt, and while the source is accessed.
     registration: Cell<Option<Registration<S>>>,
-    /// An attempt was to be made while it was lent.
-    is_missed: Cell<bool>,
+    /// The handler is to be called again once it is back: an attempt was to be made meanwhile, say.
+    calls_again: Cell<bool>,
     /// Gone with the reactor (I1).
     places: Weak<Places>,
 }
@@ -125,7 +125,7 @@ impl<S: Source + 'static> Socket<S> {
         let on_ready = move |_: &_, readiness: &Readiness<'_>| waiting.on_ready(readiness);
         let registration = reactor.register_function(source, interest, on_ready)?;
         let registration = Cell::new(Some(registration));
-        Ok(Self(Rc::new(SocketCell { registration, is_missed: Cell::new(false), places })))
+        Ok(Self(Rc::new(SocketCell { registration, calls_again: Cell::new(false), places })))
     }
 
     /// Accesses the source: to ask for its address, or to set an option. `None` during an attempt, that
@@ -179,6 +179,13 @@ impl<S: Source + 'static> Socket<S> {
         is_ready
     }
 
+    /// Has the operation that waits make another attempt, without an event, behind others.
+    pub(super) fn ask_again(&self) {
+        self.0.calls_again.set(true);
+        let registration = self.0.registration.take();
+        drop(Lent { registration, cell: &self.0 });
+    }
+
     /// Makes an attempt at the source, which notes whether it would block. Goes on after a signal.
     pub(super) fn attempt<R>(
         &self,
@@ -186,7 +193,8 @@ impl<S: Source + 'static> Socket<S> {
         mut attempt: impl FnMut(&mut S) -> io::Result<R>,
     ) -> io::Result<R> {
         let Some(registration) = self.0.registration.take() else {
-            self.0.is_missed.set(true);
+            // No event would report what this misses.
+            self.0.calls_again.set(true);
             return Err(io::ErrorKind::WouldBlock.into());
         };
         let mut lent = Lent { registration: Some(registration), cell: &self.0 };
@@ -209,9 +217,8 @@ struct Lent<'a, S: Source> {
 impl<S: Source> Drop for Lent<'_, S> {
     fn drop(&mut self) {
         let registration = self.registration.take();
-        // No event would report what an attempt has missed.
-        let missed = registration.as_ref().filter(|_| self.cell.is_missed.take());
-        let again = missed.map(Registration::again);
+        let again = registration.as_ref().filter(|_| self.cell.calls_again.take());
+        let again = again.map(Registration::again);
         self.cell.registration.set(registration);
         if let Some(again) = again {
             again();
