@@ -67,7 +67,7 @@ pub fn resolve(host: impl Into<String>) -> Work<Vec<SocketAddr>, io::Error> {
 /// While work is under way, [`Reactor::run`](crate::reactor::Reactor::run) goes on. If the reactor goes
 /// first, the work goes on to its end, and its result is dropped.
 ///
-/// Cost: three allocations, and what [`ThreadPool`] and [`RemoteCallback`] cost.
+/// Cost: two allocations, and what [`ThreadPool`] and [`RemoteCallback`] cost.
 pub struct LlFakeCancel<A: 'static, E: 'static> {
     reactor: ReactorHandle,
     pool: ThreadPool,

@@ -41,7 +41,7 @@ const LIMIT: usize = 64 * 1024;
 /// A read that is canceled takes nothing: the next one finds it all. Operations that run when the module is
 /// dropped go on.
 ///
-/// Cost: beside the `read`, three allocations (the operation, its place, the bytes).
+/// Cost: beside the `read`, two allocations (its place, the bytes).
 pub struct LlRealCancel<S = TcpStream> {
     gate: Gate,
     buffer: Buffer,

@@ -25,7 +25,7 @@ const ROUNDS: usize = 8;
 /// If it is canceled or fails, some of the bytes may have been written. Operations that run when the
 /// module is dropped go on.
 ///
-/// Cost: beside the `write`s, two allocations.
+/// Cost: beside the `write`s, one allocation.
 pub struct LlWrite<S = TcpStream> {
     gate: Gate,
     source: PhantomData<fn(S)>,
