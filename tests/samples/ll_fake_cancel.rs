@@ -129,7 +129,7 @@ struct Bomb(u32);
 impl Drop for Bomb {
     fn drop(&mut self) {
         if self.0 > 0 {
-            panic::resume_unwind(Box::new(Bomb(self.0 - 1)));
+            panic::resume_unwind(Box::new(Self(self.0 - 1)));
         }
     }
 }
