@@ -29,8 +29,8 @@
 //!
 //! While a call is live, whatever happens is its doing: the journal keeps a stack of live calls,
 //! also over several queues of a thread that share one journal in an `Rc`. If it is set while a
-//! call is live, it learns of that call when that ends. It is not to be taken off within a handler
-//! and set again later: it would take the handler for live still.
+//! call is live, it learns of that call when that ends. If it is removed from a queue, it keeps the steps
+//! that it has, and forgets which of the queue's calls were pending and live.
 //!
 //! A call whose dial was interrupted by the panic of another observer is pending again (rule R10), but the
 //! journal is not notified of that: it takes the call for live until that is over.
@@ -55,6 +55,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
+use core::num::NonZeroU64;
 use std::time::Instant;
 
 use crate::id::CallId;
@@ -82,13 +83,13 @@ pub use pages::{Figures, StepCounts};
 use pages::{Pages, What};
 pub use records::{CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord};
 pub use snapshot::Snapshot;
+use trigger::StepFilter;
 pub use trigger::{JournalTrigger, handler_longer_than, on_step, wait_longer_than};
 
 /// Steps kept, unless [`Journal::with_capacity`] says otherwise.
 const CAPACITY: usize = 1 << 16;
 
 type Clock = Box<dyn Fn() -> Instant>;
-type StepFilter = Box<dyn Fn(CallId, &Step) -> bool>;
 
 /// An observer that remembers the latest steps of calls and operations.
 ///
@@ -196,6 +197,10 @@ impl Observer for Journal {
         let pages = &mut *self.pages.borrow_mut();
         pages.names.set(call, name);
         pages.names.release(call, pages.next_step());
+    }
+
+    fn observe_removal(&self, queue: NonZeroU64) {
+        self.pages.borrow_mut().forget(queue);
     }
 
     fn observe_operation(&self, operation: CallId, step: &OpStep) {

@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use crate::id::CallId;
 use crate::journal::pages::Pages;
-use crate::journal::trigger::JournalTrigger;
-use crate::journal::{CAPACITY, Clock, Journal, StepFilter};
+use crate::journal::trigger::{JournalTrigger, StepFilter};
+use crate::journal::{CAPACITY, Clock, Journal};
 use crate::queue::QueueHandle;
 use crate::step::Step;
 

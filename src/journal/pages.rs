@@ -8,6 +8,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::{BuildHasherDefault, Hasher};
+use core::num::NonZeroU64;
 use core::time::Duration;
 use std::collections::HashMap;
 use std::time::Instant;
@@ -197,6 +198,14 @@ impl Pages {
             Step::Undrained { .. } => counts.undrained += 1,
         }
         Took::Nothing
+    }
+
+    /// Forgets the calls of a queue that are not over, whose further steps are not reported.
+    pub(super) fn forget(&mut self, queue: NonZeroU64) {
+        self.live.retain(|(call, _)| call.queue() != queue);
+        self.pending.retain(|call, _| call.queue() != queue);
+        self.pending.shrink_to_fit();
+        self.labels.release_all(self.next_step());
     }
 
     /// Ends a live call (I1).

@@ -4,6 +4,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::hash::Hash;
 
 use crate::journal::pages::Map;
@@ -36,6 +37,13 @@ impl<K: Copy + Eq + Hash> Texts<K> {
         if self.until.len() > self.limit {
             self.forget_first();
         }
+    }
+
+    /// Lets all texts go in this way.
+    pub(super) fn release_all(&mut self, step: u64) {
+        let held = self.texts.iter().filter(|(_, (_, until))| until.is_none());
+        let held: Vec<_> = held.map(|(key, _)| *key).collect();
+        held.into_iter().for_each(|key| self.release(key, step));
     }
 
     /// All steps before `step` have been dropped.

@@ -8,6 +8,9 @@ use crate::id::CallId;
 use crate::journal::pages::Took;
 use crate::step::Step;
 
+/// What says something of a step: user code.
+pub(super) type StepFilter = Box<dyn Fn(CallId, &Step) -> bool>;
+
 /// A condition on which a journal stops recording, so that it holds what led to it: see
 /// [`JournalBuilder::trigger`](super::JournalBuilder::trigger).
 pub struct JournalTrigger(Condition);
@@ -15,7 +18,7 @@ pub struct JournalTrigger(Condition);
 enum Condition {
     Handler(Duration),
     Wait(Duration),
-    Step(Box<dyn Fn(CallId, &Step) -> bool>),
+    Step(StepFilter),
 }
 
 /// Fires when a handler is over that ran for more than `limit`, calls that it dialed included.
