@@ -23,6 +23,10 @@ pub mod servers {}
 #[doc = include_str!("../docs/operations.md")]
 pub mod operations {}
 
+#[cfg(feature = "journal")]
+#[doc = include_str!("../docs/study.md")]
+pub mod study {}
+
 #[doc = include_str!("../docs/samples.md")]
 pub mod samples {}
 
