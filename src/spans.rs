@@ -4,6 +4,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
+use core::mem;
+use core::num::NonZeroU64;
 use core::panic::Location;
 
 use tracing::field::display;
@@ -185,6 +187,21 @@ impl DialSpans {
         }
     }
 
+    /// Leaves the spans of a queue's calls, and forgets those that are not over.
+    fn forget(&self, queue: NonZeroU64) {
+        let first =
+            self.live.borrow().iter().find(|live| live.call.queue() == queue).map(|live| live.call);
+        if let Some(call) = first {
+            self.left(call);
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        let (gone, left) =
+            mem::take(&mut *waiting).into_iter().partition(|(call, _)| call.queue() == queue);
+        *waiting = left;
+        drop(waiting);
+        let _: BTreeMap<_, _> = gone;
+    }
+
     fn over(&self, call: CallId) {
         let waiting = self.waiting.borrow_mut().remove(&call);
         drop(waiting);
@@ -208,6 +225,10 @@ impl Observer for DialSpans {
             }
             Step::LateCancel { .. } | Step::Deferred { .. } | Step::Undrained { .. } => {}
         }
+    }
+
+    fn observe_removal(&self, queue: NonZeroU64) {
+        self.forget(queue);
     }
 }
 
