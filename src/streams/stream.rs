@@ -129,7 +129,11 @@ impl<S: StreamSource> Stream<S> {
     /// For loops other than [`drive`](Self::drive). Such a loop goes on until both this and
     /// [`flush`](Self::flush) change nothing: a flush makes room for what is to be done with the input.
     pub fn fill(&mut self) -> bool {
-        self.read()
+        let changed = self.read();
+        if !changed {
+            self.input.release();
+        }
+        changed
     }
 
     /// Writes the output, until it is empty or the source would block; then closes the own side, if that
