@@ -433,7 +433,7 @@ fn m10_a_stream_that_is_handed_over_empty_is_not_read_in_vain() {
     // What was registered without a stream becomes one, and its readiness comes along.
     let registration = reactor
         .register_function(source, Interest::READABLE | Interest::WRITABLE, |_, readiness| {
-            readiness.keep()
+            readiness.keep();
         })
         .unwrap();
     peer.write_all(b"first").unwrap();
