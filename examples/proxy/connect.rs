@@ -99,7 +99,7 @@ pub(crate) fn refusal(error: &OpError<io::Error>) -> Refusal {
 }
 
 fn is_not_allowed(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(|error| error.is::<NotAllowed>())
+    error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<NotAllowed>)
 }
 
 /// EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL.

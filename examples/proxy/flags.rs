@@ -46,7 +46,7 @@ second one ends at once.
 #[derive(Debug)]
 pub(crate) enum Command {
     Help,
-    Serve(Settings),
+    Serve(Box<Settings>),
 }
 
 #[derive(Clone, Debug)]
@@ -112,7 +112,7 @@ pub(crate) fn read(
             argument => return Err(argument.unexpected()),
         }
     }
-    Ok(Command::Serve(settings))
+    Ok(Command::Serve(settings.into()))
 }
 
 fn at_least_one(parser: &mut Parser) -> Result<usize, lexopt::Error> {

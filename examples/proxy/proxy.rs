@@ -35,7 +35,7 @@ pub(crate) struct Proxy {
 #[derive(Default)]
 pub(crate) struct Figures {
     pub(crate) clients: Cell<usize>,
-    accepted: Cell<u64>,
+    pub(crate) accepted: Cell<u64>,
     requests: Cell<u64>,
     tunnels: Cell<u64>,
     /// From clients, and to them.

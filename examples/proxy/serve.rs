@@ -1,7 +1,7 @@
 //! The process: a loop a thread, and one more, on the main thread, that waits for signals and for the others.
 //!
 //! Nothing is shared between loops but the threads that resolve names: each has a listener of its own at the
-//! same port (SO_REUSEPORT), sessions, a pool and figures of its own.
+//! same port (`SO_REUSEPORT`), sessions, a pool and figures of its own.
 
 use std::error::Error;
 use std::io::Read;

@@ -45,7 +45,7 @@ const LINGER: Duration = Duration::from_secs(2);
 
 pub(crate) struct Session {
     proxy: Rc<Proxy>,
-    client: Stream<TcpStream>,
+    pub(crate) client: Stream<TcpStream>,
     peer: SocketAddr,
     state: State,
     /// Where the last request went, which the label shows.
@@ -144,7 +144,7 @@ impl Session {
         self.client.again();
     }
 
-    const fn upstream(&mut self) -> Option<&mut Upstream> {
+    pub(crate) const fn upstream(&mut self) -> Option<&mut Upstream> {
         match &mut self.state {
             State::Exchange { upstream, .. } | State::Tunnel { upstream } => Some(upstream),
             _ => None,
@@ -246,7 +246,7 @@ impl Session {
         let lease = self.proxy.pool.lease().ok_or(full)?;
         let target = connect::target(to.clone());
         let connected = cx.callback(move |session: &mut Self, cx, result| {
-            session.on_connected(cx, result, to, lease)
+            session.on_connected(cx, result, to, lease);
         });
         let closed = |_| Refusal { status: 503, why: "connections are not made now" };
         let operation = self.proxy.connects.start(target, connected).map_err(closed)?;

@@ -5,4 +5,8 @@
 #[allow(dead_code, reason = "of the example, all but its main function is used")]
 mod example;
 
+mod bench;
 mod heads;
+mod leaving;
+mod passing;
+mod refusing;
