@@ -30,9 +30,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let mut figures = Vec::new();
-    let is_exact = |group: &Group| {
-        !LEFT_OUT.contains(&group.name) && !work::remote::is_one_of_two_threads(group)
-    };
+    let is_exact = |group: &Group| !LEFT_OUT.contains(&group.name) && !group.has_two_threads();
     for group in work::groups().into_iter().filter(is_exact) {
         for batch in group.batches.iter().copied().filter(|batch| *batch <= LARGEST) {
             for contender in &group.contenders {

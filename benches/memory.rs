@@ -40,9 +40,7 @@ const BATCH: u64 = 1024;
 /// Allocations per call of the workloads, once they have got going.
 fn allocations(mode: &Mode) -> Vec<Figure> {
     let mut figures = Vec::new();
-    let is_counted = |group: &work::Group| {
-        !work::echo::is_one(group) && !work::remote::is_one_of_two_threads(group)
-    };
+    let is_counted = |group: &work::Group| !work::echo::is_one(group) && !group.has_two_threads();
     for group in work::groups().into_iter().filter(is_counted) {
         for batch in group.batches.iter().copied().filter(|batch| *batch <= BATCH) {
             let contender = &group.contenders[0];

@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
     let mut figures = Vec::new();
     let remote = work::remote::groups().into_iter();
-    let remote = remote.filter(|group| !work::remote::is_one_of_two_threads(group));
+    let remote = remote.filter(|group| !group.has_two_threads());
     for group in work::echo::groups().into_iter().chain(work::io::groups()).chain(remote) {
         for connections in group.batches.iter().copied() {
             for contender in &group.contenders {

@@ -18,9 +18,13 @@ fn remote(criterion: &mut criterion::Criterion) {
     criteria::measure(criterion, &work::remote::groups());
 }
 
+fn resolving(criterion: &mut criterion::Criterion) {
+    criteria::measure(criterion, &work::names::groups());
+}
+
 fn serving(criterion: &mut criterion::Criterion) {
     criteria::measure(criterion, &work::echo::groups());
 }
 
-criterion_group!(benches, waiting, reading, remote, serving);
+criterion_group!(benches, waiting, reading, remote, resolving, serving);
 criterion_main!(benches);

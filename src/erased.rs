@@ -1,5 +1,5 @@
-//! Calls of any type, pending in order, without an allocation each. This file and [`cells`] are the
-//! only ones of the crate with unsafe code; they import `core` and `alloc` only.
+//! Calls of any type, pending in order, without an allocation each. This file, [`cells`] and [`counted`]
+//! are the only ones of the crate with unsafe code; they import `core` and `alloc` only.
 //!
 //! An [`Erased`] is one call whose type is erased: a table of functions that still know the type,
 //! the site that scheduled it, and six words that hold the payload. A payload that is larger or
@@ -53,6 +53,7 @@ pub(crate) use payload::{DialContext, Payload, Site};
 use words::{Words, fits};
 
 pub(crate) mod cells;
+pub(crate) mod counted;
 mod directory;
 mod key;
 mod moves;

@@ -45,13 +45,15 @@
 //! - **O7** A start function can be answered from another thread: by a `RemoteCallback` (of the feature
 //!   `mio`), which is `Send`. Dropping it unanswered is a bug (R5), reported on the reactor's thread.
 
-use alloc::rc::{Rc, Weak};
+use alloc::rc::Rc;
 use core::any::type_name;
 use core::cell::Cell;
 use core::fmt;
 use core::panic::Location;
 
 use crate::callback::Callback;
+use crate::erased::Site;
+use crate::erased::counted::{Counted, Dispatch, WeakErased};
 use crate::id::CallId;
 use crate::op_step::{OpStep, Outcome};
 use crate::outcome::Cancellation;
@@ -68,7 +70,7 @@ use state::{OpAction, OpEvent};
 #[doc(alias("AsyncJob", "task", "cancellation token"))]
 #[derive(Clone)]
 pub struct AsyncOp {
-    op: Weak<dyn AnyOperation>,
+    op: WeakErased<OpFunctions>,
 }
 
 impl AsyncOp {
@@ -80,13 +82,12 @@ impl AsyncOp {
     /// same.
     #[track_caller]
     pub fn cancel(&self) -> Cancellation {
-        let site = Location::caller();
-        self.op.upgrade().map_or(Cancellation::Late, |op| op.cancel(site))
+        (self.op.functions().cancel)(&self.op, Location::caller())
     }
 
     /// How far the operation is.
     pub fn state(&self) -> OpState {
-        self.op.upgrade().map_or(OpState::Completed, |op| op.state())
+        (self.op.functions().state)(&self.op)
     }
 
     /// Makes a guard of the handle, which cancels the operation when it is dropped.
@@ -131,11 +132,11 @@ impl Drop for CancelOnDrop {
 }
 
 /// The module's side of an operation: its context `C`, its cancel hook and the upper callback, in
-/// one allocation. Cloning counts a reference; when the last one goes, so does the context.
+/// one block of memory. Cloning counts a reference; when the last one goes, so does the context.
 ///
 /// `A` is what the operation answers, `E` how it fails.
 pub struct Operation<C: 'static, A: 'static, E: 'static> {
-    cell: Rc<OpCell<C, A, E>>,
+    cell: Counted<OpCell<C, A, E>>,
 }
 
 struct OpCell<C: 'static, A: 'static, E: 'static> {
@@ -152,22 +153,23 @@ impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
     /// sees to it that the operation is completed, now or later. It captures nothing: what it needs is
     /// in the context.
     ///
-    /// Cost: one allocation.
+    /// Cost: a block of memory of the queue's, which is used again once the operation and all its handles
+    /// are gone; an allocation if the queue has none of that size, or for a context of more than some 200 bytes.
     #[track_caller]
     pub fn new(upper: Callback<OpResult<A, E>>, context: C, on_cancel: fn(&Self)) -> Self {
         let site = Location::caller();
         let reporter = StepReporter::of(&upper);
         let state = Cell::new(OpState::Running);
+        let free = Rc::clone(&upper.core().free_blocks);
         let upper = Cell::new(Some(upper));
-        let op = Self { cell: Rc::new(OpCell { state, upper, on_cancel, context }) };
+        let op = Self { cell: Counted::new(free, OpCell { state, upper, on_cancel, context }) };
         reporter.report(|| OpStep::Started { context: type_name::<C>(), site });
         op
     }
 
     /// The handle for the caller.
     pub fn handle(&self) -> AsyncOp {
-        let op: Weak<OpCell<C, A, E>> = Rc::downgrade(&self.cell);
-        AsyncOp { op }
+        AsyncOp { op: self.cell.downgrade() }
     }
 
     /// What the module keeps for this operation.
@@ -211,7 +213,7 @@ impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
 
 impl<C: 'static, A: 'static, E: 'static> Clone for Operation<C, A, E> {
     fn clone(&self) -> Self {
-        Self { cell: Rc::clone(&self.cell) }
+        Self { cell: self.cell.clone() }
     }
 }
 
@@ -223,11 +225,12 @@ impl<C: 'static, A: 'static, E: 'static> fmt::Debug for Operation<C, A, E> {
 
 impl<C: 'static, A: 'static, E: 'static> OpCell<C, A, E> {
     /// Who is notified of a step; no one once the callback is used up.
+    #[inline]
     fn reporter(&self) -> StepReporter {
-        let upper = self.upper.take();
-        let reporter = upper.as_ref().map(StepReporter::of);
-        self.upper.set(upper);
-        reporter.unwrap_or_default()
+        let Some(upper) = self.upper.take() else { return StepReporter(None) };
+        let reporter = StepReporter::of(&upper);
+        self.upper.set(Some(upper));
+        reporter
     }
 
     #[track_caller]
@@ -251,37 +254,49 @@ impl<C: 'static, A: 'static, E: 'static> OpCell<C, A, E> {
 impl<C: 'static, A: 'static, E: 'static> Drop for OpCell<C, A, E> {
     /// Keeps O1: the callback is answered even if the module forgot to.
     fn drop(&mut self) {
-        let canceled = self.state.get() == OpState::Canceling;
-        let _ = self.complete(Err(if canceled { OpError::Canceled } else { OpError::Dropped }));
+        let error = match self.state.get() {
+            OpState::Completed => return,
+            OpState::Canceling => OpError::Canceled,
+            OpState::Running => OpError::Dropped,
+        };
+        let _ = self.complete(Err(error));
     }
 }
 
-/// An [`OpCell`] whose types are of no interest.
-trait AnyOperation {
-    fn cancel(self: Rc<Self>, site: &'static Location<'static>) -> Cancellation;
-    fn state(&self) -> OpState;
+/// What a handle does, which does not know the types of its operation.
+struct OpFunctions {
+    cancel: fn(&WeakErased<Self>, Site) -> Cancellation,
+    state: fn(&WeakErased<Self>) -> OpState,
 }
 
-impl<C: 'static, A: 'static, E: 'static> AnyOperation for OpCell<C, A, E> {
-    fn cancel(self: Rc<Self>, site: &'static Location<'static>) -> Cancellation {
-        let (state, action) = self.state.get().on(OpEvent::Cancel);
-        self.state.set(state);
-        match action {
-            OpAction::RunHook => {
-                let reporter = self.reporter();
-                let hook = HookOnDrop(Operation { cell: self });
-                reporter.report(|| OpStep::Canceling { site });
-                drop(hook);
-                Cancellation::Canceled
-            }
-            OpAction::Already => Cancellation::Already,
-            OpAction::Answer | OpAction::Late => Cancellation::Late,
+impl<C: 'static, A: 'static, E: 'static> Dispatch for OpCell<C, A, E> {
+    type Functions = OpFunctions;
+    const FUNCTIONS: &'static OpFunctions =
+        &OpFunctions { cancel: cancel::<C, A, E>, state: state::<C, A, E> };
+}
+
+fn cancel<C: 'static, A: 'static, E: 'static>(
+    op: &WeakErased<OpFunctions>,
+    site: Site,
+) -> Cancellation {
+    let Some(cell) = op.upgrade::<OpCell<C, A, E>>() else { return Cancellation::Late };
+    let (state, action) = cell.state.get().on(OpEvent::Cancel);
+    cell.state.set(state);
+    match action {
+        OpAction::RunHook => {
+            let reporter = cell.reporter();
+            let hook = HookOnDrop(Operation { cell });
+            reporter.report(|| OpStep::Canceling { site });
+            drop(hook);
+            Cancellation::Canceled
         }
+        OpAction::Already => Cancellation::Already,
+        OpAction::Answer | OpAction::Late => Cancellation::Late,
     }
+}
 
-    fn state(&self) -> OpState {
-        self.state.get()
-    }
+fn state<C: 'static, A: 'static, E: 'static>(op: &WeakErased<OpFunctions>) -> OpState {
+    op.upgrade::<OpCell<C, A, E>>().map_or(OpState::Completed, |cell| cell.state.get())
 }
 
 /// Runs the cancel hook of an operation, also if the observer panics before.
@@ -295,18 +310,22 @@ impl<C: 'static, A: 'static, E: 'static> Drop for HookOnDrop<C, A, E> {
 
 /// Who is notified of an operation's step, if anyone: made before the step, as that may use up the
 /// callback that knows, and used after it.
-#[derive(Default)]
 #[must_use]
 struct StepReporter(Option<(QueueHandle, CallId)>);
 
 impl StepReporter {
     /// The operation whose upper callback is `upper`.
-    #[inline]
+    #[inline(always)]
     fn of<A>(upper: &Callback<A>) -> Self {
-        Self(upper.core().is_observed().then(|| (upper.queue(), upper.id())))
+        if upper.core().is_observed() { Self::observed(upper) } else { Self(None) }
     }
 
-    #[inline]
+    #[cold]
+    fn observed<A>(upper: &Callback<A>) -> Self {
+        Self(Some((upper.queue(), upper.id())))
+    }
+
+    #[inline(always)]
     fn report(self, step: impl FnOnce() -> OpStep) {
         if let Some((queue, operation)) = self.0 {
             queue.core().notify_of_operation(operation, &step());

@@ -296,7 +296,7 @@ impl Reactor {
     pub fn turn_within(&mut self, limit: Duration) -> io::Result<Report> {
         self.shared().registry()?;
         let _signal = self.signal_after_turn();
-        let end = self.now() + limit;
+        let end = self.now().checked_add(limit);
         match self.poll(Some(Duration::ZERO)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),
             result => result?,

@@ -21,6 +21,8 @@ pub mod floors;
 #[cfg(feature = "mio")]
 pub mod io;
 #[cfg(feature = "mio")]
+pub mod names;
+#[cfg(feature = "mio")]
 pub mod remote;
 #[cfg(feature = "mio")]
 pub mod waiting;
@@ -68,6 +70,11 @@ impl Group {
         self
     }
 
+    /// Whether its cost depends on how two threads meet, so that it differs from run to run.
+    pub fn has_two_threads(&self) -> bool {
+        ["remote-other", "resolve"].contains(&self.name)
+    }
+
     /// Runs a contender, and checks that it did its work.
     #[inline]
     pub fn run(&self, contender: &Contender, run: &mut Run, calls: u64) -> Duration {
@@ -99,6 +106,7 @@ pub fn groups() -> Vec<Group> {
         .chain(waiting::groups())
         .chain(io::groups())
         .chain(remote::groups())
+        .chain(names::groups())
         .chain(echo::groups());
     groups.collect()
 }

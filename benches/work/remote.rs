@@ -17,18 +17,11 @@ pub fn groups() -> Vec<Group> {
             own_thread(batch, board)
         })
         .against("mpsc and mio by hand", |batch| own_thread(batch, by_hand)),
-        Group::new(OTHER, "a remote call sent by another thread", BATCHES, |batch| {
+        Group::new("remote-other", "a remote call sent by another thread", BATCHES, |batch| {
             other_thread(batch, board)
         })
         .against("mpsc and mio by hand", |batch| other_thread(batch, by_hand)),
     ]
-}
-
-const OTHER: &str = "remote-other";
-
-/// Whether what a group costs depends on how two threads meet, so that it differs from run to run.
-pub fn is_one_of_two_threads(group: &Group) -> bool {
-    group.name == OTHER
 }
 
 /// Sends a call with these words.

@@ -67,6 +67,7 @@ impl Core {
             // Together, as the drop of either may panic.
             let _gone = (self.listener.observers.take(), self.listener.wake_hook.take());
             self.free_memory();
+            self.free_blocks.close();
             self.trim_index();
         }
     }

@@ -7,11 +7,13 @@
 //!   in the tally or in progress, of a deferred call, or it is counted in `skipped` or `forgotten`.
 
 use alloc::collections::BTreeSet;
+use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
 use core::num::NonZeroU64;
 use core::ops::Deref;
 
 use crate::erased::cells::Storage;
+use crate::erased::counted::FreeBlocks;
 use crate::id::CallId;
 use crate::queue::deferred::Deferred;
 use crate::queue::listener::{Listener, flag};
@@ -64,6 +66,8 @@ pub(crate) struct QueueState {
     pub(super) listener: Listener,
     pub(super) index: RecipientIndex,
     recipients: Cell<u64>,
+    /// Memory for operations.
+    pub(crate) free_blocks: Rc<FreeBlocks>,
 }
 
 impl QueueState {
@@ -81,6 +85,7 @@ impl QueueState {
             listener: Listener::default(),
             index: RecipientIndex::default(),
             recipients: Cell::new(0),
+            free_blocks: FreeBlocks::new(),
         }
     }
 

@@ -114,7 +114,8 @@ impl Guest {
     /// other threads have sent, and dials within the budget.
     ///
     /// To be called after each poll, with all of its events; those with tokens of the host are
-    /// skipped. The host may serve its own before or after.
+    /// skipped. The host may serve its own before or after. (An interest that it narrows before comes too late
+    /// for the events of this poll.)
     ///
     /// # Panics
     ///
@@ -130,12 +131,13 @@ impl Guest {
     ///
     /// As [`turn`](Self::turn).
     pub fn turn_within(&mut self, events: &Events, limit: Duration) -> Report {
-        let end = self.now() + limit;
+        let end = self.now().checked_add(limit);
         self.turn_until(events, end)
     }
 
-    pub(super) fn turn_until(&mut self, events: &Events, end: Instant) -> Report {
-        self.turn_noting(|shared| shared.note(events), Some(end))
+    /// As [`turn`](Self::turn), until `end` at most.
+    pub(super) fn turn_until(&mut self, events: &Events, end: Option<Instant>) -> Report {
+        self.turn_noting(|shared| shared.note(events), end)
     }
 
     /// As [`turn`](Self::turn), with events that `note` notes, until `end` at most.
@@ -151,14 +153,10 @@ impl Guest {
         let Shared { queue, timers, remotes, line, .. } = shared;
         let limits = &line.limits;
         limits.begin_turn(queue);
-        let end = match limits.time() {
-            None => end,
-            Some(time) => {
-                let own_end = timers.turn_time() + time;
-                Some(end.map_or(own_end, |end| end.min(own_end)))
-            }
-        };
+        // Before the clock is read, which is code of a user (rule M1).
         note(shared);
+        let own_end = limits.time().and_then(|time| timers.turn_time().checked_add(time));
+        let end = [end, own_end].into_iter().flatten().min();
         shared.judge_handlers();
         shared.schedule_ready();
         timers.fire(queue, || limits.share(queue));

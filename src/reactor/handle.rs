@@ -115,6 +115,7 @@ impl ReactorHandle {
     ///
     /// At most one tick is pending. It is a promise, like a timer. A tick that is canceled by its id is
     /// left out, and the next one comes. If the recipient goes, or the reactor, the interval ends.
+    /// Periods of more than a hundred years count as a hundred years.
     ///
     /// ```
     /// use std::time::Duration;

@@ -141,6 +141,11 @@ impl<E> Inbox<E> {
         mem::take(&mut state.entries)
     }
 
+    /// Counts a sender less, which the reactor has just seen to.
+    pub(super) fn leave_on_arrival(&self) {
+        self.senders.fetch_sub(1, Ordering::AcqRel);
+    }
+
     /// Whether anybody may send. If not, [`has_mail`](Self::has_mail) covers all that was sent.
     pub(super) fn has_senders(&self) -> bool {
         self.senders.load(Ordering::Acquire) > 0

@@ -16,6 +16,7 @@ use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem;
 use core::panic::Location;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::io;
@@ -121,6 +122,13 @@ impl Remote {
     pub fn undo_unref(&self) {
         if !self.counts.swap(true, Ordering::AcqRel) {
             self.post.inbox.join();
+        }
+    }
+
+    /// Drops this on the reactor's thread, which looks whether it can end anyway.
+    fn leave_on_arrival(mut self) {
+        if mem::take(self.counts.get_mut()) {
+            self.post.inbox.leave_on_arrival();
         }
     }
 

@@ -157,26 +157,41 @@ impl Shared {
         }
     }
 
-    /// Judges the handlers that may have left readiness, now that a poll has reported what there was:
-    /// counts and reports those whose source it did not report. An observer may panic meanwhile.
+    /// Judges the handlers that may have left readiness, once a poll has reported what there was: counts
+    /// and reports those whose source it did not report. If an observer panics meanwhile, the rest is judged
+    /// in the next turn.
     #[inline]
     pub(super) fn judge_handlers(&self) {
-        if !self.line.suspects.borrow().is_empty() && !self.batch_was_full.get() {
-            self.report_undrained();
+        if !self.line.suspects.borrow().is_empty() {
+            if self.batch_was_full.get() { self.trim_suspects() } else { self.report_undrained() }
         }
     }
 
     #[cold]
     fn report_undrained(&self) {
-        for (key, call) in self.line.suspects.take() {
+        let listed = self.line.suspects.borrow().len();
+        for _ in 0..listed {
+            let Some(key) = self.line.suspects.borrow_mut().pop_front() else { return };
             let watch = self.watches.borrow_mut().get(key).cloned();
+            let Some(watch) = watch else { continue };
             // (On mio's `poll`, what an attempt has not found to block is not reported at all.)
-            let watch = watch.filter(|watch| watch.source_state().is_left_for_good());
-            if let Some(watch) = watch.filter(|_| !cfg!(mio_unsupported_force_poll_poll)) {
+            let call = watch.source_state().judge();
+            if let Some(call) = call.filter(|_| !cfg!(mio_unsupported_force_poll_poll)) {
                 self.counts.undrained.add();
                 let (recipient, site) = (watch.recipient(), watch.site());
                 self.queue.core().notify_end(call.key(), Step::Undrained { recipient, site });
             }
+        }
+        self.line.suspects.borrow_mut().shrink_to_fit();
+    }
+
+    /// Forgets those whose registration is gone, if they are many.
+    #[cold]
+    fn trim_suspects(&self) {
+        let mut suspects = self.line.suspects.borrow_mut();
+        let mut watches = self.watches.borrow_mut();
+        if suspects.len() > 2 * watches.len() {
+            suspects.retain(|key| watches.get(*key).is_some());
         }
     }
 

@@ -5,6 +5,7 @@ use std::io;
 
 use mio::Interest;
 
+use crate::id::CallId;
 use crate::reactor::readiness::Flags;
 
 /// What is known of a source, whoever is called about it.
@@ -36,6 +37,7 @@ impl SourceState {
         let state = Self::new(self.interest.get());
         state.ready.set(self.ready.get());
         state.is_unref.set(self.is_unref.get());
+        state.drain.is_listed.set(self.drain.is_listed.get());
         state
     }
 
@@ -44,9 +46,11 @@ impl SourceState {
         self.ready.get().merge(self.reported.get())
     }
 
-    /// Judges a handler that may have left readiness: whether it has, and nothing is reported since.
-    pub(super) fn is_left_for_good(&self) -> bool {
-        self.drain.suspect.replace(false) && self.reported.get() == Flags::NONE
+    /// Judges a handler that may have left readiness. Returns its call if it has, and nothing is reported
+    /// since.
+    pub(super) fn judge(&self) -> Option<CallId> {
+        self.drain.is_listed.set(false);
+        self.drain.suspect.take().filter(|_| self.reported.get() == Flags::NONE)
     }
 
     /// Notes how an attempt went.
@@ -88,14 +92,17 @@ pub(super) struct Drain {
     pub(super) unfinished: Cell<Flags>,
     /// Left on purpose.
     kept: Cell<bool>,
-    /// To be judged.
-    pub(super) suspect: Cell<bool>,
+    /// The call that is to be judged.
+    pub(super) suspect: Cell<Option<CallId>>,
+    /// Whether the registration is on the list of those to be judged.
+    pub(super) is_listed: Cell<bool>,
 }
 
 impl Drain {
     const fn new() -> Self {
         let unfinished = Cell::new(Flags::NONE);
-        Self { unfinished, kept: Cell::new(false), suspect: Cell::new(false) }
+        let [kept, is_listed] = [const { Cell::new(false) }; 2];
+        Self { unfinished, kept, suspect: Cell::new(None), is_listed }
     }
 
     /// A handler is about to run.
@@ -106,18 +113,18 @@ impl Drain {
 
     fn went_on(&self, at: Flags) {
         self.unfinished.set(self.unfinished.get().merge(at));
-        self.suspect.set(false);
+        self.suspect.set(None);
     }
 
     #[inline]
     fn finished(&self, at: Flags) {
         self.unfinished.set(self.unfinished.get().without(at));
-        self.suspect.set(false);
+        self.suspect.set(None);
     }
 
     pub(super) fn keep(&self) {
         self.kept.set(true);
-        self.suspect.set(false);
+        self.suspect.set(None);
     }
 
     /// Whether the handler that has returned is to be judged.

@@ -66,19 +66,21 @@ impl Timer {
     ///
     /// Cost: as arming a timer, without its memory. O(1) steps if it is put off to behind all others.
     pub fn reset(&mut self, deadline: Instant) -> bool {
-        let timers = &self.reactor.shared().timers;
-        let mut waiting = timers.waiting.borrow_mut();
-        if waiting.get_mut(self.waiting).is_none_or(|armed| !armed.callback.is_wanted()) {
-            return false;
-        }
-        let Some(moved) = waiting.reset(self.waiting, deadline) else { return false };
-        (self.waiting, self.deadline) = (moved, deadline);
-        let is_first = waiting.is_first(moved);
-        drop(waiting);
-        if is_first {
+        let is_first = self.move_to(deadline);
+        if is_first == Some(true) {
             self.reactor.queue().core().wake_for_deadline();
         }
-        true
+        is_first.is_some()
+    }
+
+    /// Moves the timer to `deadline`, and calls nobody. Returns whether it is the first then; `None` if it is
+    /// too late.
+    fn move_to(&mut self, deadline: Instant) -> Option<bool> {
+        let mut waiting = self.reactor.shared().timers.waiting.borrow_mut();
+        waiting.get_mut(self.waiting).filter(|armed| armed.callback.is_wanted())?;
+        self.waiting = waiting.reset(self.waiting, deadline)?;
+        self.deadline = deadline;
+        Some(waiting.is_first(self.waiting))
     }
 
     /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although the timer is armed. If something

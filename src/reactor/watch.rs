@@ -13,13 +13,13 @@
 
 use alloc::collections::VecDeque;
 use alloc::rc::Rc;
-use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 use core::panic::Location;
 use mio::Interest;
 
 use crate::arena::ArenaKey;
 use crate::id::CallId;
+use crate::origin::SetUp;
 use crate::queue::QueueHandle;
 use crate::reactor::limits::Limits;
 use crate::reactor::readiness::{Flags, Readiness, ReadySource};
@@ -63,8 +63,8 @@ pub(super) struct Line {
     pub(super) limits: Limits,
     /// Registrations with something to report whose call is not scheduled yet.
     pub(super) ready: RefCell<VecDeque<ArenaKey>>,
-    /// Registrations whose handler may have left readiness, and in which call.
-    pub(super) suspects: RefCell<Vec<(ArenaKey, CallId)>>,
+    /// Registrations whose handler may have left readiness, each once.
+    pub(super) suspects: RefCell<VecDeque<ArenaKey>>,
 }
 
 impl Line {
@@ -73,7 +73,7 @@ impl Line {
             queue,
             limits: Limits::new(),
             ready: RefCell::new(VecDeque::new()),
-            suspects: RefCell::new(Vec::new()),
+            suspects: RefCell::new(VecDeque::new()),
         }
     }
 }
@@ -151,6 +151,7 @@ pub(super) struct Watch<D> {
     /// The readiness call that was scheduled last, unless it is live or over.
     call: Cell<Option<CallId>>,
     registered: Cell<bool>,
+    set_up: SetUp,
 }
 
 impl<D: Destination> Watch<D> {
@@ -159,11 +160,12 @@ impl<D: Destination> Watch<D> {
         line: &Rc<Line>,
         key: ArenaKey,
         site: &'static Location<'static>,
+        set_up: SetUp,
         to: D,
         state: SourceState,
     ) -> Rc<Self> {
         let (line, call, registered) = (Rc::clone(line), Cell::new(None), Cell::new(true));
-        Rc::new(Self { line, key, site, to, state, call, registered })
+        Rc::new(Self { line, key, site, to, state, call, registered, set_up })
     }
 
     /// Adds to what is to be reported; true if that was nothing.
@@ -189,8 +191,10 @@ impl<D: Destination> Watch<D> {
         let is_reported = self.state.reported.get() != Flags::NONE;
         if self.registered.get() && !is_reported && self.state.drain.leaves(self.state.ready.get())
         {
-            self.state.drain.suspect.set(true);
-            self.line.suspects.borrow_mut().push((self.key, call));
+            self.state.drain.suspect.set(Some(call));
+            if !self.state.drain.is_listed.replace(true) {
+                self.line.suspects.borrow_mut().push_back(self.key);
+            }
         }
     }
 }
@@ -210,7 +214,8 @@ impl<D: Destination> AnyWatch for Watch<D> {
         // registration or panic.
         self.call.set(Some(self.line.queue.core().next_id()));
         let delivery = ReadinessCall { watch: Rc::clone(&self), dialed: false };
-        self.to.schedule(self.site, delivery);
+        let is_observed = self.line.queue.core().is_observed();
+        self.set_up.replay(is_observed, || self.to.schedule(self.site, delivery));
     }
 
     fn again(self: Rc<Self>, flags: Flags) {

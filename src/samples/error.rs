@@ -42,9 +42,14 @@ impl<R> StartError<R> {
     /// The error without the request, as the cause of an
     /// [`OpError::NotStarted`](crate::op::OpError::NotStarted).
     pub fn into_cause(self) -> Box<dyn Error + Send + Sync> {
+        self.split().1
+    }
+
+    /// The request, and the cause.
+    pub(super) fn split(self) -> (R, Box<dyn Error + Send + Sync>) {
         match self {
-            Self::NotOpen(_) => Box::new(StartError::NotOpen(())),
-            Self::Failed { source, .. } => source,
+            Self::NotOpen(request) => (request, Box::new(StartError::NotOpen(()))),
+            Self::Failed { source, request } => (request, source),
         }
     }
 }

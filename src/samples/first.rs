@@ -17,7 +17,8 @@ use crate::samples::module::{Layer, Module};
 /// Answers with the first operation that succeeds. Made by [`ModuleExt::first`](crate::samples::ModuleExt::first).
 ///
 /// A request is a list: of addresses to connect to, say. Each is tried when the one before has failed,
-/// in whatever way but by a cancel. If all fail, the last error is the result. An empty list is refused.
+/// in whatever way but by a cancel: it may have been refused. If all fail, the last error is the result. An
+/// empty list is refused, and so is one whose first request is.
 ///
 /// Over a [`Deadline`](super::Deadline), each try has so long; below one, all together have.
 ///

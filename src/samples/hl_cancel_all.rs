@@ -178,12 +178,11 @@ impl<L> HlCancelAll<L> {
 
     /// Closes the gate. Returns the number of the closing that waits for what runs, unless nothing does.
     fn stop(&self, closed: Option<Callback<Closed>>) -> Option<u64> {
-        // 1. What runs belongs to this closing from now on (I1). If the gate was closed before, nothing
-        //    has come since, and the callback joins those of the last closing.
-        if self.gate.is_open() {
-            self.gate.close();
-            self.list.begin_closing();
-        }
+        // 1. What runs belongs to this closing from now on (I1). If the gate was closed before, and nothing
+        //    has come since, the callback joins those of the last closing.
+        let was_open = self.gate.is_open();
+        self.gate.close();
+        self.list.begin_closing(was_open);
         // 2. If nothing runs, nothing else will answer.
         let number = self.list.last_closing();
         match (number, closed) {
@@ -270,10 +269,7 @@ fn cancel<A, E>(op: &Operation<ListPlace, A, E>) {
 
 impl Drop for ListPlace {
     fn drop(&mut self) {
-        let mut running = self.list.running.borrow_mut();
-        let entry = running.remove(self.key);
-        running.reset_if_empty();
-        drop(running);
+        let entry = self.list.running.borrow_mut().remove(self.key);
         if let Some(ListEntry { closing: Some(number), .. }) = entry {
             self.list.count_off(number, self.canceled.get());
         }
@@ -290,8 +286,9 @@ impl List {
     }
 
     /// Begins a closing, to which all that runs and belongs to none belongs from now on. If nothing runs,
-    /// it is over already, and forgotten.
-    fn begin_closing(&self) {
+    /// it is over already, and forgotten; if the module was not open, and nothing belongs to it, there is
+    /// none to begin.
+    fn begin_closing(&self, was_open: bool) {
         let mut closings = self.closings.borrow_mut();
         let number = self.first_closing.get() + closings.len() as u64;
         let mut closing = Closing::default();
@@ -301,7 +298,7 @@ impl List {
                 closing.left += 1;
             }
         }
-        if closing.left > 0 || !closings.is_empty() {
+        if closing.left > 0 || was_open && !closings.is_empty() {
             closings.push_back(closing);
         }
     }
@@ -347,12 +344,16 @@ impl List {
 
     /// Notifies those who wait for closings that are over (I2).
     fn report_drained(&self) {
-        while let Some(Closing { callbacks, closed, deadline, .. }) = self.next_drained() {
+        to_the_end(|| {
+            let Some(Closing { callbacks, closed, deadline, .. }) = self.next_drained() else {
+                return false;
+            };
             let _stopped = deadline;
             // If the queue is gone, no one is left to be notified.
             let mut callbacks = callbacks.into_iter();
             to_the_end(|| callbacks.next().map(|callback| callback.answer(closed)).is_some());
-        }
+            true
+        });
     }
 
     fn next_drained(&self) -> Option<Closing> {

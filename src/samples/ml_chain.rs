@@ -10,6 +10,7 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use core::cell::Cell;
+use core::error::Error;
 use core::fmt;
 use core::marker::PhantomData;
 
@@ -22,6 +23,9 @@ use crate::samples::gate::{Gate, Lower};
 use crate::samples::module::{Below, Layer, Module};
 
 /// Runs lower operations one after the other. `A` is what a whole chain answers, `E` how it fails.
+///
+/// If the first step is refused, so is the chain. For a later one, that is its result:
+/// [`OpError::NotStarted`].
 ///
 /// It stands on one module, or on several, as a tuple; each step says which of them it is for.
 ///
@@ -181,6 +185,9 @@ impl<L: Below + 'static, A: 'static, E: 'static> Module for MlChain<L, A, E> {
 /// Starts the lower operation of a step, on behalf of the chain `op`, unless that is being canceled.
 trait StartStep<L, A: 'static, E: 'static>: Sized {
     fn start(self, lower: &L, op: &ChainOperation<L, A, E>) -> Result<(), StartError<Self>>;
+
+    /// What follows the step, which was refused.
+    fn refused(self, cause: Box<dyn Error + Send + Sync>) -> Follow<L, A, E>;
 }
 
 impl<L, M, F, A: 'static, E: 'static> StartStep<L, A, E> for ChainStep<L, M, F>
@@ -217,6 +224,10 @@ where
         }
         Ok(())
     }
+
+    fn refused(self, cause: Box<dyn Error + Send + Sync>) -> Follow<L, A, E> {
+        (self.then)(Err(OpError::NotStarted(cause.into())))
+    }
 }
 
 /// A [`StartStep`] whose types are of no interest.
@@ -226,6 +237,8 @@ trait AnyStep<L, A: 'static, E: 'static> {
         lower: &L,
         op: &ChainOperation<L, A, E>,
     ) -> Result<(), StartError<Chain<L, A, E>>>;
+
+    fn refused_boxed(self: Box<Self>, cause: Box<dyn Error + Send + Sync>) -> Follow<L, A, E>;
 }
 
 impl<L: 'static, A: 'static, E: 'static, S: StartStep<L, A, E> + 'static> AnyStep<L, A, E> for S {
@@ -236,17 +249,29 @@ impl<L: 'static, A: 'static, E: 'static, S: StartStep<L, A, E> + 'static> AnySte
     ) -> Result<(), StartError<Chain<L, A, E>>> {
         self.start(lower, op).map_err(|error| error.map(|step| Chain(Box::new(step))))
     }
+
+    fn refused_boxed(self: Box<Self>, cause: Box<dyn Error + Send + Sync>) -> Follow<L, A, E> {
+        self.refused(cause)
+    }
 }
 
 impl<L: 'static, A: 'static, E: 'static> StartStep<L, A, E> for Chain<L, A, E> {
     fn start(self, lower: &L, op: &ChainOperation<L, A, E>) -> Result<(), StartError<Self>> {
         self.0.start_boxed(lower, op)
     }
+
+    fn refused(self, cause: Box<dyn Error + Send + Sync>) -> Follow<L, A, E> {
+        self.0.refused_boxed(cause)
+    }
 }
 
 impl<L: 'static> Steps<L> {
     /// The completion of a step.
-    fn on_done<A, E>(&self, op: &ChainOperation<L, A, E>, then: impl FnOnce() -> Follow<L, A, E>) {
+    fn on_done<A: 'static, E: 'static>(
+        &self,
+        op: &ChainOperation<L, A, E>,
+        then: impl FnOnce() -> Follow<L, A, E>,
+    ) {
         // 1. A cancel that came when this step was over was late for it, but not for the chain: it does
         //    not ask what follows.
         let follow = match op.state() {
@@ -259,13 +284,28 @@ impl<L: 'static> Steps<L> {
             Ok(Next::Start(_)) if op.state() == OpState::Canceling => Err(OpError::Canceled),
             Ok(Next::Start(step)) => match step.start(&self.lower, op) {
                 Ok(()) => return,
-                Err(error) => Err(OpError::NotStarted(error.into_cause().into())),
+                // 4. A refusal is the result of the step.
+                Err(error) => return Self::report_refused(op, error),
             },
             Ok(Next::Done(answer)) => Ok(answer),
             Err(error) => Err(error),
         };
-        // 4. Complete. Nobody else does.
+        // 5. Complete. Nobody else does.
         let _ = op.complete(result);
+    }
+
+    /// Reports that a step was refused. It comes as a call, so that steps that are refused at once do not
+    /// recurse.
+    fn report_refused<A: 'static, E: 'static>(
+        op: &ChainOperation<L, A, E>,
+        error: StartError<Chain<L, A, E>>,
+    ) {
+        let ((step, cause), upper) = (error.split(), op.clone());
+        let refused = op.context().steps.callback(move |steps: &mut Self, _, ()| {
+            steps.on_done(&upper, || step.refused(cause));
+        });
+        op.waits_for(refused.id());
+        refused.answer(());
     }
 }
 

@@ -126,7 +126,7 @@ impl<L: Module + 'static> Module for MlRetries<L> {
     ) -> Result<AsyncOp, StartError<Self::Request>> {
         // 1. Refuse before there is anything to undo.
         let (mut retry, done) = self.gate.admit(request, done)?;
-        // 2. MakeRequest the operation: whatever happens from here on, `done` is answered.
+        // 2. Make the operation: whatever happens from here on, `done` is answered.
         let context = Retrying {
             retry: Cell::new(None),
             made: Cell::new(1),
@@ -209,22 +209,30 @@ impl<L: Module> Attempts<L> {
 
     /// The time for another attempt has come.
     fn on_due(&self, attempts: &Address<Self>, op: &RetryOperation<L>) {
+        let Retrying { timer, limit, last, .. } = op.context();
         // 1. Take the timer, which has done its duty. If it is gone, an observer that was notified of
         //    this very call has canceled the operation, which is complete.
-        if op.context().timer.take().is_some() {
-            self.again(attempts, op);
+        if timer.take().is_none() {
+            return;
         }
+        // 2. It may have come late. After the limit, no attempt begins.
+        if limit.is_some_and(|limit| self.reactor.turn_time() > limit)
+            && let Some(error) = last.take()
+        {
+            return drop(op.complete(Err(error)));
+        }
+        self.again(attempts, op);
     }
 
     /// Starts another attempt.
     fn again(&self, attempts: &Address<Self>, op: &RetryOperation<L>) {
         let Retrying { retry, made, last, lower, .. } = op.context();
-        // 1. MakeRequest the request. The closure is not in its cell meanwhile, as it may do anything.
+        // 1. Make the request. The closure is not in its cell meanwhile, as it may do anything.
         let Some(mut make) = retry.take() else { return };
         made.set(made.get().saturating_add(1));
         let request = (make.0)(made.get(), last.take().as_ref());
         retry.set(Some(make));
-        // 2. MakeRequest the completion.
+        // 2. Make the completion.
         let done = completion(attempts, op);
         // 3. Start, if neither the closure nor an observer has canceled the operation.
         if op.state() == OpState::Canceling {

@@ -42,8 +42,11 @@ pub struct Acceptor<L: ListenSource + 'static = TcpListener> {
 
 /// What the acceptor and its recipient share.
 struct AcceptorState<L: ListenSource> {
-    /// `None` only while it is made.
+    /// `None` while it is made, and once the acceptor is dropped.
     listener: RefCell<Option<Registration<L>>>,
+    /// Armed while a connection waits that could not be accepted.
+    retry: RefCell<Option<Timer>>,
+    is_unref: Cell<bool>,
     is_paused: Cell<bool>,
     accepted: Cell<u64>,
     failed: Cell<u64>,
@@ -58,8 +61,6 @@ struct Accepting<L: ListenSource + 'static> {
     reactor: ReactorHandle,
     on_accept: Box<OnAccept<L>>,
     state: Rc<AcceptorState<L>>,
-    /// Armed while a connection waits that could not be accepted.
-    retry: Option<Timer>,
 }
 
 impl Acceptor {
@@ -87,7 +88,8 @@ impl Acceptor {
     ///
     /// Passes on the error of the system.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.state.with_listener(|listener| listener.source().local_addr())
+        let address = self.state.with_listener(|listener| listener.source().local_addr());
+        address.unwrap_or_else(|| unreachable!("it is made with its listener"))
     }
 }
 
@@ -105,6 +107,8 @@ impl<L: ListenSource + 'static> Acceptor<L> {
     ) -> Result<Self, RegisterError<L>> {
         let state = Rc::new(AcceptorState {
             listener: RefCell::default(),
+            retry: RefCell::default(),
+            is_unref: Cell::new(false),
             is_paused: Cell::new(false),
             accepted: Cell::new(0),
             failed: Cell::new(0),
@@ -114,7 +118,6 @@ impl<L: ListenSource + 'static> Acceptor<L> {
             reactor: reactor.clone(),
             on_accept: Box::new(on_accept),
             state: Rc::clone(&state),
-            retry: None,
         };
         let recipient = reactor.queue().recipient(recipient);
         let listener = reactor.register(
@@ -146,7 +149,9 @@ impl<L: ListenSource + 'static> Acceptor<L> {
 
     /// Lets the loop end even if this still listens ([`Registration::unref`]).
     pub fn unref(&self) {
+        self.state.is_unref.set(true);
         self.state.with_listener(Registration::unref);
+        self.state.retry.borrow().iter().for_each(Timer::unref);
     }
 
     /// How many connections were accepted.
@@ -166,9 +171,9 @@ impl<L: ListenSource + 'static> Acceptor<L> {
 }
 
 impl<L: ListenSource> AcceptorState<L> {
-    fn with_listener<R>(&self, access: impl FnOnce(&Registration<L>) -> R) -> R {
-        let listener = self.listener.borrow();
-        access(listener.as_ref().unwrap_or_else(|| unreachable!("it is made with its listener")))
+    /// Accesses the listener; `None` if the acceptor is dropped.
+    fn with_listener<R>(&self, access: impl FnOnce(&Registration<L>) -> R) -> Option<R> {
+        self.listener.borrow().as_ref().map(access)
     }
 
     /// Accepts one connection. Nothing is borrowed after that.
@@ -179,7 +184,11 @@ impl<L: ListenSource> AcceptorState<L> {
 
     /// Lets the recipient be called, if there may be a connection.
     fn ask_again(&self) {
-        self.with_listener(|listener| listener.readiness().again());
+        let again = self.with_listener(Registration::again);
+        // Observers are notified with nothing borrowed.
+        if let Some(again) = again {
+            again();
+        }
     }
 }
 
@@ -196,7 +205,8 @@ impl<L: ListenSource + 'static> Accepting<L> {
 
         for _ in 0..ROUNDS {
             if self.state.is_paused.get() {
-                return self.state.with_listener(|listener| listener.readiness().keep());
+                self.state.with_listener(|listener| listener.readiness().keep());
+                return;
             }
             match self.state.accept() {
                 Some(Ok((socket, peer))) => {
@@ -220,7 +230,20 @@ impl<L: ListenSource + 'static> Accepting<L> {
         self.state.failed.set(self.state.failed.get() + 1);
         self.state.last_error.replace(Some(error));
         let retry = cx.callback(|accepting: &mut Self, cx, ()| accepting.accept(cx));
-        self.retry = Some(self.reactor.after(RETRY, retry));
+        let retry = self.reactor.after(RETRY, retry);
+        if self.state.is_unref.get() {
+            retry.unref();
+        }
+        let fired = self.state.retry.replace(Some(retry));
+        drop(fired);
+    }
+}
+
+/// Closes the listener at once, even if a connection of it is being handed out.
+impl<L: ListenSource + 'static> Drop for Acceptor<L> {
+    fn drop(&mut self) {
+        let _retry = self.state.retry.take();
+        let _listener = self.state.listener.take();
     }
 }
 

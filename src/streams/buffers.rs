@@ -212,7 +212,8 @@ impl Output {
     }
 
     /// Sets its water marks, in bytes; 65,536 and 16,384 at first. A low water that is not below the high
-    /// one counts as just below it.
+    /// one counts as just below it. A producer that needs more room at once than lies between the two may
+    /// wait forever.
     pub fn set_water(&mut self, high: NonZeroUsize, low: usize) {
         self.high = high.get();
         self.low = cmp::min(low, self.high - 1);
@@ -235,10 +236,10 @@ impl Output {
         self.is_congested = len >= self.high || self.is_congested && len > self.low;
     }
 
-    /// Whether it takes none before it is down to its low water.
+    /// Whether it is above its low water.
     #[inline]
-    pub(super) const fn is_congested(&self) -> bool {
-        self.is_congested
+    pub(super) const fn is_above_low(&self) -> bool {
+        self.buffer.len() > self.low
     }
 
     fn grow_for(&mut self, count: usize) {

@@ -130,7 +130,7 @@ impl<S: StreamSource> Stream<S> {
     /// turn in between, and the handler is called again.
     ///
     /// `process` is called at least once, also if nothing has come, and again whenever there is new input
-    /// or room in an output that was full. What it leaves in the input is there the next time.
+    /// or the output has gone down to its low water. What it leaves in the input is there the next time.
     ///
     /// It may be called in any handler: once there is something to write, say.
     #[inline]
@@ -139,11 +139,11 @@ impl<S: StreamSource> Stream<S> {
             self.read();
             self.output.is_driven = true;
             process(&mut self.input, &mut self.output);
-            let was_full = self.output.is_congested();
+            let was_above_low = self.output.is_above_low();
             self.write();
             let may_read = self.may_read();
             let goes_on = may_read && !self.input.is_full();
-            if !(goes_on || was_full && !self.output.is_congested()) {
+            if !(goes_on || was_above_low && !self.output.is_above_low()) {
                 return self.settle_if(may_read);
             }
         }
@@ -279,6 +279,8 @@ impl<S: StreamSource> Stream<S> {
             }
             before = end;
         }
+        // The source may have room still: no event would report that.
+        self.flush();
         taken
     }
 

@@ -2,10 +2,14 @@
 
 mod alloc;
 mod held;
+#[cfg(all(unix, feature = "mio"))]
+mod readiness_memory;
 #[cfg(feature = "mio")]
 mod remote_memory;
 #[cfg(all(unix, feature = "mio"))]
 mod stream_memory;
+#[cfg(feature = "mio")]
+mod survivors;
 
 use support::counting::Counting;
 

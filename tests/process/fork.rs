@@ -2,14 +2,18 @@
 //! (rule M9).
 
 use std::cell::Cell;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
+use std::sync::mpsc;
 use std::time::Duration;
 
 use mio::Interest;
 use rustix::process::{Pid, WaitOptions, waitpid};
+use switchboard::op::OpResult;
 use switchboard::reactor::{Reactor, RegisterError};
+use switchboard::samples::{LlFakeCancel, Module, ThreadPool, Work};
 
 use crate::alone::alone;
 use support::net::{Log, turn_now, turn_until, unix_pair, watch};
@@ -37,6 +41,48 @@ fn in_child(child: impl FnOnce()) {
     let pid = Pid::from_raw(pid).expect("a child");
     let (_, status) = waitpid(Some(pid), WaitOptions::empty()).unwrap().unwrap();
     assert_eq!(status.exit_status(), Some(0), "the child has failed");
+}
+
+/// The end of the work is a call, not the end of a descriptor that the child has too.
+#[test]
+fn a_child_that_lives_does_not_delay_work_that_is_under_way() {
+    alone!();
+    let mut reactor = Reactor::new().unwrap();
+    let work = LlFakeCancel::new(&reactor.handle(), &ThreadPool::new(1));
+    work.open();
+    let (begun, has_begun) = mpsc::channel();
+    let (release, released) = mpsc::channel();
+    let done = Rc::new(Cell::new(false));
+    let seen = Rc::clone(&done);
+    let callback = reactor.queue().callback(move |_, result: OpResult<u8, ()>| {
+        assert_eq!(result, Ok(7));
+        seen.set(true);
+    });
+    let request: Work<u8, ()> = Box::new(move || {
+        begun.send(()).unwrap();
+        released.recv().unwrap();
+        Ok(7)
+    });
+    work.start(request, callback).unwrap();
+    has_begun.recv().unwrap();
+
+    // The child does nothing but live until the pipe is closed, as the thread is not there with it.
+    let (ends, mut parent) = UnixStream::pair().unwrap();
+    let pid = sys::fork();
+    if pid == 0 {
+        drop(ends);
+        let _ = parent.read(&mut [0]);
+        sys::_exit(0);
+    }
+    drop(parent);
+    release.send(()).unwrap();
+    reactor.run().unwrap();
+    assert!(done.get());
+    let child = Pid::from_raw(pid).expect("a child");
+    let is_alive = waitpid(Some(child), WaitOptions::NOHANG).unwrap().is_none();
+    drop(ends);
+    waitpid(Some(child), WaitOptions::empty()).unwrap();
+    assert!(is_alive, "the child has ended before the work was reported");
 }
 
 #[test]

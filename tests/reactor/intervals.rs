@@ -220,6 +220,59 @@ fn m07_an_interval_may_be_of_a_recipient_of_another_queue() {
 }
 
 #[test]
+fn m07_a_period_without_end_is_a_hundred_years() {
+    let world = World::new();
+    for missed in [Missed::Burst, Missed::Delay, Missed::Skip] {
+        let interval = world.reactor.every(Duration::MAX, missed, &world.recipient, |(), _| ());
+        assert!(interval.deadline() > world.start + Duration::from_secs(1 << 31));
+        interval.reset();
+    }
+    let mut world = World::new();
+    let interval = world.every_second(Missed::Skip);
+    interval.set_period(Duration::MAX);
+    world.at(1000);
+    assert_eq!(*world.ticks.borrow(), [1000]);
+    assert!(interval.deadline() > world.start + Duration::from_secs(1 << 31));
+}
+
+#[test]
+fn m07_an_interval_that_an_observer_drops_as_its_next_tick_is_armed_is_over() {
+    let mut world = World::new();
+    let own = Rc::new(RefCell::new(None::<Interval>));
+    let held = Rc::clone(&own);
+    own.replace(Some(world.every_second(Missed::Burst)));
+    world.reactor.queue().add_observer(move |_: CallId, step: &Step| {
+        if matches!(step, Step::Created { .. }) {
+            drop(held.take());
+        }
+    });
+    world.at(1000);
+    assert_eq!((world.reactor.timer_count(), own.borrow().is_none()), (0, true));
+    world.at(5000);
+    assert_eq!(*world.ticks.borrow(), [1000]);
+}
+
+#[test]
+fn m07_a_wake_hook_may_use_the_interval_that_is_reset() {
+    let world = World::new();
+    let own = Rc::new(RefCell::new(None::<Rc<Interval>>));
+    let interval = Rc::new(world.every_second(Missed::Burst));
+    own.replace(Some(Rc::clone(&interval)));
+    let held = Rc::clone(&own);
+    world.reactor.queue().set_wake_hook(move || {
+        if let Some(interval) = held.take() {
+            interval.reset();
+            interval.unref();
+        }
+    });
+    interval.set_period(SECOND / 2);
+    interval.reset();
+    assert!(own.borrow().is_none(), "the hook was called");
+    drop(interval);
+    assert_eq!(world.reactor.timer_count(), 0);
+}
+
+#[test]
 #[should_panic(expected = "period that is not zero")]
 fn m07_a_period_of_zero_is_refused() {
     let world = World::new();

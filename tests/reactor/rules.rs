@@ -51,6 +51,31 @@ fn m01_a_whole_batch_is_scheduled_before_any_of_it_is_dialed() {
 }
 
 #[test]
+fn m01_a_panic_of_the_clock_loses_no_event() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let told = Log::new();
+    let (source, mut peer) = unix_pair();
+    let _held = watch(&reactor, &recipient, source, 0, &told);
+    let panics = Rc::new(Cell::new(true));
+    reactor.set_time_budget(Some(Duration::from_secs(1)));
+    reactor.set_clock({
+        let panics = Rc::clone(&panics);
+        move || {
+            if panics.get() {
+                unwind("no time");
+            }
+            Instant::now()
+        }
+    });
+    peer.write_all(b"x").unwrap();
+    assert_eq!(unwinding(|| reactor.turn(Some(Duration::ZERO))), "no time");
+    panics.set(false);
+    let _ = turn_now(&mut reactor);
+    assert_eq!(told.take(), [0]);
+}
+
+#[test]
 fn m01_a_panic_in_a_handler_loses_no_event() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());

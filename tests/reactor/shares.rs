@@ -203,6 +203,15 @@ fn m06_a_turn_ends_with_its_time() {
 }
 
 #[test]
+fn m06_a_time_budget_that_never_ends_is_no_limit() {
+    let mut reactor = Reactor::new().unwrap();
+    reactor.set_time_budget(Some(Duration::MAX));
+    busy(&reactor.queue().clone(), 10);
+    assert_eq!(turn_now(&mut reactor).dialed, 1024);
+    assert_eq!(reactor.turn_within(Duration::MAX).unwrap().dialed, 1024);
+}
+
+#[test]
 fn m06_a_round_of_again_is_dialed_and_then_the_loop_polls() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());

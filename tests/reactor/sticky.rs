@@ -11,7 +11,9 @@ use mio::net::{TcpListener, UnixStream};
 use switchboard::reactor::{Reactor, Readiness, Registration};
 use switchboard::{CallId, Recipient, Reporter, Step};
 
-use support::net::{Log, check, drain, turn_now, turn_until, turn_until_idle, unix_pair};
+use support::net::{
+    Log, check, drain, turn_now, turn_until, turn_until_idle, unix_pair, unwind, unwinding,
+};
 
 const READS: Interest = Interest::READABLE;
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
@@ -244,6 +246,30 @@ const HANDLERS: [(&str, bool, Handler); 12] = [
         socket.set_interest(Interest::WRITABLE).unwrap();
     }),
 ];
+
+#[test]
+#[cfg_attr(mio_unsupported_force_poll_poll, ignore = "handlers are not judged")]
+fn m03_an_observer_that_panics_at_one_handler_hides_no_other() {
+    let mut reactor = Reactor::new().unwrap();
+    reactor.queue().add_observer(move |_: CallId, step: &Step| {
+        if matches!(step, Step::Undrained { .. }) {
+            unwind("undrained");
+        }
+    });
+    let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| unix_pair()).unzip();
+    let held: Vec<_> = sources
+        .into_iter()
+        .map(|source| register(&reactor, source, READS, |socket, _| _ = read(socket, &mut [0])))
+        .collect();
+    peers.iter_mut().for_each(|peer| peer.write_all(b"two").unwrap());
+    let _ = turn_now(&mut reactor);
+    for judged in 1..=3 {
+        assert_eq!(unwinding(|| turn_now(&mut reactor)), "undrained");
+        assert_eq!(reactor.event_stats().undrained, judged);
+    }
+    let _ = turn_now(&mut reactor);
+    drop(held);
+}
 
 #[test]
 #[cfg_attr(mio_unsupported_force_poll_poll, ignore = "handlers are not judged")]

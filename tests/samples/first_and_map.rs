@@ -6,9 +6,9 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use support::manual::{self, Manual, Told, check_over};
-use switchboard::op::OpError;
-use switchboard::samples::{FirstOf, Module, ModuleExt, StartError};
-use switchboard::{CallQueue, Cancellation};
+use switchboard::op::{AsyncOp, OpError};
+use switchboard::samples::{FirstOf, Layer, Module, ModuleExt, StartError};
+use switchboard::{CallQueue, Callback, Cancellation};
 
 struct Bench {
     queue: CallQueue,
@@ -110,6 +110,63 @@ fn a_try_that_cannot_be_started_ends_it() {
     bench.end(Err(OpError::Failed("refused")));
     assert!(matches!(bench.told.only(), Err(OpError::NotStarted(_))));
     bench.finish();
+}
+
+/// A layer that refuses all requests but those that it is given to accept.
+struct Picky(Manual, fn(u32) -> bool);
+
+impl Module for Picky {
+    type Request = u32;
+    type Answer = u32;
+    type Error = &'static str;
+
+    fn layer(&self) -> Layer<'_> {
+        Layer::on(&self.0)
+    }
+
+    fn start(
+        &self,
+        request: u32,
+        done: Callback<manual::Result>,
+    ) -> Result<AsyncOp, StartError<u32>> {
+        self.0.refuse(if self.1(request) { None } else { Some("not this one") });
+        self.0.start(request, done)
+    }
+}
+
+#[test]
+fn a_try_that_is_refused_is_followed_by_the_next_one() {
+    const REFUSED: u32 = 100_000;
+    let queue = CallQueue::new();
+    let lower = Manual::default();
+    let accepts = |request| request == 0 || request > REFUSED;
+    let module = Picky(lower.clone(), accepts).first(&queue);
+    module.open();
+    let told = Told::new(&queue);
+    module.start((0..=REFUSED + 1).collect(), told.done()).expect("it is open");
+    lower.complete(Err(OpError::Failed("refused")));
+    queue.dial_all();
+    assert_eq!(lower.requests(), [0, REFUSED + 1]);
+    lower.complete(Ok(7));
+    queue.dial_all();
+    assert_eq!(told.only(), Ok(7));
+    check_over(&queue);
+}
+
+#[test]
+fn a_cancel_that_comes_as_a_try_was_refused_is_followed_by_no_other() {
+    let queue = CallQueue::new();
+    let lower = Manual::default();
+    let module = Picky(lower.clone(), |request| request != 1).first(&queue);
+    module.open();
+    let told = Told::new(&queue);
+    let op = module.start(vec![0, 1, 2], told.done()).expect("it is open");
+    lower.complete(Err(OpError::Failed("refused")));
+    queue.dial_pending();
+    assert_eq!((op.cancel(), lower.running()), (Cancellation::Canceled, 0));
+    queue.dial_all();
+    assert_eq!((told.only(), lower.requests()), (Err(OpError::Canceled), vec![0]));
+    check_over(&queue);
 }
 
 #[test]

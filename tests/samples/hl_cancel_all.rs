@@ -1,5 +1,5 @@
 //! Hazard: an end that is never told. `HlCancelAll` over a layer below that behaves badly, and used
-//! from within its own functions; for the rest, see `samples/close.rs`. All regressions.
+//! from within its own functions; for the rest, see `scenarios/close.rs`. All regressions.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
@@ -11,7 +11,7 @@ use switchboard::reactor::Reactor;
 use switchboard::samples::{
     Closed, HlCancelAll, Layer, MlRetries, Module, Retry, RetryPolicy, StartError,
 };
-use switchboard::{CallQueue, Callback, Cancellation, QueueHandle};
+use switchboard::{CallId, CallQueue, Callback, Cancellation, QueueHandle, Step};
 
 /// How many operations each close has canceled, as told.
 type Closes = Rc<RefCell<Vec<usize>>>;
@@ -218,4 +218,69 @@ fn operations_are_canceled_in_as_many_calls_as_there_are() {
         assert_eq!((closes.take(), canceled.get()), (vec![count as usize], count));
         check_over(&queue);
     }
+}
+
+/// A layer whose author passes on what opens and closes as it is.
+struct Forwarding(Rc<HlCancelAll<Manual>>);
+
+impl Module for Forwarding {
+    type Request = u32;
+    type Answer = u32;
+    type Error = &'static str;
+
+    fn layer(&self) -> Layer<'_> {
+        self.0.layer()
+    }
+
+    fn start(
+        &self,
+        request: u32,
+        done: Callback<manual::Result>,
+    ) -> Result<AsyncOp, StartError<u32>> {
+        self.0.start(request, done)
+    }
+}
+
+/// Its gate was closed, so a close found nothing to do, and told of the end while operations ran.
+#[test]
+fn a_close_cancels_what_runs_even_if_the_gate_was_closed_before() {
+    let queue = CallQueue::new();
+    let lower = Manual::default();
+    let module = Rc::new(HlCancelAll::new(&queue, lower.clone()));
+    module.open();
+    let told = Told::new(&queue);
+    module.start(1, told.done()).expect("it is open");
+    Forwarding(Rc::clone(&module)).close();
+    let closes = Closes::default();
+    module.close_with(closed(&queue, &closes));
+    queue.dial_all();
+    assert_eq!((told.only(), lower.running()), (Err(OpError::Canceled), 0));
+    assert_eq!(*closes.borrow(), [1]);
+    check_over(&queue);
+}
+
+/// The second close waits for the first one, whose end an observer answers with a panic.
+#[test]
+fn an_observer_that_panics_at_one_end_keeps_no_other_from_being_told() {
+    let queue = CallQueue::new();
+    let lower = Manual::default();
+    let module = HlCancelAll::new(&queue, lower.clone());
+    let told = Told::new(&queue);
+    let closes = Closes::default();
+    module.open();
+    module.start(1, told.done()).expect("it is open");
+    let first = closed(&queue, &closes);
+    let panics_at = first.id();
+    module.close_with(first);
+    module.open();
+    module.close_with(closed(&queue, &closes));
+    queue.add_observer(move |id: CallId, step: &Step| {
+        if id == panics_at && matches!(step, Step::Scheduled { .. }) {
+            panic::resume_unwind(Box::new("an observer"));
+        }
+    });
+    assert!(panic::catch_unwind(AssertUnwindSafe(|| queue.dial_all())).is_err());
+    queue.dial_all();
+    assert_eq!(*closes.borrow(), [1, 0]);
+    check_over(&queue);
 }

@@ -13,6 +13,8 @@ mod layers;
 mod ll_fake_cancel;
 #[cfg(unix)]
 mod ll_io;
+#[cfg(all(unix, feature = "testing"))]
+mod ll_io_faults;
 #[cfg(unix)]
 mod ll_real_cancel;
 #[cfg(unix)]

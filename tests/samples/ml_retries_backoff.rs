@@ -246,3 +246,15 @@ fn no_attempt_begins_after_the_limit() {
     assert_eq!(bench.told.only(), Ok(7));
     bench.finish();
 }
+
+/// The loop was busy, or the machine asleep, as the timer became due.
+#[test]
+fn no_attempt_begins_after_the_limit_even_if_its_timer_comes_late() {
+    let policy = RetryPolicy::new().backoff(|_| SECOND).give_up_after(2 * SECOND);
+    let mut bench = Bench::new(policy);
+    bench.start();
+    bench.end_attempt(AGAIN);
+    bench.pass(2 * SECOND + Duration::from_nanos(1));
+    assert_eq!((bench.lower.running(), bench.told.only()), (0, AGAIN));
+    bench.finish();
+}

@@ -7,10 +7,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mio::event::Source;
+use mio::net::TcpListener;
 use mio::{Interest, Registry, Token};
 use switchboard::reactor::Reactor;
 use switchboard::streams::{Acceptor, ListenSource};
 use switchboard::testing::{Peer, ScriptedReactor, ScriptedSource};
+use switchboard::{CallId, Step};
 
 use support::net::{Log, turn_until, unwind, unwinding};
 
@@ -184,4 +186,80 @@ fn m10_an_acceptor_that_goes_closes_its_listener_and_may_be_unref() {
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let bound = Acceptor::bind(&reactor, taken.local_addr().unwrap(), |_, _, _| ());
     assert_eq!(bound.unwrap_err().kind(), ErrorKind::AddrInUse);
+}
+
+#[test]
+fn m10_an_acceptor_that_is_dropped_by_a_connection_accepts_no_other() {
+    let mut reactor = ScriptedReactor::new().unwrap();
+    let (source, peer) = reactor.pair();
+    let own = Rc::new(RefCell::new(None::<Acceptor<Listener>>));
+    let accepted = Log::new();
+    let (held, log) = (Rc::clone(&own), accepted.clone());
+    let listener = Listener { source, errors: Rc::default() };
+    let acceptor = Acceptor::new(&reactor, listener, move |_, socket, ()| {
+        log.push(socket);
+        drop(held.take());
+    });
+    own.replace(Some(acceptor.unwrap()));
+    peer.push("ab");
+    reactor.settle(10).unwrap();
+    assert_eq!(accepted.take(), b"a");
+    assert!(peer.is_closed() && reactor.registration_count() == 0);
+}
+
+#[test]
+fn m10_an_observer_may_dial_as_an_acceptor_is_resumed() {
+    let mut rig = Rig::new(|_| ());
+    rig.acceptor.pause();
+    rig.peer.push("ab");
+    rig.reactor.settle(10).unwrap();
+    let queue = rig.reactor.queue().clone();
+    rig.reactor.queue().add_observer(move |_: CallId, step: &Step| {
+        if matches!(step, Step::Scheduled { .. }) {
+            queue.dial_all();
+        }
+    });
+    rig.acceptor.resume();
+    assert_eq!(rig.accepted.take(), b"ab");
+}
+
+/// A listener for whose connections there are no descriptors.
+struct NoDescriptors(TcpListener);
+
+impl Source for NoDescriptors {
+    fn register(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.0.register(poll, token, interest)
+    }
+
+    fn reregister(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
+        self.0.reregister(poll, token, interest)
+    }
+
+    fn deregister(&mut self, poll: &Registry) -> io::Result<()> {
+        self.0.deregister(poll)
+    }
+}
+
+impl ListenSource for NoDescriptors {
+    type Socket = ();
+    type Peer = ();
+
+    fn accept(&mut self) -> io::Result<((), ())> {
+        Err(io::Error::from_raw_os_error(EMFILE))
+    }
+}
+
+#[test]
+fn m10_an_acceptor_that_is_unref_lets_the_loop_end_while_it_tries_again() {
+    let mut reactor = Reactor::new().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let acceptor = Acceptor::new(&reactor, NoDescriptors(listener), |_, (), ()| ()).unwrap();
+    let _client = std::net::TcpStream::connect(address).unwrap();
+    turn_until(&mut reactor, || acceptor.failed() == 1);
+    assert!(reactor.should_run());
+    acceptor.unref();
+    assert!(!reactor.should_run());
+    turn_until(&mut reactor, || acceptor.failed() == 2);
+    assert!(!reactor.should_run());
 }

@@ -235,6 +235,54 @@ fn m10_parts_are_written_at_once_and_what_is_left_of_them_waits() {
 }
 
 #[test]
+fn m10_a_producer_that_needs_more_room_than_is_left_is_called_again_once_there_is() {
+    let mut rig = Rig::new(|input, output| {
+        while input.len() >= 100 && output.room() >= 100 {
+            assert_eq!(output.push(&input.bytes()[..100]), 100);
+            input.consume(100);
+        }
+    });
+    rig.with(|stream| stream.buffers().1.set_water(size(250), 50));
+    rig.peer.limit_writes(0);
+    rig.peer.push(text(1000));
+    let _ = rig.settle();
+    assert_eq!(rig.with(|stream| stream.output().len()), 200);
+    rig.peer.limit_writes(usize::MAX);
+    let _ = rig.settle();
+    assert_eq!(rig.peer.take_written(), text(1000));
+}
+
+#[test]
+fn m10_parts_of_which_a_write_took_some_are_written_without_an_event() {
+    // It was interrupted.
+    let mut rig = Rig::new(|_, _| ());
+    rig.reactor.settle(10).unwrap();
+    rig.peer.fail_write(ErrorKind::Interrupted);
+    assert_eq!(rig.with(|stream| stream.send(&[IoSlice::new(b"some")])), 4);
+    rig.reactor.settle(10).unwrap();
+    assert_eq!(rig.peer.take_written(), b"some");
+
+    // They were more than one system call takes.
+    let mut reactor = Reactor::new().unwrap();
+    let (socket, peer) = tcp_pair();
+    let sender = reactor.queue().recipient_with(|own| {
+        let handler = |stream: &mut Option<Stream<TcpStream>>, _: &Context<'_, _>| {
+            let _ = stream.as_mut().unwrap().drive(|_, _| ());
+        };
+        Some(Stream::new(&reactor, socket, own, handler).unwrap())
+    });
+    turn_now(&mut reactor);
+    sender.call(|stream, _| {
+        let parts = [IoSlice::new(b"x"); 3000];
+        assert_eq!(stream.as_mut().unwrap().send(&parts), 3000);
+    });
+    turn_now(&mut reactor);
+    turn_now(&mut reactor);
+    peer.set_nonblocking(true).unwrap();
+    assert_eq!((&peer).read(&mut [0; 4000]).unwrap(), 3000);
+}
+
+#[test]
 fn m10_errors_break_the_stream_and_are_kept() {
     for (reads, kind) in [(true, ErrorKind::ConnectionReset), (false, ErrorKind::BrokenPipe)] {
         let mut rig = Rig::echo();

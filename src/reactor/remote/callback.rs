@@ -1,6 +1,7 @@
 //! Callbacks that another thread answers (rule O7).
 
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use core::fmt;
 use core::marker::PhantomData;
 use core::panic::Location;
@@ -11,7 +12,7 @@ use crate::erased::Site;
 use crate::id::CallId;
 use crate::reactor::error::SendError;
 use crate::reactor::remote::Remote;
-use crate::reactor::remote::call::Deliver;
+use crate::reactor::remote::call::{Deliver, Post};
 use crate::reactor::shared::ReactorHandle;
 
 /// A [`Callback`] that any thread may answer, once.
@@ -45,23 +46,28 @@ use crate::reactor::shared::ReactorHandle;
 pub struct RemoteCallback<A: 'static> {
     id: CallId,
     /// `None` once it is answered or declined, or if the reactor was gone from the start.
-    key: Option<ArenaKey>,
-    // Drops last: what is sent before is in while this still counts as a sender.
-    remote: Remote,
+    kept: Option<KeptCallback>,
     value: PhantomData<fn(A)>,
+}
+
+/// Names a callback that the reactor keeps. It counts as a sender until what ends it is delivered.
+struct KeptCallback {
+    key: ArenaKey,
+    remote: Remote,
 }
 
 impl<A: 'static> RemoteCallback<A> {
     /// Keeps `callback` with the reactor; declines it if that is gone.
     pub(crate) fn of(reactor: &ReactorHandle, callback: Callback<A>) -> Self {
         let id = callback.id();
-        let key = if reactor.queue().is_closed() {
+        let kept = if reactor.queue().is_closed() {
             callback.decline("the reactor is gone");
             None
         } else {
-            Some(reactor.shared().remotes.keep_callback(callback))
+            let key = reactor.shared().remotes.keep_callback(callback);
+            Some(KeptCallback { key, remote: Remote::of(reactor) })
         };
-        Self { id, key, remote: Remote::of(reactor), value: PhantomData }
+        Self { id, kept, value: PhantomData }
     }
 
     /// The id of the call, before and after it is scheduled. It can be canceled on the reactor's thread.
@@ -84,41 +90,40 @@ impl<A: 'static> RemoteCallback<A> {
     where
         A: Send,
     {
-        let Some(key) = self.key else { return Err(SendError::ReactorDropped(value)) };
-        let answer = Box::new(RemoteAnswer { key, value, site: Location::caller() });
-        match self.remote.post.send(answer) {
-            Ok(()) => {
-                self.key = None;
-                Ok(())
-            }
-            Err((answer, error)) => Err(error.rejecting(answer.value)),
-        }
+        let Some(kept) = self.kept.take() else { return Err(SendError::ReactorDropped(value)) };
+        let post = kept.post();
+        let answer = Box::new(RemoteAnswer { kept, value, site: Location::caller() });
+        post.send(answer).map_err(|(answer, error)| {
+            let RemoteAnswer { kept, value, .. } = *answer;
+            self.kept = Some(kept);
+            error.rejecting(value)
+        })
     }
 
     /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although this is not answered.
     pub fn unref(&self) {
-        self.remote.unref();
+        self.kept.iter().for_each(|kept| kept.remote.unref());
     }
 
     /// Takes back an [`unref`](Self::unref).
     pub fn undo_unref(&self) {
-        self.remote.undo_unref();
+        self.kept.iter().for_each(|kept| kept.remote.undo_unref());
     }
 
     /// Says that the call will never be scheduled, and why: it ends Canceled.
     pub fn decline(mut self, reason: &'static str) {
-        if let Some(key) = self.key.take() {
-            let decline = RemoteDecline::<A> { key, reason, value: PhantomData };
-            self.remote.post.send_surely(Box::new(decline));
+        if let Some(kept) = self.kept.take() {
+            let post = kept.post();
+            post.send_surely(Box::new(RemoteDecline::<A> { kept, reason, value: PhantomData }));
         }
     }
 }
 
 impl<A: 'static> Drop for RemoteCallback<A> {
     fn drop(&mut self) {
-        if let Some(key) = self.key.take() {
-            let abandon = RemoteAbandon::<A> { key, value: PhantomData };
-            self.remote.post.send_surely(Box::new(abandon));
+        if let Some(kept) = self.kept.take() {
+            let post = kept.post();
+            post.send_surely(Box::new(RemoteAbandon::<A> { kept, value: PhantomData }));
         }
     }
 }
@@ -129,45 +134,60 @@ impl<A: 'static> fmt::Debug for RemoteCallback<A> {
     }
 }
 
+impl KeptCallback {
+    /// Where to send what it goes along with.
+    fn post(&self) -> Arc<Post> {
+        Arc::clone(&self.remote.post)
+    }
+
+    /// The callback, which the reactor keeps no more. Called on its thread.
+    fn take<A: 'static>(self, reactor: &ReactorHandle) -> Option<Callback<A>> {
+        self.remote.leave_on_arrival();
+        reactor.shared().remotes.take_callback(self.key)
+    }
+}
+
 /// The answer to a callback that the reactor keeps.
 struct RemoteAnswer<A> {
-    key: ArenaKey,
+    kept: KeptCallback,
     value: A,
     site: Site,
 }
 
 impl<A: Send + 'static> Deliver for RemoteAnswer<A> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
-        if let Some(callback) = reactor.shared().remotes.take_callback(self.key) {
-            callback.answer_from(self.site, self.value);
+        let Self { kept, value, site } = *self;
+        if let Some(callback) = kept.take(reactor) {
+            callback.answer_from(site, value);
         }
     }
 }
 
 /// The word that a callback is not answered, and why.
 struct RemoteDecline<A: 'static> {
-    key: ArenaKey,
+    kept: KeptCallback,
     reason: &'static str,
     value: PhantomData<fn(A)>,
 }
 
 impl<A: 'static> Deliver for RemoteDecline<A> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
-        if let Some(callback) = reactor.shared().remotes.take_callback::<A>(self.key) {
-            callback.decline(self.reason);
+        let Self { kept, reason, .. } = *self;
+        if let Some(callback) = kept.take::<A>(reactor) {
+            callback.decline(reason);
         }
     }
 }
 
 /// The word that a callback was dropped unanswered.
 struct RemoteAbandon<A: 'static> {
-    key: ArenaKey,
+    kept: KeptCallback,
     value: PhantomData<fn(A)>,
 }
 
 impl<A: 'static> Deliver for RemoteAbandon<A> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         // Which is a bug, reported where it is dropped (rule R5).
-        drop(reactor.shared().remotes.take_callback::<A>(self.key));
+        drop(self.kept.take::<A>(reactor));
     }
 }

@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use crate::erased::Site;
 use crate::reactor::shared::ReactorHandle;
-use crate::reactor::timers::Timer;
+use crate::reactor::timers::{FOREVER, Timer};
 use crate::recipient::{Address, Context};
 
 /// A tick that comes less than this after it was due is on time.
@@ -55,7 +55,7 @@ impl Interval {
         T: 'static,
         H: Fn(&mut T, &Context<'_, T>) + 'static,
     {
-        assert!(!period.is_zero(), "an interval has a period that is not zero");
+        let period = checked(period);
         let ticks = Rc::new(Ticks {
             reactor: reactor.clone(),
             missed,
@@ -88,18 +88,21 @@ impl Interval {
     ///
     /// If `period` is zero.
     pub fn set_period(&self, period: Duration) {
-        assert!(!period.is_zero(), "an interval has a period that is not zero");
-        self.ticks.period.set(period);
+        self.ticks.period.set(checked(period));
     }
 
     /// Lets the next tick be due a period after the turn's time ([`ReactorHandle::turn_time`]). A tick
     /// that is pending is not taken back.
     pub fn reset(&self) {
-        let deadline = self.ticks.reactor.turn_time() + self.ticks.period.get();
-        if let Some(timer) = &mut *self.ticks.timer.borrow_mut()
-            && timer.reset(deadline)
-        {
-            self.ticks.deadline.set(deadline);
+        let Ticks { reactor, period, deadline, timer, .. } = &*self.ticks;
+        let next = reactor.turn_time() + period.get();
+        let is_first = timer.borrow_mut().as_mut().and_then(|timer| timer.move_to(next));
+        if let Some(is_first) = is_first {
+            deadline.set(next);
+            if is_first {
+                // The wake hook may use the interval.
+                reactor.queue().core().wake_for_deadline();
+            }
         }
     }
 
@@ -143,6 +146,12 @@ impl fmt::Debug for Interval {
             .field("period", &self.period())
             .finish_non_exhaustive()
     }
+}
+
+/// A period, a hundred years at most.
+fn checked(period: Duration) -> Duration {
+    assert!(!period.is_zero(), "an interval has a period that is not zero");
+    period.min(FOREVER)
 }
 
 /// When the ticks come.
@@ -194,6 +203,10 @@ where
         let callback = self.recipient.callback(move |value: &mut T, cx, ()| tick.dial(value, cx));
         let timers = &ticks.reactor.shared().timers;
         let timer = timers.arm_from(self.site, &ticks.reactor, ticks.deadline.get(), callback);
+        if ticks.is_ended.get() {
+            // By an observer, or by the wake hook.
+            return drop(timer);
+        }
         timer.set_unref(ticks.is_unref.get());
         // Its call is live or over; if it was canceled by its id, this takes the timer away.
         let old = ticks.timer.replace(Some(timer));
