@@ -9,4 +9,6 @@ mod bench;
 mod heads;
 mod leaving;
 mod passing;
+#[cfg(target_os = "linux")]
+mod process;
 mod refusing;
