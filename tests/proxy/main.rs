@@ -6,9 +6,12 @@
 mod example;
 
 mod bench;
-mod heads;
 mod leaving;
 mod passing;
 #[cfg(target_os = "linux")]
 mod process;
+mod reading;
 mod refusing;
+mod story;
+
+use example::{framing, heads};

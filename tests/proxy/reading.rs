@@ -520,3 +520,36 @@ fn every_answer_of_our_own_is_one_that_we_would_pass_on() {
         assert!(!text.contains("Error\r\n"), "{status} has a name: {text}");
     }
 }
+
+#[test]
+fn what_we_write_is_read_in_one_way_whatever_comes() {
+    let seeds: [&[u8]; 7] = [
+        b"\x08GET http://a/x HTTP/1.1\r\nHost: a\r\nX: y\r\nConnection: x\r\n\r\n",
+        b"\x10POST http://a:8?q HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nVia: 1.1 b\r\n\r\n",
+        b"\x01PUT http://[::1]/ HTTP/1.0\r\nContent-Length: 12\r\nExpect: 100-continue\r\n\r\n",
+        b"\x22OPTIONS http://a HTTP/1.1\r\nHost: a\r\n\r\n",
+        b"\x00HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nX: y\r\n\r\n",
+        b"\x09HTTP/1.1 304 Same\r\nContent-Length: 7\r\nConnection: close\r\n\r\n",
+        b"\x155;x=y\r\nhello\r\n0\r\nA: b\r\n\r\nGET",
+    ];
+    let stories = std::env::var("STORIES").map_or(20_000, |count| count.parse().unwrap());
+    let random = support::random::Random::new(7);
+    for story in 0..stories {
+        let mut bytes = seeds[story % seeds.len()].to_vec();
+        for _ in 0..random.below(4) {
+            let at = random.below(bytes.len());
+            let byte = b"\r\n :;,\t\0ax0159/@[]\x80"[random.below(19)];
+            match random.below(4) {
+                0 => bytes[at] = byte,
+                1 => drop(bytes.remove(at)),
+                2 => bytes.insert(at, byte),
+                _ => {
+                    let other = seeds[random.below(7)];
+                    let from = random.below(other.len());
+                    bytes.extend_from_slice(&other[from..]);
+                }
+            }
+        }
+        super::story::run(&bytes);
+    }
+}
