@@ -51,7 +51,7 @@ fn pass<A: StreamSource, B: StreamSource>(from: &mut Stream<A>, to: &mut Stream<
 }
 
 fn settle<A: StreamSource, B: StreamSource>(a: &mut Stream<A>, b: &mut Stream<B>) -> StreamStatus {
-    let _ = (a.settle(a.may_read()), b.settle(b.may_read()));
+    let _ = (a.settle(), b.settle());
     status(a, b)
 }
 
