@@ -160,6 +160,8 @@ mod must_not_compile;
 mod observe;
 pub mod op;
 mod op_step;
+#[cfg(any(feature = "mio", feature = "tracing"))]
+mod origin;
 mod outcome;
 #[cfg(doc)]
 pub mod pages;

@@ -6,30 +6,36 @@ use core::cell::RefCell;
 use core::fmt;
 use core::panic::Location;
 
+use tracing::field::display;
 use tracing::span::{EnteredSpan, Span};
 
 use crate::id::CallId;
 use crate::observe::Observer;
+use crate::origin::{Origin, Scopes};
 use crate::step::{RecipientInfo, Step};
 
 /// How many spans may stand one within the other, unless [`DialSpans::with_depth`] says otherwise.
 const DEPTH: usize = 16;
 
 /// An observer that opens a `tracing` span for each dial, so that what handlers log carries the
-/// call (feature `tracing`).
+/// call and the span it comes from (feature `tracing`).
 ///
-/// The span is entered while the handler runs, also if that unwinds. Its parent is the span of the
-/// live call that scheduled it (for a callback: that answered it). A call that was scheduled from
-/// outside any has the span for parent that was entered there, if any. It is at debug level, named
-/// `call`, with the fields `id`, `recipient` (none for a function call) and `site`, where the call
-/// was scheduled.
+/// The span is entered while the handler runs, also if that unwinds. Its parent is the span that was
+/// entered where the call was **created**: one of the user's, or that of the live call. So a callback that waits in a
+/// timer, an operation or another thread, and is answered from somewhere else, carries the span of the request that
+/// it was created for. (It then *follows from* the span in which it was answered. If it was created in no span, that
+/// is its parent.) The span is at debug level, named `call`, with the fields `id`, `recipient` (none for a function call)
+/// and `site`, where the call was scheduled. Where the subscriber does not want it, the parent is entered instead.
 ///
 /// A span keeps its parent open. So that a chain of calls that goes on forever neither keeps all
-/// its spans open nor makes its log lines ever longer, the chain begins anew after 16 spans: with
-/// a span that has no parent, but follows from the one before.
+/// its spans open nor makes its log lines ever longer, the chain begins anew after 16 spans: as a child of
+/// the user's span that it was begun in, if any, and following from the span before.
 ///
-/// Calls that were scheduled before the observer was set have no parent. Belongs to one thread, as
-/// its queue does; two queues of a thread can share one, in an `Rc`.
+/// Readiness calls are created where their source was registered (or redirected), calls of other threads where they were
+/// sent. (A span that was entered in another thread is found if the feature `mio` is enabled.)
+///
+/// Calls that were created before the observer was set have no parent but where they are scheduled. Belongs to
+/// one thread, as its queue does; two queues of a thread can share one, in an `Rc`.
 ///
 /// If another observer panics when it is notified of a dial, the call is pending again (rule R10), and its
 /// span stays entered until it is over.
@@ -45,7 +51,8 @@ const DEPTH: usize = 16;
 /// queue.add_observer(DialSpans::new());
 /// queue.call(|queue| {
 ///     tracing::info!("first"); // in the span call{id=#0}
-///     queue.call(|_| tracing::info!("second")); // in call{id=#0}:call{id=#1}
+///     let _request = tracing::info_span!("request", client = 7).entered();
+///     queue.call(|_| tracing::info!("second")); // in call{id=#0}:request{client=7}:call{id=#1}
 /// });
 /// queue.dial_all();
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -54,8 +61,10 @@ pub struct DialSpans {
     depth: usize,
     /// Calls that are neither live nor over.
     waiting: RefCell<BTreeMap<CallId, Undialed>>,
-    /// Calls that are live, each within the one before, and how deep their spans are.
-    live: RefCell<Vec<(CallId, usize, EnteredSpan)>>,
+    /// Calls that are live, each within the one before.
+    live: RefCell<Vec<Live>>,
+    #[cfg(not(feature = "mio"))]
+    scopes: Scopes,
 }
 
 /// What is known of a call that is to be dialed.
@@ -63,8 +72,16 @@ pub struct DialSpans {
 struct Undialed {
     recipient: Option<RecipientInfo>,
     site: Option<&'static Location<'static>>,
-    parent: Option<Span>,
-    depth: usize,
+    origin: Option<Origin>,
+    /// Where it was answered, if that is not where it was created.
+    answered_in: Option<Span>,
+}
+
+struct Live {
+    call: CallId,
+    /// The number of its scope, in which calls come from its span.
+    scope: u64,
+    entered: EnteredSpan,
 }
 
 impl DialSpans {
@@ -76,55 +93,91 @@ impl DialSpans {
     /// Makes the observer, with chains of calls that begin anew after `depth` spans; 0 counts as 1.
     pub fn with_depth(depth: usize) -> Self {
         let depth = depth.max(1);
-        Self { depth, waiting: RefCell::default(), live: RefCell::default() }
+        Self {
+            depth,
+            waiting: RefCell::default(),
+            live: RefCell::default(),
+            #[cfg(not(feature = "mio"))]
+            scopes: Scopes::default(),
+        }
+    }
+
+    /// Runs `with` on what runs on this thread.
+    #[cfg(feature = "mio")]
+    #[expect(clippy::unused_self, reason = "without a thread's storage, they are the observer's")]
+    fn with_scopes<R: Default>(&self, with: impl FnOnce(&Scopes) -> R) -> R {
+        Origin::with_scopes(with).unwrap_or_default()
+    }
+
+    /// Runs `with` on what the queue runs.
+    #[cfg(not(feature = "mio"))]
+    fn with_scopes<R: Default>(&self, with: impl FnOnce(&Scopes) -> R) -> R {
+        with(&self.scopes)
+    }
+
+    fn created(&self, call: CallId, recipient: Option<RecipientInfo>) {
+        let origin = self.with_scopes(Scopes::here);
+        let entry = Undialed { recipient, origin, ..Undialed::default() };
+        let old = self.waiting.borrow_mut().insert(call, entry);
+        drop(old);
     }
 
     fn scheduled(&self, call: CallId, site: &'static Location<'static>) {
-        // The innermost span is taken out and put back, as code of the subscriber clones it.
-        let top = self.live.borrow_mut().pop();
-        let (depth, parent) = match top {
-            Some((live, depth, span)) => {
-                let parent = Span::clone(&span);
-                self.live.borrow_mut().push((live, depth, span));
-                (depth, parent)
-            }
-            None => (0, Span::current()),
-        };
+        let here = self.with_scopes(Scopes::here);
         let mut waiting = self.waiting.borrow_mut();
         let entry = waiting.entry(call).or_default();
         entry.site = Some(site);
-        entry.depth = depth;
-        let old = entry.parent.replace(parent);
+        let mut unused = None;
+        match (&entry.origin, here) {
+            (None, here) => entry.origin = here,
+            (Some(origin), Some(here)) if origin.parent.id() != here.parent.id() => {
+                entry.answered_in = Some(here.parent);
+            }
+            (Some(_), here) => unused = here,
+        }
         drop(waiting);
-        drop(old);
+        drop(unused);
     }
 
     fn dialed(&self, call: CallId) {
         let waiting = self.waiting.borrow_mut().remove(&call).unwrap_or_default();
-        let Undialed { recipient, site, parent, depth } = waiting;
-        let recipient = recipient.map(tracing::field::display);
-        let site = site.map(tracing::field::display);
-        let id = tracing::field::display(call);
-        let (span, depth) = if depth < self.depth {
-            let parent = parent.as_ref().and_then(Span::id);
-            (tracing::debug_span!(parent: parent, "call", %id, recipient, site), depth + 1)
-        } else {
-            let span = tracing::debug_span!(parent: None, "call", %id, recipient, site);
-            span.follows_from(parent.as_ref().and_then(Span::id));
-            (span, 1)
-        };
+        let Undialed { recipient, site, mut origin, answered_in } = waiting;
+        let (recipient, site) = (recipient.map(display), site.map(display));
+        let mut before = None;
+        if let Some(last) = origin.take_if(|origin| origin.depth >= self.depth) {
+            let own = last.own.filter(|(_, depth)| *depth < self.depth);
+            origin = own.map(|(parent, depth)| {
+                let own = Some((parent.clone(), depth));
+                Origin { parent, depth, own }
+            });
+            before = Some(last.parent);
+        }
+        let parent = origin.as_ref().and_then(|origin| origin.parent.id());
+        let id = display(call);
+        let span = tracing::debug_span!(parent: parent, "call", %id, recipient, site);
+        for other in [before, answered_in].iter().flatten() {
+            span.follows_from(other.id());
+        }
+        // A span that the subscriber does not want must not hide the one that it would be in.
+        if !span.is_disabled() {
+            let (depth, own) = origin.map_or((0, None), |origin| (origin.depth, origin.own));
+            origin = Some(Origin { parent: span, depth: depth + 1, own });
+        }
+        let span = origin.as_ref().map_or_else(Span::none, |origin| origin.parent.clone());
         let entered = span.entered();
-        self.live.borrow_mut().push((call, depth, entered));
+        let scope = self.with_scopes(|scopes| scopes.enter(origin, false));
+        self.live.borrow_mut().push(Live { call, scope, entered });
     }
 
     /// Leaves the span of a live call, and those within it that were not left (which takes an
     /// observer before this one that panics).
     fn left(&self, call: CallId) {
-        if self.live.borrow().iter().any(|(live, ..)| *live == call) {
+        if self.live.borrow().iter().any(|live| live.call == call) {
             loop {
                 let top = self.live.borrow_mut().pop();
-                let Some((live, _, span)) = top else { return };
-                drop(span);
+                let Some(Live { call: live, scope, entered }) = top else { return };
+                drop(entered);
+                self.with_scopes(|scopes| scopes.leave(scope));
                 if live == call {
                     return;
                 }
@@ -141,10 +194,7 @@ impl DialSpans {
 impl Observer for DialSpans {
     fn observe(&self, call: CallId, step: &Step) {
         match step {
-            Step::Created { recipient, .. } => {
-                let waiting = Undialed { recipient: *recipient, ..Undialed::default() };
-                self.waiting.borrow_mut().insert(call, waiting);
-            }
+            Step::Created { recipient, .. } => self.created(call, *recipient),
             Step::Scheduled { site } => self.scheduled(call, site),
             Step::Dialed => self.dialed(call),
             Step::Finished => self.left(call),
@@ -170,9 +220,9 @@ impl Default for DialSpans {
 impl Drop for DialSpans {
     /// Leaves what is entered, the innermost first.
     fn drop(&mut self) {
-        let live = self.live.get_mut();
-        while let Some((.., span)) = live.pop() {
-            drop(span);
+        while let Some(Live { scope, entered, .. }) = self.live.get_mut().pop() {
+            drop(entered);
+            self.with_scopes(|scopes| scopes.leave(scope));
         }
     }
 }

@@ -42,7 +42,7 @@ use core::ptr::{self, NonNull};
 use super::payload::Functions;
 use super::words::{Words, fits};
 use super::{DialContext, Erased, HasVTable, Key, Payload, Site, VTable, drop_function, write_to};
-use chunks::{ChunkMemory, Chunks, FIRST, INDEX_BITS, OTHERS};
+use chunks::{ChunkMemory, Chunks, FIRST, INDEX_BITS, OTHERS, TICK};
 pub(crate) use join::Join;
 pub(crate) use outcome::{Answer, Cancel, Remains};
 pub(crate) use stage::Stage;
@@ -609,8 +609,8 @@ unsafe fn end<C: DialContext>(slot: NonNull<Slot<C>>) -> Captured {
     join
 }
 
-/// The chunk of a slot, if making the slot free changes nothing in the chunk but its free slots:
-/// it is available, and stays so.
+/// The chunk of a slot, if making the slot free changes nothing but the chunk's free slots: it is
+/// available, and stays so, and no cycle ends.
 ///
 /// # Safety
 ///
@@ -623,7 +623,7 @@ unsafe fn chunk_if_simple<C: DialContext>(slot: NonNull<Slot<C>>) -> Option<NonN
     let (header, slot) = unsafe { (chunk.as_ref(), slot.as_ref()) };
     let is_simple = !header.free.get().is_null()
         && header.used.get() != 1
-        && slot.generation.get().wrapping_add(1) != 0;
+        && slot.generation.get() % TICK != TICK - 1;
     is_simple.then_some(chunk)
 }
 
@@ -659,26 +659,28 @@ unsafe fn vacate<C: DialContext>(pointer: NonNull<Slot<C>>) {
     // SAFETY: the same.
     let header = unsafe { chunk.as_ref() };
     let free = header.free.get();
+    let generation = slot.generation.get().checked_add(1);
     // Else the generations of the slot are used up: it is retired.
-    if let Some(generation) = slot.generation.get().checked_add(1) {
+    if let Some(generation) = generation {
         slot.generation.set(generation);
         slot.links.next.set(free.cast());
         header.free.set(pointer.as_ptr());
     }
     header.used.set(header.used.get() - 1);
+    let is_tick = generation.is_none_or(|generation| generation % TICK == 0);
     // SAFETY: the chunk is valid, and nothing here uses it or the slot any more.
-    unsafe { vacated(chunk) };
+    unsafe { vacated(chunk, is_tick) };
 }
 
 /// Makes a chunk available, or keeps or frees it if it is empty: its first slot may have become free,
-/// or its last one that was used.
+/// or its last one that was used. Then ends a cycle if it `is_tick`.
 ///
 /// # Safety
 ///
 /// The chunk must be valid. The caller must not use it any more.
 #[cold]
 #[inline(never)]
-unsafe fn vacated<C: DialContext>(chunk: NonNull<Header<C>>) {
+unsafe fn vacated<C: DialContext>(chunk: NonNull<Header<C>>, is_tick: bool) {
     // SAFETY: guaranteed by the caller.
     let header = unsafe { chunk.as_ref() };
     let (own, number, has_free) = (header.slab, header.number, !header.free.get().is_null());
@@ -688,6 +690,9 @@ unsafe fn vacated<C: DialContext>(chunk: NonNull<Header<C>>) {
         slab.chunks.borrow_mut().keep(number, has_free);
     } else {
         slab.chunks.borrow_mut().set_available(number, has_free);
+    }
+    if is_tick {
+        slab.chunks.borrow_mut().tick();
     }
     slab.look_for_available();
     // SAFETY: the slab is valid, and not used any more here.

@@ -28,6 +28,11 @@ impl Peaks {
         }
     }
 
+    /// Begins a cycle with so many.
+    pub(super) fn begin_cycle(&mut self, count: usize) {
+        self.previous = mem::replace(&mut self.current, count);
+    }
+
     pub(super) fn highest(&self) -> usize {
         self.current.max(self.previous)
     }

@@ -114,7 +114,8 @@ impl Guest {
     /// other threads have sent, and dials within the budget.
     ///
     /// To be called after each poll, with all of its events; those with tokens of the host are
-    /// skipped. The host may serve its own before or after.
+    /// skipped. The host may serve its own before or after. (An interest that it narrows before comes too late
+    /// for the events of this poll.)
     ///
     /// # Panics
     ///

@@ -9,6 +9,7 @@ use mio::event::Source;
 use mio::{Interest, Registry};
 
 use crate::arena::ArenaKey;
+use crate::origin::SetUp;
 use crate::queue::QueueHandle;
 use crate::reactor::error::{DeregisterError, RedirectError, RegisterError};
 use crate::reactor::readiness::{Flags, Readiness, ReadySource};
@@ -134,10 +135,11 @@ impl<S: Source> Registration<S> {
         if shared.queue.is_closed() {
             return Err(RegisterError::ReactorDropped(source));
         }
-        let site = Location::caller();
+        let (site, set_up) = (Location::caller(), SetUp::here());
         let mut watches = shared.watches.borrow_mut();
         let (key, watch) = watches.occupy(shared.least_generation());
-        *watch = Some(Watch::new(&shared.line, key, site, to, SourceState::new(interest)));
+        let state = SourceState::new(interest);
+        *watch = Some(Watch::new(&shared.line, key, site, set_up, to, state));
         drop(watches);
         // From here on, dropping this ends the registration, also if the source panics.
         let mut registration = Self { source: Some(source), key, reactor: reactor.clone() };
@@ -315,7 +317,8 @@ impl<S: Source> Registration<S> {
         let site = Location::caller();
         let old = self.watch().ok_or(RedirectError::ReactorDropped)?;
         let (flags, state) = (old.source_state().known(), old.source_state().handed_over());
-        let new = Watch::new(&self.reactor.shared().line, self.key, site, to, state);
+        let line = &self.reactor.shared().line;
+        let new = Watch::new(line, self.key, site, SetUp::here(), to, state);
         let watch: Rc<dyn AnyWatch> = new;
         self.reactor.shared().replace_watch(self.key, &watch);
         let _old = EndOnDrop(old);

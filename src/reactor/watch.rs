@@ -19,6 +19,7 @@ use mio::Interest;
 
 use crate::arena::ArenaKey;
 use crate::id::CallId;
+use crate::origin::SetUp;
 use crate::queue::QueueHandle;
 use crate::reactor::limits::Limits;
 use crate::reactor::readiness::{Flags, Readiness, ReadySource};
@@ -150,6 +151,7 @@ pub(super) struct Watch<D> {
     /// The readiness call that was scheduled last, unless it is live or over.
     call: Cell<Option<CallId>>,
     registered: Cell<bool>,
+    set_up: SetUp,
 }
 
 impl<D: Destination> Watch<D> {
@@ -158,11 +160,12 @@ impl<D: Destination> Watch<D> {
         line: &Rc<Line>,
         key: ArenaKey,
         site: &'static Location<'static>,
+        set_up: SetUp,
         to: D,
         state: SourceState,
     ) -> Rc<Self> {
         let (line, call, registered) = (Rc::clone(line), Cell::new(None), Cell::new(true));
-        Rc::new(Self { line, key, site, to, state, call, registered })
+        Rc::new(Self { line, key, site, to, state, call, registered, set_up })
     }
 
     /// Adds to what is to be reported; true if that was nothing.
@@ -211,7 +214,8 @@ impl<D: Destination> AnyWatch for Watch<D> {
         // registration or panic.
         self.call.set(Some(self.line.queue.core().next_id()));
         let delivery = ReadinessCall { watch: Rc::clone(&self), dialed: false };
-        self.to.schedule(self.site, delivery);
+        let is_observed = self.line.queue.core().is_observed();
+        self.set_up.replay(is_observed, || self.to.schedule(self.site, delivery));
     }
 
     fn again(self: Rc<Self>, flags: Flags) {

@@ -269,10 +269,7 @@ fn cancel<A, E>(op: &Operation<ListPlace, A, E>) {
 
 impl Drop for ListPlace {
     fn drop(&mut self) {
-        let mut running = self.list.running.borrow_mut();
-        let entry = running.remove(self.key);
-        running.reset_if_empty();
-        drop(running);
+        let entry = self.list.running.borrow_mut().remove(self.key);
         if let Some(ListEntry { closing: Some(number), .. }) = entry {
             self.list.count_off(number, self.canceled.get());
         }

@@ -83,7 +83,7 @@ impl IoAttempt<TcpListener> for AcceptAttempt {
     type Answer = (TcpStream, SocketAddr);
     const SIDE: Side = Side::Read;
 
-    fn attempt(&mut self, source: &mut TcpListener) -> io::Result<(TcpStream, SocketAddr)> {
-        source.accept()
+    fn attempt(&mut self, source: &mut TcpListener) -> io::Result<Option<Self::Answer>> {
+        source.accept().map(Some)
     }
 }

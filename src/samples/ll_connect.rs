@@ -75,12 +75,12 @@ impl IoAttempt<TcpStream> for ConnectAttempt {
     type Answer = ();
     const SIDE: Side = Side::Write;
 
-    fn attempt(&mut self, source: &mut TcpStream) -> io::Result<()> {
+    fn attempt(&mut self, source: &mut TcpStream) -> io::Result<Option<()>> {
         if let Some(error) = source.take_error()? {
             return Err(error);
         }
         match source.peer_addr() {
-            Ok(_) => Ok(()),
+            Ok(_) => Ok(Some(())),
             Err(error) if error.kind() == io::ErrorKind::NotConnected => {
                 Err(io::ErrorKind::WouldBlock.into())
             }

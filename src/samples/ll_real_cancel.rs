@@ -102,8 +102,8 @@ pub(super) trait IoAttempt<S: Source>: 'static {
     /// Which readiness it waits for.
     const SIDE: Side;
 
-    /// Tries, without blocking.
-    fn attempt(&mut self, source: &mut S) -> io::Result<Self::Answer>;
+    /// Tries, without blocking. `None` if it would go on, but others are to have their turn before.
+    fn attempt(&mut self, source: &mut S) -> io::Result<Option<Self::Answer>>;
 }
 
 /// The context of one operation.
@@ -150,15 +150,22 @@ impl<S: Source + 'static, W: IoAttempt<S>> Waiter for IoOperation<S, W> {
         let Attempting { socket, attempt } = self.context();
         // 1. Try.
         let Some(mut trying) = attempt.take() else { return };
-        let result = socket.attempt(W::SIDE, |source| trying.attempt(source));
-        // 2. If it would block after all, wait, unless the source itself has canceled the operation.
-        if result.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
-            attempt.set(Some(trying));
-            if self.state() == OpState::Running {
-                socket.wait(W::SIDE, self);
+        let blocks = |error: &io::Error| error.kind() == io::ErrorKind::WouldBlock;
+        let result = match socket.attempt(W::SIDE, |source| trying.attempt(source)).transpose() {
+            Some(result) if !result.as_ref().is_err_and(blocks) => result,
+            // 2. If it would block after all, or goes on later, wait, unless the source itself has
+            //    canceled the operation.
+            unfinished => {
+                attempt.set(Some(trying));
+                if self.state() == OpState::Running {
+                    socket.wait(W::SIDE, self);
+                    if unfinished.is_none() {
+                        socket.ask_again();
+                    }
+                }
+                return;
             }
-            return;
-        }
+        };
         // 3. Complete. A cancel would have left the place; if the source itself has canceled the
         //    operation, this changes nothing.
         let _ = self.complete(result.map_err(classify));
@@ -202,13 +209,13 @@ impl<S: Source + io::Read + 'static> IoAttempt<S> for ReadAttempt {
     type Answer = Vec<u8>;
     const SIDE: Side = Side::Read;
 
-    fn attempt(&mut self, source: &mut S) -> io::Result<Vec<u8>> {
+    fn attempt(&mut self, source: &mut S) -> io::Result<Option<Vec<u8>>> {
         let mut buffer = self.buffer.take();
         if buffer.is_empty() {
             buffer = vec![0; LIMIT].into_boxed_slice();
         }
         let read = source.read(&mut buffer[..self.limit.clamp(1, LIMIT)]);
-        let bytes = read.map(|read| buffer[..read].to_vec());
+        let bytes = read.map(|read| Some(buffer[..read].to_vec()));
         self.buffer.set(buffer);
         bytes
     }

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
+use core::mem;
 use std::io;
 
 use mio::event::Source;
@@ -15,7 +16,11 @@ use crate::samples::gate::Gate;
 use crate::samples::ll_real_cancel::{IoAttempt, Side, Socket, start};
 use crate::samples::module::{Layer, Module};
 
-/// Writes all of a buffer to a source, in as many parts as it takes.
+/// How often an operation writes before others have their turn.
+const ROUNDS: usize = 8;
+
+/// Writes all of a buffer to a source, in as many parts as it takes. If the source takes one part after the
+/// other, others have their turn in between.
 ///
 /// If it is canceled or fails, some of the bytes may have been written. Operations that run when the
 /// module is dropped go on.
@@ -74,14 +79,17 @@ impl<S: Source + io::Write + 'static> IoAttempt<S> for WriteAttempt {
     type Answer = Vec<u8>;
     const SIDE: Side = Side::Write;
 
-    fn attempt(&mut self, source: &mut S) -> io::Result<Vec<u8>> {
-        while self.written < self.bytes.len() {
+    fn attempt(&mut self, source: &mut S) -> io::Result<Option<Vec<u8>>> {
+        for _ in 0..ROUNDS {
+            if self.written == self.bytes.len() {
+                break;
+            }
             match source.write(&self.bytes[self.written..])? {
                 0 => return Err(io::ErrorKind::WriteZero.into()),
                 written => self.written += written,
             }
         }
-        Ok(core::mem::take(&mut self.bytes))
+        Ok((self.written == self.bytes.len()).then(|| mem::take(&mut self.bytes)))
     }
 }
 

@@ -12,7 +12,9 @@ use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::fmt;
+use core::mem;
 use core::panic::AssertUnwindSafe;
 use core::time::Duration;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -170,15 +172,20 @@ impl PoolShared {
 
 /// Does a job. A panic of what it leaves to be dropped ends with it.
 fn run(job: Box<dyn Job>) -> bool {
-    let _ = panic::catch_unwind(AssertUnwindSafe(|| job.run()));
+    if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| job.run())) {
+        let _ = take_message(panic);
+    }
     true
 }
 
-/// The message of a panic, if it has one.
-pub(super) fn panic_message(panic: &(dyn core::any::Any + Send)) -> Arc<str> {
+/// The message of a panic, if it has one. The panic is dropped; should that panic, too, what it panics with
+/// is leaked.
+pub(super) fn take_message(panic: Box<dyn Any + Send>) -> Arc<str> {
     let text = panic.downcast_ref::<&str>().copied();
     let text = text.or_else(|| panic.downcast_ref().map(String::as_str));
-    text.unwrap_or("no message").into()
+    let message = text.unwrap_or("no message").into();
+    panic::catch_unwind(AssertUnwindSafe(|| drop(panic))).unwrap_or_else(mem::forget);
+    message
 }
 
 impl fmt::Debug for ThreadPool {

@@ -96,7 +96,7 @@ fn what_a_handler_logs_carries_the_call_and_those_that_led_to_it() {
 }
 
 #[test]
-fn a_callback_descends_from_the_call_that_answered_it() {
+fn a_callback_descends_from_the_call_that_created_it() {
     logged(|log, queue| {
         let handed = Rc::new(RefCell::new(None::<Callback<()>>));
         let hands = Rc::clone(&handed);
@@ -107,7 +107,7 @@ fn a_callback_descends_from_the_call_that_answered_it() {
         queue.dial_all();
         queue.call(move |_| handed.take().unwrap().answer(()));
         queue.dial_all();
-        log.expect(&["#1 > #c0.0 | told"]);
+        log.expect(&["#0 > #c0.0 | told"]);
     });
 }
 

@@ -8,6 +8,8 @@ mod readiness_memory;
 mod remote_memory;
 #[cfg(all(unix, feature = "mio"))]
 mod stream_memory;
+#[cfg(feature = "mio")]
+mod survivors;
 
 use support::counting::Counting;
 

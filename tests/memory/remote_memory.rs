@@ -32,6 +32,24 @@ fn a_flood_that_is_over_leaves_no_memory_behind() {
     assert!(held < LITTLE, "{held} bytes are held");
 }
 
+/// All but one go, which is in the middle of the others' places.
+#[test]
+fn l10_what_the_reactor_keeps_for_other_threads_follows_their_number() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let before = held();
+    let mut callbacks: Vec<_> =
+        (0..100_000).map(|_| reactor.remote_callback(recipient.callback(|_, _, ()| ()))).collect();
+    let mut addresses: Vec<_> = (0..100_000).map(|_| reactor.remote_to(&recipient)).collect();
+    assert!(held() - before > 10 * LITTLE);
+    let _kept = (callbacks.swap_remove(50_000), addresses.swap_remove(50_000));
+    callbacks.into_iter().for_each(|callback| callback.decline("not needed"));
+    drop(addresses);
+    turn_until_idle(&mut reactor);
+    let held = held() - before;
+    assert!(held < LITTLE, "{held} bytes are held for two of them");
+}
+
 /// It took another remote address once, or many of them.
 #[test]
 fn recipients_go_in_the_turn_after_the_last_of_their_remote_addresses() {

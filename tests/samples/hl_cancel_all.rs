@@ -1,5 +1,5 @@
 //! Hazard: an end that is never told. `HlCancelAll` over a layer below that behaves badly, and used
-//! from within its own functions; for the rest, see `samples/close.rs`. All regressions.
+//! from within its own functions; for the rest, see `scenarios/close.rs`. All regressions.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};

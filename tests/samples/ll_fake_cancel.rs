@@ -123,6 +123,29 @@ fn the_message_of_work_that_panics_is_told() {
     assert_eq!(told(|| panic::resume_unwind(Box::new(7))), "no message");
 }
 
+/// What panics again when it is dropped, so many times.
+struct Bomb(u32);
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        if self.0 > 0 {
+            panic::resume_unwind(Box::new(Self(self.0 - 1)));
+        }
+    }
+}
+
+/// The result was lost, or even the thread, which still counted: the pool had none for the other work.
+#[test]
+fn a_panic_that_panics_when_it_is_dropped_costs_neither_the_result_nor_the_thread() {
+    for times in 0..4 {
+        let mut bench = Bench::<u8>::on(&ThreadPool::new(1));
+        bench.start(Box::new(move || panic::resume_unwind(Box::new(Bomb(times)))));
+        assert!(matches!(bench.outcome(), Err(OpError::Panicked(_))), "{times}");
+        bench.start(Box::new(|| Ok(7)));
+        assert!(matches!(bench.outcome(), Ok(7)), "{times}");
+    }
+}
+
 #[test]
 fn work_that_panics_after_its_cancel_is_a_leftover_until_then() {
     for _ in 0..TIMES {

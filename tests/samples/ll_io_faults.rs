@@ -5,7 +5,7 @@ use std::io;
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
 use support::net::{Log, unwind, unwinding};
-use switchboard::op::OpError;
+use switchboard::op::{OpError, OpResult};
 use switchboard::samples::{LlRealCancel, LlWrite, Module, Read, Socket, Write};
 use switchboard::testing::{ScriptedReactor, ScriptedSource};
 
@@ -74,4 +74,58 @@ fn a_read_that_panics_keeps_no_writer_waiting() {
     assert!(matches!(read.take()[..], [Err(OpError::Dropped)]));
     assert!(matches!(written.take()[..], [Ok(_)]));
     assert_eq!(peer.take_written(), b"out");
+}
+
+/// Its readiness was reported while the source was lent, and no event came after that.
+#[test]
+fn an_operation_that_is_ready_while_its_source_is_accessed_is_not_forgotten() {
+    let mut reactor = ScriptedReactor::new().expect("a reactor");
+    let (source, peer) = reactor.pair();
+    let socket = Socket::stream(&reactor.handle(), source).expect("registered");
+    let reads = LlRealCancel::new();
+    reads.open();
+    let read = Log::new();
+    let told = read.clone();
+    let done = reactor.queue().callback(move |_, result: OpResult<Vec<u8>, io::Error>| {
+        told.push(result.expect("it is read"));
+    });
+    reads.start(Read { from: socket.clone(), limit: 8 }, done).expect("it is open");
+    reactor.settle(10).expect("it waits");
+    peer.push("in");
+    reactor.set_budget(0);
+    reactor.turn();
+    reactor.set_budget(1024);
+    let dialed = socket.with(|_| reactor.queue().dial_all().dialed);
+    assert_eq!((dialed, read.len()), (Some(1), 0));
+    reactor.settle(10).expect("it is over");
+    assert_eq!(read.take(), [b"in"]);
+}
+
+/// All of a buffer was written in one call, however long that took.
+#[test]
+fn a_write_that_goes_on_and_on_lets_others_have_their_turn() {
+    const BYTES: usize = 1000;
+    let mut reactor = ScriptedReactor::new().expect("a reactor");
+    let (source, peer) = reactor.pair();
+    let socket = Socket::stream(&reactor.handle(), source).expect("registered");
+    let writes = LlWrite::new();
+    writes.open();
+    reactor.settle(10).expect("it is known to be writable");
+    peer.limit_writes(1);
+    let written = Log::new();
+    let told = written.clone();
+    let done = reactor.queue().callback(move |_, result: OpResult<Vec<u8>, io::Error>| {
+        told.push(result.expect("it is written").len());
+    });
+    writes.start(Write { to: socket, bytes: vec![7; BYTES] }, done).expect("it is open");
+    let mut received = peer.take_written().len();
+    let mut most = received;
+    while written.len() == 0 {
+        reactor.turn();
+        let more = peer.take_written().len();
+        most = most.max(more);
+        received += more;
+    }
+    assert_eq!((received, written.take()), (BYTES, vec![BYTES]));
+    assert!(most < 100, "{most} writes in a turn");
 }

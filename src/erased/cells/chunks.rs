@@ -17,6 +17,9 @@ pub(super) const OTHERS: usize = if cfg!(small_blocks) { 3 } else { 256 };
 /// At most so many empty chunks are kept, for 65,536 callbacks: 6 MiB.
 const SPARES: usize = 65_536 / 255 + 1;
 
+/// A slot that has been used so many times more ends a cycle.
+pub(super) const TICK: u32 = if cfg!(small_blocks) { 4 } else { 1 << 8 };
+
 /// Memory for slots.
 pub(super) trait ChunkMemory {
     /// The highest generation of a slot; no key has had it, unless it is the last one.
@@ -130,12 +133,24 @@ impl<M: ChunkMemory> Chunks<M> {
         }
         if self.in_use == 0 {
             self.peaks.end_cycle();
-            for _ in 0..2 {
-                if self.spares.len() > self.spares_for(self.peaks.highest())
-                    && let Some(number) = self.spares.pop()
-                {
-                    self.free(number);
-                }
+            self.trim();
+        }
+    }
+
+    /// Ends a cycle although not all chunks are empty. Called now and then, as one callback that stays
+    /// would keep the spare chunks for good.
+    pub(super) fn tick(&mut self) {
+        self.peaks.begin_cycle(self.in_use);
+        self.trim();
+    }
+
+    /// Frees at most two of the spare chunks that neither this cycle nor the one before needed.
+    fn trim(&mut self) {
+        for _ in 0..2 {
+            if self.spares.len() > self.spares_for(self.peaks.highest())
+                && let Some(number) = self.spares.pop()
+            {
+                self.free(number);
             }
         }
     }

@@ -10,6 +10,7 @@ use mio::Waker;
 
 use crate::arena::ArenaKey;
 use crate::erased::Site;
+use crate::origin::SetUp;
 use crate::reactor::error::SendError;
 use crate::reactor::inbox::{Inbox, Quota, Rejection};
 use crate::reactor::shared::ReactorHandle;
@@ -17,7 +18,7 @@ use crate::recipient::Context;
 
 /// What threads share: where they send to, and how they wake the reactor.
 pub(super) struct Post {
-    pub(super) inbox: Inbox<Box<dyn Deliver>>,
+    pub(super) inbox: Inbox<Sent>,
     pub(super) waker: Arc<Waker>,
     /// Whether somebody asked for the end of `run`.
     pub(super) stopped: AtomicBool,
@@ -34,7 +35,8 @@ impl Post {
         &self,
         call: Box<D>,
     ) -> Result<(), (Box<D>, SendError<()>)> {
-        let sent = self.inbox.send(call, |call| call as Box<dyn Deliver>, || self.waker.wake());
+        let set_up = SetUp::here();
+        let sent = self.inbox.send(call, |call| Sent { call, set_up }, || self.waker.wake());
         sent.map_err(|(call, rejection)| match rejection {
             Rejection::Closed => (call, SendError::ReactorDropped(())),
             Rejection::NotWoken(source) => (call, SendError::NotWoken { source, rejected: () }),
@@ -48,7 +50,8 @@ impl Post {
             let _ = self.waker.wake();
             Ok(())
         };
-        let _ = self.inbox.send(call, |call| call as Box<dyn Deliver>, wake);
+        let set_up = SetUp::here();
+        let _ = self.inbox.send(call, |call| Sent { call, set_up }, wake);
     }
 
     /// Asks for the end of `run`.
@@ -97,7 +100,21 @@ impl Drop for Permit {
     }
 }
 
-/// A call on its way to the reactor.
+/// A call on its way to the reactor, and where it was sent.
+pub(super) struct Sent {
+    call: Box<dyn Deliver>,
+    set_up: SetUp,
+}
+
+impl Sent {
+    pub(super) fn deliver(self, reactor: &ReactorHandle) {
+        let Self { call, set_up } = self;
+        let is_observed = reactor.queue().core().is_observed();
+        set_up.replay(is_observed, || call.deliver(reactor));
+    }
+}
+
+/// A call whose type is of no interest.
 pub(super) trait Deliver: Send {
     /// Schedules the call, on the reactor's thread.
     fn deliver(self: Box<Self>, reactor: &ReactorHandle);

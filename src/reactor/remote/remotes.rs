@@ -15,7 +15,7 @@ use mio::Waker;
 use crate::arena::{Arena, ArenaKey};
 use crate::callback::Callback;
 use crate::id::CallId;
-use crate::reactor::remote::call::{Deliver, Mark, Post};
+use crate::reactor::remote::call::{Mark, Post, Sent};
 use crate::reactor::shared::ReactorHandle;
 use crate::recipient::Address;
 use crate::unwind::to_the_end;
@@ -29,7 +29,7 @@ const GONE: &str = "the reactor is gone";
 pub(crate) struct Remotes {
     post: Arc<Post>,
     /// Taken from the inbox, and not scheduled yet.
-    taken: RefCell<VecDeque<Box<dyn Deliver>>>,
+    taken: RefCell<VecDeque<Sent>>,
     /// Those behind [`RemoteAddress`]es.
     addresses: RefCell<Arena<Option<Rc<dyn Any>>>>,
     /// Those behind [`RemoteCallback`]s (I4).
@@ -181,7 +181,7 @@ impl Remotes {
     }
 
     #[inline]
-    fn take(&self) -> Option<Box<dyn Deliver>> {
+    fn take(&self) -> Option<Sent> {
         let mut taken = self.taken.borrow_mut();
         let call = taken.pop_front();
         if taken.is_empty() && taken.capacity() > KEPT {

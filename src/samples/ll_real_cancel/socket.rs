@@ -61,8 +61,10 @@ use crate::unwind::to_the_end;
 pub struct Socket<S: Source = TcpStream>(Rc<SocketCell<S>>);
 
 struct SocketCell<S: Source> {
-    /// Not there during an attempt.
+    /// Lent during an attempt, and while the source is accessed.
     registration: Cell<Option<Registration<S>>>,
+    /// The handler is to be called again once it is back: an attempt was to be made meanwhile, say.
+    calls_again: Cell<bool>,
     /// Gone with the reactor (I1).
     places: Weak<Places>,
 }
@@ -122,15 +124,15 @@ impl<S: Source + 'static> Socket<S> {
         let places = Rc::downgrade(&waiting);
         let on_ready = move |_: &_, readiness: &Readiness<'_>| waiting.on_ready(readiness);
         let registration = reactor.register_function(source, interest, on_ready)?;
-        Ok(Self(Rc::new(SocketCell { registration: Cell::new(Some(registration)), places })))
+        let registration = Cell::new(Some(registration));
+        Ok(Self(Rc::new(SocketCell { registration, calls_again: Cell::new(false), places })))
     }
 
     /// Accesses the source: to ask for its address, or to set an option. `None` during an attempt, that
     /// is, for code that the source itself calls.
     pub fn with<R>(&self, access: impl FnOnce(&S) -> R) -> Option<R> {
-        let registration = self.0.registration.take()?;
-        let kept = PutBack { cell: &self.0.registration, value: Some(registration) };
-        kept.value.as_ref().map(|registration| access(registration.source()))
+        let lent = Lent { registration: Some(self.0.registration.take()?), cell: &self.0 };
+        lent.registration.as_ref().map(|registration| access(registration.source()))
     }
 
     /// Takes the registration out, if this is the last clone and no operation runs on it: to go on
@@ -177,6 +179,13 @@ impl<S: Source + 'static> Socket<S> {
         is_ready
     }
 
+    /// Has the operation that waits make another attempt, without an event, behind others.
+    pub(super) fn ask_again(&self) {
+        self.0.calls_again.set(true);
+        let registration = self.0.registration.take();
+        drop(Lent { registration, cell: &self.0 });
+    }
+
     /// Makes an attempt at the source, which notes whether it would block. Goes on after a signal.
     pub(super) fn attempt<R>(
         &self,
@@ -184,10 +193,12 @@ impl<S: Source + 'static> Socket<S> {
         mut attempt: impl FnMut(&mut S) -> io::Result<R>,
     ) -> io::Result<R> {
         let Some(registration) = self.0.registration.take() else {
+            // No event would report what this misses.
+            self.0.calls_again.set(true);
             return Err(io::ErrorKind::WouldBlock.into());
         };
-        let mut kept = PutBack { cell: &self.0.registration, value: Some(registration) };
-        let Some(registration) = &mut kept.value else { unreachable!("just put there") };
+        let mut lent = Lent { registration: Some(registration), cell: &self.0 };
+        let Some(registration) = &mut lent.registration else { unreachable!("just put there") };
         loop {
             match registration.try_io(side.interest(), &mut attempt) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
@@ -197,15 +208,21 @@ impl<S: Source + 'static> Socket<S> {
     }
 }
 
-/// Puts a registration back, even if the source panics.
-struct PutBack<'a, S: Source> {
-    cell: &'a Cell<Option<Registration<S>>>,
-    value: Option<Registration<S>>,
+/// A registration that is lent. Goes back even if the source panics.
+struct Lent<'a, S: Source> {
+    registration: Option<Registration<S>>,
+    cell: &'a SocketCell<S>,
 }
 
-impl<S: Source> Drop for PutBack<'_, S> {
+impl<S: Source> Drop for Lent<'_, S> {
     fn drop(&mut self) {
-        self.cell.set(self.value.take());
+        let registration = self.registration.take();
+        let again = registration.as_ref().filter(|_| self.cell.calls_again.take());
+        let again = again.map(Registration::again);
+        self.cell.registration.set(registration);
+        if let Some(again) = again {
+            again();
+        }
     }
 }
 
