@@ -2,7 +2,7 @@
 
 #include <glib-unix.h>
 #include <glib.h>
-#include <stdlib.h>
+#include <stdio.h>
 
 #include "scenarios.h"
 #include "switchboard.h"
@@ -125,7 +125,64 @@ static void free_host(void *data) {
     g_free(host);
 }
 
+/* Main loops within main loops: of a handler, where the reactor waits, and of the host, where it goes on. */
+
+typedef struct {
+    sb_reactor *reactor;
+    GMainContext *context;
+    int called, nested;
+} modal;
+
+static int32_t count_call(void *data) {
+    ((modal *)data)->called++;
+    return SB_DONE;
+}
+
+static int32_t iterate_within(void *data) {
+    modal *modal = data;
+    CHECK(sb_call(modal->reactor, count_call, modal, NULL, NULL) == SB_OK);
+    /* Neither turns nor spins: GLib leaves the reactor out. */
+    for (int at = 0; at < 10; at++)
+        CHECK(!g_main_context_iteration(modal->context, FALSE));
+    CHECK(sb_turn(modal->reactor, NULL) == SB_IN_TURN);
+    CHECK(modal->called == 0);
+    modal->nested = 1;
+    return SB_DONE;
+}
+
+static gboolean iterate_outside(gpointer data) {
+    modal *modal = data;
+    CHECK(sb_call(modal->reactor, count_call, modal, NULL, NULL) == SB_OK);
+    while (modal->called < 2)
+        g_main_context_iteration(modal->context, TRUE);
+    modal->nested = 2;
+    return G_SOURCE_REMOVE;
+}
+
+static void nested_loops(void) {
+    modal modal = {.context = g_main_context_new()};
+    CHECK(sb_reactor_new(&modal.reactor) == SB_OK);
+    GSource *source = reactor_source_new(modal.reactor, modal.context);
+    CHECK(sb_call(modal.reactor, iterate_within, &modal, NULL, NULL) == SB_OK);
+    while (modal.called < 1)
+        g_main_context_iteration(modal.context, TRUE);
+    CHECK(modal.nested == 1);
+
+    GSource *idle = g_idle_source_new();
+    g_source_set_callback(idle, iterate_outside, &modal, NULL);
+    g_source_attach(idle, modal.context);
+    while (modal.nested < 2)
+        g_main_context_iteration(modal.context, TRUE);
+    g_source_unref(idle);
+    g_source_destroy(source);
+    g_source_unref(source);
+    CHECK(sb_reactor_free(modal.reactor) == SB_OK);
+    g_main_context_unref(modal.context);
+    puts("GLib: nested loops: a handler's leaves the reactor out, the host's turns it");
+}
+
 int main(void) {
+    nested_loops();
     run_scenarios(&(host){"GLib", new_host, run, free_host});
     return 0;
 }

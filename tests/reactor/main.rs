@@ -16,6 +16,8 @@ mod fd_source;
 #[cfg(unix)]
 mod foreign_recipient;
 #[cfg(unix)]
+mod frames;
+#[cfg(unix)]
 mod guest;
 mod intervals;
 #[cfg(all(target_os = "linux", feature = "timerfd"))]
