@@ -20,6 +20,10 @@ fn in_documentation(path: &str) -> Option<String> {
         Some("performance/table") => Some("#times-beside-the-peers".to_owned()),
         Some(page) => module(page).then(|| format!("../{page}/index.html{part}")),
         None if file == "examples" => Some("../examples/index.html".to_owned()),
+        // (A crate of its own, which is not in the package.)
+        None if file.starts_with("examples/embed_c/") => {
+            Some("../embedding/index.html#foreign-languages".to_owned())
+        }
         None if file.starts_with("examples/") => {
             let shown = read(Path::new("src/pages.rs")).lines().find_map(|line| {
                 let (name, example) = line.trim().split_once(": \"../")?;

@@ -10,6 +10,8 @@ mod faults_sockets;
 #[cfg(target_os = "linux")]
 mod fd_source;
 mod foreign_recipient;
+#[cfg(unix)]
+mod frames;
 mod guest;
 mod intervals;
 #[cfg(all(target_os = "linux", feature = "timerfd"))]
