@@ -22,7 +22,7 @@ const DEPTH: usize = 16;
 /// An observer that opens a `tracing` span for each dial, so that what handlers log carries the
 /// call and the span it comes from (feature `tracing`).
 ///
-/// The span is entered while the handler runs, also if that unwinds. Its parent is the span that was
+/// The span is entered while the handler runs, even if that unwinds. Its parent is the span that was
 /// entered where the call was **created**: one of the user's, or that of the live call. So a callback that waits in a
 /// timer, an operation or another thread, and is answered from somewhere else, carries the span of the request that
 /// it was created for. (It then *follows from* the span in which it was answered. If it was created in no span, that

@@ -76,4 +76,5 @@ pub use acceptor::Acceptor;
 pub use buffers::{Input, Output};
 pub use relay::relay;
 pub use source::{ListenSource, StreamSource};
+pub(crate) use stream::READS;
 pub use stream::{Stream, StreamStatus};

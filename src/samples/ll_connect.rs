@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use mio::Interest;
 use mio::net::TcpStream;
 
 use crate::callback::Callback;
@@ -12,6 +13,7 @@ use crate::samples::error::StartError;
 use crate::samples::gate::Gate;
 use crate::samples::ll_real_cancel::{IoAttempt, Side, Socket, classify, start};
 use crate::samples::module::{Layer, Module};
+use crate::streams::READS;
 
 /// Connects to an address.
 ///
@@ -33,7 +35,9 @@ impl LlConnect {
 
     /// Begins to connect.
     fn connect(&self, address: SocketAddr) -> io::Result<Socket> {
-        Ok(Socket::stream(&self.reactor, TcpStream::connect(address)?)?)
+        // (As a stream watches it: it may become one.)
+        let both = READS.add(Interest::WRITABLE);
+        Ok(Socket::new(&self.reactor, TcpStream::connect(address)?, both)?)
     }
 }
 

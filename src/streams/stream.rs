@@ -14,9 +14,9 @@ use crate::streams::source::StreamSource;
 
 /// What a stream reads at. Urgent data, where it is reported, is a reason to read on.
 #[cfg(any(target_os = "linux", target_os = "android"))]
-pub(super) const READS: Interest = Interest::READABLE.add(Interest::PRIORITY);
+pub(crate) const READS: Interest = Interest::READABLE.add(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-pub(super) const READS: Interest = Interest::READABLE;
+pub(crate) const READS: Interest = Interest::READABLE;
 
 /// How often a handler reads and writes before it lets others have their turn: 256 KiB, at most.
 pub(super) const ROUNDS: usize = 4;
@@ -93,15 +93,43 @@ impl<S: StreamSource> Stream<S> {
         let ready = Rc::new(Cell::new(Flags::NONE));
         let handler = handler_of(&ready, handler);
         let registration = reactor.register(source, both, recipient, handler)?;
-        let (input, output) = (Input::new(reactor.scratch()), Output::new(reactor.scratch()));
-        Ok(Self { registration, ready, input, output, received: 0, sent: 0, error: None })
+        Ok(Self::of(registration, ready))
+    }
+
+    /// Makes a stream of a source that is registered already, for both directions: what an operation has
+    /// connected ([`Socket::into_registration`](crate::samples::Socket::into_registration)), say. Its
+    /// readiness comes along, and as with [`redirect`](Self::redirect) the recipient is called of it; it
+    /// takes no system call.
+    ///
+    /// # Errors
+    ///
+    /// As [`Registration::redirect`]. The source is closed then.
+    #[track_caller]
+    pub fn from_registration<T, H>(
+        registration: Registration<S>,
+        recipient: &Address<T>,
+        handler: H,
+    ) -> Result<Self, RedirectError>
+    where
+        T: 'static,
+        H: Fn(&mut T, &Context<'_, T>) + 'static,
+    {
+        let ready = Rc::new(Cell::new(registration.readiness().flags()));
+        registration.redirect(recipient, handler_of(&ready, handler))?;
+        Ok(Self::of(registration, ready))
+    }
+
+    fn of(registration: Registration<S>, ready: Rc<Cell<Flags>>) -> Self {
+        let scratch = registration.reactor().scratch();
+        let (input, output) = (Input::new(scratch), Output::new(scratch));
+        Self { registration, ready, input, output, received: 0, sent: 0, error: None }
     }
 
     /// Reads, lets `process` deal with what has come, and writes what it has put out: again and again,
     /// until the source would block or the buffers are full. If the peer keeps it busy, others have their
     /// turn in between, and the handler is called again.
     ///
-    /// `process` is called at least once, also if nothing has come, and again whenever there is new input
+    /// `process` is called at least once, even if nothing has come, and again whenever there is new input
     /// or the output has gone down to its low water. What it leaves in the input is there the next time.
     ///
     /// It may be called in any handler: once there is something to write, say.
@@ -116,7 +144,7 @@ impl<S: StreamSource> Stream<S> {
             let may_read = self.may_read();
             let goes_on = may_read && !self.input.is_full();
             if !(goes_on || was_above_low && !self.output.is_above_low()) {
-                return self.settle(may_read);
+                return self.settle_if(may_read);
             }
         }
         self.ask_again();
@@ -126,10 +154,62 @@ impl<S: StreamSource> Stream<S> {
     /// Reads once, if the source is ready and the input has room. Returns whether that changed anything:
     /// something has come, or the end, or an error.
     ///
-    /// For loops other than [`drive`](Self::drive). Such a loop goes on until both this and
-    /// [`flush`](Self::flush) change nothing: a flush makes room for what is to be done with the input.
+    /// For loops other than [`drive`](Self::drive): one over two streams, say. Such a loop goes on until
+    /// both this and [`flush`](Self::flush) change nothing: a flush makes room for what is to be done with
+    /// the input. It ends with [`settle`](Self::settle), or with [`again`](Self::again) if it has taken long.
+    ///
+    /// ```
+    /// # #[cfg(unix)] {
+    /// use std::io::{Read, Write};
+    /// use mio::net::UnixStream;
+    /// use switchboard::Context;
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::streams::Stream;
+    ///
+    /// struct Doubler { from: Stream<UnixStream>, to: Stream<UnixStream> }
+    ///
+    /// impl Doubler {
+    ///     fn on_ready(&mut self, _: &Context<'_, Self>) {
+    ///         for _ in 0..4 {
+    ///             let mut changed = self.from.fill();
+    ///             let (input, output) = (self.from.buffers().0, self.to.buffers().1);
+    ///             let count = input.len().min(output.room() / 2);
+    ///             for byte in &input.bytes()[..count] {
+    ///                 output.push(&[*byte; 2]);
+    ///             }
+    ///             input.consume(count);
+    ///             changed |= self.to.flush();
+    ///             if !changed {
+    ///                 let _ = (self.from.settle(), self.to.settle());
+    ///                 return;
+    ///             }
+    ///         }
+    ///         self.from.again();
+    ///     }
+    /// }
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let (from, mut sender) = UnixStream::pair()?;
+    /// let (to, mut receiver) = UnixStream::pair()?;
+    /// let _doubler = reactor.queue().try_recipient_with(|own| {
+    ///     let from = Stream::new(&reactor, from, own, Doubler::on_ready)?;
+    ///     let to = Stream::new(&reactor, to, own, Doubler::on_ready)?;
+    ///     Ok::<_, Box<dyn std::error::Error>>(Doubler { from, to })
+    /// })?;
+    /// sender.write_all(b"abc")?;
+    /// let _ = reactor.turn(None)?;
+    /// let mut doubled = [0; 6];
+    /// receiver.read_exact(&mut doubled)?;
+    /// assert_eq!(&doubled, b"aabbcc");
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn fill(&mut self) -> bool {
-        self.read()
+        let changed = self.read();
+        if !changed {
+            self.input.release();
+        }
+        changed
     }
 
     /// Writes the output, until it is empty or the source would block; then closes the own side, if that
@@ -138,6 +218,17 @@ impl<S: StreamSource> Stream<S> {
         let changed = self.write();
         self.output.release();
         changed
+    }
+
+    /// Ends a loop of [`fill`](Self::fill) and [`flush`](Self::flush): nothing is to be done before the
+    /// handler is called again. The stream gives back the room that it does not need. Returns its status.
+    pub fn settle(&mut self) -> StreamStatus {
+        self.settle_if(self.may_read())
+    }
+
+    /// Has the handler called again, behind the others: for a loop that lets them have their turn.
+    pub fn again(&self) {
+        self.ask_again();
     }
 
     /// Writes these parts at once, if nothing waits in the output; what the source does not take waits
@@ -266,6 +357,10 @@ impl<S: StreamSource> Stream<S> {
         T: 'static,
         H: Fn(&mut T, &Context<'_, T>) + 'static,
     {
+        if !self.may_read() {
+            // The registration may not know that its source is empty.
+            self.registration.note_would_block(READS);
+        }
         self.registration.redirect(recipient, handler_of(&self.ready, handler))?;
         if !self.input.is_empty() || self.input.has_ended {
             self.registration.call_again(Flags(Flags::READABLE));

@@ -180,7 +180,7 @@ impl<S: StreamSource> Stream<S> {
 
     /// Nothing is to be done before the handler is called again.
     #[inline(always)]
-    pub(super) fn settle(&mut self, may_read: bool) -> StreamStatus {
+    pub(super) fn settle_if(&mut self, may_read: bool) -> StreamStatus {
         if may_read {
             self.registration.readiness().keep(); // the input is full
         }

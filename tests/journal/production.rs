@@ -26,7 +26,7 @@ fn timed() -> (JournalBuilder, impl Fn(u64) -> Handler) {
 }
 
 #[test]
-fn labels_and_names_are_shown_also_once_the_recipient_is_gone() {
+fn labels_and_names_are_shown_even_once_the_recipient_is_gone() {
     let queue = CallQueue::new();
     let before = queue.recipient(Session);
     before.address().set_label("10.0.0.1:80");

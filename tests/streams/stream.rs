@@ -7,13 +7,15 @@ use std::net::Shutdown;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 
+use mio::event::Source;
 use mio::net::TcpStream;
+use mio::{Interest, Registry, Token};
 use switchboard::reactor::Reactor;
-use switchboard::streams::{Input, Output, Stream, StreamStatus};
+use switchboard::streams::{Input, Output, Stream, StreamSource, StreamStatus};
 use switchboard::testing::{Peer, ScriptedReactor, ScriptedSource};
 use switchboard::{Context, Recipient};
 
-use support::net::{tcp_pair, turn_now, turn_until};
+use support::net::{tcp_pair, turn_now, turn_until, turn_until_idle};
 
 type Process = Box<dyn FnMut(&mut Input, &mut Output)>;
 
@@ -395,6 +397,123 @@ fn m10_a_stream_is_handed_over_with_what_it_holds() {
     assert_eq!(peer.take_written(), b"for the next, and more");
     assert_eq!(reactor.queue().tally().refused, 0);
     reactor.check_drained().unwrap();
+}
+
+/// A connection that counts its reads.
+struct Counted {
+    socket: TcpStream,
+    reads: Rc<Cell<usize>>,
+}
+
+impl Read for Counted {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.reads.set(self.reads.get() + 1);
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Source for Counted {
+    fn register(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> std::io::Result<()> {
+        self.socket.register(registry, token, interest)
+    }
+
+    fn reregister(
+        &mut self,
+        registry: &Registry,
+        token: Token,
+        interest: Interest,
+    ) -> std::io::Result<()> {
+        self.socket.reregister(registry, token, interest)
+    }
+
+    fn deregister(&mut self, registry: &Registry) -> std::io::Result<()> {
+        self.socket.deregister(registry)
+    }
+}
+
+impl StreamSource for Counted {
+    fn shutdown_write(&mut self) -> std::io::Result<()> {
+        self.socket.shutdown_write()
+    }
+
+    fn is_empty_after_short_read(&self) -> bool {
+        self.socket.is_empty_after_short_read()
+    }
+}
+
+/// Owns a stream from the start, or once it is handed over.
+struct Holder {
+    stream: Option<Stream<Counted>>,
+    seen: Rc<RefCell<Vec<u8>>>,
+}
+
+impl Holder {
+    fn on_ready(&mut self, _: &Context<'_, Self>) {
+        let _ = self.stream.as_mut().expect("it came before").drive(|input, _| {
+            self.seen.borrow_mut().extend_from_slice(input.bytes());
+            input.consume(input.len());
+        });
+    }
+}
+
+#[test]
+fn m10_a_stream_that_is_handed_over_empty_is_not_read_in_vain() {
+    let mut reactor = Reactor::new().unwrap();
+    let (socket, mut peer) = tcp_pair();
+    let (reads, seen) = (Rc::new(Cell::new(0)), Rc::new(RefCell::new(Vec::new())));
+    let source = Counted { socket, reads: Rc::clone(&reads) };
+    let is_known = source.is_empty_after_short_read();
+    // What was registered without a stream becomes one, and its readiness comes along.
+    let registration = reactor
+        .register_function(source, Interest::READABLE | Interest::WRITABLE, |_, readiness| {
+            readiness.keep();
+        })
+        .unwrap();
+    peer.write_all(b"first").unwrap();
+    turn_until(&mut reactor, || registration.readiness().is_readable());
+    let first = reactor.queue().recipient_with(|own| {
+        let stream = Stream::from_registration(registration, own, Holder::on_ready);
+        Holder { stream: Some(stream.unwrap()), seen: Rc::clone(&seen) }
+    });
+    turn_until(&mut reactor, || seen.borrow().len() == 5);
+    let before = reads.get();
+    // To the next one: nothing has come, so nothing is read.
+    let second = reactor.queue().recipient(Holder { stream: None, seen: Rc::clone(&seen) });
+    first.call({
+        let second = second.address();
+        move |first, _| {
+            let stream = first.stream.take().unwrap();
+            second.call({
+                let second = second.clone();
+                move |holder, _| {
+                    stream.redirect(&second, Holder::on_ready).unwrap();
+                    holder.stream = Some(stream);
+                }
+            });
+        }
+    });
+    turn_until_idle(&mut reactor);
+    assert_eq!(reads.get(), if is_known { before } else { before + 1 });
+    // What comes then is read.
+    peer.write_all(b" second").unwrap();
+    turn_until(&mut reactor, || *seen.borrow() == b"first second");
+    drop((first, second));
+    assert_eq!(reactor.registration_count(), 0);
 }
 
 /// Echoes on a real connection.

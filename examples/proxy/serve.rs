@@ -1,0 +1,119 @@
+//! The process: a loop a thread, and one more, on the main thread, that waits for signals and for the others.
+//!
+//! Nothing is shared between loops but the threads that resolve names: each has a listener of its own at the
+//! same port (`SO_REUSEPORT`), sessions, a pool and figures of its own.
+
+use std::error::Error;
+use std::io::Read;
+use std::rc::Rc;
+use std::sync::mpsc::{self, Sender};
+use std::thread;
+
+use mio::Interest;
+use mio::net::UnixStream;
+use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::low_level::pipe;
+use switchboard::Reporter;
+use switchboard::reactor::{Reactor, Registration, RemoteAddress};
+use switchboard::samples::ThreadPool;
+
+use super::flags::Settings;
+use super::proxy::{Proxy, listen};
+
+/// Threads that resolve names, for all loops.
+const RESOLVERS: usize = 8;
+
+/// The main thread's recipient.
+struct Control {
+    loops: Vec<RemoteAddress<Rc<Proxy>>>,
+    signals: Vec<Registration<UnixStream>>,
+}
+
+impl Control {
+    fn on_signal(&mut self, index: usize, signal: i32) {
+        let mut bytes = [0; 64];
+        let Some(source) = self.signals.get_mut(index) else { return };
+        while let Ok(1..) = source.try_io(Interest::READABLE, |source| source.read(&mut bytes)) {}
+        for proxy in &self.loops {
+            let _ = proxy.call(move |proxy, _| match signal {
+                SIGUSR1 => proxy.report(),
+                _ => proxy.drain(),
+            });
+        }
+    }
+}
+
+/// Serves until a signal ends it.
+pub(crate) fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
+    let mut reactor = Reactor::new()?;
+    let control = reactor.queue().recipient(Control { loops: Vec::new(), signals: Vec::new() });
+    let mut signals = Vec::new();
+    for (index, signal) in [SIGTERM, SIGINT, SIGUSR1].into_iter().enumerate() {
+        let (reader, writer) = UnixStream::pair()?;
+        pipe::register(signal, writer)?;
+        let registration = reactor.register(
+            reader,
+            Interest::READABLE,
+            &control,
+            move |control: &mut Control, _, _| {
+                control.on_signal(index, signal);
+            },
+        )?;
+        registration.unref();
+        signals.push(registration);
+    }
+
+    let loops = settings.loops;
+    let mut listeners = vec![listen(settings.listen, loops > 1)?];
+    let address = listeners[0].local_addr()?;
+    for _ in 1..loops {
+        listeners.push(listen(address, true)?);
+    }
+    let (threads, (started, starts)) = (ThreadPool::new(RESOLVERS), mpsc::channel());
+    let mut joins = Vec::new();
+    for listener in listeners {
+        let (settings, threads, started) = (settings.clone(), threads.clone(), started.clone());
+        let runs = reactor.remote(); // keeps the loop here running as long as that thread does
+        joins.push(thread::Builder::new().name("loop".into()).spawn(move || {
+            let _runs = runs;
+            run(listener, &settings, &threads, started).map_err(|error| error.to_string())
+        })?);
+    }
+    drop(started);
+    let remotes: Vec<_> = starts.iter().collect();
+    if remotes.len() == loops {
+        println!("listening on {address}, {loops} loop{}", if loops == 1 { "" } else { "s" });
+    }
+    control.call(move |control, _| (control.loops, control.signals) = (remotes, signals));
+    reactor.run()?;
+    for join in joins {
+        join.join().map_err(|_| "a loop panicked")??;
+    }
+    Ok(())
+}
+
+/// One loop, on its thread.
+fn run(
+    listener: std::net::TcpListener,
+    settings: &Settings,
+    threads: &ThreadPool,
+    started: Sender<RemoteAddress<Rc<Proxy>>>,
+) -> Result<(), Box<dyn Error>> {
+    let mut reactor = Reactor::new()?;
+    if cfg!(debug_assertions) {
+        reactor.queue().add_observer(Reporter::stderr());
+    }
+    let proxy = Proxy::start(&reactor, listener, settings, threads)?;
+    let own = reactor.queue().recipient(Rc::clone(&proxy));
+    started.send(reactor.remote_to(&own))?;
+    drop(started);
+    reactor.run()?;
+    proxy.end();
+    Ok(())
+}
+
+impl Proxy {
+    fn report(&self) {
+        eprintln!("{}", self.figures());
+    }
+}
