@@ -67,6 +67,7 @@ mod builder;
 mod explain;
 mod history;
 mod latency;
+mod map;
 mod pages;
 mod records;
 mod snapshot;

@@ -6,7 +6,8 @@ use core::time::Duration;
 
 use crate::id::CallId;
 use crate::journal::latency::Latency;
-use crate::journal::pages::{Map, StepEntry, What};
+use crate::journal::map::Map;
+use crate::journal::pages::{StepEntry, What};
 use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord};
 use crate::journal::snapshot::Snapshot;
 use crate::op_step::OpStep;
@@ -26,7 +27,7 @@ pub struct History {
 }
 
 impl History {
-    pub(super) fn read(snapshot: Snapshot) -> Self {
+    fn read(snapshot: Snapshot) -> Self {
         let Snapshot { mut entries, labels, names, dropped, start, now } = snapshot;
         let mut history = Self {
             calls: Vec::new(),
@@ -167,6 +168,13 @@ impl History {
     /// When the copy was made, since the journal began.
     pub const fn now(&self) -> Duration {
         self.now
+    }
+}
+
+impl Snapshot {
+    /// Puts the steps in order.
+    pub fn into_history(self) -> History {
+        History::read(self)
     }
 }
 

@@ -7,14 +7,13 @@
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::hash::{BuildHasherDefault, Hasher};
 use core::num::NonZeroU64;
 use core::time::Duration;
-use std::collections::HashMap;
 use std::time::Instant;
 
 use crate::id::{CallId, Named};
 use crate::journal::latency::{Latencies, Latency};
+use crate::journal::map::Map;
 use crate::journal::texts::Texts;
 use crate::op_step::OpStep;
 use crate::step::{RecipientInfo, Step};
@@ -313,28 +312,5 @@ impl fmt::Display for Figures {
         writeln!(f, "operations  {operations} started")?;
         writeln!(f, "waiting     {}", self.waiting)?;
         write!(f, "handlers    {}", self.handling)
-    }
-}
-
-/// A map by ids, which nobody chooses in order to collide.
-pub(super) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
-
-/// Mixes the words of an id.
-#[derive(Default)]
-pub(super) struct Mix(u64);
-
-impl Hasher for Mix {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0 ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

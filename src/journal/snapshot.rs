@@ -5,14 +5,14 @@ use core::fmt;
 use std::time::Instant;
 
 use crate::id::CallId;
-use crate::journal::history::History;
-use crate::journal::pages::{Map, StepEntry};
+use crate::journal::map::Map;
+use crate::journal::pages::StepEntry;
 use crate::journal::texts::Text;
 use crate::step::RecipientInfo;
 
 /// The steps that a [`Journal`](super::Journal) held at an instant.
 ///
-/// Cheap to make, and `Send`: another thread makes the [`History`] of it, and writes the page.
+/// Cheap to make, and `Send`: another thread makes the [`History`](super::History) of it, and writes the page.
 ///
 /// ```
 /// use switchboard::CallQueue;
@@ -39,13 +39,6 @@ pub struct Snapshot {
     pub(super) dropped: u64,
     pub(super) start: Instant,
     pub(super) now: Instant,
-}
-
-impl Snapshot {
-    /// Puts the steps in order.
-    pub fn into_history(self) -> History {
-        History::read(self)
-    }
 }
 
 impl fmt::Debug for Snapshot {

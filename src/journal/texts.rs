@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::Hash;
 
-use crate::journal::pages::Map;
+use crate::journal::map::Map;
 
 /// What is shown for a key, if anything.
 pub(super) type Text = Arc<str>;

@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 
 use crate::id::CallId;
 use crate::journal::history::History;
-use crate::journal::pages::Map;
+use crate::journal::map::Map;
 use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord};
 use crate::op_step::Outcome;
 use crate::step::{RecipientInfo, Refusal};
