@@ -177,7 +177,8 @@ impl Journal {
 impl Observer for Journal {
     /// The clock, the filter and the triggers are user code, so nothing is borrowed when they run.
     fn observe(&self, call: CallId, step: &Step) {
-        let same = self.pages.borrow().same_moment(call, step);
+        let is_scheduled = matches!(step, Step::Scheduled { .. });
+        let same = is_scheduled.then(|| self.pages.borrow().same_moment(call)).flatten();
         let now = same.unwrap_or_else(|| (self.clock)());
         let keeps = self.filter.as_ref().is_none_or(|keeps| keeps(call, step));
         let took = self.pages.borrow_mut().note(now, call, What::Call(*step), keeps);

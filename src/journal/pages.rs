@@ -2,8 +2,8 @@
 //!
 //! - I1 `live` holds the calls that were dialed and are not over, each within the one before. A
 //!   call that ends takes those within it along, whose ends were not reported.
-//! - I2 `pending` holds a call only while the ring holds the step that scheduled it. So neither takes
-//!   more than the capacity, even if the journal misses how calls end.
+//! - I2 `pending` holds no more than the capacity: once there are many, a call is taken out with the step
+//!   that scheduled it. So the memory is bounded even if the journal misses how calls end.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -75,8 +75,7 @@ impl Pages {
 
     /// When the step before was reported, if nothing can have come in between: a call that is created
     /// and scheduled in one go.
-    pub(super) fn same_moment(&self, call: CallId, step: &Step) -> Option<Instant> {
-        let Step::Scheduled { .. } = step else { return None };
+    pub(super) fn same_moment(&self, call: CallId) -> Option<Instant> {
         let latest = self.oldest.checked_sub(1).unwrap_or(self.entries.len().wrapping_sub(1));
         let before = self.entries.get(latest).filter(|before| before.call == call)?;
         let is_created = matches!(before.what, What::Call(Step::Created { .. }));
@@ -111,15 +110,15 @@ impl Pages {
             self.entries.push(entry);
             return;
         }
-        let dropped = core::mem::replace(&mut self.entries[self.oldest], entry);
+        let oldest = &mut self.entries[self.oldest];
+        if self.pending.len() > self.capacity / 4
+            && let What::Call(Step::Scheduled { .. }) = oldest.what
+        {
+            self.pending.remove(&oldest.call);
+        }
+        *oldest = entry;
         self.oldest = if self.oldest + 1 == self.capacity { 0 } else { self.oldest + 1 };
         self.dropped += 1;
-        if let What::Call(Step::Scheduled { .. }) = dropped.what
-            && !self.pending.is_empty()
-            && dropped.call != entry.call
-        {
-            self.pending.remove(&dropped.call);
-        }
         self.labels.forget_before(self.dropped);
         self.names.forget_before(self.dropped);
     }
@@ -259,7 +258,8 @@ pub(super) enum Took {
 pub struct Figures {
     /// How many calls took each step.
     pub counts: StepCounts,
-    /// From schedule to dial, of calls whose schedule the journal still held when they were dialed.
+    /// From schedule to dial. Of very many that are pending at a time, only of those whose schedule the
+    /// journal still held.
     pub waiting: Latency,
     /// From dial to return or unwind, nested calls included.
     pub handling: Latency,

@@ -47,6 +47,7 @@ impl<K: Copy + Eq + Hash> Texts<K> {
     }
 
     /// All steps before `step` have been dropped.
+    #[inline]
     pub(super) fn forget_before(&mut self, step: u64) {
         while self.until.front().is_some_and(|(until, _)| *until <= step) {
             self.forget_first();
