@@ -85,6 +85,7 @@ impl Pages {
 
     /// Counts a step, and keeps it if `keeps` says so. Returns how long the call has waited, if it is
     /// dialed, or how long its handler has run, if that is over.
+    #[inline]
     pub(super) fn note(&mut self, at: Instant, call: CallId, what: What, keeps: bool) -> Took {
         let by = self.live.last().map(|(live, _)| *live).filter(|live| {
             // The end of a call is its own doing, which goes without saying.
@@ -105,6 +106,7 @@ impl Pages {
         took
     }
 
+    #[inline]
     fn keep(&mut self, entry: StepEntry) {
         if self.entries.len() < self.capacity {
             self.entries.push(entry);
@@ -149,6 +151,7 @@ impl Pages {
         }
     }
 
+    #[inline]
     fn count(&mut self, at: Instant, call: CallId, step: &Step, keeps: bool) -> Took {
         let counts = &mut self.counts;
         match step {
@@ -207,6 +210,7 @@ impl Pages {
     }
 
     /// Ends a live call (I1).
+    #[inline]
     fn hang_up(&mut self, at: Instant, call: CallId) -> Took {
         let Some(depth) = self.live.iter().rposition(|(live, _)| *live == call) else {
             return Took::Nothing;
