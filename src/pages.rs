@@ -19,6 +19,9 @@ pub mod rules {}
 #[doc = include_str!("../docs/servers.md")]
 pub mod servers {}
 
+#[doc = include_str!("../docs/proxy.md")]
+pub mod proxy {}
+
 #[cfg(all(unix, feature = "mio"))]
 #[doc = include_str!("../docs/operations.md")]
 pub mod operations {}
