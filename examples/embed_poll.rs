@@ -38,7 +38,7 @@ pub fn run(
         if !fds[1].revents().is_empty() && serve().is_break() {
             return Ok(());
         }
-        reactor.turn(Some(Duration::ZERO))?; // also if its descriptor is silent: a timer may be due
+        reactor.turn(Some(Duration::ZERO))?; // even if its descriptor is silent: a timer may be due
     }
 }
 

@@ -171,7 +171,7 @@ impl Conformance {
     ///
     /// `make` returns the module, not open yet, and what makes its requests: for an operation that is
     /// ready [at once](Timing::AtOnce), or [later](Timing::Later), when the function beside the request is
-    /// called. That is called once for each operation, also after a cancel, and even if the operation
+    /// called. That is called once for each operation, even after a cancel, and even if the operation
     /// was ready at once.
     ///
     /// # Errors

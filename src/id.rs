@@ -70,7 +70,8 @@ impl CallId {
         Self::TURNED_AWAY | serial
     }
 
-    pub(crate) const fn queue(self) -> NonZeroU64 {
+    /// The number of the call's queue, which no other queue of the process has.
+    pub const fn queue(self) -> NonZeroU64 {
         self.queue
     }
 

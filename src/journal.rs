@@ -31,8 +31,8 @@
 //!
 //! While a call is live, whatever happens is its doing: the journal keeps a stack of live calls,
 //! also over several queues of a thread that share one journal in an `Rc`. If it is set while a
-//! call is live, it learns of that call when that ends. It is not to be taken off within a handler
-//! and set again later: it would take the handler for live still.
+//! call is live, it learns of that call when that ends. If it is removed from a queue, it keeps the steps
+//! that it has, and forgets which of the queue's calls were pending and live.
 //!
 //! A call whose dial was interrupted by the panic of another observer is pending again (rule R10), but the
 //! journal is not notified of that: it takes the call for live until that is over.
@@ -48,6 +48,7 @@ use alloc::boxed::Box;
 use alloc::string::String;
 use core::cell::RefCell;
 use core::fmt;
+use core::num::NonZeroU64;
 use std::time::Instant;
 
 use crate::id::CallId;
@@ -133,6 +134,10 @@ impl Journal {
 impl Observer for Journal {
     fn observe(&self, call: CallId, step: &Step) {
         self.note(call, What::Call(*step));
+    }
+
+    fn observe_removal(&self, queue: NonZeroU64) {
+        self.pages.borrow_mut().forget(queue);
     }
 
     fn observe_operation(&self, operation: CallId, step: &OpStep) {

@@ -1,6 +1,7 @@
 //! Who is notified of the steps of calls and operations.
 
 use alloc::rc::Rc;
+use core::num::NonZeroU64;
 
 use crate::id::CallId;
 use crate::op_step::OpStep;
@@ -48,6 +49,12 @@ pub trait Observer {
         let _ = (call, name);
     }
 
+    /// Is called as this observer is removed from a queue, of that [number](CallId::queue), whose calls it is
+    /// notified of no more (if it was not added twice).
+    fn observe_removal(&self, queue: NonZeroU64) {
+        let _ = queue;
+    }
+
     /// Receives one step of one operation, which is named by the call that delivers its result: the
     /// upper callback. Closures do not get these.
     fn observe_operation(&self, operation: CallId, step: &OpStep) {
@@ -72,6 +79,10 @@ impl<O: Observer + ?Sized> Observer for Rc<O> {
 
     fn observe_name(&self, call: CallId, name: &str) {
         (**self).observe_name(call, name);
+    }
+
+    fn observe_removal(&self, queue: NonZeroU64) {
+        (**self).observe_removal(queue);
     }
 
     fn observe_operation(&self, operation: CallId, step: &OpStep) {

@@ -299,7 +299,7 @@ fn state<C: 'static, A: 'static, E: 'static>(op: &WeakErased<OpFunctions>) -> Op
     op.upgrade::<OpCell<C, A, E>>().map_or(OpState::Completed, |cell| cell.state.get())
 }
 
-/// Runs the cancel hook of an operation, also if the observer panics before.
+/// Runs the cancel hook of an operation, even if the observer panics before.
 struct HookOnDrop<C: 'static, A: 'static, E: 'static>(Operation<C, A, E>);
 
 impl<C: 'static, A: 'static, E: 'static> Drop for HookOnDrop<C, A, E> {

@@ -395,7 +395,7 @@ impl QueueHandle {
     ///
     /// # Panics
     ///
-    /// Passes on a panic of an observer's drop.
+    /// Passes on a panic of an observer.
     pub fn clear_observers(&self) {
         self.core.remove_observers(|_| true);
     }

@@ -4,6 +4,8 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
+use core::mem;
+use core::num::NonZeroU64;
 use core::panic::Location;
 
 use tracing::field::display;
@@ -20,7 +22,7 @@ const DEPTH: usize = 16;
 /// An observer that opens a `tracing` span for each dial, so that what handlers log carries the
 /// call and the span it comes from (feature `tracing`).
 ///
-/// The span is entered while the handler runs, also if that unwinds. Its parent is the span that was
+/// The span is entered while the handler runs, even if that unwinds. Its parent is the span that was
 /// entered where the call was **created**: one of the user's, or that of the live call. So a callback that waits in a
 /// timer, an operation or another thread, and is answered from somewhere else, carries the span of the request that
 /// it was created for. (It then *follows from* the span in which it was answered. If it was created in no span, that
@@ -185,6 +187,21 @@ impl DialSpans {
         }
     }
 
+    /// Leaves the spans of a queue's calls, and forgets those that are not over.
+    fn forget(&self, queue: NonZeroU64) {
+        let first =
+            self.live.borrow().iter().find(|live| live.call.queue() == queue).map(|live| live.call);
+        if let Some(call) = first {
+            self.left(call);
+        }
+        let mut waiting = self.waiting.borrow_mut();
+        let (gone, left) =
+            mem::take(&mut *waiting).into_iter().partition(|(call, _)| call.queue() == queue);
+        *waiting = left;
+        drop(waiting);
+        let _: BTreeMap<_, _> = gone;
+    }
+
     fn over(&self, call: CallId) {
         let waiting = self.waiting.borrow_mut().remove(&call);
         drop(waiting);
@@ -208,6 +225,10 @@ impl Observer for DialSpans {
             }
             Step::LateCancel { .. } | Step::Deferred { .. } | Step::Undrained { .. } => {}
         }
+    }
+
+    fn observe_removal(&self, queue: NonZeroU64) {
+        self.forget(queue);
     }
 }
 

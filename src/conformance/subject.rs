@@ -108,7 +108,7 @@ impl Started {
 
     /// Says how to make the operation ready. One that is ready [later](Timing::Later) needs it.
     ///
-    /// Each trigger is pulled once: also after a cancel, as what cannot be canceled has to come to
+    /// Each trigger is pulled once: even after a cancel, as what cannot be canceled has to come to
     /// an end, and even if the operation was ready at once.
     pub fn with_trigger(self, trigger: impl FnOnce() + 'static) -> Self {
         Self { trigger: Some(Box::new(trigger)), ..self }

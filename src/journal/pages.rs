@@ -6,6 +6,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 use core::hash::{BuildHasherDefault, Hasher};
+use core::num::NonZeroU64;
 use std::collections::HashMap;
 use std::time::Instant;
 
@@ -121,6 +122,13 @@ impl Pages {
             Step::Abandoned { .. } => counts.abandoned += 1,
             Step::Undrained { .. } => counts.undrained += 1,
         }
+    }
+
+    /// Forgets the calls of a queue that are not over, whose further steps are not reported.
+    pub(super) fn forget(&mut self, queue: NonZeroU64) {
+        self.live.retain(|(call, _)| call.queue() != queue);
+        self.pending.retain(|call, _| call.queue() != queue);
+        self.pending.shrink_to_fit();
     }
 
     /// Ends a live call (I1).

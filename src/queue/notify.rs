@@ -9,6 +9,7 @@ use crate::op_step::OpStep;
 use crate::queue::listener::{Observers, flag};
 use crate::queue::state::Core;
 use crate::step::{RecipientInfo, Step};
+use crate::unwind::to_the_end;
 
 /// Flags.
 impl Core {
@@ -178,14 +179,16 @@ impl Core {
     pub(super) fn remove_observers(&self, removes: impl Fn(ObserverId) -> bool) -> bool {
         let old = self.listener.observers.take();
         let all = old.as_deref().unwrap_or_default();
-        let left: Observers = all.iter().filter(|(id, _)| !removes(*id)).cloned().collect();
-        let removed = left.len() < all.len();
+        let (removed, left): (Vec<_>, Vec<_>) =
+            all.iter().cloned().partition(|(id, _)| removes(*id));
         if left.is_empty() {
             self.lower(flag::OBSERVED);
         } else {
-            self.listener.observers.replace(Some(left));
+            self.listener.observers.replace(Some(left.into()));
         }
-        removed
+        let mut rest = removed.iter();
+        to_the_end(|| rest.next().map(|(_, one)| one.observe_removal(self.id)).is_some());
+        !removed.is_empty()
     }
 
     /// Notifies the observers, if there are any.

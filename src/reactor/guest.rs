@@ -227,7 +227,7 @@ impl Drop for InProgress<'_> {
 }
 
 /// The end of registrations and timers, when the reactor goes: what their handlers captured is
-/// dropped, also if it refers to the registration itself.
+/// dropped, even if it refers to the registration itself.
 struct EndsOnDrop {
     handle: ReactorHandle,
 }
@@ -235,7 +235,7 @@ struct EndsOnDrop {
 impl Drop for EndsOnDrop {
     fn drop(&mut self) {
         let shared = self.handle.shared();
-        // The queue is closed: no call is left to be canceled. All of this goes, also if one of the
+        // The queue is closed: no call is left to be canceled. All of this goes, even if one of the
         // drops panics.
         let _timers = DeclineAll(&shared.timers);
         let _callbacks = RunOnDrop(Some(|| shared.remotes.decline_callbacks()));

@@ -166,7 +166,7 @@ impl ReactorHandle {
     /// [`remote`](Self::remote) goes for it.
     ///
     /// The recipient may be one of another queue, whose embedder dials it then. That queue takes the
-    /// calls also if it is full; if it is gone, they are dropped.
+    /// calls even if it is full; if it is gone, they are dropped.
     pub fn remote_to<T: 'static>(&self, recipient: &Address<T>) -> RemoteAddress<T> {
         RemoteAddress::of(self, recipient)
     }

@@ -141,7 +141,7 @@ impl<S: Source> Registration<S> {
         let state = SourceState::new(interest);
         *watch = Some(Watch::new(&shared.line, key, site, set_up, to, state));
         drop(watches);
-        // From here on, dropping this ends the registration, also if the source panics.
+        // From here on, dropping this ends the registration, even if the source panics.
         let mut registration = Self { source: Some(source), key, reactor: reactor.clone() };
         match registration
             .with_source(|source, registry| registry.register(source, token(key), interest))
@@ -451,7 +451,7 @@ impl<S: Source> Drop for Registration<S> {
             }
         }
 
-        // First the calls, then the source; each also if the other panics.
+        // First the calls, then the source; each even if the other panics.
         let _deregister = Deregister(&mut self.source, &self.reactor);
         self.reactor.shared().forget(self.key);
     }

@@ -27,7 +27,7 @@ use heap::{Handle, Heap};
 /// Delays longer than this, about a hundred years, count as this.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// A callback that waits for its time. Dropping this cancels it, also if it is due and its call
+/// A callback that waits for its time. Dropping this cancels it, even if it is due and its call
 /// pending; [`detach`](Self::detach) lets it go on.
 #[doc(alias("sleep", "timeout", "delay", "uv_timer_t"))]
 #[must_use = "dropping a timer cancels it"]

@@ -134,7 +134,7 @@ impl<L: Module> HlCancelAll<L> {
 
 impl<L> HlCancelAll<L> {
     /// Accepts no more operations, and cancels those that run. `closed` is answered when the last of
-    /// them is over, never before this has returned, also if the module was closed already.
+    /// them is over, never before this has returned, even if the module was closed already.
     ///
     /// If the module is opened again meanwhile, what is started then does not count.
     ///

@@ -39,7 +39,7 @@ pub fn relay<A: StreamSource, B: StreamSource>(
 
 /// Passes on in one direction. Returns whether that changed anything.
 fn pass<A: StreamSource, B: StreamSource>(from: &mut Stream<A>, to: &mut Stream<B>) -> bool {
-    let mut changed = !from.input.is_high() && from.fill();
+    let mut changed = !from.input.is_high() && from.read();
     changed |= to.write();
     changed |= to.write_from(&mut from.input);
     if from.input.is_over() && to.output.end == OutputEnd::Open {

@@ -129,7 +129,7 @@ impl<S: StreamSource> Stream<S> {
     /// until the source would block or the buffers are full. If the peer keeps it busy, others have their
     /// turn in between, and the handler is called again.
     ///
-    /// `process` is called at least once, also if nothing has come, and again whenever there is new input
+    /// `process` is called at least once, even if nothing has come, and again whenever there is new input
     /// or the output has gone down to its low water. What it leaves in the input is there the next time.
     ///
     /// It may be called in any handler: once there is something to write, say.
@@ -205,7 +205,11 @@ impl<S: StreamSource> Stream<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn fill(&mut self) -> bool {
-        self.read()
+        let changed = self.read();
+        if !changed {
+            self.input.release();
+        }
+        changed
     }
 
     /// Writes the output, until it is empty or the source would block; then closes the own side, if that

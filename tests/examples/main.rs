@@ -7,6 +7,8 @@ mod embedding;
 mod resolve_connect;
 #[cfg(all(unix, feature = "mio"))]
 mod servers;
+#[cfg(feature = "mio")]
+mod throughput_figures;
 mod tick;
 #[cfg(feature = "mio")]
 mod tour_flags;

@@ -475,3 +475,27 @@ fn a_handler_that_does_not_drain_is_told_with_where_its_source_was_registered() 
     let record = journal.history().call(call).unwrap().clone();
     assert!(record.undrained.is_some() && journal.figures().counts.undrained == 1);
 }
+
+/// It took all calls that were pending then for pending for good.
+#[test]
+fn a_journal_that_is_removed_and_added_again_keeps_no_calls_that_are_over() {
+    let journal = Rc::new(Journal::with_capacity(16));
+    let (queue, other) = (CallQueue::new(), CallQueue::new());
+    other.add_observer(Rc::clone(&journal));
+    other.call(|_| ());
+    let id = queue.add_observer(Rc::clone(&journal));
+    let removes = Rc::clone(&journal);
+    queue.call(move |queue| {
+        (0..1000).for_each(|_| _ = queue.call(|_| ()));
+        assert!(format!("{removes:?}").ends_with("1001 calls pending, 1 live)"), "{removes:?}");
+        assert!(queue.remove_observer(id));
+        assert!(format!("{removes:?}").ends_with("1 calls pending, 0 live)"), "{removes:?}");
+    });
+    queue.dial_all();
+    queue.add_observer(Rc::clone(&journal));
+    let call = queue.call(|_| ());
+    queue.dial_all();
+    assert!(format!("{journal:?}").ends_with("1 calls pending, 0 live)"), "{journal:?}");
+    // Nothing is the doing of the handler that it was removed in.
+    assert_eq!(journal.history().call(call).unwrap().scheduled.unwrap().by, None);
+}

@@ -197,7 +197,7 @@ fn a_span_that_is_entered_within_a_handler_goes_with_what_is_created_there() {
         assert_carries(lines, "now called", "request{id=1}");
         assert_carries(lines, "now answered", "request{id=1}");
         assert_carries(lines, "later answered", "request{id=1}");
-        assert!(!lines.of("not of it")[0].contains("request"));
+        assert!(!lines.of("not of it")[0].contains("request{"));
     });
 }
 
@@ -282,5 +282,24 @@ fn a_chain_of_spans_that_goes_on_forever_keeps_a_bounded_number_of_calls_open() 
         queue.call(move |queue| link(queue, 100, &most, &copy));
         queue.dial_all();
         assert!(calls.get() <= 17, "{} spans of calls", calls.get());
+    });
+}
+
+#[test]
+fn spans_that_are_removed_within_a_handler_are_left_though_another_queue_has_them() {
+    formatted(|lines| {
+        let (spans, queue, other) = (Rc::new(DialSpans::new()), CallQueue::new(), CallQueue::new());
+        other.add_observer(Rc::clone(&spans));
+        let id = queue.add_observer(Rc::clone(&spans));
+        info_span!("request", id = 5).in_scope(|| {
+            queue.call(move |queue| {
+                queue.call(|_| ());
+                queue.remove_observer(id);
+                info!("removed");
+            });
+        });
+        queue.dial_all();
+        assert!(!lines.of("removed")[0].contains("request{"));
+        assert_eq!(format!("{spans:?}"), "DialSpans(0 waiting, 0 live)");
     });
 }

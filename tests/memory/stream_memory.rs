@@ -1,6 +1,7 @@
 //! What streams hold: nothing while nothing waits, whatever came before.
 
 use std::io::{Read, Write};
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -26,10 +27,32 @@ impl Session {
             }
         });
     }
+
+    fn on_ready_by_hand(&mut self, _: &Context<'_, Self>) {
+        let mut changed = true;
+        while changed {
+            changed = self.stream.fill();
+            let (input, output) = self.stream.buffers();
+            if input.len() > 1 {
+                output.append(input);
+            }
+            changed |= self.stream.flush();
+        }
+    }
 }
 
 #[test]
 fn m10_idle_streams_hold_no_buffers() {
+    idle_streams_hold_no_buffers(Session::on_ready);
+}
+
+/// Such a stream kept the buffer of a read that would have blocked.
+#[test]
+fn m10_idle_streams_that_are_not_driven_hold_no_buffers() {
+    idle_streams_hold_no_buffers(Session::on_ready_by_hand);
+}
+
+fn idle_streams_hold_no_buffers(on_ready: fn(&mut Session, &Context<'_, Session>)) {
     const BYTES: usize = 40_000;
 
     let claim = claim(2 * 200); // a pair each
@@ -39,8 +62,12 @@ fn m10_idle_streams_hold_no_buffers() {
     let mut peers: Vec<_> = (0..streams)
         .map(|_| {
             let (socket, peer) = tcp_pair();
-            sessions.insert_with(|own| Session {
-                stream: Stream::new(&reactor.handle(), socket, own, Session::on_ready).unwrap(),
+            sessions.insert_with(|own| {
+                let stream = Stream::new(&reactor.handle(), socket, own, on_ready);
+                let mut session = Session { stream: stream.unwrap() };
+                // Reads that fill the room are followed by one that would block.
+                session.stream.buffers().0.set_limit(NonZeroUsize::new(10_000).unwrap());
+                session
             });
             peer
         })

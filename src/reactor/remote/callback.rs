@@ -21,7 +21,7 @@ use crate::reactor::shared::ReactorHandle;
 /// answer takes its value there, where the call is scheduled. It is a promise: a queue that is full
 /// admits it, and if its recipient is live when its turn comes, it is deferred.
 ///
-/// Dropping it unanswered is a bug (rule R5), also if the thread that has it unwinds: at the reactor's
+/// Dropping it unanswered is a bug (rule R5), even if the thread that has it unwinds: at the reactor's
 /// next turn the call ends Abandoned, and is reported with the site that created the callback. If the
 /// reactor goes first, the call ends Canceled, and nothing is reported.
 ///

@@ -182,8 +182,7 @@ impl<S: Source + 'static> Socket<S> {
     /// Has the operation that waits make another attempt, without an event, behind others.
     pub(super) fn ask_again(&self) {
         self.0.calls_again.set(true);
-        let registration = self.0.registration.take();
-        drop(Lent { registration, cell: &self.0 });
+        self.0.call_again();
     }
 
     /// Makes an attempt at the source, which notes whether it would block. Goes on after a signal.
@@ -215,14 +214,23 @@ struct Lent<'a, S: Source> {
 }
 
 impl<S: Source> Drop for Lent<'_, S> {
+    #[inline]
     fn drop(&mut self) {
-        let registration = self.registration.take();
-        let again = registration.as_ref().filter(|_| self.cell.calls_again.take());
-        let again = again.map(Registration::again);
-        self.cell.registration.set(registration);
-        if let Some(again) = again {
-            again();
+        self.cell.registration.set(self.registration.take());
+        if self.cell.calls_again.get() {
+            self.cell.call_again();
         }
+    }
+}
+
+impl<S: Source> SocketCell<S> {
+    #[cold]
+    fn call_again(&self) {
+        let Some(registration) = self.registration.take() else { return };
+        self.calls_again.set(false);
+        let again = registration.again();
+        self.registration.set(Some(registration));
+        again();
     }
 }
 
