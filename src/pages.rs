@@ -1,44 +1,57 @@
-//! The pages of the folder `docs`. Their code runs as doctests.
+//! The pages of the folder `docs`, and the examples. The pages' code runs as doctests.
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
-#[cfg(all(unix, feature = "mio"))]
-#[doc = include_str!("../docs/embedding.md")]
-pub mod embedding {}
+/// Pages as modules. Where the links of a page lead, which name files of the project, is defined at its end
+/// for a forge. What comes first counts, and so here they lead into the documentation.
+macro_rules! pages {
+    ($($(#[$when:meta])* $name:ident: $($file:literal),+;)+) => {
+        $(
+            $(#[$when])*
+            #[doc = include_str!("pages/links.txt")]
+            $(#[doc = include_str!($file)])+
+            pub mod $name {}
+        )+
+    };
+}
 
-#[doc = include_str!("../docs/lifecycle.md")]
-pub mod lifecycle {}
+pages! {
+    lifecycle: "../docs/lifecycle.md";
+    samples: "../docs/samples.md";
+    comparison: "../docs/comparison.md";
+    design: "../docs/design.md";
+    performance: "../docs/performance.md", "../docs/performance/table.md";
+    reliability: "../docs/reliability.md";
+    #[cfg(feature = "mio")] rules: "../docs/rules.md";
+    #[cfg(all(unix, feature = "mio"))] embedding: "../docs/embedding.md";
+    #[cfg(all(unix, feature = "mio"))] servers: "../docs/servers.md";
+    #[cfg(all(unix, feature = "mio"))] operations: "../docs/operations.md";
+    #[cfg(all(feature = "mio", feature = "testing"))] testing: "../docs/testing.md";
+}
 
-#[cfg(feature = "mio")]
-#[doc = include_str!("../docs/rules.md")]
-pub mod rules {}
+/// A module with the code of examples.
+macro_rules! examples {
+    ($($name:literal: $file:literal),+ $(,)?) => {
+        /// The code of the examples, which run in the folder of the project: `cargo run --example embed_mio`.
+        $(#[doc = concat!("## ", $name, "\n\n~~~rust\n", include_str!($file), "\n~~~")])+
+        #[cfg(not(doctest))]
+        pub mod examples {}
+    };
+}
 
-#[cfg(all(unix, feature = "mio"))]
-#[doc = include_str!("../docs/servers.md")]
-pub mod servers {}
-
-#[cfg(all(unix, feature = "mio"))]
-#[doc = include_str!("../docs/operations.md")]
-pub mod operations {}
-
-#[doc = include_str!("../docs/samples.md")]
-pub mod samples {}
-
-#[cfg(all(feature = "mio", feature = "testing"))]
-#[doc = include_str!("../docs/testing.md")]
-pub mod testing {}
-
-#[cfg(feature = "mio")]
-#[doc = include_str!("../docs/comparison.md")]
-pub mod comparison {}
-
-#[doc = include_str!("../docs/design.md")]
-pub mod design {}
-
-#[doc = include_str!("../docs/performance.md")]
-pub mod performance {}
-
-#[doc = include_str!("../docs/reliability.md")]
-pub mod reliability {}
+examples! {
+    "embed_mio": "../examples/embed_mio.rs",
+    "embed_poll": "../examples/embed_poll.rs",
+    "embed_descriptor": "../examples/embed_descriptor.rs",
+    "embed_thread": "../examples/embed_thread.rs",
+    "embed_calloop": "../examples/embed_calloop.rs",
+    "embed_tokio": "../examples/embed_tokio.rs",
+    "embed_tick": "../examples/embed_tick.rs",
+    "app": "../examples/app/mod.rs",
+    "echo": "../examples/echo.rs",
+    "relay": "../examples/relay.rs",
+    "resolve_connect": "../examples/resolve_connect.rs",
+    "tour": "../examples/tour/main.rs",
+}

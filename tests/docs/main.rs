@@ -1,4 +1,5 @@
 //! What the pages say: that what they name is there, and what no call would break.
 
+mod links;
 mod pages;
 mod promises;

@@ -12,12 +12,12 @@ const RULES: [(char, u32); 3] = [('R', 14), ('O', 7), ('M', 10)];
 /// Pages in the root that readers begin with.
 const ROOTS: [&str; 4] = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md"];
 
-fn root() -> &'static Path {
+pub(crate) fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
 #[track_caller]
-fn read(path: &Path) -> String {
+pub(crate) fn read(path: &Path) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path:?}: {error}"))
 }
 
@@ -148,20 +148,27 @@ fn the_rules_of_the_pages_are_those_of_the_crate() {
     }
 }
 
+/// Where the links in the text of a page lead.
+pub(crate) fn inline_links(page: &str) -> Vec<String> {
+    // What is quoted is no link.
+    let lines = prose(page).map(|line| line.split('`').step_by(2).collect::<String>());
+    let targets = |line: String| -> Vec<String> {
+        let links = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
+        links.map(str::to_owned).collect()
+    };
+    lines.flat_map(targets).collect()
+}
+
+/// The labels that a page defines, each with where it leads.
+pub(crate) fn definitions(page: &str) -> Vec<(String, String)> {
+    let defined = prose(page).filter_map(|line| line.strip_prefix('[')?.split_once("]: "));
+    defined.map(|(label, target)| (label.to_owned(), target.trim().to_owned())).collect()
+}
+
 /// Where the links of a page lead, without those that leave the project.
 fn links(page: &str) -> Vec<String> {
-    let mut links = Vec::new();
-    for line in prose(page) {
-        // What is quoted is no link.
-        let line: String = line.split('`').step_by(2).collect();
-        let inline = line.split("](").skip(1).filter_map(|rest| rest.split(')').next());
-        links.extend(inline.map(str::to_owned));
-        if line.starts_with('[')
-            && let Some((_, target)) = line.split_once("]: ")
-        {
-            links.push(target.trim().to_owned());
-        }
-    }
+    let mut links = inline_links(page);
+    links.extend(definitions(page).into_iter().map(|(_, target)| target));
     links.retain(|link| !link.contains("://"));
     links
 }

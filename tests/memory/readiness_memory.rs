@@ -11,7 +11,7 @@ use mio::{Events, Interest, Poll, Token, Waker};
 use switchboard::reactor::{Guest, Registration};
 
 use support::counting::held;
-use support::net::unix_pair;
+use support::net::local_pair;
 
 /// Handlers that leave readiness are judged once a poll has reported all there was, which a poll whose batch
 /// is full may not have.
@@ -22,7 +22,7 @@ fn l10_handlers_to_be_judged_do_not_pile_up_while_batches_are_full() {
     let waker = Arc::new(Waker::new(poll.registry(), Token(0)).unwrap());
     let mut guest = Guest::new(poll.registry(), waker).unwrap();
     let mut events = Events::with_capacity(1);
-    let (sources, mut peers): (Vec<_>, Vec<_>) = (0..2).map(|_| unix_pair()).unzip();
+    let (sources, mut peers): (Vec<_>, Vec<_>) = (0..2).map(|_| local_pair()).unzip();
     let sockets: Rc<RefCell<Vec<Registration<UnixStream>>>> = Rc::default();
     for (at, source) in sources.into_iter().enumerate() {
         let held = Rc::clone(&sockets);

@@ -10,7 +10,7 @@ use mio::unix::SourceFd;
 use switchboard::reactor::Reactor;
 
 use crate::alone::alone;
-use support::net::{Log, turn_now, turn_until, unix_pair, watch};
+use support::net::{Log, local_pair, turn_now, turn_until, watch};
 
 /// mio's `poll` looks at a descriptor when it polls, and then says only that it is none.
 #[cfg(mio_unsupported_force_poll_poll)]
@@ -35,7 +35,7 @@ fn a_source_whose_descriptor_is_closed_has_an_error() {
     assert_eq!(told.take(), [(true, true)]);
     drop(held);
     assert_eq!((turn_now(&mut reactor).dialed, reactor.poll_timeout()), (0, None));
-    let (another, mut peer) = unix_pair();
+    let (another, mut peer) = local_pair();
     let others = Log::new();
     let _held = watch(&reactor, &recipient, another, 1, &others);
     peer.write_all(b"x").unwrap();
@@ -78,7 +78,7 @@ fn a_source_whose_descriptor_is_closed_is_refused_and_one_closed_later_does_no_h
     drop(ours);
     drop(held);
     assert_eq!((reactor.registration_count(), told.len()), (0, 0));
-    let (another, mut peer) = unix_pair();
+    let (another, mut peer) = local_pair();
     let _held = watch(&reactor, &recipient, another, 1, &told);
     peer.write_all(b"x").unwrap();
     turn_until(&mut reactor, || told.len() == 1);

@@ -9,7 +9,7 @@ use switchboard::reactor::Reactor;
 use switchboard::samples::{LlRealCancel, Module, Read, Socket};
 
 use crate::alone::alone;
-use support::net::{Log, turn_now, turn_until, unix_pair, watch};
+use support::net::{Log, local_pair, turn_now, turn_until, watch};
 
 fn descriptors() -> usize {
     fs::read_dir("/proc/self/fd").unwrap().count()
@@ -26,11 +26,11 @@ fn m04_every_descriptor_is_closed_in_the_end() {
         let told = Log::new();
 
         // Sources that are told, taken back, dropped before and after the reactor.
-        let (source, mut peer) = unix_pair();
+        let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
         let first = watch(&reactor, &recipient, source, 0, &told);
-        let second = watch(&reactor, &recipient, unix_pair().0, 1, &told);
-        let third = watch(&reactor, &recipient, unix_pair().0, 2, &told);
+        let second = watch(&reactor, &recipient, local_pair().0, 1, &told);
+        let third = watch(&reactor, &recipient, local_pair().0, 2, &told);
         drop(second.into_source().unwrap());
         drop(third);
         turn_until(&mut reactor, || told.len() > 0);
@@ -39,7 +39,7 @@ fn m04_every_descriptor_is_closed_in_the_end() {
         let module = LlRealCancel::new();
         module.open();
         for cancel in [false, true] {
-            let (source, mut peer) = unix_pair();
+            let (source, mut peer) = local_pair();
             let done = reactor.queue().callback(move |_, result: OpResult<Vec<u8>, _>| {
                 assert_eq!(matches!(result, Err(OpError::Canceled)), cancel);
             });

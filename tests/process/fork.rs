@@ -16,7 +16,7 @@ use switchboard::reactor::{Reactor, RegisterError};
 use switchboard::samples::{LlFakeCancel, Module, ThreadPool, Work};
 
 use crate::alone::alone;
-use support::net::{Log, turn_now, turn_until, unix_pair, watch};
+use support::net::{Log, local_pair, turn_now, turn_until, watch};
 
 #[expect(
     unsafe_code,
@@ -93,7 +93,7 @@ fn m09_a_child_that_leaves_the_poll_leaves_the_parent_whole() {
     let recipient = reactor.queue().recipient(());
     let log = Log::new();
     let [mut first, mut second] = [1, 2].map(|name| {
-        let (source, peer) = unix_pair();
+        let (source, peer) = local_pair();
         (Some(watch(&reactor, &recipient, source, name, &log)), peer)
     });
     let fired = Rc::new(Cell::new(false));
@@ -112,7 +112,7 @@ fn m09_a_child_that_leaves_the_poll_leaves_the_parent_whole() {
         assert!(reactor.run().is_err());
         assert!(second.0.as_mut().unwrap().set_interest(Interest::WRITABLE).is_err());
         assert!(second.0.as_mut().unwrap().rearm().is_err());
-        let refused = handle.register_function(unix_pair().0, Interest::READABLE, |_, _| ());
+        let refused = handle.register_function(local_pair().0, Interest::READABLE, |_, _| ());
         assert!(matches!(refused, Err(RegisterError::Poll { .. })));
         assert_eq!(reactor.queue().dial_all().dialed, 1, "its calls are its own");
         drop(first.0.take());
@@ -122,7 +122,7 @@ fn m09_a_child_that_leaves_the_poll_leaves_the_parent_whole() {
         // A loop of its own works.
         let mut own = Reactor::new().unwrap();
         let recipient = own.queue().recipient(());
-        let (source, mut peer) = unix_pair();
+        let (source, mut peer) = local_pair();
         let seen = Log::new();
         let _held = watch(&own, &recipient, source, 3, &seen);
         peer.write_all(b"x").unwrap();
@@ -148,7 +148,7 @@ fn a_child_that_drops_its_copy_takes_the_sources_from_the_parent() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let log = Log::new();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let mut held = Some(watch(&reactor, &recipient, source, 1, &log));
     in_child(|| drop(held.take()));
     peer.write_all(b"x").unwrap();

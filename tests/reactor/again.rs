@@ -8,14 +8,15 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mio::Interest;
-use mio::net::UnixStream;
 use switchboard::reactor::{Reactor, Readiness, Registration};
 
-use support::net::{Log, check, drain, turn_now, turn_until, unix_pair, unwind, unwinding};
+use support::net::{
+    LocalStream, Log, check, drain, local_pair, turn_now, turn_until, unwind, unwinding,
+};
 
 /// Readers that read one byte at a time and then let others have their turn.
 struct Polite {
-    sockets: Vec<Option<Registration<UnixStream>>>,
+    sockets: Vec<Option<Registration<LocalStream>>>,
     read: Log<(usize, u8)>,
 }
 
@@ -43,7 +44,7 @@ fn m03_again_lets_another_socket_have_its_turn_and_takes_no_poll() {
     let polite = reactor.queue().recipient(polite);
     let mut peers = Vec::new();
     for name in 0..2 {
-        let (source, peer) = unix_pair();
+        let (source, peer) = local_pair();
         peers.push(peer);
         let source = reactor.handle().register(source, Interest::READABLE, &polite, {
             move |polite, _, ready| polite.on_ready(name, ready)
@@ -84,7 +85,7 @@ fn m03_again_lets_another_socket_have_its_turn_and_takes_no_poll() {
 fn m03_an_event_merges_into_the_call_that_again_asked_for() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let told = Log::new();
     let log = told.clone();
     let handle = reactor.handle();
@@ -109,8 +110,8 @@ fn m03_an_event_merges_into_the_call_that_again_asked_for() {
 fn m03_again_is_kept_when_the_handler_panics_and_void_when_it_drops_the_registration() {
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
-    let holder = reactor.queue().recipient(None::<Registration<UnixStream>>);
-    let (source, mut peer) = unix_pair();
+    let holder = reactor.queue().recipient(None::<Registration<LocalStream>>);
+    let (source, mut peer) = local_pair();
     let told = Rc::new(Cell::new(0));
     let count = Rc::clone(&told);
     let source = handle.register(source, Interest::READABLE, &holder, move |held, _, ready| {
@@ -140,7 +141,7 @@ fn m03_a_spurious_readiness_call_finds_that_it_would_block() {
     let mut reactor = Reactor::new().unwrap();
     let read = Log::new();
     let polite = reactor.queue().recipient(Polite { sockets: Vec::new(), read: read.clone() });
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     peer.write_all(b"x").unwrap();
     let handle = reactor.handle();
     let source = handle.register(source, Interest::READABLE, &polite, |polite, _, ready| {
@@ -163,7 +164,7 @@ fn m03_a_spurious_readiness_call_finds_that_it_would_block() {
 fn m03_again_is_kept_when_its_call_is_deferred() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let told = Log::new();
     let log = told.clone();
     let handle = reactor.handle();
@@ -190,7 +191,7 @@ fn m03_again_tells_what_was_told() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     for interest in [Interest::READABLE, Interest::WRITABLE] {
-        let (source, mut peer) = unix_pair();
+        let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
         let told = Log::new();
         let log = told.clone();

@@ -3,27 +3,27 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{Read, Write};
-use std::os::unix;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::time::Duration;
 
 use mio::Interest;
-use mio::net::UnixStream;
 use switchboard::op::{OpResult, OpState};
 use switchboard::reactor::RegisterError;
 use switchboard::reactor::{Reactor, ReactorHandle, Registration, Timer};
 use switchboard::samples::{LlRealCancel, Module, Read as Request, Socket};
 use switchboard::{CallId, CallQueue, Cancellation, Recipient, Step};
 
-use support::net::{Log, turn_now, turn_until, unix_pair, unwind, unwinding, watch};
+use support::net::{
+    LocalPeer, LocalStream, Log, local_pair, turn_now, turn_until, unwind, unwinding, watch,
+};
 
 /// Registrations whose handlers capture `captured`: one that is not ready, and two with a readiness
 /// call pending; their peers, their recipient, and the ids of these calls.
 fn three(
     reactor: &mut Reactor,
     captured: &Rc<()>,
-) -> (Vec<Registration<UnixStream>>, Vec<unix::net::UnixStream>, Recipient<()>, Log<CallId>) {
+) -> (Vec<Registration<LocalStream>>, Vec<LocalPeer>, Recipient<()>, Log<CallId>) {
     let recipient = reactor.queue().recipient(());
     let calls = Log::new();
     let log = calls.clone();
@@ -32,7 +32,7 @@ fn three(
             log.push(call);
         }
     });
-    let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| unix_pair()).unzip();
+    let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| local_pair()).unzip();
     let mut held = Vec::new();
     for source in sources {
         let captured = Rc::clone(captured);
@@ -99,7 +99,7 @@ fn readiness_that_is_deferred_goes_with_the_reactor() {
     let mut peers = Vec::new();
     let mut held = Vec::new();
     for _ in 0..2 {
-        let (source, mut peer) = unix_pair();
+        let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
         peers.push(peer);
         let dialed = Rc::clone(&captured);
@@ -140,7 +140,7 @@ fn readiness_in_line_goes_with_the_reactor() {
 fn what_a_call_captured_may_use_the_reactor_that_goes() {
     struct Last {
         reactor: ReactorHandle,
-        held: Option<Registration<UnixStream>>,
+        held: Option<Registration<LocalStream>>,
         seen: Log<&'static str>,
     }
 
@@ -161,7 +161,7 @@ fn what_a_call_captured_may_use_the_reactor_that_goes() {
     let reactor = Reactor::with_queue(CallQueue::new()).unwrap();
     let recipient = reactor.queue().recipient(());
     let seen = Log::new();
-    let held = Some(watch(&reactor, &recipient, unix_pair().0, 0, &Log::new()));
+    let held = Some(watch(&reactor, &recipient, local_pair().0, 0, &Log::new()));
     let last = Last { reactor: reactor.handle(), held, seen: seen.clone() };
     reactor.queue().call(move |_| drop(last));
     drop(reactor);
@@ -172,8 +172,8 @@ fn what_a_call_captured_may_use_the_reactor_that_goes() {
 fn a_recipient_that_owns_its_registration_goes_in_either_order() {
     for reactor_first in [true, false] {
         let mut reactor = Reactor::new().unwrap();
-        let holder = reactor.queue().recipient(None::<Registration<UnixStream>>);
-        let (source, mut peer) = unix_pair();
+        let holder = reactor.queue().recipient(None::<Registration<LocalStream>>);
+        let (source, mut peer) = local_pair();
         let captured = Rc::new(Cell::new(0));
         let told = Rc::clone(&captured);
         let handle = reactor.handle();
@@ -207,13 +207,13 @@ fn two_reactors_go_without_each_other() {
     let mut second = Reactor::new().unwrap();
     let (ours, theirs) = (first.queue().recipient(()), second.queue().recipient(()));
     let log = Log::new();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let inner = RefCell::new(Some(watch(&second, &theirs, source, 0, &log)));
     let captured = Rc::new(inner);
     let kept = Rc::clone(&captured);
     let outer = first
         .handle()
-        .register(unix_pair().0, Interest::READABLE, &ours, move |(), _, _| {
+        .register(local_pair().0, Interest::READABLE, &ours, move |(), _, _| {
             kept.take();
         })
         .unwrap();
@@ -232,7 +232,7 @@ fn two_reactors_go_without_each_other() {
 fn m04_a_handler_that_holds_its_own_registration_goes_with_the_reactor() {
     let reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let held = Rc::new(RefCell::new(None));
     let own = Rc::clone(&held);
     let registration =
@@ -251,7 +251,7 @@ fn o01_an_operation_goes_with_the_reactor() {
     let reactor = Reactor::new().unwrap();
     let module = LlRealCancel::new();
     module.open();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let captured = Rc::new(());
     let inner = Rc::clone(&captured);
     let done = reactor.queue().callback(move |_, _: OpResult<Vec<u8>, _>| {
@@ -280,14 +280,14 @@ fn a_panic_in_one_handlers_capture_does_not_keep_the_others() {
     let handle = reactor.handle();
     let recipient = reactor.queue().recipient(());
     let captured = Panics;
-    let (source, _peer) = unix_pair();
+    let (source, _peer) = local_pair();
     let first = handle.register(source, Interest::READABLE, &recipient, move |(), _, _| {
         let _ = &captured;
     });
     // Holds itself.
     let held = Rc::new(RefCell::new(None));
     let own = Rc::clone(&held);
-    let (source, _peer) = unix_pair();
+    let (source, _peer) = local_pair();
     let second = handle.register(source, Interest::READABLE, &recipient, move |(), _, _| {
         own.take();
     });
@@ -311,7 +311,7 @@ fn handlers_that_own_timers_go_with_the_reactor() {
         for _ in 0..handlers {
             let inner = Rc::clone(&captured);
             let timer = reactor.after(HOUR, queue.callback(move |_, ()| drop(inner)));
-            let source = unix_pair().0;
+            let source = local_pair().0;
             let registration =
                 reactor.register(source, Interest::READABLE, &recipient, move |(), _, _| {
                     unreachable!("{timer:?}");
@@ -339,7 +339,7 @@ fn a_handler_that_owns_a_recipient_with_a_timeout_goes_with_the_reactor() {
     let timeout = reactor.after(HOUR, queue.callback(move |_, ()| drop(inner)));
     let session = queue.recipient(Session { _timeout: timeout });
     let address = session.address();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let held = reactor.register(source, Interest::READABLE, &address, move |_, _, _| {
         unreachable!("{session:?}");
     });

@@ -11,12 +11,13 @@ use std::time::Instant;
 
 use mio::Interest;
 use mio::event::Source;
-use mio::net::{TcpStream, UnixStream};
+use mio::net::TcpStream;
 use switchboard::Recipient;
 use switchboard::reactor::{Reactor, Readiness, Registration};
 
 use support::net::{
-    Log, PATIENCE, closed_port, reset, tcp_pair, turn_now, turn_until, turn_until_idle, unix_pair,
+    LocalStream, Log, PATIENCE, closed_port, local_pair, reset, tcp_pair, turn_now, turn_until,
+    turn_until_idle,
 };
 
 /// The most that an echo holds back for a peer that does not read.
@@ -223,7 +224,7 @@ fn a_refused_connection_ends_with_an_error_and_is_told_no_more() {
 #[test]
 fn a_broken_pipe_gives_up_what_is_buffered_with_an_error() {
     let mut reactor = Reactor::new().unwrap();
-    let (socket, mut peer) = unix_pair();
+    let (socket, mut peer) = local_pair();
     let (_echo, books) = Echo::new(&reactor, socket, 100);
     peer.write_all(&[7; 1000]).unwrap();
     peer.shutdown(Shutdown::Read).unwrap(); // it takes nothing back
@@ -234,7 +235,7 @@ fn a_broken_pipe_gives_up_what_is_buffered_with_an_error() {
     drop(books);
 
     // The same while a write waits for room, and nothing is to be read: only an event can tell.
-    let (socket, mut peer) = unix_pair();
+    let (socket, mut peer) = local_pair();
     let (_echo, books) = Echo::new(&reactor, socket, 5000);
     peer.set_nonblocking(true).unwrap();
     while books.borrow().buffered < HELD_BACK {
@@ -372,7 +373,7 @@ fn a_byte_at_a_time_is_read_and_written_in_order() {
     const BYTES: usize = 10_000;
     let mut reactor = Reactor::new().unwrap();
     reactor.set_budget(3);
-    let (socket, mut peer) = unix_pair();
+    let (socket, mut peer) = local_pair();
     let (_echo, books) = Echo::new(&reactor, socket, 1);
     let mut back = Vec::new();
     for byte in 0..BYTES {
@@ -399,7 +400,7 @@ fn a_byte_at_a_time_is_read_and_written_in_order() {
 #[test]
 fn spurious_readiness_finds_nothing_and_the_next_is_told() {
     struct Pair {
-        sockets: Vec<Registration<UnixStream>>,
+        sockets: Vec<Registration<LocalStream>>,
         spurious: u32,
         read: u32,
     }
@@ -419,7 +420,7 @@ fn spurious_readiness_finds_nothing_and_the_next_is_told() {
     let pair = reactor.queue().recipient(Pair { sockets: Vec::new(), spurious: 0, read: 0 });
     let mut peers = Vec::new();
     for _ in 0..2 {
-        let (socket, peer) = unix_pair();
+        let (socket, peer) = local_pair();
         let reads = Interest::READABLE;
         let handle = reactor.handle();
         let socket = handle.register(socket, reads, &pair, |pair: &mut Pair, _, _| read_all(pair));

@@ -9,7 +9,7 @@ use switchboard::CallQueue;
 use switchboard::reactor::Reactor;
 use switchboard::reactor::RegisterError;
 
-use support::net::unix_pair;
+use support::net::local_pair;
 
 #[test]
 fn a_recipient_of_another_queue_is_refused_and_the_source_handed_back() {
@@ -19,7 +19,7 @@ fn a_recipient_of_another_queue_is_refused_and_the_source_handed_back() {
     let recipient = other.recipient(());
     let captured = Rc::new(());
     let inner = Rc::clone(&captured);
-    let (source, _peer) = unix_pair();
+    let (source, _peer) = local_pair();
     let refused = handle.register(source, Interest::READABLE, &recipient, move |(), _, _| {
         unreachable!("{inner:?}");
     });

@@ -1,18 +1,15 @@
 //! Hazard: a reactor in a mio loop of somebody else's takes the host's events, misses its own, or
 //! keeps the host from sleeping (rule M9).
 
+use mio::{Events, Interest, Poll, Token, Waker};
 use std::io::Write;
-use std::os::unix;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
-
-use mio::net::UnixStream;
-use mio::{Events, Interest, Poll, Token, Waker};
 use switchboard::reactor::{Guest, Readiness, Registration};
 use switchboard::{CallQueue, Context, Recipient};
 
-use support::net::{Log, PATIENCE, drain, unix_pair, unwind, unwinding};
+use support::net::{LocalPeer, LocalStream, Log, PATIENCE, drain, local_pair, unwind, unwinding};
 
 const WAKE: Token = Token(0);
 const HOST: Token = Token(usize::MAX >> 1);
@@ -39,7 +36,7 @@ impl Host {
         Guest::new(self.poll.registry(), Arc::clone(&self.waker)).unwrap()
     }
 
-    fn register(&self, source: &mut UnixStream) {
+    fn register(&self, source: &mut LocalStream) {
         self.poll.registry().register(source, HOST, Interest::READABLE).unwrap();
     }
 
@@ -59,9 +56,9 @@ fn m09_host_and_guest_each_get_their_own_events() {
     let mut host = Host::new();
     let mut guest = host.guest();
     let recipient = guest.queue().recipient(());
-    let (mut hosts, mut hosts_peer) = unix_pair();
+    let (mut hosts, mut hosts_peer) = local_pair();
     host.register(&mut hosts);
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let told = Log::new();
     let log = told.clone();
     let handle = guest.handle();
@@ -150,7 +147,7 @@ fn m09_events_of_a_full_batch_are_asked_for_again() {
     let told = Log::new();
     let mut held = Vec::new();
     for name in 0..10 {
-        let (source, mut peer) = unix_pair();
+        let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
         let (log, handle) = (told.clone(), guest.handle());
         let source =
@@ -235,8 +232,8 @@ fn told_as(
     guest: &Guest,
     name: &'static str,
     told: &Log<&'static str>,
-) -> (Recipient<()>, Registration<UnixStream>, unix::net::UnixStream) {
-    let (source, peer) = unix_pair();
+) -> (Recipient<()>, Registration<LocalStream>, LocalPeer) {
+    let (source, peer) = local_pair();
     let (recipient, log) = (guest.queue().recipient(()), told.clone());
     let handler = move |(): &mut (), _: &Context<'_, ()>, _: &Readiness<'_>| log.push(name);
     let held = guest.register(source, Interest::READABLE, &recipient, handler).unwrap();

@@ -13,7 +13,7 @@ use mio::{Interest, Registry, Token};
 use switchboard::Context;
 use switchboard::reactor::{Reactor, Readiness};
 
-use support::net::{Log, turn_now, unix_pair, unwind, unwinding, watch};
+use support::net::{Log, local_pair, turn_now, unwind, unwinding, watch};
 
 struct Panicking {
     stream: UnixStream,
@@ -75,7 +75,7 @@ impl Drop for Bomb {
 fn m04_a_source_is_deregistered_also_if_what_its_handler_captured_panics() {
     let reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let stream = Rc::new(unix_pair().0);
+    let stream = Rc::new(local_pair().0);
     let register = |bomb: Option<Bomb>| {
         let handler = move |(): &mut (), _: &Context<'_, ()>, _: &Readiness<'_>| _ = &bomb;
         let source = Borrowed(Rc::clone(&stream));
@@ -91,7 +91,7 @@ fn m04_a_source_is_deregistered_also_if_what_its_handler_captured_panics() {
 fn m04_a_source_that_panics_when_it_is_registered_leaves_no_registration() {
     let reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let source = Panicking { stream: unix_pair().0, when: "register" };
+    let source = Panicking { stream: local_pair().0, when: "register" };
     let told = Log::new();
     assert_eq!(unwinding(|| watch(&reactor, &recipient, source, 0, &told)), "register");
     assert_eq!(reactor.handle().registration_count(), 0);
@@ -101,7 +101,7 @@ fn m04_a_source_that_panics_when_it_is_registered_leaves_no_registration() {
 fn m04_a_source_that_panics_when_it_is_deregistered_is_never_told_again() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let (stream, mut peer) = unix_pair();
+    let (stream, mut peer) = local_pair();
     let told = Log::new();
     let held = watch(&reactor, &recipient, Panicking { stream, when: "deregister" }, 0, &told);
     peer.write_all(b"x").unwrap();

@@ -12,7 +12,7 @@ use switchboard::op::{OpResult, Operation};
 use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::{Address, Recipient};
 
-use support::net::{turn_now, unix_pair, unwind, unwinding};
+use support::net::{local_pair, turn_now, unwind, unwinding};
 
 /// What reached it.
 type Dialog = Vec<&'static str>;
@@ -39,7 +39,7 @@ fn promise_each(reactor: &ReactorHandle, dialog: &Address<Dialog>) -> impl Sized
     let waker: Waker = remote.waker(|dialog: &mut Dialog, _| dialog.push("waker"));
     waker.wake_by_ref();
     remote.call(|dialog, _| dialog.push("remote")).unwrap();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     peer.write_all(b"x").unwrap();
     let registration =
         reactor.register(source, Interest::READABLE, dialog, |dialog: &mut Dialog, _, ready| {

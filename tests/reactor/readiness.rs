@@ -13,7 +13,7 @@ use switchboard::reactor::{Reactor, Registration};
 use switchboard::{Address, CallId, Step};
 
 use support::net::{
-    Log, closed_port, drain, reset, tcp_pair, turn_now, turn_until, unix_pair, unwind, unwinding,
+    Log, closed_port, drain, local_pair, reset, tcp_pair, turn_now, turn_until, unwind, unwinding,
     watch,
 };
 
@@ -60,7 +60,7 @@ fn m03_the_end_of_the_stream_reaches_readers() {
 
     // Hang-up: closed in both directions, seen by somebody who only writes, too.
     for interest in [Interest::READABLE, Interest::WRITABLE] {
-        let (ours, peer) = unix_pair();
+        let (ours, peer) = local_pair();
         let (_held, told) = listen(&reactor, &recipient, ours, interest);
         drop(peer);
         turn_until(&mut reactor, || told.get()[3]);
@@ -153,7 +153,7 @@ fn m03_readiness_deferred_by_a_nested_dial_comes_right_after_the_live_call() {
     let told = Log::new();
     let mut held = Vec::new();
     for name in 0..3 {
-        let (source, mut peer) = unix_pair();
+        let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
         let told = told.clone();
         let handle = reactor.handle();
@@ -186,7 +186,7 @@ fn m03_readiness_that_is_deferred_merges_and_is_canceled() {
     let mut peers = Vec::new();
     let mut held = Vec::new();
     for name in 0..3 {
-        let (source, mut peer) = unix_pair();
+        let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
         peers.push(peer);
         let told = told.clone();
@@ -225,7 +225,7 @@ fn m03_readiness_is_lost_with_its_recipient_and_not_with_its_call() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let told = Log::new();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let _held = watch(&reactor, &recipient, source, 0, &told);
 
     // A stranger cancels the readiness call.
@@ -260,7 +260,7 @@ fn m03_readiness_is_lost_with_its_recipient_and_not_with_its_call() {
 fn m03_readiness_whose_dial_the_observer_interrupted_is_told_in_the_next_turn() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let told = Log::new();
     let _held = watch(&reactor, &recipient, source, 0, &told);
     let armed = Cell::new(true);
@@ -285,7 +285,7 @@ fn m04_a_readiness_call_is_canceled_also_if_the_observer_panicked() {
     let recipient = reactor.queue().recipient(());
     let captured = Rc::new(());
     let inner = Rc::clone(&captured);
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     peer.write_all(b"x").unwrap();
     let handle = reactor.handle();
     let held = handle.register(source, Interest::READABLE, &recipient, move |(), _, _| {
@@ -310,7 +310,7 @@ fn m04_a_readiness_call_that_is_put_back_is_canceled_with_its_registration() {
     let recipient = reactor.queue().recipient(());
     let captured = Rc::new(());
     let inner = Rc::clone(&captured);
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     peer.write_all(b"x").unwrap();
     let held = reactor.register(source, Interest::READABLE, &recipient, move |(), _, _| {
         unreachable!("{inner:?}");
@@ -332,7 +332,7 @@ fn m04_a_readiness_call_that_is_put_back_is_canceled_with_its_registration() {
 fn m04_a_readiness_call_is_canceled_also_if_the_observer_drops_the_registration() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     peer.write_all(b"x").unwrap();
     let handle = reactor.handle();
     let held = handle.register(source, Interest::READABLE, &recipient, |(), _, _| unreachable!());
@@ -351,7 +351,7 @@ fn m03_readiness_that_is_deferred_is_told_as_it_came() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     for interest in [Interest::READABLE, Interest::WRITABLE] {
-        let (source, mut peer) = unix_pair();
+        let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
         let (_source, told) = listen(&reactor, &recipient, source, interest);
         let before = Rc::clone(&told);

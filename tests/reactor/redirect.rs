@@ -6,24 +6,25 @@ use std::io::{self, Write};
 use std::rc::Rc;
 
 use mio::event::Source;
-use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 use switchboard::reactor::{Reactor, RedirectError, Registration};
 use switchboard::{CallId, CallQueue, Step};
 
-use support::net::{Log, check, drain, turn_now, unix_pair, unwind, unwinding, watch};
+use support::net::{
+    LocalStream, Log, check, drain, local_pair, turn_now, unwind, unwinding, watch,
+};
 
 const READS: Interest = Interest::READABLE;
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
 /// A socket that counts what the poll is asked.
 struct Counted {
-    stream: UnixStream,
+    stream: LocalStream,
     asked: Rc<Cell<u32>>,
 }
 
 impl Counted {
-    fn new(stream: UnixStream) -> (Self, Rc<Cell<u32>>) {
+    fn new(stream: LocalStream) -> (Self, Rc<Cell<u32>>) {
         let asked = Rc::new(Cell::new(0));
         (Self { stream, asked: Rc::clone(&asked) }, asked)
     }
@@ -51,7 +52,7 @@ fn m04_a_hand_over_keeps_readiness_and_asks_the_poll_nothing() {
     let mut reactor = Reactor::new().unwrap();
     let [first, second] = [(); 2].map(|()| reactor.queue().recipient(()));
     let log = Log::new();
-    let (stream, mut peer) = unix_pair();
+    let (stream, mut peer) = local_pair();
     let (source, asked) = Counted::new(stream);
     let mut held = watch(&reactor, &first, source, 1, &log);
     assert_eq!(asked.get(), 1);
@@ -90,13 +91,13 @@ fn m04_a_hand_over_keeps_readiness_and_asks_the_poll_nothing() {
 
 #[test]
 fn m04_a_registration_is_handed_over_from_its_own_handler() {
-    struct Session(Option<Registration<UnixStream>>);
+    struct Session(Option<Registration<LocalStream>>);
 
     let mut reactor = Reactor::new().unwrap();
     let log = Log::new();
     let pool = reactor.queue().recipient(Vec::<u8>::new());
     let session = reactor.queue().recipient(Session(None));
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let (to, target) = (log.clone(), pool.address());
     let captured = Rc::new(());
     let inner = Rc::clone(&captured);
@@ -123,7 +124,7 @@ fn m04_a_hand_over_that_cannot_be_changes_nothing() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let log = Log::new();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let held = watch(&reactor, &recipient, source, 1, &log);
     let other = CallQueue::new();
     let stranger = other.recipient(());
@@ -146,7 +147,7 @@ fn m04_a_hand_over_survives_a_panic_of_an_observer() {
     let mut reactor = Reactor::new().unwrap();
     let [first, second] = [(); 2].map(|()| reactor.queue().recipient(()));
     let log = Log::new();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let held = watch(&reactor, &first, source, 1, &log);
     peer.write_all(b"x").unwrap();
     reactor.set_budget(0);
@@ -175,7 +176,7 @@ fn m04_what_another_handler_of_the_batch_narrows_is_not_reported() {
     let log = Log::new();
     let mut peers = Vec::new();
     for name in 0..2 {
-        let (stream, mut peer) = unix_pair();
+        let (stream, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
         let (inner, log) = (Rc::downgrade(&held), log.clone());
         let source =
@@ -205,7 +206,7 @@ fn m04_a_readiness_call_that_has_nothing_left_to_report_is_canceled() {
         }
         let recipient = reactor.queue().recipient(());
         let log = Log::new();
-        let (source, mut peer) = unix_pair();
+        let (source, mut peer) = local_pair();
         let mut held = watch(&reactor, &recipient, source, 1, &log);
         peer.write_all(b"x").unwrap();
         reactor.set_budget(0);
@@ -229,7 +230,7 @@ fn m04_the_interest_it_has_asks_the_poll_nothing() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let log = Log::new();
-    let (stream, mut peer) = unix_pair();
+    let (stream, mut peer) = local_pair();
     let (source, asked) = Counted::new(stream);
     let mut held = watch(&reactor, &recipient, source, 1, &log);
     peer.write_all(b"x").unwrap();
@@ -248,8 +249,8 @@ fn m04_the_interest_it_has_asks_the_poll_nothing() {
 #[test]
 fn m04_again_does_not_bring_back_what_the_handler_has_narrowed() {
     let mut reactor = Reactor::new().unwrap();
-    let held = Rc::new(RefCell::new(None::<Registration<UnixStream>>));
-    let (source, mut peer) = unix_pair();
+    let held = Rc::new(RefCell::new(None::<Registration<LocalStream>>));
+    let (source, mut peer) = local_pair();
     let (inner, log) = (Rc::clone(&held), Log::new());
     let reported = log.clone();
     let source = reactor.register_function(source, READS, move |_, ready| {
@@ -269,7 +270,7 @@ fn m04_again_does_not_bring_back_what_the_handler_has_narrowed() {
 #[test]
 fn m04_a_function_is_called_of_readiness() {
     let mut reactor = Reactor::new().unwrap();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let log = Log::new();
     let (calls, expected) = (log.clone(), reactor.queue().clone());
     let held = reactor.register_function(source, READS, move |queue, ready| {
@@ -297,7 +298,7 @@ fn m06_a_registration_that_is_unref_lets_the_loop_end() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let log = Log::new();
-    let ((source, mut peer), (other, _other_peer)) = (unix_pair(), unix_pair());
+    let ((source, mut peer), (other, _other_peer)) = (local_pair(), local_pair());
     let held = watch(&reactor, &recipient, source, 1, &log);
     held.unref();
     held.unref(); // once is enough
@@ -326,7 +327,7 @@ fn m06_a_registration_that_is_unref_lets_the_loop_end() {
     assert!(reactor.should_run());
     held.unref();
     drop(held);
-    let (source, _peer) = unix_pair();
+    let (source, _peer) = local_pair();
     let held = watch(&reactor, &recipient, source, 1, &log);
     assert!(reactor.should_run(), "the one before is counted still");
     drop(held);

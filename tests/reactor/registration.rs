@@ -7,18 +7,17 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::rc::Rc;
 
 use mio::event::Source;
-use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
 use switchboard::reactor::{Reactor, RegisterError, Registration};
 use switchboard::{CallId, Step};
 
-use support::net::{Log, check, turn_now, turn_until, unix_pair, watch};
+use support::net::{LocalStream, Log, check, local_pair, turn_now, turn_until, watch};
 
 #[test]
 fn m04_a_source_that_is_taken_back_can_be_registered_again() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let told = Log::new();
     let held = watch(&reactor, &recipient, source, 0, &told);
     peer.write_all(b"x").unwrap();
@@ -60,7 +59,7 @@ fn m04_a_source_that_is_taken_back_can_be_registered_again() {
 fn m04_the_interest_can_be_changed() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let told = Log::new();
     let log = told.clone();
     let handle = reactor.handle();
@@ -83,8 +82,8 @@ fn m04_the_interest_can_be_changed() {
 #[test]
 fn m04_a_registration_may_be_dropped_from_its_own_handler() {
     let mut reactor = Reactor::new().unwrap();
-    let holder = reactor.queue().recipient(None::<Registration<UnixStream>>);
-    let (source, mut peer) = unix_pair();
+    let holder = reactor.queue().recipient(None::<Registration<LocalStream>>);
+    let (source, mut peer) = local_pair();
     let captured = Rc::new(Cell::new(0));
     let told = Rc::clone(&captured);
     let handle = reactor.handle();
@@ -107,7 +106,7 @@ fn m04_a_registration_may_be_dropped_from_its_own_handler() {
 #[test]
 fn m04_what_a_handler_captured_may_use_the_reactor_when_it_drops() {
     struct DropsAnother {
-        held: Option<Registration<UnixStream>>,
+        held: Option<Registration<LocalStream>>,
         reactor: switchboard::reactor::ReactorHandle,
         seen: Rc<Cell<usize>>,
     }
@@ -124,12 +123,12 @@ fn m04_what_a_handler_captured_may_use_the_reactor_when_it_drops() {
     let handle = reactor.handle();
     let recipient = reactor.queue().recipient(());
     let log = Log::new();
-    let _bystander = watch(&reactor, &recipient, unix_pair().0, 0, &log);
-    let other = watch(&reactor, &recipient, unix_pair().0, 1, &log);
+    let _bystander = watch(&reactor, &recipient, local_pair().0, 0, &log);
+    let other = watch(&reactor, &recipient, local_pair().0, 1, &log);
     let seen = Rc::new(Cell::new(0));
     let captured =
         DropsAnother { held: Some(other), reactor: handle.clone(), seen: Rc::clone(&seen) };
-    let held = handle.register(unix_pair().0, Interest::READABLE, &recipient, move |(), _, _| {
+    let held = handle.register(local_pair().0, Interest::READABLE, &recipient, move |(), _, _| {
         let _ = &captured;
     });
     assert_eq!(handle.registration_count(), 3);
@@ -178,7 +177,7 @@ fn a_source_that_the_poll_does_not_take_is_handed_back() {
 
     // The next one is registered as if nothing had been.
     let told = Log::new();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let _held = watch(&reactor, &recipient, source, 0, &told);
     peer.write_all(b"x").unwrap();
     turn_until(&mut reactor, || told.len() == 1);
@@ -188,7 +187,7 @@ fn a_source_that_the_poll_does_not_take_is_handed_back() {
 /// A source that counts what is asked of it, over a socket that somebody else may hold, too.
 #[derive(Clone, Debug)]
 struct Shared {
-    stream: Rc<RefCell<UnixStream>>,
+    stream: Rc<RefCell<LocalStream>>,
     /// How often it was registered, reregistered, deregistered.
     asked: Rc<Cell<[u32; 3]>>,
     /// Whether it fails to deregister.
@@ -196,7 +195,7 @@ struct Shared {
 }
 
 impl Shared {
-    fn new(stream: UnixStream, stuck: bool) -> Self {
+    fn new(stream: LocalStream, stuck: bool) -> Self {
         Self { stream: Rc::new(RefCell::new(stream)), asked: Rc::default(), stuck }
     }
 
@@ -233,7 +232,7 @@ fn a_source_registered_twice_is_refused_once() {
     let handle = reactor.handle();
     let recipient = reactor.queue().recipient(());
     let told = Log::new();
-    let (stream, mut peer) = unix_pair();
+    let (stream, mut peer) = local_pair();
     let source = Shared::new(stream, false);
     let held = watch(&reactor, &recipient, source.clone(), 0, &told);
     let second = handle.register(source.clone(), Interest::READABLE, &recipient, |(), _, _| ());
@@ -262,7 +261,7 @@ fn m02_events_of_a_source_that_could_not_be_deregistered_are_stale() {
         let handle = reactor.handle();
         let recipient = reactor.queue().recipient(());
         let told = Log::new();
-        let (stream, mut peer) = unix_pair();
+        let (stream, mut peer) = local_pair();
         let source = Shared::new(stream, true);
         let held = watch(&reactor, &recipient, source.clone(), 0, &told);
         if take_back {
@@ -275,7 +274,7 @@ fn m02_events_of_a_source_that_could_not_be_deregistered_are_stale() {
         assert_eq!(Rc::strong_count(&source.stream), 1, "dropped all the same");
 
         // The poll still tells of it. Its slot has a new owner.
-        let (successor, mut its_peer) = unix_pair();
+        let (successor, mut its_peer) = local_pair();
         let _held = watch(&reactor, &recipient, successor, 1, &told);
         peer.write_all(b"x").unwrap();
         assert_eq!(turn_now(&mut reactor).dialed, 0);
@@ -296,7 +295,7 @@ fn a_source_is_handed_back_when_the_reactor_is_gone() {
     let handle = reactor.handle();
     let recipient = reactor.queue().recipient(());
     let told = Log::new();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let mut held = watch(&reactor, &recipient, source, 0, &told);
     peer.write_all(b"x").unwrap();
     drop(reactor);
@@ -324,7 +323,7 @@ fn a_source_is_handed_back_when_the_reactor_is_gone() {
 fn m04_a_registration_that_the_observer_drops_at_its_dial_is_told_no_more() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let told = Log::new();
     let held = Cell::new(Some(watch(&reactor, &recipient, source, 0, &told)));
     reactor.queue().add_observer(move |_: CallId, step: &Step| {
@@ -342,7 +341,7 @@ fn m04_a_registration_whose_call_was_refused_drops_in_silence() {
     for (canceled, expected) in [(false, (1, 0)), (true, (0, 1))] {
         let mut reactor = Reactor::new().unwrap();
         let recipient = reactor.queue().recipient(());
-        let (source, mut peer) = unix_pair();
+        let (source, mut peer) = local_pair();
         let told = Log::new();
         let held = watch(&reactor, &recipient, source, 0, &told);
         peer.write_all(b"x").unwrap();

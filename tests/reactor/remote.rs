@@ -3,7 +3,6 @@
 
 use std::cell::{Cell, RefCell};
 use std::ops::Range;
-use std::os::fd::AsRawFd;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, channel};
@@ -109,8 +108,11 @@ fn m08_one_sender_keeps_its_order_over_both_kinds_of_senders() {
     assert_eq!(sites.take(), [true; 5], "the sites are those of the senders");
 }
 
+#[cfg(unix)]
 #[test]
 fn m08_wake_ups_merge() {
+    use std::os::fd::AsRawFd;
+
     let mut reactor = Reactor::new().unwrap();
     let _host_may_sleep = reactor.as_raw_fd();
     let remote = reactor.remote();

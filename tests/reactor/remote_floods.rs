@@ -200,14 +200,14 @@ fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting_among_busy_ones() {
     let mut busy = Vec::new();
     let claim = claim(2 * 100);
     for _ in 0..claim.count() / 2 {
-        let (source, mut peer) = net::unix_pair();
+        let (source, mut peer) = net::local_pair();
         peer.write_all(b"x").unwrap();
         let source =
             reactor.register(source, Interest::READABLE, &recipient, |(), _, ready| ready.again());
         busy.push((source.unwrap(), peer));
     }
     let told = Log::new();
-    let (source, mut peer) = net::unix_pair();
+    let (source, mut peer) = net::local_pair();
     let _held = net::watch(&reactor, &recipient, source, 0, &told);
     let remote = reactor.remote();
     for _ in 0..10_000 {
@@ -249,7 +249,7 @@ fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let told = Log::new();
-    let (source, mut peer) = net::unix_pair();
+    let (source, mut peer) = net::local_pair();
     let _held = net::watch(&reactor, &recipient, source, 0, &told);
     let remote = reactor.remote();
     for _ in 0..100_000 {

@@ -9,12 +9,12 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mio::Interest;
-use mio::net::UnixStream;
 use switchboard::reactor::{Reactor, Registration};
 use switchboard::{CallId, QueueHandle, Step};
 
 use support::net::{
-    Log, PATIENCE, check, drain, turn_now, turn_until, unix_pair, unwind, unwinding, watch,
+    LocalStream, Log, PATIENCE, check, drain, local_pair, turn_now, turn_until, unwind, unwinding,
+    watch,
 };
 
 #[test]
@@ -22,7 +22,7 @@ fn m01_a_whole_batch_is_scheduled_before_any_of_it_is_dialed() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let told = Log::new();
-    let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| unix_pair()).unzip();
+    let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| local_pair()).unzip();
     let _held: Vec<_> = (0..)
         .zip(sources)
         .map(|(name, source)| watch(&reactor, &recipient, source, name, &told))
@@ -55,7 +55,7 @@ fn m01_a_panic_of_the_clock_loses_no_event() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let told = Log::new();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let _held = watch(&reactor, &recipient, source, 0, &told);
     let panics = Rc::new(Cell::new(true));
     reactor.set_time_budget(Some(Duration::from_secs(1)));
@@ -80,7 +80,7 @@ fn m01_a_panic_in_a_handler_loses_no_event() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let told = Log::new();
-    let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| unix_pair()).unzip();
+    let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| local_pair()).unzip();
     let mut held = Vec::new();
     for (name, source) in (0..).zip(sources) {
         let told = told.clone();
@@ -116,7 +116,7 @@ fn m01_a_panic_in_the_observer_loses_no_event() {
         let mut reactor = Reactor::new().unwrap();
         let recipient = reactor.queue().recipient(());
         let told = Log::new();
-        let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| unix_pair()).unzip();
+        let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| local_pair()).unzip();
         let _held: Vec<_> = (0..)
             .zip(sources)
             .map(|(name, source)| watch(&reactor, &recipient, source, name, &told))
@@ -159,19 +159,19 @@ fn m02_an_event_is_not_told_to_the_new_owner_of_a_slot() {
 
 fn is_not_told_to_the_new_owner(in_line: bool) {
     struct Pair {
-        held: [Option<Registration<UnixStream>>; 2],
-        successor: Option<Registration<UnixStream>>,
+        held: [Option<Registration<LocalStream>>; 2],
+        successor: Option<Registration<LocalStream>>,
     }
 
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
     let pair = reactor.queue().recipient(Pair { held: [None, None], successor: None });
     let told = Log::new();
-    let (new, mut new_peer) = unix_pair();
+    let (new, mut new_peer) = local_pair();
     let new = Rc::new(Cell::new(Some(new)));
     let mut peers = Vec::new();
     for name in 0..2 {
-        let (source, peer) = unix_pair();
+        let (source, peer) = local_pair();
         peers.push(peer);
         let (inner, told, new) = (handle.clone(), told.clone(), Rc::clone(&new));
         let source = handle.register(source, Interest::READABLE, &pair, move |pair, cx, _| {
@@ -217,7 +217,7 @@ fn is_not_told_to_the_new_owner(in_line: bool) {
 fn m03_events_merge_into_the_readiness_call_that_is_pending() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let told = Log::new();
     let log = told.clone();
     let handle = reactor.handle();
@@ -263,7 +263,7 @@ fn m04_a_dropped_registration_is_never_told_again() {
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
     let recipient = reactor.queue().recipient(());
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let captured = Rc::new(Cell::new(0));
     let told = Rc::clone(&captured);
     let held = handle.register(source, Interest::READABLE, &recipient, move |(), _, _| {
@@ -329,7 +329,7 @@ fn m06_calls_that_keep_scheduling_calls_do_not_starve_sockets() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let told = Log::new();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let mut held = watch(&reactor, &recipient, source, 0, &told);
     let calls = Rc::new(Cell::new(0));
     forever(reactor.queue(), &calls);

@@ -7,13 +7,14 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use mio::Interest;
-use mio::net::UnixStream;
 use switchboard::reactor::{Reactor, Registration};
 
-use support::net::{Log, check, drain, turn_now, turn_until, unix_pair, unwind, unwinding, watch};
+use support::net::{
+    LocalStream, Log, check, drain, local_pair, turn_now, turn_until, unwind, unwinding, watch,
+};
 
 /// A recipient that holds registrations until it is told to let them go.
-type Holder = Vec<Registration<UnixStream>>;
+type Holder = Vec<Registration<LocalStream>>;
 
 #[cfg(target_os = "linux")]
 #[test]
@@ -25,7 +26,7 @@ fn m05_an_idle_loop_sleeps_until_there_is_an_event() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let told = Log::new();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let _held = watch(&reactor, &recipient, source, 0, &told);
 
     // The peer writes once the loop's thread is seen asleep, or would be for good.
@@ -56,7 +57,7 @@ fn m05_no_event_is_needed_to_come_back_from_a_short_sleep() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let told = Log::new();
-    let (source, _peer) = unix_pair();
+    let (source, _peer) = local_pair();
     let _held = watch(&reactor, &recipient, source, 0, &told);
     let report = reactor.turn(Some(Duration::from_nanos(1))).unwrap();
     assert_eq!((report.dialed, report.remaining, told.len()), (0, 0, 0));
@@ -79,7 +80,7 @@ fn m06_run_ends_when_nothing_can_happen_any_more() {
     // Calls that schedule calls, then a source that goes when it has been told.
     let log = Log::new();
     let holder = reactor.queue().recipient(Holder::new());
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let told = log.clone();
     let handle = reactor.handle();
     let source = handle.register(source, Interest::READABLE, &holder, move |holder, cx, _| {
@@ -106,7 +107,7 @@ fn m06_run_ends_when_nothing_can_happen_any_more() {
 fn m06_run_ends_on_stop_and_can_be_run_again() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let log = Log::new();
     let (told, handle) = (log.clone(), reactor.handle());
     let held = reactor.handle().register(source, Interest::READABLE, &recipient, {
@@ -143,7 +144,7 @@ fn m06_run_goes_on_after_a_panic() {
     let holder = reactor.queue().recipient(Holder::new());
     let mut peers = Vec::new();
     for name in 0..3 {
-        let (source, mut peer) = unix_pair();
+        let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
         peers.push(peer);
         let log = log.clone();
@@ -174,7 +175,7 @@ fn m06_run_goes_on_after_a_panic() {
 fn m06_a_socket_that_is_always_ready_does_not_starve_another_one() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let (busy, mut busy_peer) = unix_pair();
+    let (busy, mut busy_peer) = local_pair();
     let calls = Rc::new(Cell::new(0));
     let count = Rc::clone(&calls);
     let handle = reactor.handle();
@@ -185,7 +186,7 @@ fn m06_a_socket_that_is_always_ready_does_not_starve_another_one() {
     });
     let mut busy = busy.unwrap();
     let told = Log::new();
-    let (other, mut other_peer) = unix_pair();
+    let (other, mut other_peer) = local_pair();
     let mut other = watch(&reactor, &recipient, other, 0, &told);
 
     busy_peer.write_all(b"x").unwrap();
@@ -208,14 +209,14 @@ fn m06_a_socket_that_is_always_ready_does_not_starve_another_one() {
 fn m06_a_handler_reaches_the_reactor_through_a_handle() {
     // Each handler lets its source go and registers the next, without end but for the last.
     struct Relay {
-        runner: Option<Registration<UnixStream>>,
+        runner: Option<Registration<LocalStream>>,
         left: u32,
         handle: switchboard::reactor::ReactorHandle,
     }
 
     impl Relay {
         fn hand_over(&mut self, cx: &switchboard::Context<'_, Self>) {
-            let (source, mut peer) = unix_pair();
+            let (source, mut peer) = local_pair();
             peer.write_all(b"x").unwrap();
             let next = self.handle.register(source, Interest::READABLE, cx, |relay, cx, _| {
                 relay.left -= 1;

@@ -151,7 +151,7 @@ fn m06_a_budget_of_none_or_of_time_keeps_nothing_waiting_outside() {
         let clock = clock(&reactor);
         set(&reactor);
         let recipient = reactor.queue().recipient(());
-        let (source, mut peer) = net::unix_pair();
+        let (source, mut peer) = net::local_pair();
         let told = Log::new();
         let _held = net::watch(&reactor, &recipient, source, 0, &told);
         peer.write_all(b"x").unwrap();
@@ -219,7 +219,7 @@ fn m06_a_round_of_again_is_dialed_and_then_the_loop_polls() {
     // Ten that always ask for another call.
     let mut held = Vec::new();
     for name in 0..10 {
-        let (source, mut peer) = net::unix_pair();
+        let (source, mut peer) = net::local_pair();
         peer.write_all(b"x").unwrap();
         let told = told.clone();
         let source =
@@ -229,7 +229,7 @@ fn m06_a_round_of_again_is_dialed_and_then_the_loop_polls() {
             });
         held.push((source.unwrap(), peer));
     }
-    let (source, mut peer) = net::unix_pair();
+    let (source, mut peer) = net::local_pair();
     let quiet = Log::new();
     let _quiet = net::watch(&reactor, &recipient, source, 0, &quiet);
     // The events, and one round of what they asked for.
@@ -313,7 +313,7 @@ fn bulk_work_in_a_queue_of_its_own_keeps_neither_a_timer_nor_a_socket_waiting() 
     (0..100_000).for_each(|_| _ = bulk.call(|_| ()));
     let log = Log::new();
     let recipient = reactor.queue().recipient(());
-    let (source, mut peer) = net::unix_pair();
+    let (source, mut peer) = net::local_pair();
     let mut held = net::watch(&reactor, &recipient, source, 0, &log);
     for turn in 0..100 {
         let timed = log.clone();

@@ -7,24 +7,25 @@ use std::net::Shutdown;
 use std::rc::Rc;
 
 use mio::Interest;
-use mio::net::{TcpListener, UnixStream};
+use mio::net::TcpListener;
 use switchboard::reactor::{Reactor, Readiness, Registration};
 use switchboard::{CallId, Recipient, Reporter, Step};
 
 use support::net::{
-    Log, check, drain, turn_now, turn_until, turn_until_idle, unix_pair, unwind, unwinding,
+    LocalStream, Log, check, drain, local_pair, turn_now, turn_until, turn_until_idle, unwind,
+    unwinding,
 };
 
 const READS: Interest = Interest::READABLE;
 const BOTH: Interest = Interest::READABLE.add(Interest::WRITABLE);
 
-type Socket = Registration<UnixStream>;
+type Socket = Registration<LocalStream>;
 type Held = Rc<RefCell<Option<Socket>>>;
 
 /// Registers `source` in a cell that the handler and the test share.
 fn register(
     reactor: &Reactor,
-    source: UnixStream,
+    source: LocalStream,
     interest: Interest,
     handler: impl Fn(&mut Socket, &Readiness<'_>) + 'static,
 ) -> (Held, Recipient<()>) {
@@ -52,7 +53,7 @@ fn read(socket: &mut Socket, buffer: &mut [u8]) -> Result<usize, ErrorKind> {
 #[test]
 fn m03_readiness_sticks_until_an_attempt_would_block() {
     let mut reactor = Reactor::new().unwrap();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let (held, _recipient) = register(&reactor, source, BOTH, |_, _| ());
     assert!(!is_readable(&held));
     peer.write_all(b"xy").unwrap();
@@ -79,7 +80,7 @@ fn m03_readiness_sticks_until_an_attempt_would_block() {
 #[test]
 fn m03_a_write_that_would_block_clears_that_it_is_writable() {
     let mut reactor = Reactor::new().unwrap();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let (held, _recipient) = register(&reactor, source, BOTH, |_, _| ());
     assert_eq!(turn_now(&mut reactor).dialed, 1);
     let mut held_socket = held.borrow_mut();
@@ -141,7 +142,7 @@ impl Proxy {
 fn m03_a_proxy_goes_on_without_an_event_once_its_other_side_has_room() {
     const BYTES: usize = 1 << 20;
     let mut reactor = Reactor::new().unwrap();
-    let ((from, mut sender), (to, mut receiver)) = (unix_pair(), unix_pair());
+    let ((from, mut sender), (to, mut receiver)) = (local_pair(), local_pair());
     let handle = reactor.handle();
     let proxy = reactor.queue().recipient_with(|proxy| {
         let from = handle.register(from, READS, proxy, |proxy: &mut Proxy, _, _| proxy.pass());
@@ -181,7 +182,7 @@ fn m03_a_proxy_goes_on_without_an_event_once_its_other_side_has_room() {
 #[test]
 fn m03_again_can_be_asked_from_another_handler() {
     let mut reactor = Reactor::new().unwrap();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let log = Log::new();
     let calls = log.clone();
     let (held, _recipient) = register(&reactor, source, READS, move |_, ready| {
@@ -256,7 +257,7 @@ fn m03_an_observer_that_panics_at_one_handler_hides_no_other() {
             unwind("undrained");
         }
     });
-    let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| unix_pair()).unzip();
+    let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| local_pair()).unzip();
     let held: Vec<_> = sources
         .into_iter()
         .map(|source| register(&reactor, source, READS, |socket, _| _ = read(socket, &mut [0])))
@@ -284,7 +285,7 @@ fn m03_a_handler_that_does_not_drain_is_counted_and_reported() {
                 seen.push((recipient.is_some(), site.file()));
             }
         });
-        let (source, mut peer) = unix_pair();
+        let (source, mut peer) = local_pair();
         let (_held, _recipient) = register(&reactor, source, BOTH, handler);
         peer.write_all(b"four").unwrap();
         let _ = turn_now(&mut reactor);
@@ -307,7 +308,7 @@ fn m03_the_end_of_a_stream_is_no_reason_to_count() {
     // The end comes with what is read, before it is read, or after.
     for (before, at_once) in [(true, true), (false, true), (false, false)] {
         let mut reactor = Reactor::new().unwrap();
-        let (source, mut peer) = unix_pair();
+        let (source, mut peer) = local_pair();
         let ends = Rc::new(Cell::new(0));
         let end = Rc::clone(&ends);
         let peer_at_read = Rc::new(RefCell::new(None));
@@ -373,7 +374,7 @@ fn m03_a_listener_that_accepts_once_is_counted_and_one_that_goes_is_not() {
 #[test]
 fn m03_what_another_handler_reads_on_is_not_counted() {
     let mut reactor = Reactor::new().unwrap();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let held = Held::default();
     let inner = Rc::downgrade(&held);
     let source = reactor.register_function(source, READS, move |queue, _| {
@@ -396,7 +397,7 @@ fn m03_what_another_handler_reads_on_is_not_counted() {
 #[test]
 fn m03_rearming_reports_what_is_left() {
     let mut reactor = Reactor::new().unwrap();
-    let (source, mut peer) = unix_pair();
+    let (source, mut peer) = local_pair();
     let log = Log::new();
     let calls = log.clone();
     let (held, _recipient) = register(&reactor, source, READS, move |_, _| calls.push(()));

@@ -3,11 +3,10 @@
 
 use std::cell::RefCell;
 use std::io::{self, Read as _, Write as _};
-use std::os::unix;
 use std::rc::Rc;
 
-use mio::net::{TcpStream, UnixStream};
-use support::net::{reset, tcp_pair, turn_now, turn_until, unix_pair};
+use mio::net::TcpStream;
+use support::net::{LocalPeer, LocalStream, local_pair, reset, tcp_pair, turn_now, turn_until};
 use switchboard::op::{AsyncOp, OpError, OpResult, OpState};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{LlRealCancel, Module, Read, Socket, StartError};
@@ -18,9 +17,9 @@ type Outcome = OpResult<Vec<u8>, io::Error>;
 /// A module that is open, a socket, and what its operations told.
 struct Bench {
     reactor: Reactor,
-    module: LlRealCancel<UnixStream>,
-    socket: Option<Socket<UnixStream>>,
-    peer: unix::net::UnixStream,
+    module: LlRealCancel<LocalStream>,
+    socket: Option<Socket<LocalStream>>,
+    peer: LocalPeer,
     told: Rc<RefCell<Vec<(u32, Outcome)>>>,
 }
 
@@ -29,7 +28,7 @@ impl Bench {
         let reactor = Reactor::new().expect("a reactor");
         let module = LlRealCancel::new();
         module.open();
-        let (ours, peer) = unix_pair();
+        let (ours, peer) = local_pair();
         let socket = Some(Socket::stream(&reactor.handle(), ours).expect("registered"));
         Self { reactor, module, socket, peer, told: Rc::default() }
     }
@@ -39,7 +38,7 @@ impl Bench {
         self.reactor.queue().callback(move |_, result| told.borrow_mut().push((name, result)))
     }
 
-    fn request(&self, limit: usize) -> Read<UnixStream> {
+    fn request(&self, limit: usize) -> Read<LocalStream> {
         Read { from: self.socket.clone().expect("the socket is there"), limit }
     }
 
@@ -215,7 +214,7 @@ fn a_registration_that_is_taken_out_goes_on_without_operations() {
 #[test]
 fn two_run_at_a_time_on_two_sockets() {
     let mut bench = Bench::new();
-    let (other, mut other_peer) = unix_pair();
+    let (other, mut other_peer) = local_pair();
     let other = Socket::stream(&bench.reactor.handle(), other).expect("registered");
     bench.start(1);
     let op = bench.module.start(Read { from: other.clone(), limit: 8 }, bench.done(2));
@@ -236,7 +235,7 @@ fn a_callback_cancels_another_operation_of_the_same_batch() {
     // Late, if the other one's readiness call comes before the callback of the first; in time after it.
     for in_time in [false, true] {
         let mut bench = Bench::new();
-        let (other, mut other_peer) = unix_pair();
+        let (other, mut other_peer) = local_pair();
         let other = Socket::stream(&bench.reactor.handle(), other).expect("registered");
         let request = Read { from: other, limit: 8 };
         let op = bench.module.start(request, bench.done(2)).expect("it is open");

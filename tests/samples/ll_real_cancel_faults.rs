@@ -8,14 +8,12 @@ use std::io::ErrorKind::{
     TimedOut, WouldBlock,
 };
 use std::io::Write as _;
-use std::os::unix;
 use std::panic;
 use std::rc::Rc;
 
 use mio::event::Source;
-use mio::net::UnixStream;
 use mio::{Interest, Registry, Token};
-use support::net::{check, turn_now, turn_until, unix_pair};
+use support::net::{LocalPeer, LocalStream, check, local_pair, turn_now, turn_until};
 use switchboard::Cancellation;
 use switchboard::op::{AsyncOp, OpError, OpResult, OpState};
 use switchboard::reactor::{Reactor, RegisterError};
@@ -24,7 +22,7 @@ use switchboard::samples::{LlRealCancel, Module, Read, Socket};
 /// A source whose reads first do what the script says.
 #[derive(Debug)]
 struct Odd {
-    socket: UnixStream,
+    socket: LocalStream,
     script: Vec<Behavior>,
     registers: bool,
     _alive: Rc<()>,
@@ -83,14 +81,14 @@ impl Bench {
     }
 
     /// A source that is readable, and behaves like that, in this order, before it gives what there is.
-    fn odd(&self, script: &[Behavior]) -> (Odd, unix::net::UnixStream) {
-        let (socket, mut peer) = unix_pair();
+    fn odd(&self, script: &[Behavior]) -> (Odd, LocalPeer) {
+        let (socket, mut peer) = local_pair();
         peer.write_all(b"x").expect("room");
         let script = script.iter().rev().copied().collect();
         (Odd { socket, script, registers: true, _alive: Rc::clone(&self.alive) }, peer)
     }
 
-    fn socket(&self, script: &[Behavior]) -> (Socket<Odd>, unix::net::UnixStream) {
+    fn socket(&self, script: &[Behavior]) -> (Socket<Odd>, LocalPeer) {
         let (source, peer) = self.odd(script);
         (Socket::stream(&self.reactor.handle(), source).expect("registered"), peer)
     }
@@ -213,7 +211,7 @@ fn a_source_that_cannot_be_registered_is_handed_back() {
 
 /// Counts what is asked of a socket.
 struct Counting {
-    socket: UnixStream,
+    socket: LocalStream,
     reads: Rc<Cell<u32>>,
     registers: Rc<Cell<u32>>,
 }
@@ -249,7 +247,7 @@ fn a_thousand_reads_of_what_is_there_cost_a_thousand_reads_and_nothing_else() {
     let mut reactor = Reactor::new().expect("a reactor");
     let module = LlRealCancel::new();
     module.open();
-    let (socket, mut peer) = unix_pair();
+    let (socket, mut peer) = local_pair();
     peer.write_all(&[7; COUNT as usize]).expect("room");
     let (reads, registers, told) = (Rc::default(), Rc::default(), Rc::new(Cell::new(0)));
     let source = Counting { socket, reads: Rc::clone(&reads), registers: Rc::clone(&registers) };

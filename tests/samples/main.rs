@@ -15,9 +15,7 @@ mod ll_fake_cancel;
 mod ll_io;
 #[cfg(all(unix, feature = "testing"))]
 mod ll_io_faults;
-#[cfg(unix)]
 mod ll_real_cancel;
-#[cfg(unix)]
 mod ll_real_cancel_faults;
 mod long;
 mod ml_chain;

@@ -9,7 +9,7 @@ pub mod echo;
 pub mod fuzz;
 #[cfg(feature = "mio")]
 pub mod manual;
-#[cfg(all(unix, feature = "mio"))]
+#[cfg(feature = "mio")]
 pub mod net;
 pub mod random;
 #[cfg(all(unix, feature = "mio"))]

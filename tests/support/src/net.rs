@@ -3,14 +3,13 @@
 use std::cell::RefCell;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{self, TcpListener};
-use std::os::unix;
 use std::panic;
 use std::rc::Rc;
 use std::time::Duration;
 
 use mio::Interest;
 use mio::event::Source;
-use mio::net::{TcpStream, UnixStream};
+use mio::net::TcpStream;
 use switchboard::reactor::{Reactor, Registration};
 use switchboard::{Address, Report};
 
@@ -20,12 +19,27 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 /// How many turns a test may take before it has failed.
 const TURNS: usize = 100_000;
 
+/// Our end of a connection within the machine, and the peer's: Unix sockets, or TCP where mio has none.
+#[cfg(unix)]
+pub type LocalStream = mio::net::UnixStream;
+#[cfg(unix)]
+pub type LocalPeer = std::os::unix::net::UnixStream;
+#[cfg(not(unix))]
+pub type LocalStream = TcpStream;
+#[cfg(not(unix))]
+pub type LocalPeer = net::TcpStream;
+
 /// Two ends of a connection: ours, which does not block, and the peer's, which does. What the peer
 /// has written is there for us as soon as its write returns.
-pub fn unix_pair() -> (UnixStream, unix::net::UnixStream) {
-    let (ours, peer) = unix::net::UnixStream::pair().unwrap();
-    ours.set_nonblocking(true).unwrap();
-    (UnixStream::from_std(ours), peer)
+pub fn local_pair() -> (LocalStream, LocalPeer) {
+    #[cfg(unix)]
+    {
+        let (ours, peer) = LocalPeer::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        (LocalStream::from_std(ours), peer)
+    }
+    #[cfg(not(unix))]
+    tcp_pair()
 }
 
 /// The same over loopback.

@@ -307,7 +307,7 @@ impl Stage {
 
     /// Registers a source that has something to tell.
     fn register(self: &Rc<Self>) {
-        let (source, mut peer) = net::unix_pair();
+        let (source, mut peer) = net::local_pair();
         peer.write_all(b"x").unwrap();
         let captured = Prop::new(self);
         let source = self.random.lend(&self.recipients, |recipient| {
