@@ -20,7 +20,7 @@ macro_rules! pages {
 pages! {
     lifecycle: "../docs/lifecycle.md";
     samples: "../docs/samples.md";
-    comparison: "../docs/comparison.md";
+    #[cfg(feature = "mio")] comparison: "../docs/comparison.md";
     design: "../docs/design.md";
     performance: "../docs/performance.md", "../docs/performance/table.md";
     reliability: "../docs/reliability.md";
