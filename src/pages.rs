@@ -25,6 +25,7 @@ pages! {
     performance: "../docs/performance.md", "../docs/performance/table.md";
     reliability: "../docs/reliability.md";
     proxy: "../docs/proxy.md";
+    #[cfg(feature = "journal")] study: "../docs/study.md";
     #[cfg(feature = "mio")] rules: "../docs/rules.md";
     #[cfg(all(unix, feature = "mio"))] embedding: "../docs/embedding.md";
     #[cfg(all(unix, feature = "mio"))] servers: "../docs/servers.md";

@@ -28,6 +28,6 @@ impl Timeline {
         let history = self.journal.history();
         history.write_timeline(BufWriter::new(File::create(&self.file)?))?;
         let slowest = history.operations().iter().max_by_key(|operation| operation.duration());
-        Ok(slowest.map_or_else(String::new, |slowest| self.journal.explain(slowest.id)))
+        Ok(slowest.map_or_else(String::new, |slowest| self.journal.explain(slowest.id).to_string()))
     }
 }

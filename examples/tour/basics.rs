@@ -58,6 +58,18 @@ pub(crate) const STORIES: &[Story] = &[
         dropped_callback,
     ),
     (
+        "A call is canceled twice",
+        "The second cancel is told that the call was canceled already: the first reason stays. Unlike the \
+         cancel of an operation, that of a call is silent: nobody is called.",
+        canceled_twice,
+    ),
+    (
+        "A recipient goes while a call is pending",
+        "Its owner lets it go. The call for it is refused when its turn comes, and its caller need not \
+         have known.",
+        recipient_goes,
+    ),
+    (
         "A handler panics",
         "The panic goes to whoever dials, here to the tour. The call behind it is still there, and \
          dialed in the next turn.",
@@ -169,6 +181,29 @@ fn nested_dial(reactor: &mut Reactor) -> Outcome {
     })?;
     let expected = Ends { finished: 2, refused: 1, ..Ends::default() };
     ensure(ended == expected, "two calls finished, and one was refused")
+}
+
+fn canceled_twice(reactor: &mut Reactor) -> Outcome {
+    let ended = ended(reactor, |reactor| {
+        let queue = reactor.queue();
+        let call = queue.call(|_| ());
+        ensure(queue.cancel(call, "unwanted") == Cancellation::Canceled, "the call was canceled")?;
+        let again = queue.cancel(call, "unwanted still");
+        say(&format!("The second cancel returns {again:?}."));
+        ensure(again == Cancellation::Already, "the second cancel changed nothing")?;
+        ensure(queue.dial_all().dialed == 0, "nothing was dialed")
+    })?;
+    ensure(ended == Ends { canceled: 1, ..Ends::default() }, "one call ended canceled")
+}
+
+fn recipient_goes(reactor: &mut Reactor) -> Outcome {
+    let ended = ended(reactor, |reactor| {
+        let client = reactor.queue().recipient(Client::default());
+        client.call(|_, _| ());
+        client.hang_up();
+        ensure(reactor.queue().dial_all().refused == 1, "the call was refused")
+    })?;
+    ensure(ended == Ends { refused: 1, ..Ends::default() }, "one call ended refused")
 }
 
 fn dropped_callback(reactor: &mut Reactor) -> Outcome {

@@ -66,15 +66,14 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> u8 {
 fn tour(flags: &Flags, paint: Paint) -> Outcome {
     let mut reactor = Reactor::new()?;
     let narrator = Rc::new(Narrator::new(paint));
-    let record = Record::new();
-    reactor.queue().add_observer(record.observer());
+    let record = Record::of(reactor.queue());
     reactor.queue().add_observer(Rc::clone(&narrator));
     let mut summary = Summary::default();
     println!("{}\n", paint.bold("Calls and operations"));
-    tell(&mut reactor, basics::STORIES, &mut summary, paint)?;
+    tell(&mut reactor, basics::STORIES, &mut summary, &record, paint)?;
     println!("{}\n", paint.bold("The samples, with their calls in short"));
     narrator.only_ends_other_than_finished();
-    tell(&mut reactor, samples::STORIES, &mut summary, paint)?;
+    tell(&mut reactor, samples::STORIES, &mut summary, &record, paint)?;
     summary.print(paint);
     record.print_figures();
     let tally = reactor.queue().tally();
@@ -86,7 +85,13 @@ fn tour(flags: &Flags, paint: Paint) -> Outcome {
     record.write(flags)
 }
 
-fn tell(reactor: &mut Reactor, stories: &[Story], summary: &mut Summary, paint: Paint) -> Outcome {
+fn tell(
+    reactor: &mut Reactor,
+    stories: &[Story],
+    summary: &mut Summary,
+    record: &Record,
+    paint: Paint,
+) -> Outcome {
     let all = basics::STORIES.len() + samples::STORIES.len();
     for (title, text, story) in stories {
         let number = summary.stories() + 1;
@@ -95,6 +100,7 @@ fn tell(reactor: &mut Reactor, stories: &[Story], summary: &mut Summary, paint: 
             say(&line);
         }
         println!();
+        record.begin(title);
         let began = Instant::now();
         let ended = ended(reactor, story).map_err(|error| format!("story {number}: {error}"))?;
         summary.add(title, ended, began.elapsed());

@@ -7,35 +7,49 @@ pub(crate) use none::Record;
 
 #[cfg(feature = "journal")]
 mod journal {
+    use std::cell::Cell;
     use std::fs::{self, File};
     use std::io::{self, BufWriter};
     use std::path::Path;
     use std::rc::Rc;
 
-    use switchboard::Observer;
     use switchboard::journal::Journal;
+    use switchboard::{CallId, QueueHandle, Step};
 
     use super::super::Outcome;
     use super::super::flags::Flags;
 
-    /// A journal of the tour.
-    pub(crate) struct Record(Rc<Journal>);
+    /// A journal of the tour, in which the first call of each story has its title.
+    pub(crate) struct Record {
+        journal: Rc<Journal>,
+        title: Rc<Cell<Option<&'static str>>>,
+    }
 
     impl Record {
-        pub(crate) fn new() -> Self {
-            Self(Rc::new(Journal::new()))
+        pub(crate) fn of(queue: &QueueHandle) -> Self {
+            let journal = Journal::builder().install(queue);
+            let title = Rc::new(Cell::new(None::<&str>));
+            let (next, names) = (Rc::clone(&title), queue.clone());
+            queue.add_observer(move |call: CallId, step: &Step| {
+                if let Step::Created { .. } = step
+                    && let Some(title) = next.take()
+                {
+                    names.name_call(call, title);
+                }
+            });
+            Self { journal, title }
         }
 
-        pub(crate) fn observer(&self) -> impl Observer + use<> {
-            Rc::clone(&self.0)
+        pub(crate) fn begin(&self, title: &'static str) {
+            self.title.set(Some(title));
         }
 
         pub(crate) fn print_figures(&self) {
-            println!("{}\n", self.0.figures());
+            println!("{}\n", self.journal.figures());
         }
 
         pub(crate) fn write(&self, flags: &Flags) -> Outcome {
-            let history = self.0.history();
+            let history = self.journal.history();
             if let Some(file) = &flags.timeline {
                 write(file, "timeline", |out| history.write_timeline(out))?;
             }
@@ -62,7 +76,7 @@ mod journal {
 
 #[cfg(not(feature = "journal"))]
 mod none {
-    use switchboard::{CallId, Observer, Step};
+    use switchboard::QueueHandle;
 
     use super::super::Outcome;
     use super::super::flags::Flags;
@@ -70,13 +84,11 @@ mod none {
     pub(crate) struct Record;
 
     impl Record {
-        pub(crate) const fn new() -> Self {
+        pub(crate) const fn of(_: &QueueHandle) -> Self {
             Self
         }
 
-        pub(crate) fn observer(&self) -> impl Observer + use<> {
-            |_: CallId, _: &Step| ()
-        }
+        pub(crate) fn begin(&self, _: &'static str) {}
 
         pub(crate) fn print_figures(&self) {}
 

@@ -16,21 +16,31 @@ const NAMED: usize = 3;
 const CAUSES: usize = 8;
 
 impl History {
-    /// Tells the story of a call, as [`Journal::explain`](super::Journal::explain).
-    pub fn explain(&self, id: CallId) -> String {
-        let mut story = Story { history: self, text: String::new() };
+    /// Reports the life of a call, as [`Journal::explain`](super::Journal::explain).
+    pub fn explain(&self, id: CallId) -> Story {
+        let mut writer = Writer { history: self, text: String::new() };
         // Writing to a string does not fail.
-        let _ = story.write(id);
-        story.text
+        let _ = writer.write(id);
+        Story(writer.text)
     }
 }
 
-struct Story<'a> {
+/// The life of a call, to be printed: a line for each step, indented below the first, which names the call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Story(String);
+
+impl fmt::Display for Story {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+struct Writer<'a> {
     history: &'a History,
     text: String,
 }
 
-impl Story<'_> {
+impl Writer<'_> {
     fn write(&mut self, id: CallId) -> fmt::Result {
         let history = self.history;
         let operation = history.operation(id);
@@ -116,7 +126,9 @@ impl Story<'_> {
                     let since = now.saturating_sub(scheduled.at);
                     self.line(format_args!("pending for {since:.1?} now: its turn is to come"))
                 }
-                (None, None) => self.line(format_args!("not scheduled yet: nobody has called")),
+                (None, None) => {
+                    self.line(format_args!("not scheduled yet: its callback was not called"))
+                }
             };
         };
         match end {
@@ -144,7 +156,7 @@ impl Story<'_> {
         let effects = self.history.effects(call.id);
         if !effects.is_empty() {
             let list = self.list(&effects);
-            self.line(format_args!("scheduled in turn {list}"))?;
+            self.line(format_args!("its handler scheduled {list}"))?;
         }
         let causes = self.history.causes(call.id);
         if causes.len() > 1 {
@@ -227,17 +239,22 @@ impl Story<'_> {
     /// The calls of its queue that were dialed while a call was pending.
     fn ahead(&self, id: CallId, scheduled: &Moment, dialed: &Moment) -> String {
         let between = scheduled.place..dialed.place;
-        let dialed_between = |call: &CallRecord| {
-            let place = call.dialed?.place;
-            let before = between.contains(&place) && call.id.queue() == id.queue();
-            before.then_some((place, call.id))
+        let is_between = |call: &&CallRecord| {
+            let is_dialed = call.dialed.is_some_and(|dialed| between.contains(&dialed.place));
+            is_dialed && call.id.queue() == id.queue()
         };
-        let mut ahead: Vec<_> = self.history.calls().iter().filter_map(dialed_between).collect();
-        ahead.sort_unstable();
-        let ahead: Vec<_> = ahead.into_iter().map(|(_, id)| id).collect();
-        match ahead.len() {
-            0 => "behind no other call".into(),
-            _ => format!("behind {}", self.list(&ahead)),
+        let mut ahead: Vec<_> = self.history.calls().iter().filter(is_between).collect();
+        ahead.sort_unstable_by_key(|call| call.dialed.map(|dialed| dialed.place));
+        let took = |call: &&CallRecord| call.handling().unwrap_or_default();
+        match ahead.as_slice() {
+            [] => "behind no other call".into(),
+            [one] => format!("behind call {}", one.name()),
+            many => {
+                // Of equal ones the first.
+                let longest = many.iter().rev().copied().max_by_key(took).unwrap_or(many[0]);
+                let (count, name, took) = (many.len(), longest.name(), took(&longest));
+                format!("behind {count} calls, the longest of them call {name}: {took:.1?}")
+            }
         }
     }
 

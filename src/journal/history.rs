@@ -3,16 +3,19 @@
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
-use std::time::Instant;
 
 use crate::id::CallId;
 use crate::journal::latency::Latency;
-use crate::journal::pages::{Map, StepEntry, What};
+use crate::journal::map::Map;
+use crate::journal::pages::{StepEntry, What};
 use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord};
+use crate::journal::snapshot::Snapshot;
 use crate::op_step::OpStep;
 use crate::step::{RecipientInfo, Step};
 
 /// What a [`Journal`](super::Journal) held at an instant.
+///
+/// It is `Send`: another thread may search it, and write it.
 #[derive(Clone)]
 pub struct History {
     calls: Vec<CallRecord>,
@@ -24,12 +27,8 @@ pub struct History {
 }
 
 impl History {
-    pub(super) fn read(
-        mut entries: Vec<StepEntry>,
-        dropped: u64,
-        start: Instant,
-        now: Instant,
-    ) -> Self {
+    fn read(snapshot: Snapshot) -> Self {
+        let Snapshot { mut entries, labels, names, dropped, start, now } = snapshot;
         let mut history = Self {
             calls: Vec::new(),
             places: Map::default(),
@@ -48,6 +47,10 @@ impl History {
             }
         }
         history.link_layers();
+        for call in &mut history.calls {
+            call.label = call.recipient.and_then(|recipient| labels.get(&recipient).cloned());
+            call.named = names.get(&call.id).cloned();
+        }
         history
     }
 
@@ -112,6 +115,7 @@ impl History {
         let records = || calls.iter().map(|place| &self.calls[*place]);
         RecipientRecord {
             info,
+            label: records().find_map(|call| call.label.clone()),
             calls: records().map(|call| call.id).collect(),
             waiting: Latency::of(records().filter_map(CallRecord::waiting)),
             handling: Latency::of(records().filter_map(CallRecord::handling)),
@@ -164,6 +168,13 @@ impl History {
     /// When the copy was made, since the journal began.
     pub const fn now(&self) -> Duration {
         self.now
+    }
+}
+
+impl Snapshot {
+    /// Puts the steps in order.
+    pub fn into_history(self) -> History {
+        History::read(self)
     }
 }
 

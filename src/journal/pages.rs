@@ -2,18 +2,21 @@
 //!
 //! - I1 `live` holds the calls that were dialed and are not over, each within the one before. A
 //!   call that ends takes those within it along, whose ends were not reported.
+//! - I2 `pending` holds a call only while the ring holds the step that scheduled it. So neither takes
+//!   more than the capacity, even if the journal misses how calls end.
 
 use alloc::vec::Vec;
 use core::fmt;
-use core::hash::{BuildHasherDefault, Hasher};
 use core::num::NonZeroU64;
-use std::collections::HashMap;
+use core::time::Duration;
 use std::time::Instant;
 
-use crate::id::CallId;
+use crate::id::{CallId, Named};
 use crate::journal::latency::{Latencies, Latency};
+use crate::journal::map::Map;
+use crate::journal::texts::Texts;
 use crate::op_step::OpStep;
-use crate::step::Step;
+use crate::step::{RecipientInfo, Step};
 
 /// One step, as it was reported.
 #[derive(Clone, Copy)]
@@ -40,9 +43,13 @@ pub(super) struct Pages {
     entries: Vec<StepEntry>,
     oldest: usize,
     dropped: u64,
+    /// The call that fired the trigger: the ring takes nothing more.
+    frozen: Option<CallId>,
     live: Vec<(CallId, Instant)>,
-    /// When pending calls were scheduled.
+    /// When pending calls were scheduled (I2).
     pending: Map<CallId, Instant>,
+    pub(super) labels: Texts<RecipientInfo>,
+    pub(super) names: Texts<CallId>,
     counts: StepCounts,
     waiting: Latencies,
     handling: Latencies,
@@ -55,58 +62,125 @@ impl Pages {
             entries: Vec::new(),
             oldest: 0,
             dropped: 0,
+            frozen: None,
             live: Vec::new(),
             pending: Map::default(),
+            labels: Texts::new(capacity),
+            names: Texts::new(capacity),
             counts: StepCounts::default(),
             waiting: Latencies::new(),
             handling: Latencies::new(),
         }
     }
 
-    pub(super) fn note(&mut self, at: Instant, call: CallId, what: What) {
+    /// When the step before was reported, if nothing can have come in between: a call that is created
+    /// and scheduled in one go.
+    pub(super) fn same_moment(&self, call: CallId, step: &Step) -> Option<Instant> {
+        let Step::Scheduled { .. } = step else { return None };
+        let latest = self.oldest.checked_sub(1).unwrap_or(self.entries.len().wrapping_sub(1));
+        let before = self.entries.get(latest).filter(|before| before.call == call)?;
+        let is_created = matches!(before.what, What::Call(Step::Created { .. }));
+        let in_one_go = is_created && matches!(call.named(), Named::Position(_));
+        (in_one_go && self.frozen.is_none()).then_some(before.at)
+    }
+
+    /// Counts a step, and keeps it if `keeps` says so. Returns how long the call has waited, if it is
+    /// dialed, or how long its handler has run, if that is over.
+    pub(super) fn note(&mut self, at: Instant, call: CallId, what: What, keeps: bool) -> Took {
         let by = self.live.last().map(|(live, _)| *live).filter(|live| {
             // The end of a call is its own doing, which goes without saying.
             *live != call || !matches!(what, What::Call(Step::Finished | Step::Panicked))
         });
-        match &what {
-            What::Call(step) => self.count(at, call, step),
-            What::Operation(OpStep::Started { .. }) => self.counts.operations += 1,
-            What::Operation(_) => {}
+        let keeps = keeps && self.frozen.is_none();
+        let took = match &what {
+            What::Call(step) => self.count(at, call, step, keeps),
+            What::Operation(OpStep::Started { .. }) => {
+                self.counts.operations += 1;
+                Took::Nothing
+            }
+            What::Operation(_) => Took::Nothing,
+        };
+        if keeps {
+            self.keep(StepEntry { at, call, by, what });
         }
-        let entry = StepEntry { at, call, by, what };
+        took
+    }
+
+    fn keep(&mut self, entry: StepEntry) {
         if self.entries.len() < self.capacity {
             self.entries.push(entry);
-        } else {
-            self.entries[self.oldest] = entry;
-            self.oldest = (self.oldest + 1) % self.capacity;
-            self.dropped += 1;
+            return;
+        }
+        let dropped = core::mem::replace(&mut self.entries[self.oldest], entry);
+        self.oldest = if self.oldest + 1 == self.capacity { 0 } else { self.oldest + 1 };
+        self.dropped += 1;
+        if let What::Call(Step::Scheduled { .. }) = dropped.what
+            && !self.pending.is_empty()
+            && dropped.call != entry.call
+        {
+            self.pending.remove(&dropped.call);
+        }
+        self.labels.forget_before(self.dropped);
+        self.names.forget_before(self.dropped);
+    }
+
+    /// The number of the next step.
+    pub(super) const fn next_step(&self) -> u64 {
+        self.dropped + self.entries.len() as u64
+    }
+
+    /// Takes no more steps, since those held have led to `call`.
+    pub(super) fn freeze(&mut self, call: CallId) {
+        self.frozen.get_or_insert(call);
+    }
+
+    pub(super) const fn frozen(&self) -> Option<CallId> {
+        self.frozen
+    }
+
+    /// Takes steps again. Drops those held, as others are missing behind them.
+    pub(super) fn resume(&mut self) {
+        if self.frozen.take().is_some() {
+            self.dropped += self.entries.len() as u64;
+            self.entries.clear();
+            self.oldest = 0;
+            self.pending.clear();
+            self.labels.forget_before(self.dropped);
+            self.names.forget_before(self.dropped);
         }
     }
 
-    fn count(&mut self, at: Instant, call: CallId, step: &Step) {
+    fn count(&mut self, at: Instant, call: CallId, step: &Step, keeps: bool) -> Took {
         let counts = &mut self.counts;
         match step {
             Step::Created { .. } => counts.created += 1,
             Step::Scheduled { .. } => {
                 counts.scheduled += 1;
-                self.pending.insert(call, at);
+                if keeps {
+                    self.pending.insert(call, at);
+                }
             }
             Step::Dialed => {
                 counts.dialed += 1;
+                if self.live.len() == self.capacity {
+                    self.live.remove(0); // their ends must have been missed
+                }
                 self.live.push((call, at));
                 if let Some(since) = self.pending.remove(&call) {
-                    self.waiting.add(at.saturating_duration_since(since));
+                    let waited = at.saturating_duration_since(since);
+                    self.waiting.add(waited);
+                    return Took::Waiting(waited);
                 }
             }
             Step::Finished => {
                 counts.finished += 1;
-                self.hang_up(at, call);
+                return self.hang_up(at, call);
             }
             Step::Panicked => {
                 counts.panicked += 1;
                 // It was not dialed if its check has panicked.
                 self.pending.remove(&call);
-                self.hang_up(at, call);
+                return self.hang_up(at, call);
             }
             Step::Canceled { .. } => {
                 counts.canceled += 1;
@@ -122,6 +196,7 @@ impl Pages {
             Step::Abandoned { .. } => counts.abandoned += 1,
             Step::Undrained { .. } => counts.undrained += 1,
         }
+        Took::Nothing
     }
 
     /// Forgets the calls of a queue that are not over, whose further steps are not reported.
@@ -129,14 +204,18 @@ impl Pages {
         self.live.retain(|(call, _)| call.queue() != queue);
         self.pending.retain(|call, _| call.queue() != queue);
         self.pending.shrink_to_fit();
+        self.labels.release_all(self.next_step());
     }
 
     /// Ends a live call (I1).
-    fn hang_up(&mut self, at: Instant, call: CallId) {
-        if let Some(depth) = self.live.iter().rposition(|(live, _)| *live == call) {
-            self.handling.add(at.saturating_duration_since(self.live[depth].1));
-            self.live.truncate(depth);
-        }
+    fn hang_up(&mut self, at: Instant, call: CallId) -> Took {
+        let Some(depth) = self.live.iter().rposition(|(live, _)| *live == call) else {
+            return Took::Nothing;
+        };
+        let handled = at.saturating_duration_since(self.live[depth].1);
+        self.handling.add(handled);
+        self.live.truncate(depth);
+        Took::Handling(handled)
     }
 
     /// All entries, the oldest first.
@@ -164,13 +243,23 @@ impl Pages {
     }
 }
 
+/// What a step has shown about time.
+#[derive(Clone, Copy)]
+pub(super) enum Took {
+    Nothing,
+    /// From schedule to dial.
+    Waiting(Duration),
+    /// From dial to return or unwind.
+    Handling(Duration),
+}
+
 /// What a [`Journal`](super::Journal) has seen since it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Figures {
     /// How many calls took each step.
     pub counts: StepCounts,
-    /// From schedule to dial.
+    /// From schedule to dial, of calls whose schedule the journal still held when they were dialed.
     pub waiting: Latency,
     /// From dial to return or unwind, nested calls included.
     pub handling: Latency,
@@ -223,28 +312,5 @@ impl fmt::Display for Figures {
         writeln!(f, "operations  {operations} started")?;
         writeln!(f, "waiting     {}", self.waiting)?;
         write!(f, "handlers    {}", self.handling)
-    }
-}
-
-/// A map by ids, which nobody chooses in order to collide.
-pub(super) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
-
-/// Mixes the words of an id.
-#[derive(Default)]
-pub(super) struct Mix(u64);
-
-impl Hasher for Mix {
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, word: u64) {
-        self.0 = (self.0 ^ word).wrapping_mul(0x9E37_79B9_7F4A_7C15).rotate_left(29);
-    }
-
-    fn finish(&self) -> u64 {
-        self.0
     }
 }

@@ -1,5 +1,6 @@
 //! What a history holds: one record for each call, operation and recipient.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::panic::Location;
@@ -34,6 +35,10 @@ pub struct CallRecord {
     pub id: CallId,
     /// Whom it is for; none for a function call, and if `created` is missing.
     pub recipient: Option<RecipientInfo>,
+    /// The label of its recipient ([`set_label`](crate::Address::set_label)), the latest.
+    pub label: Option<Arc<str>>,
+    /// Its name ([`name_call`](crate::QueueHandle::name_call)).
+    pub named: Option<Arc<str>>,
     /// When it was created.
     pub created: Option<Moment>,
     /// When it was scheduled.
@@ -55,6 +60,8 @@ impl CallRecord {
         Self {
             id,
             recipient: None,
+            label: None,
+            named: None,
             created: None,
             scheduled: None,
             dialed: None,
@@ -92,10 +99,14 @@ impl fmt::Display for Name<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let call = self.0;
         match (&call.recipient, &call.created) {
-            (Some(recipient), _) => write!(f, "{} to {recipient}", call.id),
-            (None, Some(_)) => write!(f, "{}, a function call", call.id),
-            (None, None) => write!(f, "{}", call.id),
+            (Some(recipient), _) => write!(f, "{} to {recipient}", call.id)?,
+            (None, Some(_)) => write!(f, "{}, a function call", call.id)?,
+            (None, None) => write!(f, "{}", call.id)?,
         }
+        for text in [&call.label, &call.named].into_iter().flatten() {
+            write!(f, " ({text})")?;
+        }
+        Ok(())
     }
 }
 
@@ -208,6 +219,8 @@ impl fmt::Display for OpEnd {
 pub struct RecipientRecord {
     /// Which one; none for function calls.
     pub info: Option<RecipientInfo>,
+    /// Its label, the latest.
+    pub label: Option<Arc<str>>,
     /// Its calls, in the order that they were first seen.
     pub calls: Vec<CallId>,
     /// From schedule to dial.

@@ -15,10 +15,10 @@ use serde_json::{Value, json};
 
 use crate::id::CallId;
 use crate::journal::history::History;
-use crate::journal::pages::Map;
+use crate::journal::map::Map;
 use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord};
 use crate::op_step::Outcome;
-use crate::step::RecipientInfo;
+use crate::step::{RecipientInfo, Refusal};
 
 const PAGE: &str = include_str!("timeline/page.html");
 
@@ -30,10 +30,12 @@ const PARTS: &[(&str, &[&str])] = &[
         &[
             include_str!("timeline/model.js"),
             include_str!("timeline/layout.js"),
+            include_str!("timeline/axis.js"),
             include_str!("timeline/draw.js"),
             include_str!("timeline/spans.js"),
             include_str!("timeline/focus.js"),
             include_str!("timeline/story.js"),
+            include_str!("timeline/table.js"),
             include_str!("timeline/input.js"),
             include_str!("timeline/selftest.js"),
         ],
@@ -46,7 +48,8 @@ impl History {
     ///
     /// A link to it can say what to show, after a `#` and with `&` between: `call=17` or `call=c3.1`
     /// (as ids print), `search=TEXT`, `first=ID&last=ID` for the time from one call to another, `only`
-    /// for the lanes that are in view, `light` or `dark`, `help`.
+    /// for the lanes that are in view, `axis=time`, `axis=folded` (idle time) or `axis=order`, `table`, `light` or
+    /// `dark`, `help`.
     ///
     /// Cost: about 80 bytes for each call, and 80 KB.
     ///
@@ -92,6 +95,7 @@ impl Columns<'_> {
         let (lanes, lane_of) = columns.lanes();
         let calls = columns.calls(&lane_of);
         let late = columns.late_cancels();
+        let names = columns.names();
         let operations = columns.operations();
         json!({
             "now": nanos(history.now()),
@@ -99,6 +103,7 @@ impl Columns<'_> {
             "lanes": lanes,
             "calls": calls,
             "late": late,
+            "names": names,
             "operations": operations,
             "strings": columns.strings,
         })
@@ -108,11 +113,13 @@ impl Columns<'_> {
         let mut lane_of = vec![0; self.history.calls().len()];
         let mut lanes = Vec::new();
         for (lane, (queue, recipient, calls)) in self.history.lanes().into_iter().enumerate() {
+            let label = calls.iter().find_map(|call| self.history.calls()[*call].label.clone());
             calls.into_iter().for_each(|call| lane_of[call] = lane);
             lanes.push(json!({
                 "queue": queue,
                 "name": recipient.map_or(-1, |recipient| self.string(&recipient)),
                 "type": recipient.map_or(-1, |RecipientInfo { type_name, .. }| self.string(type_name)),
+                "label": label.map_or(-1, |label| self.string(&*label)),
             }));
         }
         (Value::Array(lanes), lane_of)
@@ -121,7 +128,7 @@ impl Columns<'_> {
     fn calls(&mut self, lane_of: &[usize]) -> Value {
         let history = self.history;
         let mut ids = Vec::new();
-        let mut columns: [Vec<i64>; 14] = Default::default();
+        let mut columns: [Vec<i64>; 15] = Default::default();
         let mut before = 0;
         for (place, call) in history.calls().iter().enumerate() {
             ids.push(call.id.to_string());
@@ -149,19 +156,20 @@ impl Columns<'_> {
                 self.by(ended.as_ref()),
                 self.site(created.as_ref()),
                 self.site(scheduled.as_ref()),
+                self.live(call),
             ];
             before = first;
             columns.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
         }
         let [lane, first, created, scheduled, dialed, ended, end, reason, ..] = &columns;
-        let [.., created_by, scheduled_by, dialed_by, ended_by, created_at, scheduled_at] =
+        let [.., created_by, scheduled_by, dialed_by, ended_by, created_at, scheduled_at, live] =
             &columns;
         json!({
             "id": ids, "lane": lane, "first": first,
             "created": created, "scheduled": scheduled, "dialed": dialed, "ended": ended,
             "end": end, "reason": reason,
             "createdBy": created_by, "scheduledBy": scheduled_by, "dialedBy": dialed_by,
-            "endedBy": ended_by, "createdAt": created_at, "scheduledAt": scheduled_at,
+            "endedBy": ended_by, "createdAt": created_at, "scheduledAt": scheduled_at, "live": live,
         })
     }
 
@@ -174,6 +182,22 @@ impl Columns<'_> {
             Some((_, End::Refused { refusal })) => (4, self.string(&refusal)),
             Some((_, End::Abandoned)) => (5, -1),
         }
+    }
+
+    /// The call that was live when this one was refused.
+    fn live(&self, call: &CallRecord) -> i64 {
+        match call.ended {
+            Some((_, End::Refused { refusal: Refusal::Live { live, .. } })) => self.place(live),
+            _ => -1,
+        }
+    }
+
+    /// Call, name.
+    fn names(&mut self) -> Vec<[i64; 2]> {
+        let history = self.history;
+        let calls = history.calls().iter().zip(0..);
+        let named = calls.filter_map(|(call, place)| Some((place, call.named.as_deref()?)));
+        named.map(|(place, name)| [place, self.string(name)]).collect()
     }
 
     /// Call, time, by, reason.

@@ -79,7 +79,7 @@ fn a_journal_that_is_set_in_a_handler_learns_of_that_call_when_it_ends() {
     assert_eq!(journal.history().causes(within), [nested, live], "each is the doing of the next");
     let after = queue.call(|_| ());
     assert_eq!(cause(&journal, after), None);
-    let story = journal.explain(live);
+    let story = journal.explain(live).to_string();
     assert!(story.contains("its beginning is not known: the journal did not see it"), "{story}");
     assert!(story.contains("  finished\n"), "{story}");
 }
@@ -144,9 +144,15 @@ fn of_calls_that_are_over_only_their_steps_are_kept() {
     let id = answered.id();
     answered.answer(());
     queue.cancel(id, "unwanted");
-    assert_eq!(format!("{journal:?}"), "Journal(12 steps, 0 dropped, 3 calls pending, 0 live)");
+    assert_eq!(
+        format!("{journal:?}"),
+        "Journal(12 steps, 0 dropped, 3 calls pending, 0 live, 0 labels and names)"
+    );
     panic_of(|| queue.dial_all());
-    assert_eq!(format!("{journal:?}"), "Journal(17 steps, 0 dropped, 0 calls pending, 0 live)");
+    assert_eq!(
+        format!("{journal:?}"),
+        "Journal(17 steps, 0 dropped, 0 calls pending, 0 live, 0 labels and names)"
+    );
 }
 
 #[test]
@@ -154,7 +160,7 @@ fn a_call_that_is_not_known_has_a_story_that_says_so() {
     let journal = Journal::new();
     let foreign = CallQueue::new().call(|_| ());
     let expected = "call #0\n  not a step of it is known: the journal did not see it\n";
-    assert_eq!(journal.explain(foreign), expected);
+    assert_eq!(journal.explain(foreign).to_string(), expected);
 }
 
 // Pairs.
@@ -218,7 +224,10 @@ fn a_pair_whose_first_panics_at_a_dial_leaves_the_second_right() {
     assert_eq!(cause(&journal, after), None);
     let counts = journal.figures().counts;
     assert_eq!((counts.dialed, counts.finished, counts.panicked), (2, 2, 0));
-    assert!(format!("{journal:?}").ends_with("0 calls pending, 0 live)"), "{journal:?}");
+    assert!(
+        format!("{journal:?}").ends_with("0 calls pending, 0 live, 0 labels and names)"),
+        "{journal:?}"
+    );
 }
 
 // Operations, while an observer panics: rule O1 holds.
@@ -469,7 +478,7 @@ fn a_handler_that_does_not_drain_is_told_with_where_its_source_was_registered() 
         let _ = reactor.turn(Some(Duration::ZERO)).unwrap();
     }
     let call = readiness.get().unwrap();
-    let story = journal.explain(call);
+    let story = journal.explain(call).to_string();
     assert!(story.contains("stopped before its source would block"), "{story}");
     assert!(story.contains(&format!("the source was registered at {}:", site.file())), "{story}");
     let record = journal.history().call(call).unwrap().clone();
@@ -479,7 +488,7 @@ fn a_handler_that_does_not_drain_is_told_with_where_its_source_was_registered() 
 /// It took all calls that were pending then for pending for good.
 #[test]
 fn a_journal_that_is_removed_and_added_again_keeps_no_calls_that_are_over() {
-    let journal = Rc::new(Journal::with_capacity(16));
+    let journal = Rc::new(Journal::with_capacity(4096));
     let (queue, other) = (CallQueue::new(), CallQueue::new());
     other.add_observer(Rc::clone(&journal));
     other.call(|_| ());
@@ -487,15 +496,24 @@ fn a_journal_that_is_removed_and_added_again_keeps_no_calls_that_are_over() {
     let removes = Rc::clone(&journal);
     queue.call(move |queue| {
         (0..1000).for_each(|_| _ = queue.call(|_| ()));
-        assert!(format!("{removes:?}").ends_with("1001 calls pending, 1 live)"), "{removes:?}");
+        assert!(
+            format!("{removes:?}").ends_with("1001 calls pending, 1 live, 0 labels and names)"),
+            "{removes:?}"
+        );
         assert!(queue.remove_observer(id));
-        assert!(format!("{removes:?}").ends_with("1 calls pending, 0 live)"), "{removes:?}");
+        assert!(
+            format!("{removes:?}").ends_with("1 calls pending, 0 live, 0 labels and names)"),
+            "{removes:?}"
+        );
     });
     queue.dial_all();
     queue.add_observer(Rc::clone(&journal));
     let call = queue.call(|_| ());
     queue.dial_all();
-    assert!(format!("{journal:?}").ends_with("1 calls pending, 0 live)"), "{journal:?}");
+    assert!(
+        format!("{journal:?}").ends_with("1 calls pending, 0 live, 0 labels and names)"),
+        "{journal:?}"
+    );
     // Nothing is the doing of the handler that it was removed in.
     assert_eq!(journal.history().call(call).unwrap().scheduled.unwrap().by, None);
 }

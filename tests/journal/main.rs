@@ -3,6 +3,8 @@
 
 #[cfg(feature = "journal")]
 mod hazards;
+#[cfg(feature = "journal")]
+mod production;
 #[cfg(all(feature = "mio", feature = "tracing"))]
 mod request_spans;
 #[cfg(feature = "journal")]

@@ -43,7 +43,7 @@ impl Scene {
     /// Asserts the story of a call, but for the places in this file.
     #[track_caller]
     fn expect(&self, call: CallId, story: &[&str]) {
-        let told = self.journal.explain(call);
+        let told = self.journal.explain(call).to_string();
         let told: Vec<_> = told.lines().map(without_place).collect();
         assert_eq!(told, story);
     }
@@ -93,7 +93,7 @@ fn a_call_that_finished_tells_who_scheduled_it_and_what_it_waited_behind() {
             "  waited 1.0ms, behind no other call",
             "  dialed",
             "  finished after 0.0ns",
-            "  scheduled in turn call #2 to Server(0)",
+            "  its handler scheduled call #2 to Server(0)",
         ],
     );
     let history = scene.journal.history();
@@ -116,7 +116,7 @@ fn a_callback_tells_its_creator_and_its_caller_apart() {
         &[
             "call #c0.0 to Server(0)",
             "  created at here by call #0 to Server(0)",
-            "  not scheduled yet: nobody has called",
+            "  not scheduled yet: its callback was not called",
         ],
     );
     scene.pass(5);
@@ -171,7 +171,7 @@ fn a_canceled_call_tells_by_whom_and_why_and_that_a_second_cancel_was_late() {
     scene.queue.dial_all();
     scene.queue.call(move |queue| _ = queue.cancel(live, "too bad"));
     scene.queue.dial_all();
-    let story = scene.journal.explain(live);
+    let story = scene.journal.explain(live).to_string();
     let late = "canceled too late, by call #3, a function call, which changes nothing: too bad";
     assert!(story.contains(late), "{story}");
 }
@@ -184,12 +184,12 @@ fn nested_and_refused_calls_tell_the_live_call() {
     let nested = b.call(|_, _| ());
     let refused = a.call(|_, _| ());
     scene.queue.dial_all();
-    let story = scene.journal.explain(nested);
+    let story = scene.journal.explain(nested).to_string();
     assert!(
         story.contains("\n  dialed while call #0 to Server(0) was live: nested in it\n"),
         "{story}"
     );
-    let story = scene.journal.explain(refused);
+    let story = scene.journal.explain(refused).to_string();
     assert!(
         story.contains("\n  refused: the recipient is live with call #0 scheduled at "),
         "{story}"
@@ -207,7 +207,7 @@ fn bad_ends_are_told() {
     let pending = scene.queue.call(never(()));
     scene.pass(7);
     let ends = |call, end: &str| {
-        let story = scene.journal.explain(call);
+        let story = scene.journal.explain(call).to_string();
         assert!(story.contains(end), "{story}");
     };
     ends(abandoned, "abandoned: dropped without being called");
@@ -235,7 +235,7 @@ fn a_chain_of_causes_is_told_from_the_nearest_on() {
     let causes = history.causes(last);
     assert_eq!(causes.len(), 20);
     assert_eq!(causes.last(), Some(&first));
-    let story = scene.journal.explain(last);
+    let story = scene.journal.explain(last).to_string();
     assert!(story.contains("causes: #19, a function call <- #18, a function call"), "{story}");
     assert!(story.contains(" <- 12 more"), "{story}");
 }
@@ -263,7 +263,7 @@ fn an_operation_tells_its_layers_and_its_cancel() {
     scene.queue.call(move |_| _ = handle.cancel());
     scene.queue.dial_all();
     let story = |call| {
-        let story = scene.journal.explain(call);
+        let story = scene.journal.explain(call).to_string();
         let lines = story.lines().skip_while(|line| !line.contains("operation"));
         lines.map(without_place).collect::<Vec<_>>()
     };

@@ -257,3 +257,61 @@ fn a_hundred_thousand_calls_take_a_few_megabytes() {
     let each = page.len() / history.calls().len();
     assert!(each < 90, "{each} bytes a call");
 }
+
+/// What a page of lanes and rows alone would not show: 711 short sessions, 150 operations at a time, a chain
+/// of 100 causes, a refusal, an hour in between, labels and names.
+#[test]
+fn many_of_a_type_share_a_lane_and_a_refusal_knows_the_live_call() {
+    fn link(queue: &QueueHandle, clock: Clock, left: u32) {
+        clock.work(500);
+        if left > 0 {
+            queue.call(move |queue| link(queue, clock, left - 1));
+        }
+    }
+    let clock = Clock(Rc::new(Cell::new(Instant::now())));
+    let reads = clock.clone();
+    let queue = CallQueue::new();
+    let journal = Journal::builder().clock(move || reads.0.get()).install(&queue);
+    for number in 0..711 {
+        clock.work(1_000);
+        let session = queue.recipient(Shown);
+        session.set_label(format!("10.0.0.{number}"));
+        session.call(|_, _| ());
+        queue.dial_all();
+    }
+    clock.work(3_600_000_000_000);
+    let links = clock.clone();
+    let chain = queue.call(|queue| link(queue, links, 100));
+    queue.name_call(chain, "a chain of 100");
+    queue.dial_all();
+    let server = queue.recipient(Shown);
+    let live = server.call(|_, cx| _ = cx.queue().dial_all());
+    let refused = server.call(|_, _| ());
+    queue.dial_all();
+    let running: Vec<_> = (0..150)
+        .map(|_| {
+            clock.work(1_000);
+            let done: Callback<Result> = server.callback(|_, _, _| ());
+            Operation::new(done, Lookup, |_| ())
+        })
+        .collect();
+    let late = queue.call(|_| ());
+    queue.dial_all();
+    queue.cancel(late, "too late");
+    let history = journal.history();
+    let page = page(&history);
+    leave("timeline-many.html", &page);
+    for operation in running {
+        let _ = operation.complete(Ok(1));
+    }
+    queue.dial_all();
+    let data = data(&page);
+    let place = |call| history.calls().iter().position(|it| it.id == call).unwrap();
+    assert_eq!(data["calls"]["live"][place(refused)], place(live) as u64);
+    assert_eq!(data["calls"]["live"][place(live)], -1);
+    assert_eq!(data["names"].as_array().unwrap().len(), 1);
+    let labels = data["lanes"].as_array().unwrap().iter().filter(|lane| lane["label"] != -1);
+    assert_eq!(labels.count(), 711);
+}
+
+struct Shown;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use support::util::{panic_of, panics};
 use switchboard::journal::Journal;
 use switchboard::op::{OpError, OpResult, Operation};
-use switchboard::{CallQueue, Callback};
+use switchboard::{CallId, CallQueue, Callback};
 
 /// The events of a history with calls and operations of all kinds.
 fn events() -> Vec<Value> {
@@ -85,7 +85,7 @@ fn slices(events: &[Value]) -> Vec<((u64, u64), f64, f64)> {
 fn every_event_has_what_its_phase_needs() {
     for event in events() {
         let ph = event["ph"].as_str().expect("a phase");
-        assert!(["M", "X", "b", "e", "n", "i", "s", "f"].contains(&ph), "{event}");
+        assert!(["M", "X", "b", "e", "n", "i", "s", "f", "C"].contains(&ph), "{event}");
         assert!(event["name"].is_string() && event["pid"].is_u64(), "{event}");
         if ph != "M" {
             assert!(ts(&event) >= 0.0 && event["cat"].is_string(), "{event}");
@@ -205,4 +205,59 @@ fn no_arrow_leads_from_a_call_whose_dial_was_not_seen() {
     let trace: Value = serde_json::from_slice(&trace).expect("JSON");
     let events = trace["traceEvents"].as_array().expect("events");
     assert_eq!((phase(events, "X").count(), phase(events, "s").count()), (1, 0));
+}
+
+#[test]
+fn every_call_carries_where_by_whom_and_why_however_it_ended() {
+    let journal = Rc::new(Journal::new());
+    let queue = CallQueue::new();
+    queue.add_observer(Rc::clone(&journal));
+    let server = queue.recipient("server");
+    server.set_label("10.0.0.1");
+    let live = server.call(|_, cx| _ = cx.queue().dial_all());
+    let refused = server.call(|_, _| ());
+    let canceled = queue.call(|_| ());
+    queue.cancel(canceled, "unwanted");
+    let callback = server.callback(|_, _, ()| ());
+    let abandoned = callback.id();
+    drop(callback);
+    queue.dial_all();
+    let waiting = queue.call(|_| ());
+    let mut trace = Vec::new();
+    journal.history().write_trace(&mut trace).expect("a vector takes it");
+    let trace: Value = serde_json::from_slice(&trace).expect("JSON");
+    let events = trace["traceEvents"].as_array().expect("events");
+    let args = |call: CallId, ph: &str| {
+        let name = format!("call {call}");
+        let is_it = |event: &&Value| {
+            event["ph"] == ph && event["name"].as_str().is_some_and(|it| it.starts_with(&name))
+        };
+        events.iter().find(is_it).expect("there is one")["args"].clone()
+    };
+    for (call, ph) in
+        [(live, "X"), (refused, "b"), (canceled, "b"), (abandoned, "i"), (waiting, "b")]
+    {
+        let args = args(call, ph);
+        assert!(args["created"].as_str().is_some_and(|site| site.contains(file!())), "{args}");
+    }
+    let refused = args(refused, "i");
+    assert_eq!(refused["live"], live.to_string());
+    assert!(refused["live scheduled"].as_str().is_some_and(|site| site.contains(file!())));
+    assert_eq!(refused["label"], "10.0.0.1");
+    assert_eq!(args(canceled, "b")["reason"], "unwanted");
+    assert_eq!(args(waiting, "b")["end"], "still pending");
+}
+
+#[test]
+fn counters_come_to_what_is_pending_at_the_end() {
+    let events = events();
+    for name in ["pending", "live"] {
+        let ours = phase(&events, "C")
+            .filter(|event| event["name"] == name && event["pid"] == events[0]["pid"]);
+        let values: Vec<_> = ours.map(|event| event["args"]["calls"].as_i64().unwrap()).collect();
+        assert!(values.iter().all(|value| *value >= 0), "{values:?}");
+        assert!(values.iter().any(|value| *value > 1), "{values:?}");
+        assert_eq!(values.last(), Some(&i64::from(name == "pending")), "{values:?}");
+    }
+    assert!(phase(&events, "C").any(|event| event["name"] == "dialed a millisecond"));
 }

@@ -5,7 +5,10 @@ const canvas = document.getElementById("canvas");
 const pen = canvas.getContext("2d");
 const AXIS = 22;
 const MAP = 30;
-const HEAD = AXIS + MAP;
+/** Calls with names, which mark what begins there. */
+const named = history_.names.map(([place, name]) => ({ place, name: strings[name] }));
+const NAMES = named.length ? 18 : 0;
+const HEAD = AXIS + MAP + NAMES;
 const SMALL = 1.5;
 const MARK = { canceled: "×", refused: "⊘", panicked: "✱", abandoned: "!", late: "×" };
 const FONT = '11px system-ui, "Segoe UI", Roboto, "Noto Sans", sans-serif';
@@ -178,7 +181,7 @@ function drawGrid({ ticks }) {
 
 function drawAxis({ ticks, step }) {
   pen.fillStyle = colors.panel;
-  pen.fillRect(0, MAP, view.width, AXIS);
+  pen.fillRect(0, MAP, view.width, AXIS + NAMES);
   pen.fillStyle = colors.line;
   pen.fillRect(0, HEAD - 1, view.width, 1);
   pen.fillStyle = colors.dim;
@@ -188,10 +191,37 @@ function drawAxis({ ticks, step }) {
   for (const tick of ticks) {
     const x = X(tick + begin);
     if (x < view.gutter - 1) continue;
-    const text = `${tick ? (tick / size).toFixed(digits) : 0} ${unit}`;
+    const text = axis !== "time" || last >= 6e10 ? duration(timeAt(tick + begin) - real.begin) : `${tick ? (tick / size).toFixed(digits) : 0} ${unit}`;
     if (x + textWidth(text) + 3 < view.width) pen.fillText(text, x + 3, MAP + AXIS / 2);
   }
-  pen.fillText(`${duration(view.to - view.from)} in view`, 8, MAP + AXIS / 2);
+  pen.fillText(`${duration(timeAt(view.to) - timeAt(view.from))} in view`, 8, MAP + AXIS / 2);
+  drawNames();
+}
+
+/** What begins where: as many names as there is room for. */
+function drawNames() {
+  let free = view.gutter;
+  const y = MAP + AXIS + NAMES / 2 - 1;
+  for (const { place, name } of named) {
+    const x = X(firstOf(place));
+    if (x < view.gutter - 1 || x > view.width) continue;
+    pen.fillStyle = colors.accent;
+    if (x < free) {
+      pen.fillRect(x, HEAD - 4, 1.5, 4);
+      continue;
+    }
+    pen.fillRect(x, MAP + AXIS, 1.5, NAMES);
+    pen.globalAlpha = 0.35;
+    pen.fillRect(x, HEAD, 1, view.height - HEAD);
+    pen.globalAlpha = 1;
+    clippedText(name, x + 4, y, Math.max(60, view.width - x - 8));
+    free = x + textWidth(name) + 12;
+  }
+}
+
+/** When a call is first seen. */
+function firstOf(place) {
+  return [call.created[place], call.scheduled[place], call.dialed[place]].find(known) ?? over(place);
 }
 
 // The overview: how much happens when, and what of it is in view.

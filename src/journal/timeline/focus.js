@@ -1,6 +1,6 @@
 // Drawing marks, and the call in focus.
 
-const markTimes = Float64Array.from(marks, (mark) => mark.at);
+let markTimes = new Float64Array(0);
 
 /** Marks: where they are many, those that are rare come first, then as many as there is room for. */
 function drawMarks() {
@@ -44,7 +44,7 @@ function drawMark(x, y, kind, found, taken) {
 function middleOf(place) {
   const row = liveRow[place] >= 0 ? liveRow[place] : pendingRow[place];
   if (row >= 0) return Y(rows[row].y) + rows[row].height / 2;
-  const band = bands[call.lane[place]];
+  const band = bands[bandOf[call.lane[place]]];
   return Y(band.bottom) - ROW / 2;
 }
 

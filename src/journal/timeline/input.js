@@ -119,7 +119,7 @@ function goTo(place) {
   if (place < 0) return;
   select(place);
   const row = liveRow[place] >= 0 ? liveRow[place] : pendingRow[place];
-  const y = row >= 0 ? rows[row].y : bands[call.lane[place]].top;
+  const y = row >= 0 ? rows[row].y : bands[bandOf[call.lane[place]]].top;
   const room = view.height - HEAD;
   const scroll = y < view.scroll || y + ROW > view.scroll + room ? y - room / 3 : view.scroll;
   const at = startOf(place);
@@ -143,8 +143,13 @@ function zoomToSelected() {
 }
 
 function find(query) {
+  showMatches(query, search(query));
+}
+
+function showMatches(query, found) {
   state.query = query;
-  state.found = search(query);
+  state.found = found;
+  for (const entry of document.querySelectorAll("#legend button")) entry.setAttribute("aria-pressed", entry.dataset.state === query);
   state.order = [];
   state.at = -1;
   if (state.found) {
@@ -187,6 +192,24 @@ function toggleOnly() {
   redraw();
 }
 
+/** The next axis: time, idle time folded, order. What is in view stays there. */
+function changeAxis(kind = AXES[(AXES.indexOf(axis) + 1) % AXES.length]) {
+  const [from, to] = [timeAt(view.from), timeAt(view.to)];
+  setAxis(kind);
+  document.getElementById("axis").textContent = { time: "Time", folded: "Idle folded", order: "Order" }[kind];
+  overview.bars = null;
+  state.hover = null;
+  setView(placeAt(from), placeAt(to));
+}
+
+/** Something legible: all if there is room, or else how it began. */
+function openView() {
+  fit();
+  if (contentHeight <= 2 * view.height || instants.length < 120) return;
+  toggleOnly();
+  setView(placeAt(instants[0]), placeAt(instants[100]));
+}
+
 function toggleTheme() {
   const root = document.documentElement;
   const dark = root.dataset.theme ? root.dataset.theme === "dark" : matchMedia("(prefers-color-scheme: dark)").matches;
@@ -217,7 +240,7 @@ const KEYS = {
   ",": () => neighbor(-1), ".": () => neighbor(1),
   c: () => goTo(state.selected < 0 ? -1 : causeOf(state.selected)),
   e: () => goTo(state.selected < 0 ? -1 : (effects.of(state.selected)[0] ?? -1)),
-  z: zoomToSelected, t: toggleTheme, v: toggleOnly, "?": toggleHelp, Escape: () => select(-1),
+  z: zoomToSelected, o: () => changeAxis(), s: toggleTable, r: () => goTo(state.selected < 0 ? -1 : (causesOf(state.selected).at(-1) ?? -1)), t: toggleTheme, v: toggleOnly, "?": toggleHelp, Escape: () => select(-1),
 };
 
 addEventListener("keydown", (event) => {
@@ -327,6 +350,8 @@ onClick("out", () => zoom(2, undefined, true));
 onClick("fit", fit);
 onClick("only", toggleOnly);
 onClick("theme", toggleTheme);
+onClick("axis", () => changeAxis());
+onClick("table", toggleTable);
 onClick("help-button", toggleHelp);
 onClick("next", () => nextFound(1));
 onClick("previous", () => nextFound(-1));
@@ -340,7 +365,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 
 document.getElementById("summary").textContent =
   `${plural(count, "call")} to ${plural(lanes.filter((lane) => lane.name >= 0).length, "recipient")}, ` +
-  `${plural(operations.length, "operation")}, in ${duration(count ? finish - begin : 0)}`;
+  `${plural(operations.length, "operation")}, in ${duration(count ? real.finish - real.begin : 0)}`;
 if (history_.dropped) {
   const notice = document.getElementById("notice");
   notice.textContent = `The journal has dropped its ${plural(history_.dropped, "oldest step")}: what happened before is missing here, also the beginning of some calls.`.replace("its 1 oldest", "its oldest");
@@ -348,11 +373,15 @@ if (history_.dropped) {
 }
 document.getElementById("empty").hidden = count > 0 || operations.length > 0;
 readColors();
+setAxis("time");
 new ResizeObserver(resize).observe(canvas.parentElement);
 resize();
 state.still = true;
-fit();
 const flags = new URLSearchParams(location.hash.slice(1));
+changeAxis(AXES.includes(flags.get("axis")) ? flags.get("axis") : idleShare() > 0.3 ? "folded" : "time");
+draw();
+if (["only", "first", "from", "call", "search"].some((flag) => flags.has(flag))) fit();
+else openView();
 if (flags.has("light")) setTheme("light");
 if (flags.has("dark")) setTheme("dark");
 if (flags.has("search")) find((finder.value = flags.get("search")));
@@ -364,12 +393,13 @@ if (flags.has("first") && flags.has("last")) {
     setView(call.first[first] - room, over(last) + room);
   }
 }
-if (flags.has("from") && flags.has("to")) setView(begin + Number(flags.get("from")), begin + Number(flags.get("to")));
+if (flags.has("from") && flags.has("to")) setView(placeAt(real.begin + Number(flags.get("from"))), placeAt(real.begin + Number(flags.get("to"))));
 if (flags.has("call")) {
   const place = ids.indexOf(`#${flags.get("call")}`);
   if (place >= 0) goTo(place);
   if (place >= 0 && !flags.has("first") && !flags.has("from")) zoomToSelected();
 }
+if (flags.has("table")) toggleTable();
 if (flags.has("help")) toggleHelp();
 draw();
 state.still = false;

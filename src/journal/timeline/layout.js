@@ -9,12 +9,19 @@ const MOST_PENDING = 6;
 const MOST_OPERATIONS = 48;
 const MOST_NESTED = 24;
 
+/** Recipients of one type, from so many on, share a band: short lives are packed into few rows. */
+const MANY_OF_A_TYPE = 24;
+
 const rows = [];
 const bands = [];
 const liveRow = new Int32Array(count).fill(-1);
 const pendingRow = new Int32Array(count).fill(-1);
 const operationRow = new Int32Array(operations.length).fill(-1);
 const marks = [];
+/** The band in which a lane is shown. */
+const bandOf = new Int32Array(lanes.length);
+/** Operations beyond those that are drawn one by one. */
+let beyond = [];
 let contentHeight = 0;
 
 /** The first place of a sorted array whose value is at least `value`. */
@@ -65,6 +72,9 @@ function mostAtATime(starts, ends) {
 }
 
 function layOut() {
+  rows.length = bands.length = marks.length = 0;
+  beyond = [];
+  for (const places of [liveRow, pendingRow, operationRow]) places.fill(-1);
   const byLane = lanes.map(() => []);
   for (let i = 0; i < count; i++) byLane[call.lane[i]].push(i);
   const addBand = (lane, title, note, layOutRows) => {
@@ -72,14 +82,39 @@ function layOut() {
     layOutRows();
     bands.push({ lane, title, note, from, to: rows.length, top: 0, bottom: 0, hidden: false });
   };
-  lanes.forEach(({ title }, lane) => {
-    const note = plural(byLane[lane].length, "call");
-    addBand(lane, title, note, () => layOutLane(lane, byLane[lane]));
-  });
+  for (const { lane, members } of groupedLanes()) {
+    const calls = members.length > 1 ? members.flatMap((one) => byLane[one]).sort((a, b) => a - b) : byLane[lane];
+    const title = members.length > 1 ? `${typeOf(lane)} × ${members.length.toLocaleString("en")}` : lanes[lane].title;
+    for (const one of members) bandOf[one] = bands.length;
+    addBand(lane, title, plural(calls.length, "call"), () => layOutLane(lane, calls));
+  }
   if (operations.length) {
     addBand(-1, "operations", plural(operations.length, "operation"), layOutOperations);
   }
   marks.sort((a, b) => a.at - b.at);
+}
+
+/** A recipient's type without its path; of function calls, that. */
+function typeOf(lane) {
+  const type = lanes[lane].type < 0 ? "functions" : strings[lanes[lane].type];
+  const name = /^[A-Za-z_]/.test(type) ? type.replace(/<.*/, "").replace(/^.*::/, "") : type;
+  return queues.size > 1 ? `${name} · queue ${lanes[lane].queue}` : name;
+}
+
+/** Lanes of a queue by type; those of a type that has many are one. */
+function groupedLanes() {
+  const groups = new Map();
+  lanes.forEach(({ queue, type }, lane) => {
+    const key = `${queue} ${type}`;
+    if (!groups.has(key)) groups.set(key, []);
+    groups.get(key).push(lane);
+  });
+  const grouped = [];
+  for (const members of groups.values()) {
+    if (members.length >= MANY_OF_A_TYPE) grouped.push({ lane: members[0], members });
+    else for (const lane of members) grouped.push({ lane, members: [lane] });
+  }
+  return grouped;
 }
 
 /** Gives each row its height; those with nothing between two instants can be left out. */
@@ -160,8 +195,13 @@ function layOutLane(lane, calls) {
 /** A row that shows how many calls are pending. */
 function addCurve(lane, waiting, until) {
   const pending = waiting.filter((i) => call.scheduled[i] === call.scheduled[i]);
-  const up = Float64Array.from(pending, (i) => call.scheduled[i]).sort();
-  const down = Float64Array.from(pending, until).sort();
+  addLevels(lane, pending, (i) => call.scheduled[i], until, "pending");
+}
+
+/** A row that shows how many of some spans there are at a time. */
+function addLevels(lane, items, startOf, endOf, what) {
+  const up = Float64Array.from(items, startOf).sort();
+  const down = Float64Array.from(items, endOf).sort();
   const at = new Float64Array(up.length + down.length);
   const many = new Int32Array(at.length);
   let most = 0;
@@ -177,7 +217,7 @@ function addCurve(lane, waiting, until) {
     many[place] = level;
     most = Math.max(most, level);
   }
-  addRow({ kind: "curve", height: CURVE - 4, lane, at, many, most });
+  addRow({ kind: "curve", height: CURVE - 4, lane, at, many, most, what });
 }
 
 function layOutOperations() {
@@ -210,6 +250,10 @@ function layOutOperations() {
     let row = 0;
     const fits = (at) => tree.every((_, depth) => (free[at + depth] ?? -Infinity) <= startOf(root));
     while (row < MOST_OPERATIONS && !fits(row)) row++;
+    if (row === MOST_OPERATIONS) {
+      for (const level of tree) beyond.push(...level);
+      continue;
+    }
     tree.forEach((level, depth) => {
       free[row + depth] = Math.max(free[row + depth] ?? -Infinity, end);
       const into = (packed[row + depth] ??= []);
@@ -221,6 +265,10 @@ function layOutOperations() {
     const index = makeRow("operation", -1, row, startOf, endOf);
     for (const o of row) operationRow[o] = index;
   }
+  if (!beyond.length) return;
+  const names = new Map();
+  for (const o of beyond) names.set(operations[o].name, (names.get(operations[o].name) ?? 0) + 1);
+  const most = [...names].sort((a, b) => b[1] - a[1]).map(([name, many]) => `${many.toLocaleString("en")} ${name}`);
+  const kinds = most.length > 4 ? [...most.slice(0, 4), `${most.length - 4} other kinds`] : most;
+  addLevels(-1, beyond, startOf, endOf, `${plural(beyond.length, "more operation")} (${kinds.join(", ")}), at a time`);
 }
-
-layOut();

@@ -5,7 +5,7 @@ const history_ = JSON.parse(document.getElementById("history").textContent);
 const strings = history_.strings;
 const lanes = history_.lanes;
 const operations = readOperations(history_.operations);
-const late = history_.late;
+const late = history_.late; // call, time, by, reason
 const ids = history_.calls.id;
 const count = ids.length;
 const ENDS = ["", "finished", "panicked", "canceled", "refused", "abandoned"];
@@ -41,7 +41,7 @@ const call = (() => {
   for (const step in by) by[step] = whole(step);
   return {
     ...times, ...by, first, lane: whole("lane"), end: whole("end"), reason: whole("reason"),
-    createdAt: whole("createdAt"), scheduledAt: whole("scheduledAt"),
+    createdAt: whole("createdAt"), scheduledAt: whole("scheduledAt"), live: whole("live"),
   };
 })();
 history_.calls = history_.operations = null; // the columns above are what is left of it
@@ -59,12 +59,12 @@ operations.forEach((operation, place) => {
 
 const queues = new Set(lanes.map((lane) => lane.queue));
 for (const lane of lanes) {
-  const name = lane.name < 0 ? "functions" : strings[lane.name];
+  const name = (lane.name < 0 ? "functions" : strings[lane.name]) + (lane.label < 0 ? "" : ` ${strings[lane.label]}`);
   lane.title = queues.size > 1 ? `${name} · queue ${lane.queue}` : name;
 }
 
 /** First and last instant that is known. */
-const [begin, finish] = (() => {
+let [begin, finish] = (() => {
   let [least, most] = [Infinity, -Infinity];
   const see = (time) => {
     if (time < least) least = time;
@@ -92,6 +92,13 @@ function causeTime(place) {
   return scheduled === scheduled ? scheduled : call.created[place];
 }
 
+/** The causes of a call up to the first, the nearest first. */
+function causesOf(place) {
+  const causes = [];
+  for (let at = causeOf(place); at >= 0 && at !== place && causes.length <= count; at = causeOf(at)) causes.push(at);
+  return causes;
+}
+
 /** Effects, as lists in two arrays: those of `place` stand from `from[place]` on. */
 const effects = (() => {
   const from = new Int32Array(count + 1);
@@ -105,11 +112,18 @@ const effects = (() => {
 
 function duration(nanos) {
   const absolute = Math.abs(nanos);
+  const parts = (size, unit, small, smallUnit) =>
+    `${Math.floor(nanos / size)} ${unit}${Math.floor((nanos % size) / small) ? ` ${Math.floor((nanos % size) / small)} ${smallUnit}` : ""}`;
+  if (absolute >= 864e11) return parts(864e11, "d", 36e11, "h");
+  if (absolute >= 36e11) return parts(36e11, "h", 6e10, "min");
+  if (absolute >= 6e10) return parts(6e10, "min", 1e9, "s");
   for (const [unit, size] of [["s", 1e9], ["ms", 1e6], ["µs", 1e3]]) {
     if (absolute >= size) return `${trim((nanos / size).toPrecision(3))} ${unit}`;
   }
   return `${trim(nanos.toFixed(0))} ns`;
 }
+
+const known = (time) => time === time;
 
 function trim(number) {
   return number.includes("e") ? String(Number(number)) : number.replace(/(\.\d*?)0+$/, "$1").replace(/\.$/, "");
@@ -120,6 +134,16 @@ function plural(number, one) {
 }
 
 // Search.
+
+/** What a call came to, by a word that is searched for, and by the legend. */
+const STATES = {
+  created: (i) => !call.end[i] && !known(call.scheduled[i]),
+  pending: (i) => !call.end[i] && known(call.scheduled[i]) && !known(call.dialed[i]),
+  live: (i) => !call.end[i] && known(call.dialed[i]),
+  ...Object.fromEntries(ENDS.slice(1).map((end, place) => [end, (i) => call.end[i] === place + 1])),
+  late: (i) => lateOf.has(i),
+  operation: (i) => operationOf.has(i),
+};
 
 const lowered = strings.map((text) => text.toLowerCase());
 
@@ -143,7 +167,7 @@ function search(query) {
       if (!found[i]) continue;
       found[i] = isId
         ? Number(ids[i] === word)
-        : Number(
+        : STATES[word] ? Number(STATES[word](i)) : Number(
             lane[call.lane[i]] || end[call.end[i]] || inString(call.reason[i]) ||
               inString(call.createdAt[i]) || inString(call.scheduledAt[i]) ||
               inOperation.has(i) || inLate.has(i),

@@ -33,6 +33,8 @@ if (flags.has("selftest")) {
       check("something is drawn", inks() > 3, inks());
       tryZoomAndPan();
       tryCalls();
+      tryAxes();
+      tryTable();
     }
     tryRest();
     const time = measure();
@@ -113,6 +115,73 @@ if (flags.has("selftest")) {
     key("Escape");
     check("Escape lets the selection go", state.selected === -1 && details.hidden);
     key("f");
+  }
+
+  function tryAxes() {
+    const was = axis;
+    const stories = [0, count >> 1, count - 1].filter((i) => i >= 0 && i < count).map((i) => storyOf(i).map(lineText).join());
+    for (const kind of AXES) {
+      changeAxis(kind);
+      fit();
+      draw();
+      check(`the axis by ${kind} is drawn`, inks() > 3 && finish > begin, inks());
+      const now = [0, count >> 1, count - 1].filter((i) => i >= 0 && i < count).map((i) => storyOf(i).map(lineText).join());
+      check(`durations are of time on the axis by ${kind}`, now.join() === stories.join());
+      const middle = instants[instants.length >> 1];
+      check(`places and times agree on the axis by ${kind}`, Math.abs(timeAt(placeAt(middle)) - middle) < 1);
+    }
+    changeAxis(was);
+    fit();
+  }
+
+  function tryTable() {
+    key("s");
+    check("S opens the table", !figures.hidden);
+    for (const by of ["recipient", "type", "operation"]) {
+      showTable(by);
+      const sum = table.rows.reduce((sum, row) => sum + row.calls, 0);
+      check(`the table by ${by} counts all`, sum === (by === "operation" ? operations.length : count), sum);
+    }
+    showTable("recipient");
+    sortTable("calls");
+    check("a column sorts", table.rows.every((row, i) => !i || table.rows[i - 1].calls >= row.calls));
+    sortTable("handlerWorst");
+    const first = figures.querySelector("tr[tabindex]");
+    if (first) first.click();
+    check("a click on a row shows its calls", !first || state.order.length === table.rows[0].calls, state.order.length);
+    key("s");
+    check("S closes it", figures.hidden);
+    for (const entry of document.querySelectorAll("#legend button")) {
+      entry.click();
+      const is = STATES[entry.dataset.state];
+      check(`the legend finds ${entry.dataset.state}`, state.order.every(is) && state.order.length === ids.filter((_, i) => is(i)).length, state.order.length);
+      entry.click();
+      check("and clears", state.found === null);
+    }
+    let deepest = -1;
+    for (let i = 0, depth = 0; i < Math.min(count, 5000); i++) {
+      const causes = causesOf(i).length;
+      if (causes > depth) [deepest, depth] = [i, causes];
+    }
+    if (deepest >= 0) {
+      select(deepest);
+      const root = causesOf(deepest).at(-1);
+      check("the details name the root", document.getElementById("root").textContent.includes(ids[root]), causesOf(deepest).length);
+      key("r");
+      check("R goes to it", state.selected === root && causeOf(root) < 0);
+    }
+    const refused = ids.findIndex((_, i) => call.live[i] >= 0);
+    if (refused >= 0) {
+      select(refused);
+      const link = [...details.querySelectorAll("a")].find((one) => one.textContent === nameOf(call.live[refused]));
+      check("a refusal links to the live call", link);
+      if (link) link.click();
+      check("and goes there", state.selected === call.live[refused]);
+    }
+    const drawn = operationRow.reduce((sum, row) => sum + (row >= 0), 0);
+    check("each operation is drawn or in the curve", drawn + beyond.length === operations.length, `${drawn} and ${beyond.length}`);
+    key("Escape");
+    fit();
   }
 
   function tryRest() {

@@ -159,7 +159,7 @@ function labelOn(text, left, right, y) {
 
 function drawCurve(row, y) {
   const { at, many, most, height } = row;
-  const color = laneColor(row.lane);
+  const color = row.lane >= 0 ? laneColor(row.lane) : colors.running;
   const base = y + height;
   pen.beginPath();
   pen.moveTo(view.gutter, base);
@@ -190,7 +190,7 @@ function drawCurve(row, y) {
   pen.lineWidth = 1;
   pen.stroke();
   pen.globalAlpha = 1;
-  labelShaded(`pending: up to ${most.toLocaleString("en")}`, view.gutter + 6, y + 8);
+  labelShaded(`${row.what}: up to ${most.toLocaleString("en")}`, view.gutter + 6, y + 8);
 }
 
 function labelShaded(text, x, y) {

@@ -10,16 +10,14 @@ function element(tag, text, attributes = {}) {
 function nameOf(place) {
   if (place < 0) return place === -2 ? "a call that is not in the journal any more" : "outside any call";
   const lane = lanes[call.lane[place]];
-  if (lane.name >= 0) return `${ids[place]} to ${strings[lane.name]}`;
+  if (lane.name >= 0) return `${ids[place]} to ${strings[lane.name]}${lane.label < 0 ? "" : ` (${strings[lane.label]})`}`;
   return call.created[place] === call.created[place] ? `${ids[place]}, a function call` : ids[place];
 }
-
-const known = (time) => time === time;
 
 /** The story of a call: lines of text, some with a place in the code and a call to go to. */
 function storyOf(place) {
   const lines = [];
-  const [created, scheduled, dialed, ended] = [call.created[place], call.scheduled[place], call.dialed[place], call.ended[place]];
+  const [created, scheduled, dialed, ended] = [real.created[place], real.scheduled[place], real.dialed[place], real.ended[place]];
   const by = (text, other) => ({ text: `${text} ${other === -1 ? "from" : "by"} `, other });
   if (known(created)) {
     const together = known(scheduled) && !ids[place].startsWith("#c"); // only callbacks wait to be called
@@ -49,17 +47,19 @@ function storyOf(place) {
     lines.push({ ...by(when, call.endedBy[place]), after: reason, kind: end, at: ended });
   } else if (end === "abandoned") {
     lines.push({ text: "abandoned: dropped without being called", kind: end, at: ended });
+  } else if (call.live[place] !== -1) {
+    lines.push({ text: "refused: its recipient was live with call ", other: call.live[place], kind: end, at: ended });
   } else {
     lines.push({ text: `${end}${reason}`, kind: end, at: ended });
   }
   for (const { at, by: other, reason } of lateOf.get(place) ?? []) {
-    lines.push({ ...by("canceled too late", other), after: `: ${strings[reason]}`, kind: "late", at });
+    lines.push({ ...by("canceled too late", other), after: `: ${strings[reason]}`, kind: "late", at: timeAt(at) });
   }
   return lines;
 }
 
 function operationStory(o) {
-  const operation = operations[o];
+  const operation = { ...operations[o], ...real.operations[o] };
   const lines = [];
   const whose = (other) => ({ text: other === -1 ? " from " : " by ", other });
   if (operation.started >= 0) {
@@ -120,11 +120,23 @@ function showDetails() {
   if (lane.type >= 0) details.append(element("span", strings[lane.type], { className: "site", title: "the recipient's type" }));
   const o = operationOf.get(place);
   if (o !== undefined) appendOperation(o);
-  const causes = [];
-  for (let at = causeOf(place); at >= 0 && causes.length < 12; at = causeOf(at)) causes.push(at);
-  appendCalls("causes, the nearest first", causes, causes.length);
+  appendCauses(causesOf(place));
   const caused = effects.of(place);
   appendCalls(`effects: ${plural(caused.length, "call")}`, caused.subarray(0, 40), caused.length);
+}
+
+/** The nearest causes, and the one that began it all. */
+function appendCauses(causes) {
+  if (!causes.length) return;
+  const root = causes.at(-1);
+  appendCalls(`${plural(causes.length, "cause")}, the nearest first`, causes.slice(0, 12), causes.length - (causes.length > 12));
+  details.append(element("h3", "began with"));
+  const line = element("div", undefined, { className: "step", id: "root" });
+  const from = causeOf(root) === -2 ? "by a call that is not in the journal any more" : "from outside any call";
+  line.append(linkTo(root), ` ${from}`);
+  const site = call.scheduledAt[root] >= 0 ? call.scheduledAt[root] : call.createdAt[root];
+  if (site >= 0) line.append(element("span", strings[site], { className: "site" }));
+  details.append(line);
 }
 
 function appendOperation(o) {
@@ -142,7 +154,7 @@ function appendOperation(o) {
 function appendLines(lines) {
   for (const { text, other, after = "", site = -1, kind = "", at } of lines) {
     const line = element("div", text, { className: `step ${kind}` });
-    if (at >= 0) line.title = `at ${duration(at - begin)}`;
+    if (at >= 0) line.title = `at ${duration(at - real.begin)}`;
     if (other !== undefined) line.append(linkTo(other));
     line.append(after);
     if (site >= 0) line.append(element("span", strings[site], { className: "site" }));

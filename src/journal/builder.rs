@@ -1,0 +1,96 @@
+//! How a journal is set up.
+
+use alloc::boxed::Box;
+use alloc::rc::Rc;
+use alloc::vec::Vec;
+use core::cell::RefCell;
+use core::fmt;
+use std::time::Instant;
+
+use crate::id::CallId;
+use crate::journal::pages::Pages;
+use crate::journal::trigger::{JournalTrigger, StepFilter};
+use crate::journal::{CAPACITY, Clock, Journal};
+use crate::queue::QueueHandle;
+use crate::step::Step;
+
+/// Sets up a [`Journal`]; made by [`Journal::builder`].
+///
+/// ```
+/// use std::time::Duration;
+/// use switchboard::CallQueue;
+/// use switchboard::journal::{Journal, handler_longer_than};
+///
+/// let queue = CallQueue::new();
+/// let slow = handler_longer_than(Duration::from_millis(20));
+/// let journal = Journal::builder().trigger(slow).keep(4096).install(&queue);
+///
+/// queue.call(|_| std::thread::sleep(Duration::from_millis(21)));
+/// queue.dial_all();
+/// let call = journal.triggered_by().expect("that was too long");
+/// println!("{}", journal.explain(call)); // what led to it is kept, whatever comes now
+/// journal.resume();
+/// ```
+#[must_use]
+pub struct JournalBuilder {
+    steps: usize,
+    clock: Clock,
+    filter: Option<StepFilter>,
+    triggers: Vec<JournalTrigger>,
+}
+
+impl JournalBuilder {
+    pub(super) fn new() -> Self {
+        let clock = Box::new(Instant::now);
+        Self { steps: CAPACITY, clock, filter: None, triggers: Vec::new() }
+    }
+
+    /// Keeps the latest `steps` steps instead of 65,536; 0 counts as 1.
+    pub const fn keep(mut self, steps: usize) -> Self {
+        self.steps = if steps == 0 { 1 } else { steps };
+        self
+    }
+
+    /// Reads the time from `clock`.
+    pub fn clock(mut self, clock: impl Fn() -> Instant + 'static) -> Self {
+        self.clock = Box::new(clock);
+        self
+    }
+
+    /// Keeps only steps for which `keeps` returns true, so that the others drop none of these. All are
+    /// counted in [`figures`](Journal::figures).
+    pub fn filter(mut self, keeps: impl Fn(CallId, &Step) -> bool + 'static) -> Self {
+        self.filter = Some(Box::new(keeps));
+        self
+    }
+
+    /// Stops recording once `trigger` has fired, so that the journal holds what led to it until
+    /// [`resume`](Journal::resume) is called. The first of several triggers counts.
+    pub fn trigger(mut self, trigger: JournalTrigger) -> Self {
+        self.triggers.push(trigger);
+        self
+    }
+
+    /// Makes the journal.
+    pub fn build(self) -> Journal {
+        let Self { steps, clock, filter, triggers } = self;
+        let start = clock();
+        Journal { clock, start, filter, triggers, pages: RefCell::new(Pages::new(steps)) }
+    }
+
+    /// Makes the journal, and adds it to the observers of `queue`.
+    pub fn install(self, queue: &QueueHandle) -> Rc<Journal> {
+        let journal = Rc::new(self.build());
+        queue.add_observer(Rc::clone(&journal));
+        journal
+    }
+}
+
+impl fmt::Debug for JournalBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JournalBuilder")
+            .field("steps", &self.steps)
+            .field("triggers", &self.triggers)
+            .finish_non_exhaustive()
+    }
+}

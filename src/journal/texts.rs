@@ -1,0 +1,71 @@
+//! Labels of recipients and names of calls, kept as long as the ring may hold steps that they are for.
+//!
+//! - I1 `until` lists what is to be forgotten, the first one first, and is never longer than the limit.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::hash::Hash;
+
+use crate::journal::map::Map;
+
+/// What is shown for a key, if anything.
+pub(super) type Text = Arc<str>;
+
+pub(super) struct Texts<K> {
+    limit: usize,
+    texts: Map<K, (Text, Option<u64>)>,
+    /// The number of the step before which no text is needed any more.
+    until: VecDeque<(u64, K)>,
+}
+
+impl<K: Copy + Eq + Hash> Texts<K> {
+    pub(super) fn new(limit: usize) -> Self {
+        Self { limit, texts: Map::default(), until: VecDeque::new() }
+    }
+
+    /// Sets a text that stays until it is released.
+    pub(super) fn set(&mut self, key: K, text: &str) {
+        self.texts.insert(key, (text.into(), None));
+    }
+
+    /// Lets a text go once step `step`, which is the next one, has been dropped.
+    pub(super) fn release(&mut self, key: K, step: u64) {
+        let Some((_, until)) = self.texts.get_mut(&key) else { return };
+        *until = Some(step);
+        self.until.push_back((step, key));
+        if self.until.len() > self.limit {
+            self.forget_first();
+        }
+    }
+
+    /// Lets all texts go in this way.
+    pub(super) fn release_all(&mut self, step: u64) {
+        let held = self.texts.iter().filter(|(_, (_, until))| until.is_none());
+        let held: Vec<_> = held.map(|(key, _)| *key).collect();
+        held.into_iter().for_each(|key| self.release(key, step));
+    }
+
+    /// All steps before `step` have been dropped.
+    pub(super) fn forget_before(&mut self, step: u64) {
+        while self.until.front().is_some_and(|(until, _)| *until <= step) {
+            self.forget_first();
+        }
+    }
+
+    fn forget_first(&mut self) {
+        if let Some((step, key)) = self.until.pop_front()
+            && self.texts.get(&key).is_some_and(|(_, until)| *until == Some(step))
+        {
+            self.texts.remove(&key);
+        }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.texts.len()
+    }
+
+    pub(super) fn all(&self) -> Map<K, Text> {
+        self.texts.iter().map(|(key, (text, _))| (*key, Arc::clone(text))).collect()
+    }
+}
