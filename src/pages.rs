@@ -20,10 +20,11 @@ macro_rules! pages {
 pages! {
     lifecycle: "../docs/lifecycle.md";
     samples: "../docs/samples.md";
-    comparison: "../docs/comparison.md";
+    #[cfg(feature = "mio")] comparison: "../docs/comparison.md";
     design: "../docs/design.md";
     performance: "../docs/performance.md", "../docs/performance/table.md";
     reliability: "../docs/reliability.md";
+    proxy: "../docs/proxy.md";
     #[cfg(feature = "journal")] study: "../docs/study.md";
     #[cfg(feature = "mio")] rules: "../docs/rules.md";
     #[cfg(all(unix, feature = "mio"))] embedding: "../docs/embedding.md";
@@ -52,6 +53,7 @@ examples! {
     "embed_tick": "../examples/embed_tick.rs",
     "app": "../examples/app/mod.rs",
     "echo": "../examples/echo.rs",
+    "proxy": "../examples/proxy/main.rs",
     "relay": "../examples/relay.rs",
     "resolve_connect": "../examples/resolve_connect.rs",
     "tour": "../examples/tour/main.rs",

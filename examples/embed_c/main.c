@@ -5,6 +5,7 @@
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/epoll.h>
 #include <unistd.h>
 
@@ -93,6 +94,10 @@ static int32_t turn_within_itself(void *reactor) {
     return SB_DONE;
 }
 
+static void count_wakes(void *count) {
+    ++*(int *)count;
+}
+
 static int32_t nothing(void *data) {
     (void)data;
     return SB_DONE;
@@ -148,11 +153,27 @@ static void misuse_is_refused(void) {
     CHECK(sb_reactor_free(reactor) == SB_OK && dropped == 10);
     CHECK(sb_remote_call(remote, nothing, NULL, drop) == SB_CLOSED && dropped == 11);
     CHECK(sb_remote_free(remote) == SB_OK);
+    CHECK(!strcmp(sb_status_text(SB_LATE), "nothing to cancel: the call is live, over or canceled"));
     puts("misuse is refused");
+}
+
+static void the_wake_hook_is_called_outside_of_turns(void) {
+    sb_reactor *reactor;
+    int wakes = 0;
+    dropped = 0;
+    CHECK(sb_reactor_new(&reactor) == SB_OK);
+    CHECK(sb_set_wake_hook(reactor, count_wakes, &wakes, drop) == SB_OK && wakes == 0);
+    CHECK(sb_call(reactor, nothing, NULL, NULL, NULL) == SB_OK && wakes == 1);
+    CHECK(sb_call(reactor, nothing, NULL, NULL, NULL) == SB_OK && wakes == 1);
+    CHECK(sb_turn(reactor, NULL) == SB_OK && wakes == 1);
+    CHECK(sb_after(reactor, 1, nothing, NULL, NULL, NULL) == SB_OK && wakes == 2);
+    CHECK(dropped == 0 && sb_reactor_free(reactor) == SB_OK && dropped == 1);
+    puts("the wake hook is called outside of turns");
 }
 
 int main(void) {
     misuse_is_refused();
+    the_wake_hook_is_called_outside_of_turns();
     run_scenarios(&(host){"epoll, by timeout", by_timeout, run, free_loop});
     run_scenarios(&(host){"epoll, by one descriptor", when_due, run, free_loop});
     return 0;

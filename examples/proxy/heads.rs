@@ -78,9 +78,10 @@ pub(crate) struct Response {
 /// Where a head ends, behind its empty line, if all of it is there. The first `from` bytes were looked at
 /// before.
 pub(crate) fn end(bytes: &[u8], from: usize) -> Result<Option<usize>, Refusal> {
-    let from = from.saturating_sub(3);
-    for (at, byte) in bytes.iter().enumerate().skip(from) {
-        match byte {
+    let mut at = from.saturating_sub(3);
+    while let Some(next) = next_control(bytes, at) {
+        at = next;
+        match bytes[at] {
             b'\n' if at == 0 || bytes[at - 1] != b'\r' => return Err(bad("a bare LF")), // H1
             b'\n' if at >= 3 && bytes[at - 2] == b'\n' => return within(Some(at + 1), at + 1),
             b'\r' if bytes.get(at + 1).is_some_and(|next| *next != b'\n') => {
@@ -89,8 +90,24 @@ pub(crate) fn end(bytes: &[u8], from: usize) -> Result<Option<usize>, Refusal> {
             0 => return Err(bad("a NUL byte")),
             _ => {}
         }
+        at += 1;
     }
     within(None, bytes.len() + 1)
+}
+
+/// Where the next byte below 16 is, `at` or behind. Eight are looked at at a time.
+fn next_control(bytes: &[u8], mut at: usize) -> Option<usize> {
+    const EACH: u64 = 0x0101_0101_0101_0101;
+    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
+        let eight = u64::from_le_bytes(*eight);
+        // The lowest bit that is set is right: only those above may be by a borrow.
+        let below = eight.wrapping_sub(EACH * 16) & !eight & (EACH * 128);
+        if below != 0 {
+            return Some(at + below.trailing_zeros() as usize / 8);
+        }
+        at += 8;
+    }
+    bytes.get(at..)?.iter().position(|byte| *byte < 16).map(|further| at + further)
 }
 
 fn within(end: Option<usize>, length: usize) -> Result<Option<usize>, Refusal> {

@@ -12,6 +12,8 @@ pub(crate) mod pool;
 pub(crate) mod proxy;
 pub(crate) mod serve;
 pub(crate) mod session;
+#[cfg(feature = "journal")]
+pub(crate) mod timeline;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,8 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
-use rustix::net::{self, AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::io::{FdFlags, fcntl_setfd};
+use rustix::net::{self, AddressFamily, SocketType, sockopt};
 use switchboard::Recipients;
 use switchboard::reactor::{ReactorHandle, Timer};
 use switchboard::samples::{Module, ThreadPool};
@@ -48,12 +49,8 @@ pub(crate) struct Figures {
 /// Listens, alone or beside other loops.
 pub(crate) fn listen(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = net::socket_with(
-        family,
-        SocketType::STREAM,
-        SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
-        None,
-    )?;
+    let socket = net::socket(family, SocketType::STREAM, None)?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if is_shared {
         sockopt::set_socket_reuseport(&socket, true)?;
@@ -61,7 +58,9 @@ pub(crate) fn listen(address: SocketAddr, is_shared: bool) -> io::Result<TcpList
     sockopt::set_tcp_nodelay(&socket, true)?; // what is accepted inherits it
     net::bind(&socket, &address)?;
     net::listen(&socket, 4096)?;
-    Ok(socket.into())
+    let listener = TcpListener::from(socket);
+    listener.set_nonblocking(true)?;
+    Ok(listener)
 }
 
 impl Proxy {

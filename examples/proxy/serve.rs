@@ -19,13 +19,22 @@ use switchboard::samples::ThreadPool;
 
 use super::flags::Settings;
 use super::proxy::{Proxy, listen};
+#[cfg(feature = "journal")]
+use super::timeline::Timeline;
 
 /// Threads that resolve names, for all loops.
 const RESOLVERS: usize = 8;
 
+/// What the main thread calls in each loop.
+struct Loop {
+    proxy: Rc<Proxy>,
+    #[cfg(feature = "journal")]
+    timeline: Option<Timeline>,
+}
+
 /// The main thread's recipient.
 struct Control {
-    loops: Vec<RemoteAddress<Rc<Proxy>>>,
+    loops: Vec<RemoteAddress<Loop>>,
     signals: Vec<Registration<UnixStream>>,
 }
 
@@ -34,10 +43,10 @@ impl Control {
         let mut bytes = [0; 64];
         let Some(source) = self.signals.get_mut(index) else { return };
         while let Ok(1..) = source.try_io(Interest::READABLE, |source| source.read(&mut bytes)) {}
-        for proxy in &self.loops {
-            let _ = proxy.call(move |proxy, _| match signal {
-                SIGUSR1 => proxy.report(),
-                _ => proxy.drain(),
+        for one in &self.loops {
+            let _ = one.call(move |one, _| match signal {
+                SIGUSR1 => one.report(),
+                _ => one.proxy.drain(),
             });
         }
     }
@@ -71,9 +80,12 @@ pub(crate) fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     }
     let (threads, (started, starts)) = (ThreadPool::new(RESOLVERS), mpsc::channel());
     let mut joins = Vec::new();
-    for listener in listeners {
-        let (settings, threads, started) = (settings.clone(), threads.clone(), started.clone());
+    for (index, listener) in listeners.into_iter().enumerate() {
+        let (mut settings, threads, started) = (settings.clone(), threads.clone(), started.clone());
         let runs = reactor.remote(); // keeps the loop here running as long as that thread does
+        if let Some(file) = settings.timeline.as_mut().filter(|_| index > 0) {
+            *file = format!("{}.{index}", file.display()).into();
+        }
         joins.push(thread::Builder::new().name("loop".into()).spawn(move || {
             let _runs = runs;
             run(listener, &settings, &threads, started).map_err(|error| error.to_string())
@@ -97,14 +109,18 @@ fn run(
     listener: std::net::TcpListener,
     settings: &Settings,
     threads: &ThreadPool,
-    started: Sender<RemoteAddress<Rc<Proxy>>>,
+    started: Sender<RemoteAddress<Loop>>,
 ) -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new()?;
     if cfg!(debug_assertions) {
         reactor.queue().add_observer(Reporter::stderr());
     }
     let proxy = Proxy::start(&reactor, listener, settings, threads)?;
-    let own = reactor.queue().recipient(Rc::clone(&proxy));
+    let own = reactor.queue().recipient(Loop {
+        #[cfg(feature = "journal")]
+        timeline: settings.timeline.clone().map(|file| Timeline::new(reactor.queue(), file)),
+        proxy: Rc::clone(&proxy),
+    });
     started.send(reactor.remote_to(&own))?;
     drop(started);
     reactor.run()?;
@@ -112,8 +128,14 @@ fn run(
     Ok(())
 }
 
-impl Proxy {
+impl Loop {
     fn report(&self) {
-        eprintln!("{}", self.figures());
+        eprintln!("{}", self.proxy.figures());
+        #[cfg(feature = "journal")]
+        match self.timeline.as_ref().map(Timeline::write) {
+            Some(Ok(story)) => eprintln!("the operation that took longest:\n{story}"),
+            Some(Err(error)) => eprintln!("the timeline was not written: {error}"),
+            None => {}
+        }
     }
 }

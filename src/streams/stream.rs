@@ -205,6 +205,7 @@ impl<S: StreamSource> Stream<S> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn fill(&mut self) -> bool {
+        self.output.is_driven = true; // until it is flushed
         let changed = self.read();
         if !changed {
             self.input.release();

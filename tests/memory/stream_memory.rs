@@ -39,6 +39,19 @@ impl Session {
             changed |= self.stream.flush();
         }
     }
+
+    fn on_ready_by_copies(&mut self, _: &Context<'_, Self>) {
+        let mut changed = true;
+        while changed {
+            changed = self.stream.fill();
+            let (input, output) = self.stream.buffers();
+            if input.len() > 1 {
+                let pushed = output.push(input.bytes());
+                input.consume(pushed);
+            }
+            changed |= self.stream.flush();
+        }
+    }
 }
 
 #[test]
@@ -50,6 +63,12 @@ fn m10_idle_streams_hold_no_buffers() {
 #[test]
 fn m10_idle_streams_that_are_not_driven_hold_no_buffers() {
     idle_streams_hold_no_buffers(Session::on_ready_by_hand);
+}
+
+/// Such a stream took a buffer of its own for each message.
+#[test]
+fn m10_streams_that_are_not_driven_share_the_buffers_that_they_write_to() {
+    idle_streams_hold_no_buffers(Session::on_ready_by_copies);
 }
 
 fn idle_streams_hold_no_buffers(on_ready: fn(&mut Session, &Context<'_, Session>)) {

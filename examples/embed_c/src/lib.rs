@@ -77,7 +77,7 @@ const fn word(id: CallId) -> u64 {
     id.to_bits() as u64
 }
 
-/// Writes a result, unless nobody wants it.
+/// Writes a result, unless the caller passed null.
 ///
 /// # Safety
 ///

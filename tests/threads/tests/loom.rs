@@ -58,6 +58,12 @@ fn a_run_ends_with_its_last_sender() {
 }
 
 #[test]
+fn a_run_ends_with_entries_that_their_senders_go_along_with() {
+    model(|| models::a_run_ends_with_entries_that_their_senders_go_along_with(1));
+    model(|| models::a_run_ends_with_entries_that_their_senders_go_along_with(2));
+}
+
+#[test]
 fn a_close_that_races_loses_nothing() {
     model(|| models::a_close_that_races_loses_nothing(1, 2));
     model(|| models::a_close_that_races_loses_nothing(2, 1));

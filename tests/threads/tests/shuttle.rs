@@ -70,6 +70,11 @@ fn a_run_ends_with_its_last_sender() {
 }
 
 #[test]
+fn a_run_ends_with_entries_that_their_senders_go_along_with() {
+    check(|| models::a_run_ends_with_entries_that_their_senders_go_along_with(5));
+}
+
+#[test]
 fn a_close_that_races_loses_nothing() {
     check(|| models::a_close_that_races_loses_nothing(4, 5));
 }

@@ -175,6 +175,24 @@ pub(crate) fn a_run_ends_with_its_last_sender(senders: usize, each: usize) {
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
+/// A reactor that runs ends once it has received what senders go along with, whose entry is their last.
+pub(crate) fn a_run_ends_with_entries_that_their_senders_go_along_with(senders: usize) {
+    let shared = Shared::new(senders);
+    let threads: Vec<_> = (0..senders)
+        .map(|sender| {
+            let shared = Arc::clone(&shared);
+            spawn(move || shared.send(sender, 0).expect("the reactor is there"))
+        })
+        .collect();
+    let mut received = 0;
+    shared.run(|_| {
+        received += 1;
+        shared.inbox.leave_on_arrival();
+    });
+    assert_eq!(received, senders);
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+}
+
 /// A reactor that closes while others send has everything whose sender was told that it is sent, and
 /// nothing else.
 pub(crate) fn a_close_that_races_loses_nothing(senders: usize, each: usize) {
