@@ -9,10 +9,36 @@ use std::time::Instant;
 
 use crate::id::CallId;
 use crate::journal::pages::Pages;
+use crate::journal::recorder::{Clock, Journal};
 use crate::journal::trigger::{JournalTrigger, StepFilter};
-use crate::journal::{CAPACITY, Clock, Journal};
 use crate::queue::QueueHandle;
 use crate::step::Step;
+
+/// Steps kept, unless [`Journal::with_capacity`] says otherwise.
+const CAPACITY: usize = 1 << 16;
+
+impl Journal {
+    /// Makes a journal of the latest 65,536 steps.
+    pub fn new() -> Self {
+        Self::builder().build()
+    }
+
+    /// Makes a journal of the latest `steps` steps; 0 counts as 1.
+    pub fn with_capacity(steps: usize) -> Self {
+        Self::builder().keep(steps).build()
+    }
+
+    /// Makes a journal of the latest `steps` steps that reads the time from `clock`. The journal
+    /// begins now.
+    pub fn with_clock(steps: usize, clock: impl Fn() -> Instant + 'static) -> Self {
+        Self::builder().keep(steps).clock(clock).build()
+    }
+
+    /// Sets up a journal with a filter, say, or a trigger.
+    pub fn builder() -> JournalBuilder {
+        JournalBuilder::new()
+    }
+}
 
 /// Sets up a [`Journal`]; made by [`Journal::builder`].
 ///
