@@ -33,7 +33,7 @@ const ALIGN: usize = 16;
 const CLASSES: usize = 8;
 
 /// At most so many bytes are kept in blocks of a size.
-const SPARE_BYTES: usize = if cfg!(small_blocks) { 3 * CLASSES * STEP } else { 1 << 19 };
+const SPARE_BYTES: usize = if cfg!(small_blocks) { 3 * CLASSES * STEP } else { 1 << 17 };
 
 /// Lists of blocks to be used again, by their size.
 #[derive(Default)]
@@ -42,7 +42,11 @@ pub(crate) struct FreeBlocks {
     is_closed: Cell<bool>,
 }
 
-/// The blocks of a size. A cycle goes from one moment in which none is in use to the next one.
+/// So many blocks that were freed end a cycle, as there may be none in which no block is in use.
+const FREED: usize = if cfg!(small_blocks) { 5 } else { 256 };
+
+/// The blocks of a size. A cycle goes from one moment in which none is in use to the next one, or until
+/// many have been freed that might be needed again.
 #[derive(Default)]
 struct SizeClass {
     /// The first of those that are free, if there is one.
@@ -55,7 +59,11 @@ struct SizeClass {
     fewest: Cell<usize>,
     /// The most that were in use in this cycle, as far as is known: `blocks` less `fewest` may be more.
     peak: Cell<usize>,
-    /// The most that were in use in the cycle before. So many are kept.
+    /// How many were freed in this cycle.
+    freed: Cell<usize>,
+    /// The most that were in use in the cycle before.
+    previous: Cell<usize>,
+    /// So many are kept: the most that were in use in the two cycles before.
     limit: Cell<usize>,
 }
 
@@ -166,6 +174,10 @@ impl FreeBlocks {
             }
             list.peak.set(list.current_peak());
             list.blocks.set(list.blocks.get() - 1);
+            list.freed.set(list.freed.get() + 1);
+            if list.freed.get() == FREED {
+                list.end_cycle(placement.class);
+            }
             list.look_for_end(placement.class);
         }
         // SAFETY: guaranteed by the caller.
@@ -211,21 +223,27 @@ impl SizeClass {
         self.look_for_end(class);
     }
 
-    /// Ends the cycle if no block is in use: frees some of those that have not been needed lately.
+    /// Ends the cycle if no block is in use.
     #[inline(always)]
     fn look_for_end(&self, class: usize) {
-        let spares = self.spares.get();
-        if spares == self.blocks.get() {
-            let (peak, previous) = (self.current_peak(), self.limit.get());
-            let most = const { SPARE_BYTES / STEP } / (class + 1);
-            self.limit.set(peak.min(most));
-            self.peak.set(0);
-            let needless = spares.saturating_sub(peak.max(previous).clamp(1, most));
-            if needless > 0 {
-                self.free_spares(class, needless.min(16));
-            }
-            self.fewest.set(self.spares.get());
+        if self.spares.get() == self.blocks.get() {
+            self.end_cycle(class);
         }
+    }
+
+    /// Ends the cycle: frees some of the blocks that have not been needed lately.
+    #[inline]
+    fn end_cycle(&self, class: usize) {
+        let peak = self.current_peak();
+        let most = const { SPARE_BYTES / STEP } / (class + 1);
+        self.limit.set(peak.max(self.previous.replace(peak)).min(most));
+        self.peak.set(0);
+        self.freed.set(0);
+        let needless = self.spares.get().saturating_sub(self.limit.get().max(1));
+        if needless > 0 {
+            self.free_spares(class, needless.min(16));
+        }
+        self.fewest.set(self.spares.get());
     }
 
     /// Frees at most so many of the blocks that are kept.

@@ -188,10 +188,9 @@ fn what_is_kept_follows_what_was_needed_lately() {
     // (A number and what a block starts with take one step.)
     let most = SPARE_BYTES / STEP;
     let burst = 1000.min(most as u64);
-    cycle(burst);
+    cycle(FREED.min(10) as u64);
     assert_eq!(free.counts(), (1, 1), "the cycle before needed none");
-    cycle(burst);
-    cycle(burst);
+    (0..3).for_each(|_| cycle(burst));
     assert_eq!(free.counts(), (burst as usize, burst as usize));
     for _ in 0..burst {
         cycle(2);
@@ -200,6 +199,22 @@ fn what_is_kept_follows_what_was_needed_lately() {
     // At most so many, however many were needed.
     (0..3).for_each(|_| cycle(most as u64 + 10));
     assert_eq!(free.counts().0, most);
+}
+
+/// One that stayed in use kept the cycle from ending, so that the others were freed each time.
+#[test]
+fn what_is_kept_follows_though_one_block_stays_in_use() {
+    let free = FreeBlocks::new();
+    let _stays = Counted::new(Rc::clone(&free), 0_u64);
+    let some = 100.min((SPARE_BYTES / STEP) as u64 - 1);
+    let traffic = || {
+        drop((0..some).map(|n| Counted::new(Rc::clone(&free), n)).collect::<Vec<_>>());
+    };
+    (0..20).for_each(|_| traffic());
+    let (spares, blocks) = free.counts();
+    assert_eq!((spares as u64, blocks as u64), (some, some + 1));
+    traffic();
+    assert_eq!(free.counts(), (spares, blocks));
 }
 
 /// Random acts, on values whose drops are counted, beside `Rc` and `Weak`.
