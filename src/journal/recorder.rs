@@ -21,7 +21,7 @@ pub(super) type Clock = Box<dyn Fn() -> Instant>;
 
 /// An observer that remembers the latest steps of calls and operations.
 ///
-/// Add it in an `Rc`, to ask it later. See the [module](self).
+/// Add it in an `Rc`, to ask it later. See the [module](crate::journal).
 pub struct Journal {
     pub(super) clock: Clock,
     pub(super) start: Instant,
