@@ -43,15 +43,20 @@ impl Journal {
 /// Sets up a [`Journal`]; made by [`Journal::builder`].
 ///
 /// ```
-/// use std::time::Duration;
+/// use std::cell::Cell;
+/// use std::rc::Rc;
+/// use std::time::{Duration, Instant};
 /// use switchboard::CallQueue;
 /// use switchboard::journal::{Journal, handler_longer_than};
 ///
 /// let queue = CallQueue::new();
 /// let slow = handler_longer_than(Duration::from_millis(20));
-/// let journal = Journal::builder().trigger(slow).keep(4096).install(&queue);
+/// // (A clock that is set, for a test. Without it, the journal reads that of the system.)
+/// let time = Rc::new(Cell::new(Instant::now()));
+/// let clock = { let time = Rc::clone(&time); move || time.get() };
+/// let journal = Journal::builder().trigger(slow).keep(4096).clock(clock).install(&queue);
 ///
-/// queue.call(|_| std::thread::sleep(Duration::from_millis(21)));
+/// queue.call(move |_| time.set(time.get() + Duration::from_millis(21)));
 /// queue.dial_all();
 /// let call = journal.triggered_by().expect("that was too long");
 /// println!("{}", journal.explain(call)); // what led to it is kept, whatever comes now
