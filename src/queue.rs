@@ -322,7 +322,8 @@ impl QueueHandle {
     ///
     /// With a reactor, it is also called when a timer is armed, outside a turn, that is due before
     /// all others: the cue to ask for the reactor's `poll_timeout` again. An embedder that asks for
-    /// that right before it sleeps needs no hook.
+    /// that right before it sleeps needs no hook, if no other code of its thread runs meanwhile (as other tasks of an
+    /// executor do).
     ///
     /// If calls are pending already, the hook is called now. Calls left over by a turn are not news:
     /// see [`Report::remaining`]. Once the owner has dropped the queue this does nothing.

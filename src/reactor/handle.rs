@@ -188,7 +188,8 @@ impl ReactorHandle {
 
     /// Makes [`Reactor::run`](crate::reactor::Reactor::run), or a loop that asks
     /// [`should_run`](crate::reactor::Guest::should_run), end after the turn in progress. If none runs, the
-    /// next one ends at once. Calls that are pending then stay so. Loops that do not ask go on.
+    /// next one ends at once. Calls that are pending then stay so. Loops that do not ask go on. A loop of the
+    /// host's that sleeps is not woken, unlike by [`Remote::stop`](crate::reactor::Remote::stop).
     ///
     /// `run` answers a stop once: the next `run` goes on. A loop of the host's takes it back with
     /// [`resume`](Self::resume).
