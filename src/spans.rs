@@ -125,20 +125,21 @@ impl DialSpans {
     }
 
     fn scheduled(&self, call: CallId, site: &'static Location<'static>) {
-        let here = self.with_scopes(Scopes::here);
+        let mut here = self.with_scopes(Scopes::here);
         let mut waiting = self.waiting.borrow_mut();
         let entry = waiting.entry(call).or_default();
         entry.site = Some(site);
-        let mut unused = None;
-        match (&entry.origin, here) {
-            (None, here) => entry.origin = here,
-            (Some(origin), Some(here)) if origin.parent.id() != here.parent.id() => {
-                entry.answered_in = Some(here.parent);
-            }
-            (Some(_), here) => unused = here,
+        if entry.origin.is_none() {
+            entry.origin = here.take();
+        } else if let (Some(origin), Some(here)) = (&entry.origin, &mut here)
+            && origin.parent.id() != here.parent.id()
+        {
+            let answered_in = mem::replace(&mut here.parent, Span::none());
+            entry.answered_in = Some(answered_in);
         }
+        // With nothing borrowed, as it runs code of the subscriber.
         drop(waiting);
-        drop(unused);
+        drop(here);
     }
 
     fn dialed(&self, call: CallId) {

@@ -1,7 +1,7 @@
 //! Hazard: what a handler logs does not carry the request that it works for, as its call was created
 //! elsewhere, or comes from a timer, an operation, a source or another thread.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::rc::Rc;
@@ -15,8 +15,11 @@ use switchboard::op::OpResult;
 use switchboard::reactor::{Reactor, ReactorHandle, Readiness, Registration};
 use switchboard::samples::{LlFakeCancel, Module, ModuleExt, ThreadPool, Work};
 use switchboard::{CallQueue, Context, DialSpans, QueueHandle, Recipient, Recipients};
-use tracing::{Level, debug_span, info, info_span};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber, debug_span, info, info_span};
+use tracing_core::span::Current;
 use tracing_subscriber::fmt::MakeWriter;
+use tracing_subscriber::registry::Registry;
 use tracing_subscriber::util::SubscriberInitExt;
 
 /// What the formatter of `tracing-subscriber` writes.
@@ -302,4 +305,75 @@ fn spans_that_are_removed_within_a_handler_are_left_though_another_queue_has_the
         assert!(!lines.of("removed")[0].contains("request{"));
         assert_eq!(format!("{spans:?}"), "DialSpans(0 waiting, 0 live)");
     });
+}
+
+thread_local! {
+    /// Called whenever a reference to a span drops.
+    static ON_DROP: RefCell<Option<QueueHandle>> = const { RefCell::new(None) };
+}
+
+/// A registry of spans that uses a queue whenever a reference to a span drops.
+struct UsesQueue(Registry);
+
+impl Subscriber for UsesQueue {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        self.0.new_span(span)
+    }
+
+    fn record(&self, span: &Id, values: &Record<'_>) {
+        self.0.record(span, values);
+    }
+
+    fn record_follows_from(&self, span: &Id, follows: &Id) {
+        self.0.record_follows_from(span, follows);
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        self.0.event(event);
+    }
+
+    fn enter(&self, span: &Id) {
+        self.0.enter(span);
+    }
+
+    fn exit(&self, span: &Id) {
+        self.0.exit(span);
+    }
+
+    fn clone_span(&self, span: &Id) -> Id {
+        self.0.clone_span(span)
+    }
+
+    fn current_span(&self) -> Current {
+        self.0.current_span()
+    }
+
+    fn try_close(&self, span: Id) -> bool {
+        let queue = ON_DROP.take();
+        if let Some(queue) = &queue {
+            let call = queue.call(|_| ());
+            let _ = queue.cancel(call, "not needed");
+        }
+        ON_DROP.set(queue);
+        self.0.try_close(span)
+    }
+}
+
+/// Where a call was answered was dropped while the list of calls was borrowed.
+#[test]
+fn a_subscriber_may_use_the_queue_whenever_a_span_drops() {
+    let _default = UsesQueue(Registry::default()).set_default();
+    let queue = queue();
+    ON_DROP.set(Some(queue.handle()));
+    queue.call(|queue| {
+        let first = info_span!("first").in_scope(|| queue.callback(|_, ()| ()));
+        info_span!("second").in_scope(|| first.answer(()));
+    });
+    queue.dial_all();
+    ON_DROP.take();
+    assert_eq!(queue.tally().pending, 0);
 }
