@@ -11,12 +11,15 @@ const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/ceilings.txt");
 
 const HEAD: &str = "\
 # The most that each figure may come to. `.ci/costs --check` compares, `.ci/costs --update` writes
-# this file anew. Instructions depend on the compiler: with another one than the one named here,
-# they may be higher by a tenth.
+# this file anew. Instructions may be higher by a two-hundredth, as the compiler lays out code anew
+# where other code changes, and by a tenth with another compiler than the one named here.
 ";
 
+/// By how much instructions may be above their ceiling: a change elsewhere moves what is inlined.
+const LAYOUT: f64 = 0.005;
+
 /// By how much instructions may be above their ceiling with another compiler.
-const TOLERANCE: f64 = 0.1;
+const OTHER_COMPILER: f64 = 0.1;
 
 /// What the command line asks for.
 pub(crate) enum Mode {
@@ -108,8 +111,11 @@ fn update(kind: &str, figures: &[Figure]) {
 
 fn check(kind: &str, figures: &[Figure]) -> ExitCode {
     let (compiler, mut ceilings) = read();
-    let exact = kind != "instructions" || compiler == this_compiler();
-    let tolerance = if exact { 1.0 } else { 1.0 + TOLERANCE };
+    let tolerance = match kind {
+        "instructions" if compiler == this_compiler() => LAYOUT,
+        "instructions" => OTHER_COMPILER,
+        _ => 0.0,
+    };
     let mut failures = 0;
     let mut fail = |message: String| {
         eprintln!("FAILED: {kind}: {message}");
@@ -119,9 +125,11 @@ fn check(kind: &str, figures: &[Figure]) -> ExitCode {
         match ceilings.remove(&(kind.to_string(), name.clone())) {
             None => fail(format!("{name}: measured {}, but has no ceiling", show(*value))),
             // What is written is rounded to two digits.
-            Some(ceiling) if *value > ceiling * tolerance + 0.005 => {
-                let allowed = if exact { "" } else { " (and a tenth, for another compiler)" };
-                fail(format!("{name}: measured {}, ceiling {ceiling}{allowed}", show(*value)));
+            Some(ceiling) if *value > ceiling * (1.0 + tolerance) + 0.005 => {
+                let measured = show(*value);
+                fail(format!(
+                    "{name}: measured {measured}, ceiling {ceiling} and {tolerance} of it"
+                ));
             }
             Some(ceiling) if *value < ceiling * 0.98 => {
                 println!("{kind}: {name}: {}, below its ceiling {ceiling}: lower it", show(*value));
