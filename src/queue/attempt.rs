@@ -63,8 +63,9 @@ pub(crate) struct Attempt<'a> {
     key: u64,
     /// Set if the live call was deferred or put back before.
     again: Option<Again>,
-    /// Whether observers must be notified that a handler is about to run.
-    observed: bool,
+    /// The flags of the listener, as they were looked at last. If `OBSERVED` is among them, observers must
+    /// be notified that a handler is about to run.
+    flags: u8,
     /// The number of live calls around this turn.
     live_around: u64,
     /// The counts of a report as this turn began. (Here, so that the loop of the turn keeps nothing for
@@ -85,8 +86,8 @@ impl<'a> Attempt<'a> {
         let core = queue.core();
         // Outside of all turns nothing is live.
         let live_around = if core.listener.is_nested() { core.live() } else { 0 };
-        let observed = core.is_observed();
-        Self { queue, key: 0, again: None, observed, live_around, before: core.reported() }
+        let flags = core.listener.flags.get();
+        Self { queue, key: 0, again: None, flags, live_around, before: core.reported() }
     }
 
     /// The live call is that of the callback `key`.
@@ -124,7 +125,7 @@ impl<'a> Attempt<'a> {
     }
 
     pub(super) fn look_for_observers(&mut self) {
-        self.observed = self.core().is_observed();
+        self.flags = self.core().listener.flags.get();
     }
 
     /// The turn is over, and nothing unwinds. Returns its report. (`core` is as for `finish`.)
@@ -163,7 +164,7 @@ impl<'a> Attempt<'a> {
 
     #[inline(always)]
     pub(crate) const fn is_observed(&self) -> bool {
-        self.observed
+        self.flags & flag::OBSERVED != 0
     }
 
     /// Ends the call, scheduled at `site`, without dialing it.
@@ -238,8 +239,10 @@ impl<'a> Attempt<'a> {
             return core.listener.has(flag::READY);
         };
         self.again = Some(Again { position, notified });
-        // Observers are not notified twice.
-        self.observed &= !notified;
+        if notified {
+            // Observers are not notified twice.
+            self.flags &= !flag::OBSERVED;
+        }
         call.dial(key, self);
         self.again = None;
         let ready = self.finish(core);

@@ -26,6 +26,8 @@ pub(super) mod flag {
     pub(crate) const INDEXED: u8 = 1 << 6;
     /// To be looked at when a call is scheduled.
     pub(crate) const ON_SCHEDULE: u8 = CLOSED | OBSERVED | WAKE;
+    /// To be looked at when a turn begins.
+    pub(crate) const ON_ENTER: u8 = CLOSED | WAKE;
     /// To be looked at when a call is canceled.
     pub(crate) const ON_CANCEL: u8 = OBSERVED | HOOKED;
     /// To be looked at when a handler has returned.

@@ -34,9 +34,6 @@ impl Core {
     pub(super) fn enter_turn(&self) {
         let turns = &self.listener.turns;
         turns.set(turns.get() + 1);
-        if self.listener.has(flag::WAKE) {
-            self.lower(flag::WAKE);
-        }
     }
 
     #[inline(always)]
