@@ -2,7 +2,7 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
 use switchboard::QueueHandle;
@@ -17,7 +17,12 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    pub(crate) fn new(queue: &QueueHandle, file: PathBuf) -> Self {
+    /// Every loop but the first one adds its number to the name of the file.
+    pub(crate) fn new(queue: &QueueHandle, file: &Path, index: usize) -> Self {
+        let file = match index {
+            0 => file.into(),
+            _ => format!("{}.{index}", file.display()).into(),
+        };
         let journal = Rc::new(Journal::with_capacity(STEPS));
         queue.add_observer(Rc::clone(&journal));
         Self { journal, file }
