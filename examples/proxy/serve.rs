@@ -60,9 +60,9 @@ pub(crate) fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
         settings.listen = listener.local_addr()?;
         let (settings, threads, started) = (settings.clone(), threads.clone(), started.clone());
         let runs = reactor.remote(); // keeps the loop here running as long as that thread does
-        joins.push(thread::Builder::new().name("loop".into()).spawn(move || {
+        joins.push(thread::Builder::new().name(format!("loop-{index}")).spawn(move || {
             let _runs = runs;
-            run(index, listener, &settings, &threads, started).map_err(|error| error.to_string())
+            run(listener, &settings, &threads, started).map_err(|error| error.to_string())
         })?);
     }
     drop(started);
@@ -84,7 +84,6 @@ pub(crate) fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
 
 /// One loop, on its thread.
 fn run(
-    index: usize,
     listener: std::net::TcpListener,
     settings: &Settings,
     threads: &ThreadPool,
@@ -97,10 +96,7 @@ fn run(
     let proxy = Proxy::start(&reactor, listener, settings, threads)?;
     let own = reactor.queue().recipient(Loop {
         #[cfg(feature = "journal")]
-        timeline: settings
-            .timeline
-            .as_ref()
-            .map(|file| Timeline::new(reactor.queue(), file, index)),
+        timeline: settings.timeline.as_ref().map(|file| Timeline::new(reactor.queue(), file)),
         proxy: Rc::clone(&proxy),
     });
     started.send(reactor.remote_to(&own))?;

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::num::NonZero;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use argh::FromArgs;
@@ -54,7 +53,7 @@ pub(crate) struct Settings {
     /// a file to which SIGUSR1 also writes what has happened of late, as a page (feature `journal`)
     #[cfg(feature = "journal")]
     #[argh(option)]
-    pub(crate) timeline: Option<PathBuf>,
+    pub(crate) timeline: Option<std::path::PathBuf>,
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {

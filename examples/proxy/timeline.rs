@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::{self, BufWriter};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::thread;
 
 use switchboard::QueueHandle;
 use switchboard::journal::Journal;
@@ -17,11 +18,11 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    /// Every loop but the first one adds its number to the name of the file.
-    pub(crate) fn new(queue: &QueueHandle, file: &Path, index: usize) -> Self {
-        let file = match index {
-            0 => file.into(),
-            _ => format!("{}.{index}", file.display()).into(),
+    /// Every loop but the first one adds the name of its thread to that of the file.
+    pub(crate) fn new(queue: &QueueHandle, file: &Path) -> Self {
+        let file = match thread::current().name() {
+            Some(name) if name != "loop-0" => format!("{}.{name}", file.display()).into(),
+            _ => file.into(),
         };
         let journal = Rc::new(Journal::with_capacity(STEPS));
         queue.add_observer(Rc::clone(&journal));
