@@ -91,11 +91,11 @@ fn whole(
     }
 }
 
-/// The parser takes a bare LF for the end of a line (H1).
+/// The parser takes a bare LF for the end of a line (H1). (All bytes are compared, many at a time.)
 fn has_no_bare_lf(head: &[u8]) -> bool {
-    let is_bare = |two: &[u8]| two[0] != b'\r' && two[1] == b'\n';
-    // (All are looked at, many at a time.)
-    head[0] != b'\n' && !head.windows(2).fold(false, |bare, two| bare | is_bare(two))
+    let is_bare = |(before, at): (&u8, &u8)| (*before != b'\r') & (*at == b'\n');
+    let pairs = head.iter().zip(&head[1..]);
+    !pairs.fold(head[0] == b'\n', |bare, pair| bare | is_bare(pair))
 }
 
 /// Reads the head of a request, if all of it is there, and writes that for the origin to `out`. Returns its
