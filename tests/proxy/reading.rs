@@ -550,6 +550,6 @@ fn what_we_write_is_read_in_one_way_whatever_comes() {
                 }
             }
         }
-        super::story::run(&bytes);
+        super::example::story::run(&bytes);
     }
 }

@@ -1,6 +1,7 @@
 //! What the tests, the fuzz targets and the benches share: fixtures, and the stories with their worlds,
 //! acts and laws. Not published.
 
+pub mod alone;
 pub mod counting;
 #[cfg(feature = "mio")]
 pub mod descriptors;

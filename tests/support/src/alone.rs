@@ -11,20 +11,23 @@ const CHILD: &str = "SWITCHBOARD_TEST_ALONE";
 static ONE: Mutex<()> = Mutex::new(());
 
 /// Runs the test that calls this in a process of its own; there, the test goes on.
+#[macro_export]
 macro_rules! alone {
     () => {
-        if crate::alone::is_over(std::any::type_name_of_val(&|| ())) {
+        if $crate::alone::is_over(std::any::type_name_of_val(&|| ())) {
             return;
         }
     };
 }
 
-pub(crate) use alone;
-
 /// True if this is not that process, which then has passed the test. `closure` is the name of a
 /// closure in the test.
+///
+/// # Panics
+///
+/// If the test fails there.
 #[track_caller]
-pub(crate) fn is_over(closure: &str) -> bool {
+pub fn is_over(closure: &str) -> bool {
     if env::var_os(CHILD).is_some() {
         return false;
     }
