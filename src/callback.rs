@@ -25,6 +25,21 @@ use crate::step::RecipientInfo;
 impl QueueHandle {
     /// Creates a callback to a function: a function call that some caller will schedule later.
     /// See [`Address::callback`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// // A callback for code that knows no recipient of ours: a C library, say.
+    /// let on_done = queue.callback(|queue, status: i32| {
+    ///     assert_eq!(status, 0);
+    ///     queue.call(|_| println!("next step"));
+    /// });
+    /// on_done.answer(0);
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     #[track_caller]
     pub fn callback<A, F>(&self, function: F) -> Callback<A>
     where
@@ -146,6 +161,25 @@ impl<A: 'static> Callback<A> {
     }
 
     /// The id of the call, before and after it is scheduled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Callback, CallId, CallQueue, Cancellation};
+    ///
+    /// struct Client { waits_for: Option<CallId> }
+    ///
+    /// let queue = CallQueue::new();
+    /// let client = queue.recipient(Client { waits_for: None });
+    /// let on_reply = client.callback(|client: &mut Client, _, _reply: String| client.waits_for = None);
+    /// let id = on_reply.id();
+    /// client.call(move |client, _| client.waits_for = Some(id));
+    ///
+    /// // The client no longer wants the reply. The caller may still answer: that is a no-op.
+    /// assert_eq!(queue.cancel(id, "client disconnected"), Cancellation::Canceled);
+    /// on_reply.answer("too late".into());
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn id(&self) -> CallId {
         match &self.holder {
             Holder::Waiting(waiting) => waiting.storage().id(CallId::callback_key(waiting.key())),
@@ -188,6 +222,21 @@ impl<A: 'static> Callback<A> {
     }
 
     /// The queue that will dial the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Callback};
+    ///
+    /// /// Answers later, after all calls that are pending now.
+    /// fn answer_later(callback: Callback<u32>) {
+    ///     callback.queue().call(move |_| callback.answer(7));
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// answer_later(queue.callback(|_, value| assert_eq!(value, 7)));
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     pub fn queue(&self) -> QueueHandle {
         QueueHandle::of(self.core())
     }
@@ -197,6 +246,25 @@ impl<A: 'static> Callback<A> {
     /// Cannot fail. If the call was canceled, `value` is dropped; if the queue is gone, so was the call.
     ///
     /// Cost: no allocation if the handler's captures and `value` take at most 40 bytes each.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Callback};
+    ///
+    /// fn read_config(done: Callback<Result<String, String>>) {
+    ///     done.answer(Ok("port = 80".into())); // schedules the call; the handler does not run yet
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// let config = queue.recipient(String::new());
+    /// let done = config.callback(|config, _, read: Result<String, String>| {
+    ///     *config = read.unwrap_or_else(|error| format!("port = 8080 # {error}"));
+    /// });
+    /// read_config(done);
+    /// config.call(|config, _| assert_eq!(config, "port = 80"));
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     #[inline]
     #[track_caller]
     pub fn answer(self, value: A) {
@@ -214,6 +282,26 @@ impl<A: 'static> Callback<A> {
     }
 
     /// Says that the call will never be scheduled, and why: it ends Canceled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Callback};
+    ///
+    /// /// Starts a lookup, unless `host` is empty: then the callback is never called.
+    /// fn look_up(host: &str, found: Callback<String>) -> Result<(), &'static str> {
+    ///     if host.is_empty() {
+    ///         found.decline("no host given");
+    ///         return Err("no host given");
+    ///     }
+    ///     found.answer(format!("{host}: 127.0.0.1"));
+    ///     Ok(())
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// assert!(look_up("", queue.callback(|_, _: String| ())).is_err());
+    /// assert_eq!((queue.tally().canceled, queue.tally().abandoned), (1, 0));
+    /// ```
     pub fn decline(self, reason: &'static str) {
         match self.into_holder() {
             Holder::Waiting(waiting) => Core::decline(waiting, reason),

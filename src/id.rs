@@ -51,6 +51,20 @@ impl CallId {
     ///
     /// An integer that came from elsewhere names a call, or none: like any id it is no proof of a right,
     /// and harmless.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallId, CallQueue, Cancellation};
+    ///
+    /// let queue = CallQueue::new();
+    /// let user_data: u128 = queue.call(|_| ()).to_bits(); // what the host keeps
+    ///
+    /// let id = CallId::from_bits(user_data).ok_or("not an id")?;
+    /// assert_eq!(queue.cancel(id, "the host asked for it"), Cancellation::Canceled);
+    /// assert_eq!(CallId::from_bits(0), None);
+    /// # Ok::<(), &str>(())
+    /// ```
     pub const fn from_bits(bits: u128) -> Option<Self> {
         match NonZeroU64::new((bits >> 64) as u64) {
             Some(queue) => Some(Self { queue, key: bits as u64 }),
@@ -71,6 +85,19 @@ impl CallId {
     }
 
     /// The number of the call's queue, which no other queue of the process has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let (ui, network) = (CallQueue::new(), CallQueue::new());
+    /// let id = network.call(|_| ());
+    /// let other = ui.call(|_| ());
+    /// // One observer of two queues finds out whose call it is.
+    /// assert_ne!(id.queue(), other.queue());
+    /// assert_eq!(id.queue(), network.call(|_| ()).queue());
+    /// ```
     pub const fn queue(self) -> NonZeroU64 {
         self.queue
     }

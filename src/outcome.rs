@@ -49,21 +49,85 @@ impl<C> ScheduleError<C> {
     }
 
     /// Why the call was not scheduled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, ScheduleErrorKind};
+    ///
+    /// let queue = CallQueue::bounded(1);
+    /// queue.call(|_| ());
+    /// let error = queue.try_call(|_| ()).expect_err("the queue is full");
+    /// match error.kind() {
+    ///     ScheduleErrorKind::Full => println!("busy: {error}"),
+    ///     kind => panic!("{kind}"),
+    /// }
+    /// # queue.dial_all();
+    /// ```
     pub const fn kind(&self) -> ScheduleErrorKind {
         self.kind
     }
 
     /// The value that was not scheduled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::bounded(1);
+    /// queue.call(|_| ());
+    /// let line = String::from("log this");
+    /// let Err(error) = queue.try_call(move |_| assert_eq!(line, "log this")) else {
+    ///     panic!("there is room for one");
+    /// };
+    /// let call = error.into_inner(); // with all that it has captured
+    /// queue.dial_all();
+    /// queue.call(call);
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn into_inner(self) -> C {
         self.rejected
     }
 
     /// Why the call was not scheduled; drops the rejected value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::error::Error;
+    /// use switchboard::{CallQueue, ScheduleError};
+    ///
+    /// fn submit(queue: &CallQueue) -> Result<(), Box<dyn Error + Send + Sync>> {
+    ///     queue.try_call(|_| ()).map_err(ScheduleError::into_kind)?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let queue = CallQueue::bounded(0);
+    /// assert!(submit(&queue).is_err_and(|error| error.to_string().contains("full")));
+    /// ```
     pub fn into_kind(self) -> ScheduleErrorKind {
         self.kind
     }
 
     /// Splits the error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, ScheduleErrorKind};
+    ///
+    /// let queue = CallQueue::bounded(1);
+    /// let mut waiting = Vec::new();
+    /// for _ in 0..3 {
+    ///     if let Err(error) = queue.try_call(|_| ()) {
+    ///         let (kind, call) = error.into_parts();
+    ///         assert_eq!(kind, ScheduleErrorKind::Full);
+    ///         waiting.push(call); // scheduled again when there is room
+    ///     }
+    /// }
+    /// assert_eq!(waiting.len(), 2);
+    /// ```
     pub fn into_parts(self) -> (ScheduleErrorKind, C) {
         (self.kind, self.rejected)
     }

@@ -139,6 +139,16 @@ impl CallQueue {
     ///
     /// Cost: two allocations, of about 4.5 KiB in all. On targets without compare-and-swap (thumbv6m, say)
     /// a byte more, which is never freed: its address is what tells the queue from all others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.call(|_| println!("hello"));
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn new() -> Self {
         Self::starting_at(0, u64::MAX)
     }
@@ -183,6 +193,22 @@ impl CallQueue {
     }
 
     /// A handle to the queue, to keep.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, QueueHandle};
+    ///
+    /// struct Service { queue: QueueHandle }
+    ///
+    /// let queue = CallQueue::new();
+    /// let service = Service { queue: queue.handle() };
+    /// drop(queue);
+    /// // A handle does not keep the queue alive: the call ends Canceled at once.
+    /// assert!(service.queue.is_closed());
+    /// service.queue.call(|_| unreachable!());
+    /// assert_eq!(service.queue.tally().canceled, 1);
+    /// ```
     pub fn handle(&self) -> QueueHandle {
         self.handle.clone()
     }
@@ -227,6 +253,24 @@ impl QueueHandle {
     /// ([`CallQueue::bounded`]), Refused. [`try_call`](Self::try_call) hands the closure back instead.
     ///
     /// Cost: no allocation for a closure of at most 48 bytes, aligned to at most 8.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::rc::Rc;
+    /// use switchboard::CallQueue;
+    ///
+    /// let log = Rc::new(RefCell::new(Vec::new()));
+    /// let queue = CallQueue::new();
+    /// let (first, second) = (Rc::clone(&log), Rc::clone(&log));
+    /// queue.call(move |queue| {
+    ///     first.borrow_mut().push("first");
+    ///     queue.call(move |_| second.borrow_mut().push("second")); // behind all that is pending
+    /// });
+    /// queue.dial_all();
+    /// assert_eq!(*log.borrow(), ["first", "second"]);
+    /// ```
     #[doc(alias("post", "defer", "call_soon", "next_tick", "enqueue"))]
     #[inline]
     #[track_caller]
@@ -242,6 +286,21 @@ impl QueueHandle {
     /// # Errors
     ///
     /// Hands the closure back if the queue is gone, full, or out of ids. Nothing is counted then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::bounded(1);
+    /// queue.try_call(|_| ())?;
+    /// // Full: the closure comes back, and can be scheduled when there is room.
+    /// let Err(error) = queue.try_call(|_| println!("second")) else { panic!("no room for two") };
+    /// queue.dial_all();
+    /// queue.try_call(error.into_inner())?;
+    /// # queue.dial_all();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_call<F>(&self, function: F) -> Result<CallId, ScheduleError<F>>
@@ -271,6 +330,21 @@ impl QueueHandle {
     ///
     /// Passes on a panic of a captured value's drop, or of the observer. The call is canceled
     /// all the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Cancellation};
+    ///
+    /// let queue = CallQueue::new();
+    /// let redraw = queue.call(|_| unreachable!("canceled"));
+    /// assert_eq!(queue.cancel(redraw, "window closed"), Cancellation::Canceled);
+    /// assert_eq!(queue.cancel(redraw, "again"), Cancellation::Already);
+    ///
+    /// let save = queue.call(|_| ());
+    /// queue.dial_all();
+    /// assert_eq!(queue.cancel(save, "too late"), Cancellation::Late); // no error: nothing happened
+    /// ```
     #[inline]
     pub fn cancel(&self, id: CallId, reason: &'static str) -> Cancellation {
         if self.core.cancel_fast(id) {
@@ -288,18 +362,65 @@ impl QueueHandle {
 impl QueueHandle {
     /// Dials until the queue is empty, calls scheduled meanwhile included. It does not end while
     /// handlers keep scheduling.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.call(|queue| {
+    ///     queue.call(|_| ()); // scheduled meanwhile: dialed too
+    /// });
+    /// let report = queue.dial_all();
+    /// assert_eq!((report.dialed, report.remaining), (2, 0));
+    /// ```
     #[doc(alias("run", "fire", "poll", "drain"))]
     pub fn dial_all(&self) -> Report {
         self.turn(|turn| turn.dial_before(u64::MAX))
     }
 
     /// Dials the calls that are pending now, and not those scheduled meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, QueueHandle};
+    ///
+    /// fn animate(queue: &QueueHandle) {
+    ///     queue.call(animate); // once a frame, so `dial_all` would not return
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.call(animate);
+    /// for _frame in 0..3 {
+    ///     let report = queue.dial_pending();
+    ///     assert_eq!((report.dialed, report.remaining), (1, 1));
+    /// }
+    /// ```
     pub fn dial_pending(&self) -> Report {
         let end = self.core.calls().tail();
         self.turn(|turn| turn.dial_before(end))
     }
 
     /// Dials within a budget.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Budget, CallQueue};
+    ///
+    /// let queue = CallQueue::new();
+    /// for _ in 0..100 {
+    ///     queue.call(|_| ());
+    /// }
+    /// // A share of the work in each tick of a game's loop.
+    /// let mut ticks = 0;
+    /// while queue.dial(Budget::calls(30)).remaining > 0 {
+    ///     ticks += 1;
+    /// }
+    /// assert_eq!(ticks, 3);
+    /// ```
     pub fn dial(&self, budget: Budget<'_>) -> Report {
         self.turn(|turn| turn.dial(budget, || u64::MAX))
     }
@@ -308,11 +429,39 @@ impl QueueHandle {
     ///
     /// A handler's nested turn can leave deferred calls behind (rule R2), which are pending, but cannot
     /// be dialed before the live call has ended. Outside of handlers nothing is pending if this is true.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let own_timeout = Duration::from_secs(1);
+    /// // How long the host's loop may sleep:
+    /// let timeout = || if queue.is_idle() { own_timeout } else { Duration::ZERO };
+    /// queue.call(|_| ());
+    /// assert_eq!(timeout(), Duration::ZERO);
+    /// queue.dial_all();
+    /// assert_eq!(timeout(), own_timeout);
+    /// ```
     pub fn is_idle(&self) -> bool {
         self.core.is_idle()
     }
 
     /// Whether the owner has dropped the queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let handle = queue.handle();
+    /// assert!(!handle.is_closed());
+    /// drop(queue);
+    /// assert!(handle.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.core.is_closed()
     }
@@ -327,11 +476,41 @@ impl QueueHandle {
     ///
     /// If calls are pending already, the hook is called now. Calls left over by a turn are not news:
     /// see [`Report::remaining`]. Once the owner has dropped the queue this does nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let wakeups = Rc::new(Cell::new(0));
+    /// let count = Rc::clone(&wakeups);
+    /// // A host would post itself an event here, whose handler dials the queue.
+    /// queue.set_wake_hook(move || count.set(count.get() + 1));
+    /// queue.call(|_| ());
+    /// queue.call(|_| ()); // the host knows already
+    /// assert_eq!(wakeups.get(), 1);
+    /// # queue.dial_all();
+    /// ```
     pub fn set_wake_hook(&self, hook: impl Fn() + 'static) {
         self.core.set_wake_hook(Some(Rc::new(hook)));
     }
 
     /// Removes the wake hook.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.set_wake_hook(|| panic!("the host's loop has ended"));
+    /// queue.clear_wake_hook(); // as the host's loop ends
+    /// queue.call(|_| ());
+    /// assert!(!queue.is_idle());
+    /// ```
     pub fn clear_wake_hook(&self) {
         self.core.set_wake_hook(None);
     }
@@ -340,6 +519,22 @@ impl QueueHandle {
 /// Watching.
 impl QueueHandle {
     /// How many calls there are, and how they ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.call(|_| ());
+    /// let unwanted = queue.call(|_| ());
+    /// queue.cancel(unwanted, "not needed");
+    /// queue.dial_all();
+    ///
+    /// let tally = queue.tally();
+    /// assert_eq!((tally.created, tally.finished, tally.canceled), (2, 1, 1));
+    /// println!("{tally}"); // 2 created = 0 unscheduled + 0 pending + 0 live + 1 finished + ...
+    /// ```
     pub fn tally(&self) -> Tally {
         self.core.tally()
     }
@@ -378,6 +573,25 @@ impl QueueHandle {
     /// A handler may add one, too, and a call's own check. It is then notified of how the call ends whose
     /// turn it is; whether it is notified that the call is dialed depends on whether there was an observer
     /// before. Once the owner has dropped the queue this does nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use switchboard::{CallId, CallQueue, Step};
+    ///
+    /// let queue = CallQueue::new();
+    /// let lost = Rc::new(Cell::new(0));
+    /// let count = Rc::clone(&lost);
+    /// queue.add_observer(move |_: CallId, step: &Step| {
+    ///     if let Step::Abandoned { .. } = step {
+    ///         count.set(count.get() + 1);
+    ///     }
+    /// });
+    /// drop(queue.callback(|_, ()| ())); // a bug: neither answered nor declined
+    /// assert_eq!(lost.get(), 1);
+    /// ```
     pub fn add_observer(&self, observer: impl Observer + 'static) -> ObserverId {
         let observer: Rc<dyn Observer> = Rc::new(observer);
         self.core.add_observer(&observer)
@@ -388,6 +602,22 @@ impl QueueHandle {
     /// # Panics
     ///
     /// Passes on a panic of the observer's drop.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallId, CallQueue, Step};
+    ///
+    /// let queue = CallQueue::new();
+    /// let trace = queue.add_observer(|call: CallId, step: &Step| println!("{call} {step}"));
+    /// queue.call(|_| ());
+    /// queue.dial_all(); // traced
+    ///
+    /// assert!(queue.remove_observer(trace));
+    /// queue.call(|_| ());
+    /// queue.dial_all(); // not traced
+    /// assert!(!queue.remove_observer(trace));
+    /// ```
     pub fn remove_observer(&self, observer: ObserverId) -> bool {
         self.core.remove_observers(|id| id == observer)
     }
@@ -397,6 +627,22 @@ impl QueueHandle {
     /// # Panics
     ///
     /// Passes on a panic of an observer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use switchboard::{CallId, CallQueue, Step};
+    ///
+    /// let queue = CallQueue::new();
+    /// let steps = Rc::new(Cell::new(0));
+    /// let count = Rc::clone(&steps);
+    /// queue.add_observer(move |_: CallId, _: &Step| count.set(count.get() + 1));
+    /// queue.clear_observers(); // before what the observer shares goes away
+    /// queue.call(|_| ());
+    /// assert_eq!((steps.get(), Rc::strong_count(&steps)), (0, 1));
+    /// ```
     pub fn clear_observers(&self) {
         self.core.remove_observers(|_| true);
     }

@@ -222,6 +222,18 @@ impl Reactor {
     /// # Errors
     ///
     /// Passes on the error of the system if it gives no poll.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.queue().call(|_| println!("hello"));
+    /// reactor.run()?; // nothing is registered, so it ends once the queue is empty
+    /// assert_eq!(reactor.queue().tally().finished, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn new() -> io::Result<Self> {
         Self::with_queue(CallQueue::new()).map_err(|error| error.source)
     }
@@ -231,6 +243,19 @@ impl Reactor {
     /// # Errors
     ///
     /// Hands the queue back if the system gives no poll.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let queue = CallQueue::bounded(100_000);
+    /// let mut reactor = Reactor::with_queue(queue)?;
+    /// reactor.queue().try_call(|_| ())?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_queue(queue: CallQueue) -> Result<Self, CreateError> {
         let open = || {
             let poll = Poll::new()?;
@@ -251,6 +276,25 @@ impl Reactor {
     }
 
     /// A handle to keep, in a recipient say.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::{Reactor, ReactorHandle};
+    ///
+    /// struct Session { reactor: ReactorHandle }
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let session = reactor.queue().recipient(Session { reactor: reactor.handle() });
+    /// session.call(|session, cx| {
+    ///     let close = cx.callback(|_: &mut Session, cx, ()| cx.hang_up());
+    ///     session.reactor.after(Duration::from_millis(1), close).detach();
+    /// });
+    /// reactor.run()?;
+    /// assert!(session.is_gone());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn handle(&self) -> ReactorHandle {
         self.guest.handle()
     }
@@ -267,6 +311,20 @@ impl Reactor {
     /// # Panics
     ///
     /// Passes on a panic of a handler. What had not been dialed is still pending.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.queue().call(|_| ());
+    /// // In a loop of the host's own, which does its other work every 10 ms at least:
+    /// let report = reactor.turn(Some(Duration::from_millis(10)))?;
+    /// assert_eq!(report.dialed, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Report> {
         self.shared().registry()?;
         let _signal = self.signal_after_turn();
@@ -293,6 +351,20 @@ impl Reactor {
     /// # Panics
     ///
     /// As [`turn`](Self::turn).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.queue().call(|_| ());
+    /// // Two milliseconds are left in this frame.
+    /// let report = reactor.turn_within(Duration::from_millis(2))?;
+    /// assert_eq!(report.dialed, 1); // at least one, however little time there is
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn turn_within(&mut self, limit: Duration) -> io::Result<Report> {
         self.shared().registry()?;
         let _signal = self.signal_after_turn();
@@ -318,6 +390,27 @@ impl Reactor {
     /// # Errors
     ///
     /// Passes on the error of the system if it gives no timer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::fd::AsFd;
+    /// use std::time::Duration;
+    /// use rustix::event::{PollFd, PollFlags, poll};
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.signal_when_due()?;
+    /// let timer = reactor.queue().callback(|_, ()| println!("time is up"));
+    /// reactor.after(Duration::from_millis(1), timer).detach();
+    /// while reactor.should_run() {
+    ///     // The host waits for the descriptor alone, here with no timeout.
+    ///     poll(&mut [PollFd::new(&reactor.as_fd(), PollFlags::IN)], None)?;
+    ///     let _ = reactor.turn(Some(Duration::ZERO))?;
+    /// }
+    /// assert_eq!(reactor.queue().tally().finished, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[cfg(all(target_os = "linux", feature = "timerfd"))]
     pub fn signal_when_due(&mut self) -> io::Result<()> {
         let shared = self.guest.shared();
@@ -366,6 +459,21 @@ impl Reactor {
     /// # Panics
     ///
     /// Passes on a panic of a handler. To go on after that, call `run` again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let handle = reactor.handle();
+    /// let stop = reactor.queue().callback(move |_, ()| handle.stop());
+    /// reactor.after(Duration::from_millis(1), stop).detach();
+    /// reactor.run()?; // until it is stopped
+    /// assert_eq!(reactor.queue().tally().finished, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn run(&mut self) -> io::Result<()> {
         while self.should_run() {
             let _ = self.turn(None)?;
@@ -375,6 +483,22 @@ impl Reactor {
     }
 
     /// Whether the loop is to go on, for loops around [`turn`](Self::turn): see [`Guest::should_run`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.queue().call(|_| ());
+    /// let mut turns = 0;
+    /// while reactor.should_run() {
+    ///     let _ = reactor.turn(None)?;
+    ///     turns += 1; // here the host does its own work
+    /// }
+    /// assert_eq!(turns, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn should_run(&self) -> bool {
         self.guest.should_run()
     }

@@ -35,6 +35,18 @@ impl QueueHandle {
     /// Makes a recipient of `value`, owned by the caller.
     ///
     /// Cost: one allocation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let log = queue.recipient(Vec::new());
+    /// log.call(|log, _| log.push("started"));
+    /// log.call(|log, _| assert_eq!(*log, ["started"]));
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     pub fn recipient<T: 'static>(&self, value: T) -> Recipient<T> {
         self.recipient_with(|_| value)
     }
@@ -63,6 +75,26 @@ impl QueueHandle {
     /// # Errors
     ///
     /// Passes on the error of `value`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Address, CallQueue};
+    ///
+    /// struct Parser { own: Address<Parser>, limit: u32 }
+    ///
+    /// let queue = CallQueue::new();
+    /// let make = |limit: &str| {
+    ///     queue.try_recipient_with(|own| {
+    ///         Ok::<_, std::num::ParseIntError>(Parser { own: own.clone(), limit: limit.parse()? })
+    ///     })
+    /// };
+    /// let parser = make("80")?;
+    /// parser.call(|parser, cx| assert_eq!((&parser.own, parser.limit), (&cx.address(), 80)));
+    /// assert!(make("eighty").is_err());
+    /// # queue.dial_all();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recipient_with<T: 'static, E>(
         &self,
         value: impl FnOnce(&Address<T>) -> Result<T, E>,
@@ -101,6 +133,18 @@ impl<T: 'static> Recipient<T> {
     }
 
     /// Lets the recipient go; the same as dropping it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let session = queue.recipient(String::from("session"));
+    /// session.call(|_, _| unreachable!("the recipient is gone"));
+    /// session.hang_up(); // the value drops here
+    /// assert_eq!(queue.dial_all().refused, 1);
+    /// ```
     #[doc(alias("mustStop", "swanSong", "destroy"))]
     pub fn hang_up(self) {}
 
@@ -163,6 +207,25 @@ impl<T: 'static> Address<T> {
     /// [`CallQueue::bounded`]: crate::CallQueue::bounded
     ///
     /// Cost: no allocation for a closure of at most 40 bytes, aligned to at most 8.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// struct Counter { total: u32 }
+    ///
+    /// let queue = CallQueue::new();
+    /// let counter = queue.recipient(Counter { total: 0 });
+    /// let address = counter.address(); // for others, who do not own the counter
+    /// address.call(|counter, _| counter.total += 1);
+    /// address.call(|counter, cx| {
+    ///     assert_eq!(counter.total, 1);
+    ///     cx.hang_up(); // it has all it wants
+    /// });
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// assert!(address.is_gone());
+    /// ```
     #[inline]
     #[track_caller]
     pub fn call<F>(&self, handler: F) -> CallId
@@ -178,6 +241,26 @@ impl<T: 'static> Address<T> {
     ///
     /// Hands the closure back if the queue is gone, full, or out of ids. Nothing is counted then. A
     /// recipient that is gone is no error here: the call then ends Refused when its turn comes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, ScheduleErrorKind};
+    ///
+    /// let queue = CallQueue::bounded(2);
+    /// let worker = queue.recipient(Vec::new());
+    /// let mut accepted = 0;
+    /// for number in 0..10 {
+    ///     match worker.try_call(move |list, _| list.push(number)) {
+    ///         Ok(_) => accepted += 1,
+    ///         Err(error) if error.kind() == ScheduleErrorKind::Full => break, // the client is to wait
+    ///         Err(error) => return Err(error.into_kind()),
+    ///     }
+    /// }
+    /// assert_eq!(accepted, 2);
+    /// # queue.dial_all();
+    /// # Ok::<(), ScheduleErrorKind>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_call<F>(&self, handler: F) -> Result<CallId, ScheduleError<F>>
@@ -197,6 +280,34 @@ impl<T: 'static> Address<T> {
     }
 
     /// Schedules a call of a type of its own, as [`call`](Self::call).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Call, CallQueue, Context};
+    ///
+    /// struct Account { balance: u32 }
+    /// struct Withdraw(u32);
+    ///
+    /// impl Call for Withdraw {
+    ///     type Recipient = Account;
+    ///
+    ///     fn can_dial(&self, account: &Account) -> Result<(), &'static str> {
+    ///         if self.0 <= account.balance { Ok(()) } else { Err("balance too low") }
+    ///     }
+    ///
+    ///     fn dial(self, account: &mut Account, _: &Context<'_, Account>) {
+    ///         account.balance -= self.0;
+    ///     }
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// let account = queue.recipient(Account { balance: 50 });
+    /// account.schedule(Withdraw(40));
+    /// account.schedule(Withdraw(40)); // checked when its turn comes: refused
+    /// let report = queue.dial_all();
+    /// assert_eq!((report.dialed, report.refused), (1, 1));
+    /// ```
     #[inline]
     #[track_caller]
     pub fn schedule<C>(&self, call: C) -> CallId
@@ -211,6 +322,30 @@ impl<T: 'static> Address<T> {
     /// # Errors
     ///
     /// Hands the call back if the queue is gone, full, or out of ids. Nothing is counted then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Call, CallQueue, Context};
+    ///
+    /// struct Set(u32);
+    ///
+    /// impl Call for Set {
+    ///     type Recipient = u32;
+    ///
+    ///     fn dial(self, value: &mut u32, _: &Context<'_, u32>) {
+    ///         *value = self.0;
+    ///     }
+    /// }
+    ///
+    /// let queue = CallQueue::bounded(1);
+    /// let value = queue.recipient(0);
+    /// value.try_schedule(Set(1))?;
+    /// let error = value.try_schedule(Set(2)).expect_err("the queue is full");
+    /// assert_eq!(error.into_inner().0, 2);
+    /// # queue.dial_all();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_schedule<C>(&self, call: C) -> Result<CallId, ScheduleError<C>>
@@ -245,23 +380,83 @@ impl<T: 'static> Address<T> {
     }
 
     /// The queue that dials this recipient's calls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Address, CallQueue};
+    ///
+    /// fn ping(address: &Address<u32>) {
+    ///     // Code that has the address needs no handle of the queue.
+    ///     let pinged = address.callback(|count, _, ()| *count += 1);
+    ///     address.queue().call(|_| pinged.answer(()));
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// let count = queue.recipient(0);
+    /// ping(&count);
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     #[inline]
     pub fn queue(&self) -> &QueueHandle {
         &self.cell.queue
     }
 
     /// A copy of this address. (So that [`Recipient`] and [`Context`] need no `Clone`.)
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Address, CallQueue};
+    ///
+    /// struct Client { server: Address<Server> }
+    /// struct Server { requests: u32 }
+    ///
+    /// let queue = CallQueue::new();
+    /// let server = queue.recipient(Server { requests: 0 });
+    /// let client = queue.recipient(Client { server: server.address() });
+    /// client.call(|client, _| {
+    ///     client.server.call(|server, _| server.requests += 1);
+    /// });
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     #[inline]
     pub fn address(&self) -> Self {
         self.clone()
     }
 
     /// Whether a call to the recipient is live.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let dialog = queue.recipient(());
+    /// assert!(!dialog.is_live());
+    /// dialog.call(|_, cx| assert!(cx.is_live())); // a call made here ends Refused in a nested turn
+    /// queue.dial_all();
+    /// assert!(!dialog.is_live());
+    /// ```
     pub fn is_live(&self) -> bool {
         self.cell.is_live()
     }
 
     /// Whether the recipient's owner has let it go.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let sessions = vec![queue.recipient("a"), queue.recipient("b")];
+    /// let mut subscribers: Vec<_> = sessions.iter().map(|session| session.address()).collect();
+    /// drop(sessions);
+    /// subscribers.retain(|session| !session.is_gone());
+    /// assert!(subscribers.is_empty());
+    /// ```
     pub fn is_gone(&self) -> bool {
         self.cell.is_gone()
     }
@@ -273,6 +468,19 @@ impl<T: 'static> Address<T> {
     }
 
     /// The recipient as observers see it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// struct Server;
+    ///
+    /// let queue = CallQueue::new();
+    /// let server = queue.recipient(Server);
+    /// let info = server.info();
+    /// assert_eq!(info.to_string(), "Server(0)"); // as observers and the journal show it
+    /// ```
     pub fn info(&self) -> RecipientInfo {
         self.cell.info()
     }
@@ -283,6 +491,17 @@ impl<T: 'static> Address<T> {
     /// before. A recipient that is gone takes none.
     ///
     /// Cost: an allocation, and an entry in a B-tree of the queue until the recipient is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let session = queue.recipient(());
+    /// session.set_label("10.0.0.7 -> example.org:443");
+    /// assert_eq!(session.label().as_deref(), Some("10.0.0.7 -> example.org:443"));
+    /// ```
     pub fn set_label(&self, label: impl Into<Rc<str>>) {
         if !self.is_gone() {
             self.cell.queue.core().set_label(self.info(), label.into());
@@ -290,6 +509,22 @@ impl<T: 'static> Address<T> {
     }
 
     /// The label of the recipient, if it has one and is not gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let session = queue.recipient(());
+    /// session.set_label(format!("client {}", 7));
+    /// session.call(|_, cx| {
+    ///     let label = cx.label();
+    ///     println!("{}: done", label.as_deref().unwrap_or("unnamed"));
+    ///     assert_eq!(label.as_deref(), Some("client 7"));
+    /// });
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn label(&self) -> Option<Rc<str>> {
         self.cell.queue.core().label(self.number())
     }

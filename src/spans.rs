@@ -88,11 +88,36 @@ struct Live {
 
 impl DialSpans {
     /// Makes the observer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, DialSpans};
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.add_observer(DialSpans::new());
+    /// queue.call(|_| tracing::info!("in the span of the call"));
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn new() -> Self {
         Self::with_depth(DEPTH)
     }
 
     /// Makes the observer, with chains of calls that begin anew after `depth` spans; 0 counts as 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, DialSpans};
+    ///
+    /// let queue = CallQueue::new();
+    /// // Log lines name the call itself, and none of those that led to it.
+    /// queue.add_observer(DialSpans::with_depth(1));
+    /// queue.call(|queue| {
+    ///     queue.call(|_| tracing::info!("second"));
+    /// });
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     pub fn with_depth(depth: usize) -> Self {
         let depth = depth.max(1);
         Self {

@@ -31,6 +31,18 @@ pub struct Tally {
 
 impl Tally {
     /// Whether the sum of rule R12 holds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.call(|queue| assert!(queue.tally().balances())); // in the middle of a turn, too
+    /// queue.callback(|_, ()| ()).decline("not needed");
+    /// queue.dial_all();
+    /// assert!(queue.tally().balances());
+    /// ```
     pub const fn balances(&self) -> bool {
         let now = self.unscheduled + self.pending + self.live;
         let over = self.finished + self.canceled + self.refused + self.abandoned + self.panicked;

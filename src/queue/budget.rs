@@ -23,11 +23,41 @@ pub struct Budget<'a> {
 
 impl<'a> Budget<'a> {
     /// At most `calls` calls whose turn comes, whether they are dialed, refused or found canceled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Budget, CallQueue};
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.call(|_| ());
+    /// queue.call(|_| ());
+    /// let report = queue.dial(Budget::calls(1));
+    /// assert_eq!((report.dialed, report.remaining), (1, 1));
+    /// ```
     pub const fn calls(calls: usize) -> Self {
         Self { calls, spent: None }
     }
 
     /// Stops as soon as `spent` says so; it is asked before each call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use switchboard::{Budget, CallQueue};
+    ///
+    /// let queue = CallQueue::new();
+    /// let sent = Rc::new(Cell::new(0));
+    /// for _ in 0..10 {
+    ///     let sent = Rc::clone(&sent);
+    ///     queue.call(move |_| sent.set(sent.get() + 400));
+    /// }
+    /// // Stops once 1,000 bytes are sent.
+    /// let report = queue.dial(Budget::calls(usize::MAX).until(&|| sent.get() >= 1000));
+    /// assert_eq!((report.dialed, report.remaining), (3, 7));
+    /// ```
     #[must_use]
     pub const fn until(self, spent: &'a dyn Fn() -> bool) -> Self {
         Self { spent: Some(spent), ..self }

@@ -30,6 +30,22 @@ pub enum SendError<F> {
 
 impl<F> SendError<F> {
     /// The closure that was not scheduled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let remote = reactor.remote();
+    /// drop(reactor);
+    /// let save = |_: &_| println!("saved");
+    /// if let Err(error) = remote.call(save) {
+    ///     eprintln!("{error}");
+    ///     let _save = error.into_inner(); // for another reactor, or to be dropped here
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn into_inner(self) -> F {
         match self {
             Self::ReactorDropped(rejected)
@@ -82,6 +98,24 @@ pub enum RegisterError<S> {
 
 impl<S> RegisterError<S> {
     /// The source that was not registered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::{Interest, net::UdpSocket};
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let handle = reactor.handle();
+    /// drop(reactor);
+    /// let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let Err(error) = handle.register_function(socket, Interest::READABLE, |_, _| ()) else {
+    ///     panic!("the reactor is gone");
+    /// };
+    /// let socket = error.into_inner(); // still bound
+    /// assert!(socket.local_addr().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_inner(self) -> S {
         match self {
             Self::ReactorDropped(rejected)
@@ -91,6 +125,23 @@ impl<S> RegisterError<S> {
     }
 
     /// Parts the source from the error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::{Interest, net::UdpSocket};
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let handle = reactor.handle();
+    /// drop(reactor);
+    /// let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// if let Err(error) = handle.register_function(socket, Interest::READABLE, |_, _| ()) {
+    ///     let (socket, error) = error.split(); // the error can be kept without the source
+    ///     println!("{}: {error}", socket.local_addr()?);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn split(self) -> (S, RegisterError<()>) {
         match self {
             Self::ReactorDropped(rejected) => (rejected, RegisterError::ReactorDropped(())),

@@ -69,6 +69,20 @@ impl Guest {
     /// # Errors
     ///
     /// Passes on the error of the system if the registry cannot be shared.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use mio::{Poll, Token, Waker};
+    /// use switchboard::reactor::Guest;
+    ///
+    /// let poll = Poll::new()?; // the host's
+    /// let waker = Arc::new(Waker::new(poll.registry(), Token(0))?); // the only one of the poll
+    /// let guest = Guest::new(poll.registry(), waker)?;
+    /// assert!(!guest.should_run()); // there is nothing to do yet
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn new(registry: &Registry, waker: Arc<Waker>) -> io::Result<Self> {
         Self::with_queue(CallQueue::new(), registry, waker).map_err(|error| error.source)
     }
@@ -78,6 +92,22 @@ impl Guest {
     /// # Errors
     ///
     /// Hands the queue back if the registry cannot be shared.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use mio::{Poll, Token, Waker};
+    /// use switchboard::CallQueue;
+    /// use switchboard::reactor::Guest;
+    ///
+    /// let poll = Poll::new()?;
+    /// let waker = Arc::new(Waker::new(poll.registry(), Token(0))?);
+    /// let queue = CallQueue::bounded(100_000);
+    /// let guest = Guest::with_queue(queue, poll.registry(), waker)?;
+    /// assert!(guest.queue().is_idle());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_queue(
         queue: CallQueue,
         registry: &Registry,
@@ -106,6 +136,24 @@ impl Guest {
     }
 
     /// A handle to keep, in a recipient say.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use mio::{Poll, Token, Waker};
+    /// # use switchboard::reactor::{Guest, ReactorHandle};
+    /// # let poll = Poll::new()?;
+    /// # let waker = Arc::new(Waker::new(poll.registry(), Token(0))?);
+    /// # let guest = Guest::new(poll.registry(), waker)?;
+    /// struct Session { reactor: ReactorHandle }
+    ///
+    /// let session = guest.queue().recipient(Session { reactor: guest.handle() });
+    /// session.call(|session, _| session.reactor.stop());
+    /// # guest.queue().dial_all();
+    /// assert!(!guest.should_run());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn handle(&self) -> ReactorHandle {
         self.ends.handle.clone()
     }
@@ -120,6 +168,23 @@ impl Guest {
     /// # Panics
     ///
     /// Passes on a panic of a handler. What had not been dialed is still pending.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use mio::{Events, Poll, Token, Waker};
+    /// # use switchboard::reactor::Guest;
+    /// # let mut poll = Poll::new()?;
+    /// # let waker = Arc::new(Waker::new(poll.registry(), Token(0))?);
+    /// # let mut guest = Guest::new(poll.registry(), waker)?;
+    /// let mut events = Events::with_capacity(1024);
+    /// guest.queue().call(|_| ());
+    /// poll.poll(&mut events, guest.poll_timeout())?; // does not sleep: a call is pending
+    /// let report = guest.turn(&events);
+    /// assert_eq!(report.dialed, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn turn(&mut self, events: &Events) -> Report {
         self.turn_noting(|shared| shared.note(events), None)
     }
@@ -130,6 +195,24 @@ impl Guest {
     /// # Panics
     ///
     /// As [`turn`](Self::turn).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::time::Duration;
+    /// # use mio::{Events, Poll, Token, Waker};
+    /// # use switchboard::reactor::Guest;
+    /// # let mut poll = Poll::new()?;
+    /// # let waker = Arc::new(Waker::new(poll.registry(), Token(0))?);
+    /// # let mut guest = Guest::new(poll.registry(), waker)?;
+    /// let mut events = Events::with_capacity(1024);
+    /// guest.queue().call(|_| ());
+    /// poll.poll(&mut events, Some(Duration::ZERO))?;
+    /// let report = guest.turn_within(&events, Duration::from_millis(2)); // the rest of a frame
+    /// assert_eq!(report.dialed, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn turn_within(&mut self, events: &Events, limit: Duration) -> Report {
         let end = self.now().checked_add(limit);
         self.turn_until(events, end)
@@ -173,6 +256,25 @@ impl Guest {
     /// registered, a timer armed, a [`Remote`](crate::reactor::Remote), an address, waker or callback of
     /// another thread's alive), and nobody asked to
     /// [stop](ReactorHandle::stop). Asking changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use mio::{Events, Poll, Token, Waker};
+    /// # use switchboard::reactor::Guest;
+    /// # let mut poll = Poll::new()?;
+    /// # let waker = Arc::new(Waker::new(poll.registry(), Token(0))?);
+    /// # let mut guest = Guest::new(poll.registry(), waker)?;
+    /// let mut events = Events::with_capacity(1024);
+    /// guest.queue().call(|_| ());
+    /// while guest.should_run() {
+    ///     poll.poll(&mut events, guest.poll_timeout())?;
+    ///     guest.turn(&events);
+    /// }
+    /// assert!(guest.queue().is_idle());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn should_run(&self) -> bool {
         let shared = self.ends.handle.shared();
         !shared.is_stopped() && shared.can_go_on()

@@ -38,6 +38,44 @@ impl ReactorHandle {
     ///
     /// Hands the source back if the poll does not take it, if the recipient belongs to another
     /// queue, or if the reactor is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use mio::{Interest, net::UdpSocket};
+    /// use switchboard::reactor::{Reactor, Registration};
+    ///
+    /// struct Logger { socket: Registration<UdpSocket>, lines: usize }
+    ///
+    /// impl Logger {
+    ///     fn on_ready(&mut self) {
+    ///         let mut line = [0; 2048];
+    ///         loop {
+    ///             match self.socket.try_io(Interest::READABLE, |socket| socket.recv(&mut line)) {
+    ///                 Ok(_) => self.lines += 1,
+    ///                 Err(error) if error.kind() == ErrorKind::WouldBlock => return, // drained
+    ///                 Err(_) => {} // of one datagram; the next may be well
+    ///             }
+    ///         }
+    ///     }
+    /// }
+    ///
+    /// # let mut reactor = Reactor::new()?;
+    /// let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// # let address = socket.local_addr()?;
+    /// let logger = reactor.queue().try_recipient_with(|own| {
+    ///     let socket = reactor.register(socket, Interest::READABLE, own, |logger: &mut Logger, _, _| {
+    ///         logger.on_ready();
+    ///     })?;
+    ///     Ok::<_, Box<dyn std::error::Error>>(Logger { socket, lines: 0 })
+    /// })?;
+    /// # std::net::UdpSocket::bind("127.0.0.1:0")?.send_to(b"a line", address)?;
+    /// # let _ = reactor.turn(None)?;
+    /// # logger.call(|logger, _| assert_eq!(logger.lines, 1));
+    /// # let _ = reactor.turn(None)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn register<S, T, H>(
         &self,
@@ -62,6 +100,24 @@ impl ReactorHandle {
     /// # Errors
     ///
     /// Hands the source back if the poll does not take it, or if the reactor is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::{Interest, net::UdpSocket};
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let address = socket.local_addr()?;
+    /// let handle = reactor.handle();
+    /// // Any datagram to this port stops the loop.
+    /// let _control = reactor.register_function(socket, Interest::READABLE, move |_, _| handle.stop())?;
+    ///
+    /// std::net::UdpSocket::bind("127.0.0.1:0")?.send_to(b"stop", address)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn register_function<S, H>(
         &self,
@@ -77,6 +133,22 @@ impl ReactorHandle {
     }
 
     /// The queue of the reactor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::{Reactor, ReactorHandle};
+    ///
+    /// fn greet(reactor: &ReactorHandle) {
+    ///     reactor.queue().call(|_| println!("hello"));
+    /// }
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// greet(&reactor);
+    /// assert_eq!(reactor.queue().tally().pending, 1);
+    /// reactor.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn queue(&self) -> &QueueHandle {
         &self.shared().queue
     }
@@ -94,6 +166,24 @@ impl ReactorHandle {
     /// # Panics
     ///
     /// If the clock was [set](Self::set_clock) to within a hundred years of the last [`Instant`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::{Reactor, Timer};
+    ///
+    /// struct Session { idle: Option<Timer> }
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let session = reactor.queue().recipient(Session { idle: None });
+    /// let timed_out = session.callback(|_, cx, ()| cx.hang_up());
+    /// let idle = reactor.after(Duration::from_millis(1), timed_out);
+    /// session.call(|session, _| session.idle = Some(idle)); // it goes with the session
+    /// reactor.run()?;
+    /// assert!(session.is_gone());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn after(&self, delay: Duration, callback: Callback<()>) -> Timer {
@@ -104,6 +194,24 @@ impl ReactorHandle {
     ///
     /// A deadline may be in the past: the next turn answers then. If it is armed as other timers fire,
     /// by an observer say, it comes behind those that are due.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let deadline = reactor.now() + Duration::from_millis(1);
+    /// // One deadline for two things: they are dialed in this order.
+    /// let warn = reactor.queue().callback(|_, ()| println!("no reply yet"));
+    /// let give_up = reactor.queue().callback(|queue, ()| assert_eq!(queue.tally().finished, 1));
+    /// reactor.at(deadline, warn).detach();
+    /// reactor.at(deadline, give_up).detach();
+    /// reactor.run()?;
+    /// assert!(reactor.now() >= deadline); // never early
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn at(&self, deadline: Instant, callback: Callback<()>) -> Timer {
@@ -158,6 +266,25 @@ impl ReactorHandle {
     ///
     /// While a [`Remote`], a [`RemoteAddress`], a waker of one or a [`RemoteCallback`] is alive, something can happen:
     /// [`Reactor::run`](crate::reactor::Reactor::run) goes on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let remote = reactor.remote();
+    /// let worker = thread::spawn(move || {
+    ///     remote.call(|reactor| {
+    ///         reactor.queue().call(|_| println!("on the reactor's thread"));
+    ///     })
+    /// });
+    /// reactor.run()?; // until the remote is dropped, and all it has sent is dialed
+    /// assert!(worker.join().expect("no panic").is_ok());
+    /// assert_eq!(reactor.queue().tally().finished, 2);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn remote(&self) -> Remote {
         Remote::of(self)
     }
@@ -167,6 +294,27 @@ impl ReactorHandle {
     ///
     /// The recipient may be one of another queue, whose embedder dials it then. That queue takes the
     /// calls even if it is full; if it is gone, they are dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let progress = reactor.queue().recipient(0);
+    /// let sender = reactor.remote_to(&progress);
+    /// thread::spawn(move || {
+    ///     for percent in [50, 100] {
+    ///         // An error means that the reactor is gone: then nobody asks for the progress.
+    ///         let _ = sender.call(move |progress, _| *progress = percent);
+    ///     }
+    /// });
+    /// reactor.run()?; // until the sender is dropped
+    /// progress.call(|progress, _| assert_eq!(*progress, 100));
+    /// reactor.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn remote_to<T: 'static>(&self, recipient: &Address<T>) -> RemoteAddress<T> {
         RemoteAddress::of(self, recipient)
     }
@@ -176,12 +324,46 @@ impl ReactorHandle {
     /// The callback may be one of another queue, whose embedder dials it then.
     ///
     /// Cost: one allocation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let sums = reactor.queue().recipient(Vec::new());
+    /// let done = sums.callback(|sums, _, sum: u64| sums.push(sum));
+    /// let done = reactor.remote_callback(done);
+    /// thread::spawn(move || done.answer((1..=100).sum()));
+    /// reactor.run()?; // until it is answered
+    /// sums.call(|sums, _| assert_eq!(*sums, [5050]));
+    /// reactor.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn remote_callback<A: 'static>(&self, callback: Callback<A>) -> RemoteCallback<A> {
         RemoteCallback::of(self, callback)
     }
 
     /// How long a poll may sleep: not at all if anything is pending (or the last poll may not have
     /// reported all), else until the next timer is due, else until an event (`None`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// assert_eq!(reactor.poll_timeout(), None); // until there is an event
+    /// let timer = reactor.queue().callback(|_, ()| ());
+    /// reactor.after(Duration::from_secs(60), timer).detach();
+    /// assert!(reactor.poll_timeout() <= Some(Duration::from_secs(60)));
+    /// reactor.queue().call(|_| ());
+    /// assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO)); // a call is pending
+    /// # let _ = reactor.turn(None)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn poll_timeout(&self) -> Option<Duration> {
         if self.shared().is_busy() { Some(Duration::ZERO) } else { self.shared().timers.timeout() }
     }
@@ -193,12 +375,41 @@ impl ReactorHandle {
     ///
     /// `run` answers a stop once: the next `run` goes on. A loop of the host's takes it back with
     /// [`resume`](Self::resume).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let remote = reactor.remote(); // keeps `run` going
+    /// let handle = reactor.handle();
+    /// reactor.queue().call(move |_| handle.stop());
+    /// reactor.run()?;
+    /// # drop(remote);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stop(&self) {
         self.shared().stopped.set(true);
     }
 
     /// Takes back a [`stop`](Self::stop), and that of another thread
     /// ([`Remote::stop`](crate::reactor::Remote::stop)).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.queue().call(|_| ());
+    /// reactor.stop();
+    /// assert!(!reactor.should_run());
+    /// reactor.resume(); // by a loop of the host's; `run` does it by itself
+    /// assert!(reactor.should_run());
+    /// # let _ = reactor.turn(None)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn resume(&self) {
         self.shared().stopped.set(false);
         self.shared().remotes.resume();
@@ -210,6 +421,21 @@ impl ReactorHandle {
     /// Of the timers that are due, and of what other threads have sent, as many enter the queue in a turn
     /// as the budget has left, at least an eighth of it, and at most all of it (rule M6). If the budget
     /// is 0 or `usize::MAX`, so that it says nothing of how much is dialed, 1,024 counts instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.set_budget(64); // polls more often: lower latency of events, more system calls
+    /// for _ in 0..100 {
+    ///     reactor.queue().call(|_| ());
+    /// }
+    /// let report = reactor.turn(None)?;
+    /// assert_eq!((report.dialed, report.remaining), (64, 36));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_budget(&self, calls: usize) {
         self.shared().line.limits.set_calls(calls);
     }
@@ -222,6 +448,21 @@ impl ReactorHandle {
     /// [`turn_within`](crate::reactor::Reactor::turn_within).
     ///
     /// Cost: a reading of the clock for each call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// // Events wait for one millisecond and the longest handler at most, however many calls are pending.
+    /// reactor.set_budget(usize::MAX);
+    /// reactor.set_time_budget(Some(Duration::from_millis(1)));
+    /// reactor.queue().call(|_| ());
+    /// assert!(reactor.turn(None)?.dialed >= 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_time_budget(&self, limit: Option<Duration>) {
         self.shared().line.limits.set_time(limit);
     }
@@ -232,6 +473,26 @@ impl ReactorHandle {
     ///
     /// For tests that drive time themselves. The poll sleeps in real time: give
     /// [`turn`](crate::reactor::Reactor::turn) a timeout of zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use std::time::{Duration, Instant};
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let time = Rc::new(Cell::new(Instant::now()));
+    /// let clock = Rc::clone(&time);
+    /// reactor.set_clock(move || clock.get());
+    ///
+    /// let timer = reactor.queue().callback(|_, ()| ());
+    /// reactor.after(Duration::from_secs(3600), timer).detach();
+    /// time.set(time.get() + Duration::from_secs(3600)); // an hour later
+    /// assert_eq!(reactor.turn(Some(Duration::ZERO))?.dialed, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_clock(&self, clock: impl Fn() -> Instant + 'static) {
         self.shared().timers.set_clock(clock);
     }
@@ -241,11 +502,48 @@ impl ReactorHandle {
     ///
     /// For handlers that need no more than that, such as one that puts an idle timeout off. What a handler
     /// has taken since is not in it, so a delay that counts from there is shorter by that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// struct Session { last_used: Instant }
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let session = reactor.queue().recipient(Session { last_used: reactor.turn_time() });
+    /// let handle = reactor.handle();
+    /// session.call(move |session, _| {
+    ///     // No reading of the clock: all handlers of a turn get the same time.
+    ///     session.last_used = handle.turn_time();
+    ///     assert_eq!(session.last_used, handle.turn_time());
+    /// });
+    /// reactor.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn turn_time(&self) -> Instant {
         self.shared().timers.turn_time()
     }
 
     /// The time by the reactor's clock.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let start = reactor.now(); // rather than `Instant::now()`, so that tests can set the clock
+    /// let handle = reactor.handle();
+    /// let timer = reactor.queue().callback(move |_, ()| {
+    ///     assert!(handle.now() - start >= Duration::from_millis(1));
+    /// });
+    /// reactor.after(Duration::from_millis(1), timer).detach();
+    /// reactor.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn now(&self) -> Instant {
         self.shared().timers.now()
     }
@@ -253,16 +551,61 @@ impl ReactorHandle {
     /// How many timers are armed.
     ///
     /// Cost: O(1), or a look at all of them if callbacks were canceled by their id meanwhile.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let timer = reactor.after(Duration::from_secs(60), reactor.queue().callback(|_, ()| ()));
+    /// assert_eq!(reactor.timer_count(), 1);
+    /// drop(timer);
+    /// assert_eq!(reactor.timer_count(), 0); // a test that nothing was left behind
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn timer_count(&self) -> usize {
         self.shared().timers.count(&self.shared().queue)
     }
 
     /// How many sources are registered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::{Interest, net::UdpSocket};
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let registration = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// assert_eq!(reactor.registration_count(), 1);
+    /// drop(registration);
+    /// assert_eq!(reactor.registration_count(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn registration_count(&self) -> usize {
         self.shared().watches.borrow().len()
     }
 
     /// What has become of the events so far.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::{Interest, net::UdpSocket};
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// socket.send_to(b"ping", socket.local_addr()?)?;
+    /// let _socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// let _ = reactor.turn(None)?;
+    /// let stats = reactor.event_stats();
+    /// assert_eq!((stats.delivered, stats.stale), (1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn event_stats(&self) -> EventStats {
         self.shared().counts.read()
     }
@@ -282,6 +625,20 @@ impl ReactorHandle {
     /// In a process of several threads, a child may do no more than that (see `fork(2)`).
     ///
     /// [`Reactor::turn`]: crate::reactor::Reactor::turn
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// reactor.queue().call(|_| ());
+    /// // In the child, right after `fork`:
+    /// reactor.leave_poll_to_parent();
+    /// assert!(reactor.turn(None).is_err()); // the poll is the parent's
+    /// assert_eq!(reactor.queue().dial_all().dialed, 1); // the calls are the child's own
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn leave_poll_to_parent(&self) {
         self.shared().is_left.set(true);
     }

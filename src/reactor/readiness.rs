@@ -109,9 +109,65 @@ pub struct Readiness<'a> {
 /// Whose readiness it is.
 pub(super) trait ReadySource {
     /// Schedules a readiness call that reports `flags`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// use mio::{Interest, net::UdpSocket};
+    /// use switchboard::reactor::Registration;
+    ///
+    /// fn on_ready(socket: &mut Registration<UdpSocket>) {
+    ///     let mut buffer = [0; 2048];
+    ///     for _ in 0..16 {
+    ///         match socket.try_io(Interest::READABLE, |socket| socket.recv(&mut buffer)) {
+    ///             Err(error) if error.kind() == ErrorKind::WouldBlock => return,
+    ///             _ => {} // use the datagram, or count the error
+    ///         }
+    ///     }
+    ///     // There may be more. First the other sockets have their turn.
+    ///     socket.readiness().again();
+    /// }
+    /// # let mut reactor = switchboard::reactor::Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// # for _ in 0..17 { socket.send_to(b"ping", socket.local_addr()?)?; }
+    /// # let mut socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// # let _ = reactor.turn(None)?;
+    /// # on_ready(&mut socket);
+    /// # assert_eq!(reactor.queue().tally().pending, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn again(&self, flags: Flags);
 
     /// Notes that what is left is left on purpose.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::{Interest, net::UdpSocket};
+    /// use switchboard::reactor::Registration;
+    ///
+    /// /// Forwards datagrams, unless `waiting` is full: then the handler that empties it goes on here.
+    /// fn on_ready(socket: &mut Registration<UdpSocket>, waiting: &mut Vec<Vec<u8>>) {
+    ///     let mut buffer = [0; 2048];
+    ///     while waiting.len() < 8 {
+    ///         match socket.try_io(Interest::READABLE, |socket| socket.recv(&mut buffer)) {
+    ///             Ok(count) => waiting.push(buffer[..count].to_vec()),
+    ///             Err(_) => return, // it would block, say
+    ///         }
+    ///     }
+    ///     socket.readiness().keep(); // stopped on purpose
+    /// }
+    /// # let mut reactor = switchboard::reactor::Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// # for _ in 0..9 { socket.send_to(b"ping", socket.local_addr()?)?; }
+    /// # let mut socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// # let _ = reactor.turn(None)?;
+    /// # let mut waiting = Vec::new();
+    /// # on_ready(&mut socket, &mut waiting);
+    /// # assert!(waiting.len() == 8 && socket.readiness().is_readable());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     fn keep(&self);
 }
 
@@ -122,31 +178,134 @@ impl Readiness<'_> {
     }
 
     /// Whether a read may get somewhere: data, end of stream or an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// # socket.send_to(b"ping", socket.local_addr()?)?;
+    /// let handle = reactor.handle();
+    /// let _socket = reactor.register_function(socket, Interest::READABLE, move |_, readiness| {
+    ///     if readiness.is_readable() {
+    ///         handle.stop();
+    ///     }
+    /// })?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn is_readable(&self) -> bool {
         self.flags.is_readable()
     }
 
     /// Whether a write may get somewhere: room, a closed stream or an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let mut socket = reactor.register_function(socket, Interest::WRITABLE, |_, _| ())?;
+    /// let _ = reactor.turn(None)?;
+    /// if socket.readiness().is_writable() {
+    ///     let address = socket.source().local_addr()?;
+    ///     socket.try_io(Interest::WRITABLE, |socket| socket.send_to(b"ping", address))?;
+    /// }
+    /// # assert!(socket.readiness().is_writable());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn is_writable(&self) -> bool {
         self.flags.is_writable()
     }
 
     /// Whether the peer will send no more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::TcpStream};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (peer, _) = listener.accept()?;
+    /// let stream = reactor.register_function(stream, Interest::READABLE, |_, _| ())?;
+    /// peer.shutdown(std::net::Shutdown::Write)?;
+    /// while !stream.readiness().is_read_closed() {
+    ///     let _ = reactor.turn(None)?;
+    /// }
+    /// // The peer sends no more: read what is left, to the end of the stream.
+    /// assert!(stream.readiness().is_readable());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn is_read_closed(&self) -> bool {
         self.flags.any(Flags::READ_CLOSED)
     }
 
     /// Whether the peer will receive no more.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let socket = reactor.register_function(socket, Interest::WRITABLE, |_, readiness| {
+    ///     if readiness.is_write_closed() {
+    ///         println!("the peer has gone; no need to send what is left");
+    ///     }
+    /// })?;
+    /// let _ = reactor.turn(None)?;
+    /// assert!(!socket.readiness().is_write_closed());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn is_write_closed(&self) -> bool {
         self.flags.any(Flags::WRITE_CLOSED)
     }
 
     /// Whether the source has an error to report.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::TcpStream};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    /// let stream = TcpStream::connect(address)?; // nobody listens there
+    /// let stream = reactor.register_function(stream, Interest::WRITABLE, |_, _| ())?;
+    /// while !stream.readiness().is_error() {
+    ///     let _ = reactor.turn(None)?;
+    /// }
+    /// assert!(stream.source().take_error()?.is_some()); // why the connect failed
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn is_error(&self) -> bool {
         self.flags.any(Flags::ERROR)
     }
 
     /// Whether there is urgent data.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let socket = reactor.register_function(socket, Interest::READABLE, |_, readiness| {
+    ///     if readiness.is_priority() {
+    ///         println!("urgent data (TCP), or a changed file (sysfs)");
+    ///     }
+    /// })?;
+    /// assert!(!socket.readiness().is_priority()); // nothing is reported yet
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn is_priority(&self) -> bool {
         self.flags.any(Flags::PRIORITY)
     }

@@ -171,6 +171,32 @@ impl<S: Source> Registration<S> {
     /// # Errors
     ///
     /// Passes on the error of the attempt, [`WouldBlock`](io::ErrorKind::WouldBlock) included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// # socket.send_to(b"ping", socket.local_addr()?)?;
+    /// # let mut socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// # let _ = reactor.turn(None)?;
+    /// let mut buffer = [0; 2048];
+    /// let mut received = 0;
+    /// loop {
+    ///     match socket.try_io(Interest::READABLE, |socket| socket.recv(&mut buffer)) {
+    ///         Ok(_) => received += 1,
+    ///         Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+    ///         Err(error) if error.kind() == ErrorKind::Interrupted => {}
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// assert_eq!(received, 1);
+    /// assert!(!socket.readiness().is_readable()); // the registration has seen that it would block
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_io<R>(
         &mut self,
         interest: Interest,
@@ -185,6 +211,26 @@ impl<S: Source> Registration<S> {
     ///
     /// It can be asked in any handler: a proxy that stopped reading, as its other side was full, finds
     /// here that there is more to read once there is room again. No event would report it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// # socket.send_to(b"ping", socket.local_addr()?)?;
+    /// let socket = reactor.register_function(socket, Interest::READABLE, |_, readiness| {
+    ///     readiness.keep(); // the other side is full: read later
+    /// })?;
+    /// let _ = reactor.turn(None)?;
+    /// // Later, in another handler: no new event is needed to go on.
+    /// if socket.readiness().is_readable() {
+    ///     socket.readiness().again(); // calls the handler
+    /// }
+    /// assert_eq!(reactor.queue().tally().pending, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn readiness(&self) -> Readiness<'_> {
         let flags = self.with_state(|state| state.ready.get()).unwrap_or(Flags::NONE);
         Readiness { flags, source: self }
@@ -195,11 +241,51 @@ impl<S: Source> Registration<S> {
     /// For a caller that knows without an attempt: a read from a stream socket or a pipe that has not
     /// filled its buffer has emptied it. The end of the stream and errors are cleared too, so one that
     /// [is closed](Readiness::is_read_closed) is read to its end instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::Interest;
+    /// # use mio::net::TcpStream;
+    /// # use switchboard::reactor::Reactor;
+    /// use std::io::{Read, Write};
+    ///
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let mut stream = reactor.register_function(stream, Interest::READABLE, |_, _| ())?;
+    /// peer.write_all(b"hello")?;
+    /// # while !stream.readiness().is_readable() {
+    /// let _ = reactor.turn(None)?;
+    /// # }
+    /// let mut buffer = [0; 1024];
+    /// let count = stream.try_io(Interest::READABLE, |stream| stream.read(&mut buffer))?;
+    /// if count < buffer.len() && !stream.readiness().is_read_closed() {
+    ///     stream.clear_readiness(Interest::READABLE); // saves the read that would block
+    /// }
+    /// assert!(!stream.readiness().is_readable());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clear_readiness(&mut self, interest: Interest) {
         self.with_state(|state| state.clear(interest));
     }
 
     /// What the source is watched for.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// assert_eq!(socket.interest(), Some(Interest::READABLE));
+    /// drop(reactor);
+    /// assert_eq!(socket.interest(), None); // the reactor is gone
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn interest(&self) -> Option<Interest> {
         self.with_state(|state| state.interest.get())
     }
@@ -216,6 +302,23 @@ impl<S: Source> Registration<S> {
     /// # Errors
     ///
     /// Passes on the poll's error; the interest is then as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let mut socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// // There is something to send now.
+    /// socket.set_interest(Interest::READABLE | Interest::WRITABLE)?;
+    /// // All is sent: room for more is of no interest.
+    /// socket.set_interest(Interest::READABLE)?;
+    /// socket.set_interest(Interest::READABLE)?; // no system call
+    /// assert_eq!(socket.interest(), Some(Interest::READABLE));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_interest(&mut self, interest: Interest) -> io::Result<()> {
         if self.interest() == Some(interest) {
             return Ok(());
@@ -235,6 +338,23 @@ impl<S: Source> Registration<S> {
     /// # Errors
     ///
     /// Passes on the poll's error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// # socket.send_to(b"ping", socket.local_addr()?)?;
+    /// // The source goes through a library that may stop reading before it would block.
+    /// let mut socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// let _ = reactor.turn(None)?;
+    /// socket.rearm()?;
+    /// let _ = reactor.turn(None)?; // reported once more
+    /// assert_eq!(reactor.event_stats().delivered, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn rearm(&mut self) -> io::Result<()> {
         self.interest().map_or(Ok(()), |interest| self.reregister(interest))
     }
@@ -295,6 +415,22 @@ impl<S: Source> Registration<S> {
     /// # Errors
     ///
     /// If the reactor is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// # socket.send_to(b"ping", socket.local_addr()?)?;
+    /// let socket = reactor.register_function(socket, Interest::READABLE, |_, readiness| readiness.keep())?;
+    /// let _ = reactor.turn(None)?;
+    /// let handle = reactor.handle();
+    /// socket.redirect_to_function(move |_, _| handle.stop())?;
+    /// reactor.run()?; // the new handler is called of the readiness that was kept
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn redirect_to_function<H>(&self, handler: H) -> Result<(), RedirectError>
     where
@@ -328,11 +464,40 @@ impl<S: Source> Registration<S> {
 
     /// Lets the loop end even if this is still registered: [`Reactor::run`](crate::reactor::Reactor::run)
     /// goes on for the others only. What is pending is dialed before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// // A socket for statistics: the program ends without regard to it.
+    /// let statistics = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// statistics.unref();
+    /// reactor.run()?; // returns at once: nothing else can happen
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn unref(&self) {
         self.set_unref(true);
     }
 
     /// Lets this registration keep the loop running again, as it does at first.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let pooled = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// pooled.unref(); // while it is idle
+    /// assert!(!reactor.should_run());
+    /// pooled.undo_unref(); // while a request is under way
+    /// assert!(reactor.should_run());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn undo_unref(&self) {
         self.set_unref(false);
     }
@@ -349,6 +514,20 @@ impl<S: Source> Registration<S> {
     /// # Errors
     ///
     /// Hands the source back if the poll does not let it go.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let registration = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// let socket = registration.into_source()?; // for another reactor, on another thread say
+    /// assert_eq!(reactor.registration_count(), 0);
+    /// # drop(socket);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_source(mut self) -> Result<S, DeregisterError<S>> {
         let mut source = self.take_source();
         match self.reactor.shared().deregister(&mut source) {
@@ -360,16 +539,63 @@ impl<S: Source> Registration<S> {
     }
 
     /// The source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// println!("listening on {}", socket.source().local_addr()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn source(&self) -> &S {
         self.source.as_ref().unwrap_or_else(|| unreachable!("{HELD}"))
     }
 
     /// The source, to read or write. If another one is put in its place, the poll knows nothing of that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::TcpStream};
+    /// # use switchboard::reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// let mut stream = reactor.register_function(stream, Interest::READABLE, |_, _| ())?;
+    /// stream.source_mut().set_nodelay(true)?;
+    /// assert!(stream.source().nodelay()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn source_mut(&mut self) -> &mut S {
         self.source.as_mut().unwrap_or_else(|| unreachable!("{HELD}"))
     }
 
     /// The reactor that it is registered with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::{Reactor, Registration, Timer};
+    /// # let reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    ///
+    /// /// A timeout for a source, armed where the source is.
+    /// fn arm(source: &Registration<UdpSocket>) -> Timer {
+    ///     let timed_out = source.reactor().queue().callback(|_, ()| println!("timed out"));
+    ///     source.reactor().after(Duration::from_secs(30), timed_out)
+    /// }
+    ///
+    /// let socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// let timer = arm(&socket);
+    /// assert_eq!(reactor.timer_count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reactor(&self) -> &ReactorHandle {
         &self.reactor
     }

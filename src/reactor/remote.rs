@@ -72,6 +72,21 @@ impl Remote {
     ///
     /// Clones share the limit, which replaces the one before. With a `capacity` of 0 everything
     /// comes back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::{Reactor, SendError};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let remote = reactor.remote().bounded(1);
+    /// assert!(remote.call(|_| ()).is_ok());
+    /// // The reactor is behind: the sender drops its sample, or waits.
+    /// assert!(matches!(remote.call(|_| ()), Err(SendError::Full(_))));
+    /// let _ = reactor.turn(None)?;
+    /// assert!(remote.call(|_| ()).is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn bounded(mut self, capacity: usize) -> Self {
         self.quota = Some(Arc::new(Quota::new(capacity)));
@@ -86,6 +101,23 @@ impl Remote {
     ///
     /// Hands the closure back if the reactor is gone, if as many calls are underway as may be, or
     /// if the system does not let the reactor be woken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let remote = reactor.remote();
+    /// let sender = thread::spawn(move || {
+    ///     // The closure moves to the reactor's thread, runs there, and gets the reactor.
+    ///     remote.call(|reactor| assert_eq!(reactor.timer_count(), 0)).is_ok()
+    /// });
+    /// reactor.run()?;
+    /// assert!(sender.join().expect("no panic"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn call<F>(&self, function: F) -> Result<(), SendError<F>>
     where
@@ -105,6 +137,21 @@ impl Remote {
     ///
     /// Passes on the error of the system if it does not let the reactor be woken. The reactor then stops
     /// at its next event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let remote = reactor.remote();
+    /// let _keeps_running = reactor.remote();
+    /// let signals = thread::spawn(move || remote.stop()); // on SIGTERM, say
+    /// reactor.run()?;
+    /// signals.join().expect("no panic")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stop(&self) -> io::Result<()> {
         self.post.stop()
     }
@@ -112,6 +159,19 @@ impl Remote {
     /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although this is alive. What is sent
     /// afterwards waits for the next run, or comes back when the reactor is gone. Clones made from now on
     /// do the same.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let log = reactor.remote(); // kept by a logger for the life of the process
+    /// log.unref();
+    /// reactor.run()?; // returns at once: nothing else can happen
+    /// # drop(log);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn unref(&self) {
         if self.counts.swap(false, Ordering::AcqRel) {
             self.post.leave();
@@ -119,6 +179,20 @@ impl Remote {
     }
 
     /// Takes back an [`unref`](Self::unref).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let remote = reactor.remote();
+    /// remote.unref();
+    /// // A job that will send its result has begun:
+    /// remote.undo_unref();
+    /// assert!(reactor.should_run());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn undo_unref(&self) {
         if !self.counts.swap(true, Ordering::AcqRel) {
             self.post.inbox.join();
@@ -210,6 +284,20 @@ impl<T: 'static> RemoteAddress<T> {
     }
 
     /// Limits how many calls may be underway, as [`Remote::bounded`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let samples = reactor.queue().recipient(Vec::new());
+    /// let sender = reactor.remote_to(&samples).bounded(100);
+    /// let accepted = (0..1000).filter(|&n| sender.call(move |list, _| list.push(n)).is_ok()).count();
+    /// assert_eq!(accepted, 100);
+    /// let _ = reactor.turn(None)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn bounded(self, capacity: usize) -> Self {
         Self { remote: self.remote.bounded(capacity), ..self }
@@ -222,6 +310,28 @@ impl<T: 'static> RemoteAddress<T> {
     /// # Errors
     ///
     /// As [`Remote::call`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let lines = reactor.queue().recipient(Vec::new());
+    /// let sender = reactor.remote_to(&lines);
+    /// thread::spawn(move || {
+    ///     for line in ["first", "second"] {
+    ///         if sender.call(move |lines, _| lines.push(line)).is_err() {
+    ///             return; // the reactor is gone
+    ///         }
+    ///     }
+    /// });
+    /// reactor.run()?;
+    /// lines.call(|lines, _| assert_eq!(*lines, ["first", "second"]));
+    /// reactor.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn call<F>(&self, handler: F) -> Result<(), SendError<F>>
     where
@@ -236,11 +346,39 @@ impl<T: 'static> RemoteAddress<T> {
     }
 
     /// Lets `run` end although this is alive, as [`Remote::unref`]. So do wakers made from now on.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let monitor = reactor.queue().recipient(0);
+    /// let sender = reactor.remote_to(&monitor); // for a thread that never ends
+    /// sender.unref();
+    /// reactor.run()?; // returns at once
+    /// # drop(sender);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn unref(&self) {
         self.remote.unref();
     }
 
     /// Takes back an [`unref`](Self::unref).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let monitor = reactor.queue().recipient(0);
+    /// let sender = reactor.remote_to(&monitor);
+    /// sender.unref();
+    /// sender.undo_unref(); // what it sends from now on is to be waited for
+    /// assert!(reactor.should_run());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn undo_unref(&self) {
         self.remote.undo_unref();
     }

@@ -41,6 +41,19 @@ pub struct Timer {
 
 impl Timer {
     /// When the timer is due.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let timer = reactor.after(Duration::from_secs(60), reactor.queue().callback(|_, ()| ()));
+    /// let left = timer.deadline() - reactor.now(); // for a progress bar
+    /// assert!(left <= Duration::from_secs(60));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub const fn deadline(&self) -> Instant {
         self.deadline
     }
@@ -85,11 +98,40 @@ impl Timer {
 
     /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although the timer is armed. If something
     /// else keeps it running, the timer fires as ever.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let sweep = reactor.queue().callback(|_, ()| println!("cache swept"));
+    /// let sweep = reactor.after(Duration::from_secs(3600), sweep);
+    /// sweep.unref();
+    /// reactor.run()?; // does not wait for an hour
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn unref(&self) {
         self.set_unref(true);
     }
 
     /// Takes back an [`unref`](Self::unref).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let timer = reactor.after(Duration::from_secs(60), reactor.queue().callback(|_, ()| ()));
+    /// timer.unref();
+    /// assert!(!reactor.should_run());
+    /// timer.undo_unref();
+    /// assert!(reactor.should_run());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn undo_unref(&self) {
         self.set_unref(false);
     }
@@ -107,6 +149,20 @@ impl Timer {
     }
 
     /// Leaves the timer to itself. Its call can still be canceled by its id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let reminder = reactor.queue().callback(|_, ()| println!("time for a break"));
+    /// reactor.after(Duration::from_millis(1), reminder).detach(); // nobody will cancel it
+    /// reactor.run()?;
+    /// assert_eq!(reactor.queue().tally().finished, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn detach(mut self) {
         self.call = None;

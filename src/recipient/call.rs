@@ -84,11 +84,43 @@ pub struct Context<'a, T: 'static> {
 
 impl<T: 'static> Context<'_, T> {
     /// The id of the live call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let job = queue.recipient(());
+    /// let ran = Rc::new(Cell::new(None));
+    /// let seen = Rc::clone(&ran);
+    /// let id = job.call(move |_, cx| seen.set(Some(cx.id()))); // for a log line, say
+    /// queue.dial_all();
+    /// assert_eq!(ran.get(), Some(id));
+    /// ```
     pub const fn id(&self) -> CallId {
         self.id
     }
 
     /// Lets the recipient go: its value is dropped right after the live call has ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Recipients};
+    ///
+    /// let queue = CallQueue::new();
+    /// let sessions = Recipients::new(&queue);
+    /// let session = sessions.insert(String::from("hello"));
+    /// session.call(|text, cx| {
+    ///     cx.hang_up(); // the session has ended: it leaves the set
+    ///     assert_eq!(text, "hello"); // the value stays until this handler returns
+    /// });
+    /// queue.dial_all();
+    /// assert!(sessions.is_empty());
+    /// ```
     pub fn hang_up(&self) {
         self.address.cell.hang_up();
     }

@@ -71,6 +71,23 @@ impl<A: 'static> RemoteCallback<A> {
     }
 
     /// The id of the call, before and after it is scheduled. It can be canceled on the reactor's thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::Cancellation;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let done = reactor.remote_callback(reactor.queue().callback(|_, _sum: u64| unreachable!()));
+    /// let id = done.id();
+    /// let worker = std::thread::spawn(move || done.answer((1..=100).sum()));
+    /// // On the reactor's thread: the result is no longer wanted.
+    /// assert_eq!(reactor.queue().cancel(id, "client disconnected"), Cancellation::Canceled);
+    /// reactor.run()?;
+    /// # let _ = worker.join();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub const fn id(&self) -> CallId {
         self.id
     }
@@ -85,6 +102,25 @@ impl<A: 'static> RemoteCallback<A> {
     ///
     /// Hands the value back if the reactor is gone, or if the system does not let the reactor be woken.
     /// In the latter case the callback counts as dropped unanswered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let done = reactor.queue().callback(|_, text: String| assert_eq!(text, "42"));
+    /// let done = reactor.remote_callback(done);
+    /// let worker = std::thread::spawn(move || {
+    ///     if let Err(error) = done.answer("42".into()) {
+    ///         let text = error.into_inner(); // the reactor is gone, so the result is ours to keep
+    ///         println!("nobody waits for {text}");
+    ///     }
+    /// });
+    /// reactor.run()?;
+    /// # worker.join().expect("no panic");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn answer(mut self, value: A) -> Result<(), SendError<A>>
     where
@@ -101,6 +137,19 @@ impl<A: 'static> RemoteCallback<A> {
     }
 
     /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although this is not answered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let done = reactor.remote_callback(reactor.queue().callback(|_, ()| ()));
+    /// done.unref(); // a cache is being filled: the program need not wait for that
+    /// reactor.run()?; // returns at once
+    /// done.decline("not needed");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn unref(&self) {
         self.kept.iter().for_each(|kept| kept.remote.unref());
     }
@@ -111,6 +160,19 @@ impl<A: 'static> RemoteCallback<A> {
     }
 
     /// Says that the call will never be scheduled, and why: it ends Canceled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let done = reactor.remote_callback(reactor.queue().callback(|_, ()| unreachable!()));
+    /// std::thread::spawn(move || done.decline("the pool is shutting down")).join().expect("no panic");
+    /// reactor.run()?;
+    /// assert_eq!(reactor.queue().tally().canceled, 1); // not abandoned, which would be a bug
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn decline(mut self, reason: &'static str) {
         if let Some(kept) = self.kept.take() {
             let post = kept.post();

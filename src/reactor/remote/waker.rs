@@ -27,6 +27,23 @@ impl<T: 'static> RemoteAddress<T> {
     /// goes on.
     ///
     /// Cost: one allocation; one more, and at most one system call, for each wake-up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let polls = reactor.queue().recipient(0);
+    /// let waker = reactor.remote_to(&polls).waker(|polls, _| *polls += 1);
+    /// waker.wake_by_ref();
+    /// waker.wake_by_ref(); // merges with the first
+    /// drop(waker);
+    /// reactor.run()?;
+    /// polls.call(|polls, _| assert_eq!(*polls, 1));
+    /// reactor.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn waker<H>(&self, handler: H) -> Waker
     where

@@ -72,11 +72,38 @@ impl Interval {
     }
 
     /// When the next tick is due; if a tick is pending, when that was due.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let reactor = Reactor::new()?;
+    /// let beats = reactor.queue().recipient(0);
+    /// let second = Duration::from_secs(1);
+    /// let interval = reactor.every(second, Missed::Skip, &beats, |beats, _| *beats += 1);
+    /// assert!(interval.deadline() <= reactor.now() + second);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn deadline(&self) -> Instant {
         self.ticks.deadline.get()
     }
 
     /// The time from one tick to the next.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let reactor = Reactor::new()?;
+    /// let polls = reactor.queue().recipient(0);
+    /// let second = Duration::from_secs(1);
+    /// let interval = reactor.every(second, Missed::Delay, &polls, |polls, _| *polls += 1);
+    /// interval.set_period(2 * interval.period()); // nothing new: ask less often
+    /// assert_eq!(interval.period(), 2 * second);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn period(&self) -> Duration {
         self.ticks.period.get()
     }
@@ -87,12 +114,43 @@ impl Interval {
     /// # Panics
     ///
     /// If `period` is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let reactor = Reactor::new()?;
+    /// let beats = reactor.queue().recipient(0);
+    /// let minute = Duration::from_secs(60);
+    /// let interval = reactor.every(minute, Missed::Skip, &beats, |beats, _| *beats += 1);
+    /// interval.set_period(Duration::from_secs(1));
+    /// interval.reset(); // the next tick, too, comes a second from now
+    /// assert!(interval.deadline() <= reactor.now() + Duration::from_secs(1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_period(&self, period: Duration) {
         self.ticks.period.set(checked(period));
     }
 
     /// Lets the next tick be due a period after the turn's time ([`ReactorHandle::turn_time`]). A tick
     /// that is pending is not taken back.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let reactor = Reactor::new()?;
+    /// let link = reactor.queue().recipient(0);
+    /// let period = Duration::from_secs(30);
+    /// let keepalive = reactor.every(period, Missed::Delay, &link, |pings, _| *pings += 1);
+    /// // Something else was sent: the next keepalive is due 30 seconds from now.
+    /// let before = keepalive.deadline();
+    /// keepalive.reset();
+    /// assert!(keepalive.deadline() >= before);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn reset(&self) {
         let Ticks { reactor, period, deadline, timer, .. } = &*self.ticks;
         let next = reactor.turn_time() + period.get();
@@ -107,11 +165,40 @@ impl Interval {
     }
 
     /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although there are ticks to come.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let mut reactor = Reactor::new()?;
+    /// let log = reactor.queue().recipient(0);
+    /// let minute = Duration::from_secs(60);
+    /// let statistics = reactor.every(minute, Missed::Skip, &log, |lines, _| *lines += 1);
+    /// statistics.unref();
+    /// reactor.run()?; // returns at once: nothing else can happen
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn unref(&self) {
         self.set_unref(true);
     }
 
     /// Takes back an [`unref`](Self::unref).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let reactor = Reactor::new()?;
+    /// let log = reactor.queue().recipient(0);
+    /// let minute = Duration::from_secs(60);
+    /// let statistics = reactor.every(minute, Missed::Skip, &log, |lines, _| *lines += 1);
+    /// statistics.unref();
+    /// statistics.undo_unref();
+    /// assert!(reactor.should_run());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn undo_unref(&self) {
         self.set_unref(false);
     }
@@ -124,6 +211,26 @@ impl Interval {
     }
 
     /// Leaves the interval to itself: it ends when its recipient is gone, or with the reactor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let mut reactor = Reactor::new()?;
+    /// let countdown = reactor.queue().recipient(3);
+    /// let tick = Duration::from_millis(1);
+    /// let interval = reactor.every(tick, Missed::Burst, &countdown, |left, cx| {
+    ///     *left -= 1;
+    ///     if *left == 0 {
+    ///         cx.hang_up(); // which ends the interval
+    ///     }
+    /// });
+    /// interval.detach();
+    /// reactor.run()?;
+    /// assert!(countdown.is_gone());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn detach(mut self) {
         self.ends_on_drop = false;
     }
