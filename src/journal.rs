@@ -27,29 +27,30 @@
 //!
 //! # Who did it
 //!
-//! While a call is live, whatever happens is its doing: the journal keeps a stack of live calls,
-//! also over several queues of a thread that share one journal in an `Rc`. If it is set while a
-//! call is live, it learns of that call when that ends. If it is removed from a queue, it keeps the steps
-//! that it has, and forgets which of the queue's calls were pending and live.
+//! Every step is attributed to the call that is live. The journal keeps a stack of live calls; queues
+//! of one thread can share it, in an `Rc`. If it is set while a call is live, it learns of that call
+//! when that ends. If it is removed from a queue, it keeps the steps that it has, and forgets which of
+//! the queue's calls were pending and live.
 //!
-//! A call whose dial was interrupted by the panic of another observer is pending again (rule R10), but the
-//! journal is not notified of that: it takes the call for live until that is over.
+//! A call whose dial was interrupted by the panic of another observer is pending again (rule R10), but
+//! the journal does not learn that: it takes the call for live until that is over.
 //!
 //! # In production
 //!
-//! A [trigger](JournalBuilder::trigger) stops the journal when something has gone wrong, so that what led to it
-//! is there when somebody looks; a [filter](JournalBuilder::filter) makes a short journal reach further back. A
-//! [`Snapshot`] is put in order and written by another thread, which it may be sent to.
+//! A [trigger](JournalBuilder::trigger) stops the journal when something has gone wrong, so that the
+//! steps that led to it are still there later; a [filter](JournalBuilder::filter) makes a short journal
+//! reach further back. A [`Snapshot`] is put in order and written by another thread, which it may be
+//! sent to.
 //!
 //! Labels of recipients and names of calls are shown, even after the recipient is gone. If queues share
 //! a journal, recipients of one type and number share the label that was set last.
 //!
 //! # Cost
 //!
-//! For a call that is scheduled and dialed, which takes four steps: three reads of the clock, and
-//! the instructions that `cargo bench --features journal --bench instructions journaled` counts. 96 bytes for each
-//! step that is kept, and up to 75 for each call that is pending and whose schedule is among them: no
-//! more than that, whatever the journal has missed.
+//! For a call that is scheduled and dialed, which takes four steps: three reads of the clock, and the
+//! instructions that `cargo bench --features journal --bench instructions journaled` counts. 96 bytes
+//! for each step that is kept, and up to 75 for each call that is pending and whose schedule is among
+//! them: never more than that.
 
 mod builder;
 mod explain;

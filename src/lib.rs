@@ -32,11 +32,11 @@
 //!
 //! # Where to look
 //!
-//! - [`CallQueue`] owns a queue, [`QueueHandle`] is what can be asked of it.
+//! - [`CallQueue`] owns a queue; [`QueueHandle`] has its methods.
 //! - [`Recipient`] owns a value that receives calls, [`Recipients`] many of them, [`Address`] is where to call it, [`Context`] is
 //!   what its handlers get beside the value.
-//! - [`Callback`] is a call to be scheduled by somebody else. [`Call`] is for call types with a
-//!   check of their own.
+//! - [`Callback`] is a call that other code schedules. [`Call`] is the trait of call types with a check
+//!   of their own.
 //! - [`Observer`] sees every [`Step`] of every call and every [`OpStep`] of every operation,
 //!   [`Tally`] counts how calls ended. Ready to use are [`Reporter`], which reports bugs in sentences,
 //!   `journal::Journal`, and `DialSpans` with the feature `tracing`.
@@ -56,7 +56,7 @@
 //! - **promise**: a call that was assured: an answered callback, a call from another
 //!   thread that was accepted, a readiness call.
 //! - **pending**: scheduled, no attempt to dial yet. **live**: dialed, handler not yet returned.
-//! - **turn**: one run of the queue, [`dial_all`](QueueHandle::dial_all) say.
+//! - **turn**: one run of the queue, such as [`dial_all`](QueueHandle::dial_all).
 //!
 //! # Life of a call
 //!
@@ -75,35 +75,36 @@
 //!
 //! - **R1 order.** Calls are dialed in the order they were scheduled: over the whole queue, across
 //!   turns, and for calls that handlers schedule while the queue is dialing.
-//! - **R2 one live call per recipient.** A call whose turn comes while its recipient is live with
-//!   another is not dialed, and a report names both calls and both schedule sites. It happens if a
-//!   handler dials the queue (a modal loop); calls to other recipients are dialed normally there. A
-//!   *promise* (an answered callback, a readiness call, a call from another thread) is deferred: it
-//!   is still pending, can be canceled, and is dialed as soon as the live call has ended, ahead of what
-//!   was scheduled after it. A plain call is refused, unless the recipient's owner asks for it to be
-//!   deferred too ([`Recipient::set_defers_calls`]). Function calls have no such limit.
+//! - **R2 one live call per recipient.** If the queue reaches a call while its recipient is live with
+//!   another one, the call is not dialed, and a report names both calls and both schedule sites. This
+//!   happens if a handler dials the queue (a modal loop). Calls to other recipients are dialed normally
+//!   there. A *promise* (an answered callback, a readiness call, a call from another thread) is
+//!   deferred: it is still pending, can be canceled, and is dialed as soon as the live call has ended,
+//!   ahead of what was scheduled after it. A plain call is refused, unless the recipient's owner asks
+//!   for it to be deferred too ([`Recipient::set_defers_calls`]). Function calls have no such limit.
 //! - **R3 cancel is immediate.** After [`cancel`](QueueHandle::cancel) returns, the handler never
 //!   runs, and what the call captured is dropped. That drop may itself use the queue in any way.
-//! - **R4 late cancel is a no-op**, and says so: [`Cancellation::Late`]. A call that was canceled before
-//!   is [`Cancellation::Already`], until its turn would have come.
+//! - **R4 late cancel is a no-op** and returns [`Cancellation::Late`]. A second cancel returns
+//!   [`Cancellation::Already`] until the queue has passed the place of the canceled call, and
+//!   [`Cancellation::Late`] after that.
 //! - **R5 a callback must be called**, or declined. One that is dropped otherwise ends Abandoned,
 //!   with a report of the site that created it. A canceled callback can be answered or dropped
 //!   freely.
 //! - **R6 unwanted calls must be canceled**, by their recipient: it keeps the [`CallId`] of every
-//!   callback that it gave away. Where an operation has a cancel of its own
-//!   ([`AsyncOp::cancel`](op::AsyncOp::cancel), dropping a registration), that is the one to use.
-//!   Anyone on the thread who has the id can cancel, but only the recipient knows that it should.
-//! - **R7 processed calls are forgotten.** Scheduling uses a callback up, so nothing is scheduled
-//!   twice. A stale or foreign [`CallId`] never names another call. A call's memory goes when it
+//!   callback that it hands out. If an operation has a cancel of its own
+//!   ([`AsyncOp::cancel`](op::AsyncOp::cancel), dropping a registration), use that one. Any code on the
+//!   thread that has the id can cancel, but only the recipient knows that it should.
+//! - **R7 processed calls are forgotten.** Scheduling consumes a callback, so nothing is scheduled
+//!   twice. A stale or foreign [`CallId`] never names another call. A call's memory is freed when it
 //!   ends.
 //! - **R8 checks at the dial.** Before a dial: was the call canceled? is the recipient gone? is it
-//!   live? does the call's own check ([`Call::can_dial`]) object? A call that fails one is not
-//!   dialed.
-//! - **R9 recipient gone.** When its owner lets a recipient go, its value is dropped at once or, if
-//!   it is live, right after its call has ended; and what its waiting callbacks and pending calls captured
-//!   at once. These calls are refused when their turn comes.
-//! - **R10 live ends on return or unwind.** A panicking handler unwinds to whoever dials. The queue
-//!   stays right, and later calls are still pending in order.
+//!   live? does the call's own check ([`Call::can_dial`]) return an error? A call that fails a check is
+//!   not dialed.
+//! - **R9 recipient gone.** When its owner drops a recipient, its value is dropped at once or, if it is
+//!   live, right after its handler returns. The captures of its pending calls and waiting callbacks are
+//!   dropped at once; these calls end Refused when the queue reaches them.
+//! - **R10 live ends on return or unwind.** A panicking handler unwinds to the code that dials. The
+//!   queue stays consistent, and later calls are still pending in order.
 //! - **R11 the queue's end.** Dropping the [`CallQueue`] ends every pending call as Canceled, first
 //!   to last, and drops what they captured. What surviving handles schedule later ends Canceled at once;
 //!   [`QueueHandle::try_call`] hands it back.

@@ -2,8 +2,8 @@
 //!
 //! # The way of a call
 //!
-//! Whoever has read this section knows where to change what. Files are in layers (see
-//! CONTRIBUTING.md); what is marked *slow* runs only if there is more to do than usual.
+//! After this section you know where to change what. Files are in layers (see CONTRIBUTING.md); what is
+//! marked *slow* runs only if there is more to do than usual.
 //!
 //! A call to a recipient, from [`Address::call`] to its end:
 //!
@@ -12,9 +12,9 @@
 //! 2. `queue/schedule.rs`, `Core::schedule`: asks the storage whether a push is fast
 //!    (`erased.rs`, `Calls::is_fast`). It is unless the block is full, the limit of the queue is reached,
 //!    or a flag of `ON_SCHEDULE` is set (`queue/listener.rs`).
-//!    - *slow*, `schedule_slow`: `admission_error` says whether the queue is gone, full or out of ids;
-//!      then `turn_away` counts and ends the call. Else `schedule_admitted` pushes it, notifies the
-//!      observers, and wakes the embedder (`queue/notify.rs`).
+//!    - *slow*, `schedule_slow`: `admission_error` returns whether the queue is gone, full or out of
+//!      ids; then `turn_away` counts and ends the call. Else `schedule_admitted` pushes it, notifies
+//!      the observers, and wakes the embedder (`queue/notify.rs`).
 //! 3. `erased.rs`, `Calls::push`: writes vtable, site and payload to the place at the tail. Its position is
 //!    the call's id ([`CallId`]).
 //! 4. `queue/turn.rs`, `Turn::dial_while`: deferred calls that are ready first
@@ -48,16 +48,16 @@
 //! answer callbacks; calls from other threads (`reactor/remote/remotes.rs`, `Remotes::deliver`) are
 //! promised calls.
 //!
-//! Where to change what: another end of a call: `step.rs`, `tally.rs`, and the place where it is counted
-//! (`queue/attempt.rs` if its turn has come, `queue/cancel.rs` if not), and how the journal takes it
-//! (`journal/history.rs`, `CallRecord::take`). Another reason not to dial:
-//! `step.rs` (`Refusal`) and `recipient/cell.rs`. Something to do for each call:
-//! a flag in `queue/listener.rs`, so that the fast path stays as it is. What a handler gets:
-//! `recipient/call.rs` (`Context`). Another source of promised calls: `reactor/`, by `promised_call`.
-//! How many blocks there are, and how large: `erased/directory.rs`. In what order timers are due:
-//! `reactor/timers/heap.rs`. What is remembered of a call: `journal/records.rs`. Another law for operations
-//! of users: `conformance/violation.rs` (`Rule`), and where it shows: `record.rs` by one operation, `log.rs`
-//! by all that was observed. How a stream reads and writes: `streams/transfer.rs`.
+//! Where to change what: another end of a call: `step.rs`, `tally.rs`, and the place where it is
+//! counted (`queue/attempt.rs` if the queue has reached it, `queue/cancel.rs` if not), and how the
+//! journal records it (`journal/history.rs`, `CallRecord::take`). Another reason not to dial: `step.rs`
+//! (`Refusal`) and `recipient/cell.rs`. Something to do for each call: a flag in `queue/listener.rs`,
+//! so that the fast path stays as it is. What a handler gets: `recipient/call.rs` (`Context`). Another
+//! source of promised calls: `reactor/`, by `promised_call`. How many blocks there are, and how large:
+//! `erased/directory.rs`. In what order timers are due: `reactor/timers/heap.rs`. What is remembered of
+//! a call: `journal/records.rs`. Another law for operations of a host: `conformance/violation.rs`
+//! (`Rule`), and where it shows: `record.rs` by one operation, `log.rs` by all that was observed. How a
+//! stream reads and writes: `streams/transfer.rs`.
 //!
 //! [`Address::call`]: crate::Address::call
 //! [`Callback::answer`]: crate::Callback::answer
@@ -98,11 +98,10 @@ use state::{Claim, Core, QueueState};
 
 /// Owns a queue of calls.
 ///
-/// Everything that can be asked of a queue is on its [`QueueHandle`], to which this derefs.
-/// Dropping the owner ends every call that is neither live nor over as Canceled, and drops what it
-/// captured: pending calls first to last, then callbacks that were not called. Handles that survive
-/// take no more calls (rule R11), and the observer and the wake hook go. So nothing leaks, whatever
-/// the calls refer to.
+/// The methods of a queue are on [`QueueHandle`], to which this derefs. Dropping the owner ends every
+/// call that is neither live nor over as Canceled, and drops its captures: pending calls first to last,
+/// then callbacks that were not called. Handles that survive accept no more calls (rule R11), and the
+/// observers and the wake hook are dropped. So nothing leaks, even if calls refer to the queue.
 ///
 /// A queue belongs to one thread: neither the owner nor any handle is `Send`.
 ///
@@ -135,10 +134,10 @@ pub struct CallQueue {
 }
 
 impl CallQueue {
-    /// Makes an empty queue.
+    /// Creates an empty queue.
     ///
-    /// Cost: two allocations, of about 4.5 KiB in all. On targets without compare-and-swap (thumbv6m, say)
-    /// a byte more, which is never freed: its address is what tells the queue from all others.
+    /// Cost: two allocations, of about 4.5 KiB in all. On targets without compare-and-swap (thumbv6m,
+    /// say) a byte more, which is never freed: its address identifies the queue.
     ///
     /// # Examples
     ///
@@ -153,16 +152,15 @@ impl CallQueue {
         Self::starting_at(0, u64::MAX)
     }
 
-    /// Makes an empty queue in which at most `capacity` calls may be pending.
+    /// Creates an empty queue in which at most `capacity` calls may be pending.
     ///
-    /// Calls scheduled beyond that end Refused, or come back from
-    /// [`try_call`](QueueHandle::try_call). Callbacks are promises, so
-    /// they are always admitted when they are answered: bound them by how many you give away. So are
-    /// timers, and the readiness calls of a reactor, of which a source has at most one. Calls of
-    /// other threads wait until there is room, but for one a turn. A queue of capacity 0 takes nothing
-    /// else.
+    /// Calls scheduled beyond that end Refused, or are returned in the error of
+    /// [`try_call`](QueueHandle::try_call). Promises do not count as long as they wait, and are always
+    /// admitted: answered callbacks (bound them by the number that you hand out), timers, and the
+    /// readiness calls of a reactor, of which a source has at most one. Calls from other threads wait
+    /// until there is room, but for one a turn. A queue of capacity 0 admits promises only.
     ///
-    /// A call that is canceled is not pending any more, but keeps its 64 bytes until all that were
+    /// A canceled call is not pending any more, but keeps its 64 bytes until all calls that were
     /// scheduled before it are over.
     ///
     /// ```
@@ -176,8 +174,8 @@ impl CallQueue {
     /// queue.call(third);
     /// ```
     ///
-    /// Cost: as [`new`](Self::new). A call costs as much as in a queue without bounds, but for a second
-    /// look each time that as many were scheduled as there was room for.
+    /// Cost: as [`new`](Self::new). A call costs what it costs in a queue without a limit, plus a
+    /// second check each time that the number of calls that there was room for has been scheduled.
     pub fn bounded(capacity: usize) -> Self {
         Self::starting_at(0, capacity as u64)
     }
@@ -192,7 +190,7 @@ impl CallQueue {
         }
     }
 
-    /// A handle to the queue, to keep.
+    /// Returns a handle to the queue, to keep.
     ///
     /// # Examples
     ///
@@ -247,10 +245,10 @@ impl fmt::Debug for CallQueue {
 
 /// Scheduling.
 impl QueueHandle {
-    /// Schedules a function call: one without a recipient.
+    /// Schedules a function call, which has no recipient, and returns its id.
     ///
-    /// Cannot fail. If the queue is gone, the call ends Canceled at once; if it is full
-    /// ([`CallQueue::bounded`]), Refused. [`try_call`](Self::try_call) hands the closure back instead.
+    /// This cannot fail. If the queue is gone, the call ends Canceled at once; if it is full
+    /// ([`CallQueue::bounded`]), Refused. [`try_call`](Self::try_call) returns the closure instead.
     ///
     /// Cost: no allocation for a closure of at most 48 bytes, aligned to at most 8.
     ///
@@ -285,7 +283,8 @@ impl QueueHandle {
     ///
     /// # Errors
     ///
-    /// Hands the closure back if the queue is gone, full, or out of ids. Nothing is counted then.
+    /// Returns the closure in the error if the queue is gone, full, or out of ids. Nothing is counted
+    /// then.
     ///
     /// # Examples
     ///
@@ -319,17 +318,16 @@ impl QueueHandle {
         self.core.schedule(Claim::Promised, function, site, FunctionCall, || None)
     }
 
-    /// Cancels a call: after this returns, its handler never runs, and what it captured is
-    /// dropped (rule R3).
+    /// Cancels a call, and returns what this did. After this returns, the handler never runs, and its
+    /// captures are dropped (rule R3).
     ///
-    /// `reason` is for observers and logs. A call may be canceled at any time, before it is
-    /// scheduled and from its own handler included; too late is a no-op (rule R4). Meant for the
-    /// recipient, who alone knows that it does not want the call any more (rule R6).
+    /// `reason` is for observers and logs. A call may be canceled at any time, before it is scheduled
+    /// and from its own handler included. A late cancel is a no-op (rule R4). Only the recipient of a
+    /// call should cancel it, as it alone knows that it does not want the call any more (rule R6).
     ///
     /// # Panics
     ///
-    /// Passes on a panic of a captured value's drop, or of the observer. The call is canceled
-    /// all the same.
+    /// If the drop of a captured value panics, or an observer. The call is canceled in any case.
     ///
     /// # Examples
     ///
@@ -354,14 +352,14 @@ impl QueueHandle {
     }
 }
 
-/// Dialing. A handler may dial the queue too: a turn within the turn, in which calls to the
-/// handler's own recipient are refused (rule R2).
+/// Dialing. A handler may dial the queue too. In this nested turn, calls to the handler's own recipient
+/// are refused (rule R2).
 ///
-/// A panic of a handler goes to whoever dials. The queue stays right: the call ends Panicked, and
-/// the next turn goes on with the calls behind it (rule R10).
+/// A panic of a handler unwinds to the code that dials. The queue stays consistent: the call ends
+/// Panicked, and the next turn continues with the calls after it (rule R10).
 impl QueueHandle {
-    /// Dials until the queue is empty, calls scheduled meanwhile included. It does not end while
-    /// handlers keep scheduling.
+    /// Dials until the queue is empty, calls scheduled meanwhile included, and returns a report. It
+    /// does not return while handlers keep scheduling.
     ///
     /// # Examples
     ///
@@ -380,7 +378,7 @@ impl QueueHandle {
         self.turn(|turn| turn.dial_before(u64::MAX))
     }
 
-    /// Dials the calls that are pending now, and not those scheduled meanwhile.
+    /// Dials the calls that are pending now, not those scheduled meanwhile, and returns a report.
     ///
     /// # Examples
     ///
@@ -403,7 +401,7 @@ impl QueueHandle {
         self.turn(|turn| turn.dial_before(end))
     }
 
-    /// Dials within a budget.
+    /// Dials within a budget, and returns a report.
     ///
     /// # Examples
     ///
@@ -425,10 +423,11 @@ impl QueueHandle {
         self.turn(|turn| turn.dial(budget, || u64::MAX))
     }
 
-    /// Whether a turn would find no call to dial.
+    /// Returns true if a turn would find no call to dial.
     ///
     /// A handler's nested turn can leave deferred calls behind (rule R2), which are pending, but cannot
-    /// be dialed before the live call has ended. Outside of handlers nothing is pending if this is true.
+    /// be dialed before the live call has ended. Outside of handlers, nothing is pending if this
+    /// returns true.
     ///
     /// # Examples
     ///
@@ -449,7 +448,7 @@ impl QueueHandle {
         self.core.is_idle()
     }
 
-    /// Whether the owner has dropped the queue.
+    /// Returns true if the owner has dropped the queue.
     ///
     /// # Examples
     ///
@@ -466,16 +465,16 @@ impl QueueHandle {
         self.core.is_closed()
     }
 
-    /// Sets what is called when the queue goes from empty to non-empty outside a turn: the
-    /// embedder's cue to come back and dial. It replaces the hook set before.
+    /// Sets the hook that is called when the queue goes from empty to non-empty outside a turn, so that
+    /// the embedder schedules a turn. It replaces the previous hook.
     ///
-    /// With a reactor, it is also called when a timer is armed, outside a turn, that is due before
-    /// all others: the cue to ask for the reactor's `poll_timeout` again. An embedder that asks for
-    /// that right before it sleeps needs no hook, if no other code of its thread runs meanwhile (as other tasks of an
-    /// executor do).
+    /// A reactor also calls it when a timer is armed, outside a turn, that is due before all others:
+    /// the embedder must then read the reactor's `poll_timeout` again. An embedder that reads it right
+    /// before it sleeps needs no hook, if no other code of its thread runs in between (as other tasks
+    /// of an executor do).
     ///
-    /// If calls are pending already, the hook is called now. Calls left over by a turn are not news:
-    /// see [`Report::remaining`]. Once the owner has dropped the queue this does nothing.
+    /// If calls are pending already, the hook is called now. It is not called for calls that a turn
+    /// leaves: see [`Report::remaining`]. Once the owner has dropped the queue, this does nothing.
     ///
     /// # Examples
     ///
@@ -518,7 +517,7 @@ impl QueueHandle {
 
 /// Watching.
 impl QueueHandle {
-    /// How many calls there are, and how they ended.
+    /// Returns the number of calls in each state, and of those that ended in each way.
     ///
     /// # Examples
     ///
@@ -539,8 +538,8 @@ impl QueueHandle {
         self.core.tally()
     }
 
-    /// Names a call that is not over, for observers: the place in a script or in the host's code that a
-    /// shim schedules it for, say, as the site would be the shim's for all.
+    /// Names a call that is not over, for observers. A shim that schedules calls for a script or for
+    /// another language gives each its place there, as otherwise all calls have the site of the shim.
     ///
     /// Observers are notified of it ([`Observer::observe_name`]), and the [`Reporter`](crate::Reporter)
     /// shows it. A call that is deferred, over or of another queue gets no name. A shim in Rust needs none:
@@ -567,12 +566,12 @@ impl QueueHandle {
         self.core.name_call(call, name);
     }
 
-    /// Adds an observer, which is notified of every step of every call from now on, behind the
-    /// observers that there are.
+    /// Adds an observer, which is notified of every step of every call from now on, after the other
+    /// observers. Returns its id.
     ///
-    /// A handler may add one, too, and a call's own check. It is then notified of how the call ends whose
-    /// turn it is; whether it is notified that the call is dialed depends on whether there was an observer
-    /// before. Once the owner has dropped the queue this does nothing.
+    /// A handler may add one, and so may a call's own check. The observer is then notified of the end
+    /// of the current call; it is notified of the dial only if there was an observer before. Once the
+    /// owner has dropped the queue, this does nothing.
     ///
     /// # Examples
     ///
@@ -597,11 +596,11 @@ impl QueueHandle {
         self.core.add_observer(&observer)
     }
 
-    /// Removes an observer. Returns whether it was there.
+    /// Removes an observer. Returns false if it was not there.
     ///
     /// # Panics
     ///
-    /// Passes on a panic of the observer's drop.
+    /// If the drop of the observer panics.
     ///
     /// # Examples
     ///
@@ -626,7 +625,7 @@ impl QueueHandle {
     ///
     /// # Panics
     ///
-    /// Passes on a panic of an observer.
+    /// If an observer panics.
     ///
     /// # Examples
     ///

@@ -38,13 +38,13 @@
 //!   [set it](ReactorHandle::set_clock).
 //! - **M8** A reactor, its handles and its queue belong to one thread. Other threads schedule calls
 //!   through a [`Remote`] or a [`RemoteAddress`], and answer callbacks through a [`RemoteCallback`]: in
-//!   order per sender, with one wake-up for many, and none while the reactor is awake. What they send
-//!   runs and drops on the reactor's thread, or comes back in the error.
+//!   order per sender, with one wake-up for many, and none while the reactor is awake. Their closures
+//!   run and drop on the reactor's thread, or are returned in the error.
 //! - **M9** Embedding: a [`Reactor`] has its own [`run`](Reactor::run), does a single
-//!   [`turn`](Reactor::turn) in a loop of yours, or sits in any other loop by its descriptor
-//!   (`AsFd`) and [`poll_timeout`](ReactorHandle::poll_timeout). A [`Guest`] has no poll of its own:
-//!   it lives in a mio loop that somebody else owns. `docs/embedding.md` walks through all of them. A
-//!   child that was forked [leaves the poll](ReactorHandle::leave_poll_to_parent) to its parent.
+//!   [`turn`](Reactor::turn) in the host's loop, or is driven by any other loop through its descriptor
+//!   (`AsFd`) and [`poll_timeout`](ReactorHandle::poll_timeout). A [`Guest`] has no poll of its own: it
+//!   runs in the host's mio loop. `docs/embedding.md` shows all of them. A child that was forked
+//!   [leaves the poll](ReactorHandle::leave_poll_to_parent) to its parent.
 //! - **M10** What every server writes: a source of any descriptor (`FdSource`, on Unix), buffered
 //!   [streams](crate::streams) and a relay between two, and an acceptor that goes on after EMFILE.
 //!
@@ -200,28 +200,28 @@ const WAKE: Token = Token(0);
 
 /// The loop, and the owner of its queue.
 ///
-/// Everything that can be asked of a reactor is on its [`ReactorHandle`], to which this derefs.
-/// Dropping the reactor ends its queue, as dropping a [`CallQueue`] does: every call that waits is
-/// canceled, those sent by other threads included; then registrations and timers end.
+/// The methods of a reactor are on [`ReactorHandle`], to which this derefs. Dropping the reactor ends
+/// its queue, as dropping a [`CallQueue`] does: every call that waits is canceled, those sent by other
+/// threads included; then registrations and timers end.
 #[doc(alias("event loop", "io_context", "uv_loop_t"))]
 pub struct Reactor {
     // Fields drop in this order: calls and registrations first, then the poll.
     guest: Guest,
     poll: Poll,
     events: Events,
-    /// Keeps the poll's descriptor readable while a turn is due, if somebody asked for that.
+    /// Keeps the poll's descriptor readable while a turn is due, if the host requested that.
     #[cfg(all(target_os = "linux", feature = "timerfd"))]
     due: Option<alloc::rc::Rc<due::DueSignal>>,
 }
 
 impl Reactor {
-    /// Makes a reactor with a queue of its own.
+    /// Creates a reactor with a queue of its own.
     ///
     /// Cost: three descriptors on Linux: two for the poll, one for its waker.
     ///
     /// # Errors
     ///
-    /// Passes on the error of the system if it gives no poll.
+    /// Returns the error of the system if it fails to create a poll.
     ///
     /// # Examples
     ///
@@ -238,11 +238,11 @@ impl Reactor {
         Self::with_queue(CallQueue::new()).map_err(|error| error.source)
     }
 
-    /// Makes a reactor that dials `queue`.
+    /// Creates a reactor that dials `queue`.
     ///
     /// # Errors
     ///
-    /// Hands the queue back if the system gives no poll.
+    /// Returns the queue in the error if the system fails to create a poll.
     ///
     /// # Examples
     ///
@@ -275,7 +275,7 @@ impl Reactor {
         }
     }
 
-    /// A handle to keep, in a recipient say.
+    /// Returns a handle, to keep in a recipient.
     ///
     /// # Examples
     ///
@@ -299,18 +299,18 @@ impl Reactor {
         self.guest.handle()
     }
 
-    /// Polls once, sleeping `timeout` at most (`None`: no limit), schedules a call for each event,
-    /// and dials within the budget.
+    /// Polls once, sleeping at most `timeout` (`None`: no limit), schedules a call for each event,
+    /// dials within the budget, and returns a report.
     ///
-    /// It does not sleep at all if [`poll_timeout`](ReactorHandle::poll_timeout) says so.
+    /// It sleeps no longer than [`poll_timeout`](ReactorHandle::poll_timeout) returns.
     ///
     /// # Errors
     ///
-    /// Passes on the poll's error. A signal is none: the turn then goes on without events.
+    /// Returns the error of the poll. A signal is not an error: the turn then continues without events.
     ///
     /// # Panics
     ///
-    /// Passes on a panic of a handler. What had not been dialed is still pending.
+    /// If a handler panics. The calls that were not dialed are still pending.
     ///
     /// # Examples
     ///
@@ -339,10 +339,11 @@ impl Reactor {
         Ok(self.guest.turn(&self.events))
     }
 
-    /// Polls without sleeping, schedules a call for each event, and dials for as long as `limit`, by the
-    /// reactor's clock, within the budget. For a host that has so much time left in a frame.
+    /// Polls without sleeping, schedules a call for each event, dials for at most `limit` by the
+    /// reactor's clock, within the budget, and returns a report. A host calls it with the time that is
+    /// left in a frame.
     ///
-    /// The limit is looked at after each call, so at least one call is dialed, and no call is cut short.
+    /// The limit is checked after each call, so at least one call is dialed, and none is interrupted.
     ///
     /// # Errors
     ///
@@ -376,12 +377,12 @@ impl Reactor {
         Ok(self.guest.turn_until(&self.events, end))
     }
 
-    /// Has the reactor's descriptor ([`AsFd`](std::os::fd::AsFd)) be readable whenever a turn is due: if
-    /// there are events, if calls are pending, and when the next timer is due. A host then needs neither
-    /// [`poll_timeout`](ReactorHandle::poll_timeout) nor a wake hook: it waits for the descriptor, and
-    /// does a [`turn`](Self::turn) with a timeout of zero.
+    /// Makes the reactor's descriptor ([`AsFd`](std::os::fd::AsFd)) readable whenever a turn is due: if
+    /// there are events, if calls are pending, and when the next timer is due. A host then needs
+    /// neither [`poll_timeout`](ReactorHandle::poll_timeout) nor a wake hook: it waits for the
+    /// descriptor, and does a [`turn`](Self::turn) with a timeout of zero.
     ///
-    /// It takes the queue's wake hook for that. A clock that was [set](ReactorHandle::set_clock) must go
+    /// It replaces the queue's wake hook. A clock that was [set](ReactorHandle::set_clock) must run
     /// like the real one.
     ///
     /// Cost: a descriptor; a system call for each turn that leaves calls, for the first call that is
@@ -389,7 +390,7 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// Passes on the error of the system if it gives no timer.
+    /// Returns the error of the system if it fails to create a timer.
     ///
     /// # Examples
     ///
@@ -450,15 +451,16 @@ impl Reactor {
     }
 
     /// Turns until nothing can happen any more (nothing pending, nothing registered, no timer, no
-    /// [`Remote`], [`RemoteAddress`], waker of one or [`RemoteCallback`]), or until [`ReactorHandle::stop`].
+    /// [`Remote`], [`RemoteAddress`], waker of one or [`RemoteCallback`]), or until
+    /// [`ReactorHandle::stop`], and returns.
     ///
     /// # Errors
     ///
-    /// Passes on the poll's error.
+    /// Returns the error of the poll.
     ///
     /// # Panics
     ///
-    /// Passes on a panic of a handler. To go on after that, call `run` again.
+    /// If a handler panics. Call `run` again to continue.
     ///
     /// # Examples
     ///
@@ -482,7 +484,7 @@ impl Reactor {
         Ok(())
     }
 
-    /// Whether the loop is to go on, for loops around [`turn`](Self::turn): see [`Guest::should_run`].
+    /// Returns true if a loop around [`turn`](Self::turn) should run on: see [`Guest::should_run`].
     ///
     /// # Examples
     ///
@@ -512,7 +514,7 @@ impl Deref for Reactor {
     }
 }
 
-/// A panic of a handler leaves the reactor as rules R10 and M1 say.
+/// A panic of a handler leaves the reactor as rules R10 and M1 demand.
 impl UnwindSafe for Reactor {}
 impl RefUnwindSafe for Reactor {}
 

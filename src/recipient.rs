@@ -32,7 +32,7 @@ pub use set::Recipients;
 
 /// Making recipients.
 impl QueueHandle {
-    /// Makes a recipient of `value`, owned by the caller.
+    /// Makes a recipient of `value`, and returns its owner.
     ///
     /// Cost: one allocation.
     ///
@@ -51,7 +51,7 @@ impl QueueHandle {
         self.recipient_with(|_| value)
     }
 
-    /// Makes a recipient of a value that is given its own address.
+    /// Makes a recipient of the value that `value` returns for its own address, and returns its owner.
     ///
     /// ```
     /// use switchboard::{Address, CallQueue};
@@ -69,12 +69,12 @@ impl QueueHandle {
         made.unwrap_or_else(|never| match never {})
     }
 
-    /// As [`recipient_with`](Self::recipient_with), for a value that may not come about: one that
-    /// registers a source, say.
+    /// As [`recipient_with`](Self::recipient_with), for a value whose creation may fail, such as one
+    /// that registers a source.
     ///
     /// # Errors
     ///
-    /// Passes on the error of `value`.
+    /// Returns the error of `value`.
     ///
     /// # Examples
     ///
@@ -105,15 +105,15 @@ impl QueueHandle {
 
 /// Owns a recipient: a value of type `T` that receives calls, one at a time.
 ///
-/// Made by [`QueueHandle::recipient`]. Everything that can be asked of a recipient is on its
-/// [`Address`], to which this derefs. Dropping the `Recipient` hangs up (rule R9): the value is
-/// dropped at once or, if a call to it is live, right after that has ended. Calls that are
-/// still pending then end Refused when their turn comes.
+/// Made by [`QueueHandle::recipient`]. The methods of a recipient are on [`Address`], to which this
+/// derefs. Dropping the `Recipient` hangs up (rule R9): the value is dropped at once or, if a call to
+/// it is live, right after that has ended. Calls that are still pending then end Refused when the queue
+/// reaches them.
 ///
-/// The value cannot be looked at from outside: a call gets to it, or what it shares in an `Rc`.
+/// Only calls can access the value. To share data with other code, put it in an `Rc`.
 ///
-/// A value that owns its own `Recipient` lives until [`Context::hang_up`]: like any owner of
-/// itself, it leaks if that never comes.
+/// A value that owns its own `Recipient` lives until [`Context::hang_up`]: like any value that owns
+/// itself, it leaks if it is never hung up.
 #[doc(alias("actor", "AsyncJob", "object"))]
 #[must_use = "dropping a recipient lets its value go"]
 pub struct Recipient<T: 'static> {
@@ -132,7 +132,7 @@ impl<T: 'static> Recipient<T> {
         Ok(recipient)
     }
 
-    /// Lets the recipient go; the same as dropping it.
+    /// Hangs up the recipient, as its drop does.
     ///
     /// # Examples
     ///
@@ -148,8 +148,8 @@ impl<T: 'static> Recipient<T> {
     #[doc(alias("mustStop", "swanSong", "destroy"))]
     pub fn hang_up(self) {}
 
-    /// Sets whether plain calls are deferred, rather than refused, if their turn comes while the
-    /// recipient is live (rule R2). Promises always are. Not so at first.
+    /// Sets whether plain calls are deferred, rather than refused, if the queue reaches them while the
+    /// recipient is live (rule R2). The default is to refuse them. Promises are always deferred.
     ///
     /// ```
     /// use switchboard::CallQueue;
@@ -190,7 +190,8 @@ impl<T: 'static> fmt::Debug for Recipient<T> {
     }
 }
 
-/// Where to call a recipient. Does not own it: the value goes when its [`Recipient`] does.
+/// The address of a recipient, to call it. It does not own the value, which is dropped with its
+/// [`Recipient`].
 ///
 /// One pointer; cloning counts a reference.
 #[doc(alias("weak", "CbcPointer", "handle"))]
@@ -199,10 +200,11 @@ pub struct Address<T: 'static> {
 }
 
 impl<T: 'static> Address<T> {
-    /// Creates and schedules a call to the recipient, in one go.
+    /// Creates and schedules a call to the recipient, and returns its id.
     ///
-    /// Cannot fail. If the recipient is gone, the call ends Refused when its turn comes. If the queue is
-    /// gone, it ends Canceled at once; if the queue is full ([`CallQueue::bounded`]), Refused at once.
+    /// This cannot fail. If the recipient is gone, the call ends Refused when the queue reaches it. If
+    /// the queue is gone, it ends Canceled at once; if the queue is full ([`CallQueue::bounded`]),
+    /// Refused at once.
     ///
     /// [`CallQueue::bounded`]: crate::CallQueue::bounded
     ///
@@ -239,8 +241,9 @@ impl<T: 'static> Address<T> {
     ///
     /// # Errors
     ///
-    /// Hands the closure back if the queue is gone, full, or out of ids. Nothing is counted then. A
-    /// recipient that is gone is no error here: the call then ends Refused when its turn comes.
+    /// Returns the closure in the error if the queue is gone, full, or out of ids. Nothing is counted
+    /// then. A recipient that is gone is not an error: the call then ends Refused when the queue
+    /// reaches it.
     ///
     /// # Examples
     ///
@@ -321,7 +324,8 @@ impl<T: 'static> Address<T> {
     ///
     /// # Errors
     ///
-    /// Hands the call back if the queue is gone, full, or out of ids. Nothing is counted then.
+    /// Returns the call in the error if the queue is gone, full, or out of ids. Nothing is counted
+    /// then.
     ///
     /// # Examples
     ///
@@ -379,7 +383,7 @@ impl<T: 'static> Address<T> {
         self.cell.queue.core().try_schedule(call, site, pack, || Some(self.info()))
     }
 
-    /// The queue that dials this recipient's calls.
+    /// Returns the queue that dials this recipient's calls.
     ///
     /// # Examples
     ///
@@ -402,7 +406,8 @@ impl<T: 'static> Address<T> {
         &self.cell.queue
     }
 
-    /// A copy of this address. (So that [`Recipient`] and [`Context`] need no `Clone`.)
+    /// Returns a copy of this address. ([`Recipient`] and [`Context`], which deref to it, have no
+    /// `Clone`.)
     ///
     /// # Examples
     ///
@@ -425,7 +430,7 @@ impl<T: 'static> Address<T> {
         self.clone()
     }
 
-    /// Whether a call to the recipient is live.
+    /// Returns true if a call to the recipient is live.
     ///
     /// # Examples
     ///
@@ -443,7 +448,7 @@ impl<T: 'static> Address<T> {
         self.cell.is_live()
     }
 
-    /// Whether the recipient's owner has let it go.
+    /// Returns true if the recipient was hung up: by its owner, or by itself.
     ///
     /// # Examples
     ///
@@ -467,7 +472,7 @@ impl<T: 'static> Address<T> {
         self.cell.gone_flag()
     }
 
-    /// The recipient as observers see it.
+    /// Returns the recipient as observers see it.
     ///
     /// # Examples
     ///
@@ -485,10 +490,10 @@ impl<T: 'static> Address<T> {
         self.cell.info()
     }
 
-    /// Labels the recipient: `10.0.0.7 -> example.org:443`, say. Observers are notified of it
-    /// ([`Observer::observe_label`](crate::Observer::observe_label)), those that are added later
-    /// included; the journal and the [`Reporter`](crate::Reporter) show it. It replaces the label
-    /// before. A recipient that is gone takes none.
+    /// Labels the recipient, as with `10.0.0.7 -> example.org:443`. Observers receive the label
+    /// ([`Observer::observe_label`](crate::Observer::observe_label)), including those that are added
+    /// later; the journal and the [`Reporter`](crate::Reporter) show it. It replaces the previous
+    /// label. If the recipient is gone, this does nothing.
     ///
     /// Cost: an allocation, and an entry in a B-tree of the queue until the recipient is gone.
     ///
@@ -508,7 +513,7 @@ impl<T: 'static> Address<T> {
         }
     }
 
-    /// The label of the recipient, if it has one and is not gone.
+    /// Returns the label of the recipient, or `None` if it has none or is gone.
     ///
     /// # Examples
     ///
@@ -574,8 +579,7 @@ impl<T: 'static> Hash for Address<T> {
     }
 }
 
-/// A panic of a handler leaves the recipient as rule R10 says. What its value then holds is for its
-/// type to say.
+/// A panic of a handler leaves the recipient as rule R10 demands. The value is as the handler left it.
 impl<T: 'static> UnwindSafe for Address<T> {}
 impl<T: 'static> RefUnwindSafe for Address<T> {}
 

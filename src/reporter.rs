@@ -72,7 +72,7 @@ enum Kind {
 }
 
 impl Reporter {
-    /// Makes a reporter that hands each line to `sink`, without a line break.
+    /// Creates a reporter that passes each line to `sink`, without a line break.
     ///
     /// # Examples
     ///
@@ -92,7 +92,7 @@ impl Reporter {
         Self { sink: Box::new(sink), state: RefCell::default() }
     }
 
-    /// Makes a reporter that writes to standard error.
+    /// Creates a reporter that writes to standard error.
     ///
     /// ```
     /// use switchboard::{CallQueue, Reporter};

@@ -16,11 +16,11 @@ use crate::observe::Observer;
 use crate::origin::{Origin, Scopes};
 use crate::step::{RecipientInfo, Step};
 
-/// How many spans may stand one within the other, unless [`DialSpans::with_depth`] says otherwise.
+/// How many spans may be nested, unless [`DialSpans::with_depth`] sets another number.
 const DEPTH: usize = 16;
 
-/// An observer that opens a `tracing` span for each dial, so that what handlers log carries the
-/// call and the span it comes from (feature `tracing`).
+/// An observer that opens a `tracing` span for each dial, so that log lines of handlers carry the call
+/// and the span that caused it (feature `tracing`).
 ///
 /// The span is entered while the handler runs, even if that unwinds. Its parent is the span that was
 /// entered where the call was **created**: one of the user's, or that of the live call. So a callback that waits in a
@@ -69,7 +69,7 @@ pub struct DialSpans {
     scopes: Scopes,
 }
 
-/// What is known of a call that is to be dialed.
+/// What is known of a call that is not dialed yet.
 #[derive(Default)]
 struct Undialed {
     recipient: Option<RecipientInfo>,
@@ -81,13 +81,13 @@ struct Undialed {
 
 struct Live {
     call: CallId,
-    /// The number of its scope, in which calls come from its span.
+    /// The number of its scope, in which calls are created in its span.
     scope: u64,
     entered: EnteredSpan,
 }
 
 impl DialSpans {
-    /// Makes the observer.
+    /// Creates the observer, with chains of at most 16 spans.
     ///
     /// # Examples
     ///
@@ -103,7 +103,7 @@ impl DialSpans {
         Self::with_depth(DEPTH)
     }
 
-    /// Makes the observer, with chains of calls that begin anew after `depth` spans; 0 counts as 1.
+    /// Creates the observer, with chains of calls that begin anew after `depth` spans; 0 counts as 1.
     ///
     /// # Examples
     ///

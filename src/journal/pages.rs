@@ -1,4 +1,4 @@
-//! The ring of a journal, and what is counted as steps come in.
+//! The ring of a journal, and the counts of its steps.
 //!
 //! - I1 `live` holds the calls that were dialed and are not over, each within the one before. A
 //!   call that ends takes those within it along, whose ends were not reported.
@@ -39,7 +39,7 @@ pub(super) enum What {
 
 pub(super) struct Pages {
     capacity: usize,
-    /// As many entries as there is room for, those before `oldest` being the latest.
+    /// The entries; those before `oldest` are the latest.
     entries: Vec<StepEntry>,
     oldest: usize,
     dropped: u64,
@@ -73,7 +73,7 @@ impl Pages {
         }
     }
 
-    /// When the step before was reported, if nothing can have come in between: a call that is created
+    /// When the previous step was reported, if no other step can lie between: a call that is created
     /// and scheduled in one go.
     pub(super) fn same_moment(&self, call: CallId) -> Option<Instant> {
         let latest = self.oldest.checked_sub(1).unwrap_or(self.entries.len().wrapping_sub(1));
@@ -83,7 +83,7 @@ impl Pages {
         (in_one_go && self.frozen.is_none()).then_some(before.at)
     }
 
-    /// Counts a step, and keeps it if `keeps` says so. Returns how long the call has waited, if it is
+    /// Counts a step, and keeps it if `keeps` is true. Returns how long the call has waited, if it is
     /// dialed, or how long its handler has run, if that is over.
     #[inline]
     pub(super) fn note(&mut self, at: Instant, call: CallId, what: What, keeps: bool) -> Took {

@@ -1,8 +1,9 @@
-//! How long a turn may go on.
+//! How long a turn may run.
 
 use core::fmt;
 
-/// How long [`QueueHandle::dial`](crate::QueueHandle::dial) may go on: a number of calls, a condition, or both.
+/// How long [`QueueHandle::dial`](crate::QueueHandle::dial) may run: a number of calls, a condition, or
+/// both.
 ///
 /// The queue touches no clock. For a limit of time, pass one in:
 ///
@@ -22,7 +23,8 @@ pub struct Budget<'a> {
 }
 
 impl<'a> Budget<'a> {
-    /// At most `calls` calls whose turn comes, whether they are dialed, refused or found canceled.
+    /// Returns a budget of at most `calls` calls. Refused and canceled calls that the queue passes over
+    /// count too.
     ///
     /// # Examples
     ///
@@ -39,7 +41,8 @@ impl<'a> Budget<'a> {
         Self { calls, spent: None }
     }
 
-    /// Stops as soon as `spent` says so; it is asked before each call.
+    /// Returns this budget with a condition: the turn stops as soon as `spent`, which is called before
+    /// each call, returns true.
     ///
     /// # Examples
     ///

@@ -12,14 +12,18 @@ use crate::queue::CallQueue;
 #[non_exhaustive]
 pub enum SendError<F> {
     /// The reactor has been dropped.
-    #[error("remote call not scheduled: the reactor has been dropped")]
+    #[error("remote call not scheduled: the reactor has been dropped; send no more calls to it")]
     ReactorDropped(F),
-    /// As many calls are underway as the [`Remote`](crate::reactor::Remote) or
-    /// [`RemoteAddress`](crate::reactor::RemoteAddress) is bounded to.
-    #[error("remote call not scheduled: as many are underway as may be; send it again later")]
+    /// The limit of the [`Remote`](crate::reactor::Remote) or
+    /// [`RemoteAddress`](crate::reactor::RemoteAddress) for calls underway is reached.
+    #[error(
+        "remote call not scheduled: the limit of calls underway is reached; send it again later"
+    )]
     Full(F),
     /// The reactor cannot be woken.
-    #[error("remote call not scheduled: the reactor cannot be woken")]
+    #[error(
+        "remote call not scheduled: the system failed to wake the reactor; send it again later"
+    )]
     NotWoken {
         /// The waker's error.
         source: io::Error,
@@ -29,7 +33,7 @@ pub enum SendError<F> {
 }
 
 impl<F> SendError<F> {
-    /// The closure that was not scheduled.
+    /// Returns the closure that was not scheduled.
     ///
     /// # Examples
     ///
@@ -81,13 +85,16 @@ impl<F> fmt::Debug for SendError<F> {
 #[non_exhaustive]
 pub enum RegisterError<S> {
     /// The reactor has been dropped.
-    #[error("source not registered: the reactor has been dropped")]
+    #[error("source not registered: the reactor has been dropped; use a live reactor")]
     ReactorDropped(S),
     /// The recipient belongs to another queue than the reactor's.
-    #[error("source not registered: its recipient belongs to another queue than the reactor's")]
+    #[error(
+        "source not registered: its recipient belongs to another queue; \
+         use a recipient of the reactor's queue"
+    )]
     ForeignRecipient(S),
-    /// The poll does not take it.
-    #[error("source not registered: the poll does not take it")]
+    /// The poll rejected it.
+    #[error("source not registered: the poll rejected it; see the cause")]
     Poll {
         /// The poll's error.
         source: io::Error,
@@ -124,7 +131,7 @@ impl<S> RegisterError<S> {
         }
     }
 
-    /// Parts the source from the error.
+    /// Returns the source, and the error without it.
     ///
     /// # Examples
     ///
@@ -168,18 +175,19 @@ impl<S> fmt::Debug for RegisterError<S> {
 #[non_exhaustive]
 pub enum RedirectError {
     /// The reactor has been dropped.
-    #[error("registration not redirected: the reactor has been dropped")]
+    #[error("registration not redirected: the reactor has been dropped; drop the registration")]
     ReactorDropped,
     /// The recipient belongs to another queue than the reactor's.
     #[error(
-        "registration not redirected: the recipient belongs to another queue than the reactor's"
+        "registration not redirected: the recipient belongs to another queue; \
+         use a recipient of the reactor's queue"
     )]
     ForeignRecipient,
 }
 
 /// A source could not be deregistered. It is inside.
 #[derive(Error)]
-#[error("source not deregistered: the poll does not let it go")]
+#[error("source not deregistered: the poll rejected that; drop the source to close it")]
 #[non_exhaustive]
 pub struct DeregisterError<S> {
     /// The poll's error.
@@ -196,7 +204,7 @@ impl<S> fmt::Debug for DeregisterError<S> {
 
 /// A reactor could not be made.
 #[derive(Debug, Error)]
-#[error("no reactor for the queue: the system gives no poll")]
+#[error("reactor not created: the system failed to create a poll; see the cause")]
 #[non_exhaustive]
 pub struct CreateError {
     /// The error of the system.

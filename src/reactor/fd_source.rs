@@ -10,10 +10,11 @@ use mio::{Interest, Registry, Token};
 /// A descriptor as a source of events: a timerfd, pidfd, inotify, eventfd, or what another library
 /// hands out.
 ///
-/// `F` is what owns the descriptor: an [`OwnedFd`], a `File` to read from, or a type of another library
-/// that has [`AsFd`]. The descriptor must not block, or reads and writes that find nothing would: open
-/// it with the flag for that (`TFD_NONBLOCK`, say). (On Unix. Where mio stands on `poll`, it reports such a
-/// source once, as it sees no attempts at it: [`rearm`](crate::reactor::Registration::rearm) it after each.)
+/// `F` owns the descriptor: an [`OwnedFd`], a `File` to read from, or a type of another library that
+/// has [`AsFd`]. The descriptor must be non-blocking, or a read that finds nothing blocks the loop:
+/// open it with a flag such as `TFD_NONBLOCK`. (On Unix. Where mio stands on `poll`, it reports such a
+/// source once, as it sees no attempts at it: [`rearm`](crate::reactor::Registration::rearm) it after
+/// each.)
 ///
 /// # Examples
 ///
@@ -50,7 +51,7 @@ pub struct FdSource<F = OwnedFd> {
 }
 
 impl<F: AsFd> FdSource<F> {
-    /// What owns the descriptor.
+    /// Returns the owner of the descriptor.
     ///
     /// # Examples
     ///
@@ -68,7 +69,7 @@ impl<F: AsFd> FdSource<F> {
         &self.owner
     }
 
-    /// What owns the descriptor. If another one is put in its place, the poll knows nothing of that.
+    /// Returns the owner of the descriptor. If you replace it, the poll does not notice.
     ///
     /// # Examples
     ///
@@ -86,7 +87,7 @@ impl<F: AsFd> FdSource<F> {
         &mut self.owner
     }
 
-    /// Takes back what owns the descriptor.
+    /// Returns the owner of the descriptor.
     ///
     /// # Examples
     ///

@@ -19,7 +19,7 @@ use crate::reactor::shared::{ReactorHandle, Shared};
 use crate::reactor::timers::DeclineAll;
 use crate::unwind::RunOnDrop;
 
-/// A reactor that lives in a mio loop of somebody else's: the host polls, and hands in the events.
+/// A reactor inside a mio loop of the host: the host polls, and hands in the events.
 ///
 /// Everything that can be asked of it is on its [`ReactorHandle`], to which this derefs. Dropping
 /// it does what dropping a [`Reactor`](crate::reactor::Reactor) does.
@@ -64,11 +64,11 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Makes a reactor with a queue of its own, for the loop around the poll of `registry`.
+    /// Creates a reactor with a queue of its own, for the loop around the poll of `registry`.
     ///
     /// # Errors
     ///
-    /// Passes on the error of the system if the registry cannot be shared.
+    /// Returns the error of the system if the registry cannot be cloned.
     ///
     /// # Examples
     ///
@@ -87,11 +87,11 @@ impl Guest {
         Self::with_queue(CallQueue::new(), registry, waker).map_err(|error| error.source)
     }
 
-    /// Makes a reactor that dials `queue`. Otherwise as [`new`](Self::new).
+    /// Creates a reactor that dials `queue`. Otherwise as [`new`](Self::new).
     ///
     /// # Errors
     ///
-    /// Hands the queue back if the registry cannot be shared.
+    /// Returns the queue in the error if the registry cannot be cloned.
     ///
     /// # Examples
     ///
@@ -135,7 +135,7 @@ impl Guest {
         }
     }
 
-    /// A handle to keep, in a recipient say.
+    /// Returns a handle, to keep in a recipient.
     ///
     /// # Examples
     ///
@@ -158,16 +158,16 @@ impl Guest {
         self.ends.handle.clone()
     }
 
-    /// Schedules a call for each of the poll's events, for each timer that is due and for what
-    /// other threads have sent, and dials within the budget.
+    /// Schedules a call for each of the poll's events, for each timer that is due and for each call
+    /// from another thread, dials within the budget, and returns a report.
     ///
-    /// To be called after each poll, with all of its events; those with tokens of the host are
-    /// skipped. The host may serve its own before or after. (An interest that it narrows before comes too late
-    /// for the events of this poll.)
+    /// Call this after each poll, with all of its events. Events with tokens of the host are skipped;
+    /// the host may handle them before or after. (To narrow an interest before that has no effect on
+    /// the events of this poll.)
     ///
     /// # Panics
     ///
-    /// Passes on a panic of a handler. What had not been dialed is still pending.
+    /// If a handler panics. The calls that were not dialed are still pending.
     ///
     /// # Examples
     ///
@@ -190,7 +190,7 @@ impl Guest {
     }
 
     /// As [`turn`](Self::turn), and dials for as long as `limit`, by the reactor's clock. The limit is
-    /// looked at after each call, so at least one call is dialed, and no call is cut short.
+    /// checked after each call, so at least one call is dialed, and none is interrupted.
     ///
     /// # Panics
     ///
@@ -252,10 +252,10 @@ impl Guest {
         turn.dial(budget.until(&spent), || limits.end())
     }
 
-    /// Whether the loop is to go on: something can still happen (a call is pending, a source
-    /// registered, a timer armed, a [`Remote`](crate::reactor::Remote), an address, waker or callback of
-    /// another thread's alive), and nobody asked to
-    /// [stop](ReactorHandle::stop). Asking changes nothing.
+    /// Returns true if the loop should run on: something can still happen (a call is pending, a source
+    /// registered, a timer armed, or a [`Remote`](crate::reactor::Remote), an address, waker or
+    /// callback of another thread alive), and no [stop](ReactorHandle::stop) was requested. This
+    /// changes nothing.
     ///
     /// # Examples
     ///

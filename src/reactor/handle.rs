@@ -1,4 +1,4 @@
-//! What can be done with a reactor from anywhere on its thread.
+//! The methods of a reactor, from anywhere on its thread.
 
 use core::fmt;
 use core::time::Duration;
@@ -23,20 +23,21 @@ use crate::recipient::{Address, Context};
 impl ReactorHandle {
     /// Registers `source`: from now on its readiness becomes calls of `handler` to `recipient`.
     ///
-    /// The registration owns the source; keep it where the handler finds it, in the recipient, for
-    /// which [`try_recipient_with`](QueueHandle::try_recipient_with) is made. What else the handler
-    /// changes belongs there too: it is a `Fn`, called once for each readiness call. (Write the
-    /// closure inside the call of `register`: one that is bound to a variable before is not general
-    /// enough for the compiler, which then guesses its lifetimes.)
+    /// The registration owns the source; keep it in the recipient, where the handler finds it
+    /// ([`try_recipient_with`](QueueHandle::try_recipient_with) makes such a recipient). Other state of
+    /// the handler belongs there too: the handler is a `Fn`, called once for each readiness call.
+    /// (Write the closure inside the call of `register`. If it is bound to a variable before, the
+    /// compiler infers lifetimes that are not general enough.)
     ///
-    /// If the recipient goes before its registration, the events that still come are refused, and
-    /// [`Reactor::run`](crate::reactor::Reactor::run) goes on until the registration is dropped.
+    /// If the recipient is dropped before its registration, later readiness calls are refused, and
+    /// [`Reactor::run`](crate::reactor::Reactor::run) does not return until the registration is
+    /// dropped.
     ///
     /// Cost: two system calls over its life, one allocation, none per readiness call.
     ///
     /// # Errors
     ///
-    /// Hands the source back if the poll does not take it, if the recipient belongs to another
+    /// Returns the source in the error if the poll rejects it, if the recipient belongs to another
     /// queue, or if the reactor is gone.
     ///
     /// # Examples
@@ -95,11 +96,12 @@ impl ReactorHandle {
     /// Registers `source`: from now on its readiness becomes calls of a function, which have no
     /// recipient. Otherwise as [`register`](Self::register).
     ///
-    /// A function that dials the queue may be called again before it returns (rule R2 is for recipients).
+    /// A function that dials the queue may be called again before it returns (rule R2 protects
+    /// recipients only).
     ///
     /// # Errors
     ///
-    /// Hands the source back if the poll does not take it, or if the reactor is gone.
+    /// Returns the source in the error if the poll rejects it, or if the reactor is gone.
     ///
     /// # Examples
     ///
@@ -132,7 +134,7 @@ impl ReactorHandle {
         Registration::to_function(self, source, interest, handler)
     }
 
-    /// The queue of the reactor.
+    /// Returns the queue of the reactor.
     ///
     /// # Examples
     ///
@@ -153,11 +155,12 @@ impl ReactorHandle {
         &self.shared().queue
     }
 
-    /// Answers `callback` once `delay` has passed, not earlier. If the reactor is gone, declines it.
+    /// Arms a timer that answers `callback` once `delay` has passed, never earlier, and returns it. If
+    /// the reactor is gone, the callback is declined.
     ///
-    /// The callback may be one of another queue, whose embedder dials it then. Delays of more than
-    /// a hundred years count as a hundred years, deadlines more than 292 years after the reactor was
-    /// made as that.
+    /// The callback may belong to another queue, whose embedder then dials it. Delays of more than a
+    /// hundred years count as a hundred years, deadlines more than 292 years after the reactor was made
+    /// as that.
     ///
     /// Cost: O(log n) steps for n timers (O(1) if none is due later), and a reading of the clock. To
     /// cancel it takes O(log n). Memory is taken for 64 timers at a time, and given back when they
@@ -190,10 +193,11 @@ impl ReactorHandle {
         self.shared().timers.arm_after(self, delay, callback)
     }
 
-    /// Answers `callback` at `deadline`, not earlier. Otherwise as [`after`](Self::after).
+    /// Arms a timer that answers `callback` at `deadline`, never earlier, and returns it. Otherwise as
+    /// [`after`](Self::after).
     ///
-    /// A deadline may be in the past: the next turn answers then. If it is armed as other timers fire,
-    /// by an observer say, it comes behind those that are due.
+    /// A deadline may be in the past: the next turn answers then. If an observer arms it while other
+    /// timers fire, it fires after those that are due.
     ///
     /// # Examples
     ///
@@ -218,12 +222,12 @@ impl ReactorHandle {
         self.shared().timers.arm(self, deadline, callback)
     }
 
-    /// Calls `handler` again and again, every `period`, the first time a period from now. `missed` says
-    /// what becomes of ticks that were missed.
+    /// Calls `handler` every `period`, the first time a period from now, until the returned interval is
+    /// dropped. `missed` selects what happens to missed ticks.
     ///
     /// At most one tick is pending. It is a promise, like a timer. A tick that is canceled by its id is
-    /// left out, and the next one comes. If the recipient goes, or the reactor, the interval ends.
-    /// Periods of more than a hundred years count as a hundred years.
+    /// skipped. If the recipient or the reactor is gone, the interval ends. Periods of more than a
+    /// hundred years count as a hundred years.
     ///
     /// ```
     /// use std::time::Duration;
@@ -262,10 +266,10 @@ impl ReactorHandle {
         Interval::new(self, period, missed, recipient, handler)
     }
 
-    /// What other threads schedule function calls through.
+    /// Returns a [`Remote`], through which other threads schedule function calls.
     ///
-    /// While a [`Remote`], a [`RemoteAddress`], a waker of one or a [`RemoteCallback`] is alive, something can happen:
-    /// [`Reactor::run`](crate::reactor::Reactor::run) goes on.
+    /// [`Reactor::run`](crate::reactor::Reactor::run) does not return while a [`Remote`], a
+    /// [`RemoteAddress`], a waker of one or a [`RemoteCallback`] is alive.
     ///
     /// # Examples
     ///
@@ -289,10 +293,10 @@ impl ReactorHandle {
         Remote::of(self)
     }
 
-    /// What other threads schedule calls to `recipient` through. The same as for
-    /// [`remote`](Self::remote) goes for it.
+    /// Returns a [`RemoteAddress`], through which other threads schedule calls to `recipient`. It keeps
+    /// the reactor running as [`remote`](Self::remote) does.
     ///
-    /// The recipient may be one of another queue, whose embedder dials it then. That queue takes the
+    /// The recipient may belong to another queue, whose embedder then dials it. That queue admits the
     /// calls even if it is full; if it is gone, they are dropped.
     ///
     /// # Examples
@@ -319,9 +323,10 @@ impl ReactorHandle {
         RemoteAddress::of(self, recipient)
     }
 
-    /// Lets another thread answer `callback`, once. If the reactor is gone, declines it.
+    /// Returns a [`RemoteCallback`], with which another thread answers `callback`, once. If the reactor
+    /// is gone, the callback is declined.
     ///
-    /// The callback may be one of another queue, whose embedder dials it then.
+    /// The callback may belong to another queue, whose embedder then dials it.
     ///
     /// Cost: one allocation.
     ///
@@ -345,8 +350,9 @@ impl ReactorHandle {
         RemoteCallback::of(self, callback)
     }
 
-    /// How long a poll may sleep: not at all if anything is pending (or the last poll may not have
-    /// reported all), else until the next timer is due, else until an event (`None`).
+    /// Returns how long a poll may sleep: not at all if anything is pending (or if the last poll may
+    /// not have reported all events), otherwise until the next timer is due, otherwise without a limit
+    /// (`None`).
     ///
     /// # Examples
     ///
@@ -368,12 +374,12 @@ impl ReactorHandle {
         if self.shared().is_busy() { Some(Duration::ZERO) } else { self.shared().timers.timeout() }
     }
 
-    /// Makes [`Reactor::run`](crate::reactor::Reactor::run), or a loop that asks
-    /// [`should_run`](crate::reactor::Guest::should_run), end after the turn in progress. If none runs, the
-    /// next one ends at once. Calls that are pending then stay so. Loops that do not ask go on. A loop of the
-    /// host's that sleeps is not woken, unlike by [`Remote::stop`](crate::reactor::Remote::stop).
+    /// Makes [`Reactor::run`](crate::reactor::Reactor::run) return after the turn in progress, and
+    /// [`should_run`](crate::reactor::Guest::should_run) return false. If no loop runs, the next `run`
+    /// returns at once. Pending calls stay pending. A loop of the host that sleeps is not woken, unlike
+    /// by [`Remote::stop`](crate::reactor::Remote::stop).
     ///
-    /// `run` answers a stop once: the next `run` goes on. A loop of the host's takes it back with
+    /// `run` resets the stop when it returns, so the next `run` runs. A loop of the host resets it with
     /// [`resume`](Self::resume).
     ///
     /// # Examples
@@ -393,7 +399,7 @@ impl ReactorHandle {
         self.shared().stopped.set(true);
     }
 
-    /// Takes back a [`stop`](Self::stop), and that of another thread
+    /// Resets a [`stop`](Self::stop), and that of another thread
     /// ([`Remote::stop`](crate::reactor::Remote::stop)).
     ///
     /// # Examples
@@ -415,12 +421,12 @@ impl ReactorHandle {
         self.shared().remotes.resume();
     }
 
-    /// Sets how many calls are dialed between two polls; 1,024 at first. With 0 a turn dials none,
-    /// for those who dial the queue themselves.
+    /// Sets how many calls are dialed between two polls; 1,024 at first. With 0 a turn dials none, for
+    /// a host that dials the queue itself.
     ///
-    /// Of the timers that are due, and of what other threads have sent, as many enter the queue in a turn
-    /// as the budget has left, at least an eighth of it, and at most all of it (rule M6). If the budget
-    /// is 0 or `usize::MAX`, so that it says nothing of how much is dialed, 1,024 counts instead.
+    /// In each turn, due timers and calls from other threads each enter the queue up to the rest of the
+    /// budget, at least an eighth of it, and at most all of it (rule M6). If the budget is 0 or
+    /// `usize::MAX`, and so sets no limit, 1,024 counts instead.
     ///
     /// # Examples
     ///
@@ -443,8 +449,8 @@ impl ReactorHandle {
     /// Sets for how long calls are dialed between two polls, by the reactor's clock; `None`, as at first,
     /// for no limit. The budget in calls is another limit: `usize::MAX` is none.
     ///
-    /// The time counts from the end of the poll. It is looked at after each call, so at least one call is
-    /// dialed, and no call is cut short. For a limit of one turn, see
+    /// The time counts from the end of the poll. It is checked after each call, so at least one call is
+    /// dialed, and none is interrupted. For a limit of one turn, see
     /// [`turn_within`](crate::reactor::Reactor::turn_within).
     ///
     /// Cost: a reading of the clock for each call.
@@ -467,11 +473,11 @@ impl ReactorHandle {
         self.shared().line.limits.set_time(limit);
     }
 
-    /// Sets the clock that timers go by, [`Instant::now`] at first.
+    /// Sets the clock of the timers, which is [`Instant::now`] at first.
     ///
-    /// It stays until the last handle of the reactor is gone, so it must not hold one.
+    /// The clock is dropped with the last handle of the reactor, so it must not hold one.
     ///
-    /// For tests that drive time themselves. The poll sleeps in real time: give
+    /// Tests drive virtual time with it. The poll still sleeps in real time, so pass
     /// [`turn`](crate::reactor::Reactor::turn) a timeout of zero.
     ///
     /// # Examples
@@ -497,11 +503,11 @@ impl ReactorHandle {
         self.shared().timers.set_clock(clock);
     }
 
-    /// The time of the turn in progress: the clock's one reading in this turn. Outside of turns it is
-    /// read anew.
+    /// Returns the time of the turn in progress, for which the clock was read once. Outside of turns
+    /// the clock is read anew.
     ///
-    /// For handlers that need no more than that, such as one that puts an idle timeout off. What a handler
-    /// has taken since is not in it, so a delay that counts from there is shorter by that.
+    /// Use it where that is exact enough, as to put off an idle timeout. The time that handlers took
+    /// since the turn began is not in it, so a delay that counts from it is shorter by that.
     ///
     /// # Examples
     ///
@@ -526,7 +532,7 @@ impl ReactorHandle {
         self.shared().timers.turn_time()
     }
 
-    /// The time by the reactor's clock.
+    /// Returns the time by the reactor's clock.
     ///
     /// # Examples
     ///
@@ -548,9 +554,9 @@ impl ReactorHandle {
         self.shared().timers.now()
     }
 
-    /// How many timers are armed.
+    /// Returns the number of armed timers.
     ///
-    /// Cost: O(1), or a look at all of them if callbacks were canceled by their id meanwhile.
+    /// Cost: O(1), or O(n) if callbacks were canceled by their id meanwhile.
     ///
     /// # Examples
     ///
@@ -569,7 +575,7 @@ impl ReactorHandle {
         self.shared().timers.count(&self.shared().queue)
     }
 
-    /// How many sources are registered.
+    /// Returns the number of registered sources.
     ///
     /// # Examples
     ///
@@ -589,7 +595,7 @@ impl ReactorHandle {
         self.shared().watches.borrow().len()
     }
 
-    /// What has become of the events so far.
+    /// Returns the counts of events by their outcome.
     ///
     /// # Examples
     ///
@@ -610,16 +616,15 @@ impl ReactorHandle {
         self.shared().counts.read()
     }
 
-    /// Leaves the poll to the parent process: for a child that was forked, and is to go on with its copy
-    /// of the reactor, or only to drop it.
+    /// Leaves the poll to the parent process. A forked child must call this before it uses or drops its
+    /// copy of the reactor.
     ///
-    /// Both copies share one poll in the system. A child that drops its own deregisters the parent's
-    /// sources, and one that turns takes events from the parent. After this, nothing of the child's
-    /// reactor touches the poll: a registration that drops closes its descriptor and no more, and what
-    /// needs the poll is an error (to register, to change an interest, [`Reactor::turn`]). Calls and
-    /// timers are the child's own; it may dial the queue. What it sends through a
-    /// [`Remote`] wakes the parent, for nothing. For events of its own, the child makes a
-    /// new reactor.
+    /// Both copies share one poll in the system. If the child drops its copy, the parent's sources are
+    /// deregistered; if it turns, it takes events from the parent. After this, the child's reactor does
+    /// not touch the poll: a registration that is dropped only closes its descriptor, and all that
+    /// needs the poll returns an error (to register, to change an interest, [`Reactor::turn`]). Calls
+    /// and timers are the child's own; it may dial the queue. A call that it sends through a [`Remote`]
+    /// wakes the parent, without effect. For events of its own, the child creates a new reactor.
     ///
     /// A child that calls `exec` or `_exit` at once needs none of this: descriptors are closed on `exec`.
     /// In a process of several threads, a child may do no more than that (see `fork(2)`).

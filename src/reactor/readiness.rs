@@ -5,7 +5,7 @@ use core::fmt;
 use mio::Interest;
 use mio::event::Event;
 
-/// What an event says of its source; the flags of several events can be merged.
+/// The flags of an event; the flags of several events can be merged.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Flags(pub(crate) u8);
 
@@ -79,7 +79,7 @@ impl Flags {
         self.0 & flags != 0
     }
 
-    /// Whether a read may get somewhere: data, end of stream or an error.
+    /// Returns true if a read may succeed: there is data, the end of the stream or an error.
     pub(crate) const fn is_readable(self) -> bool {
         self.any(Self::READABLE | Self::READ_CLOSED | Self::ERROR)
     }
@@ -88,19 +88,18 @@ impl Flags {
         self.any(Self::PRIORITY)
     }
 
-    /// Whether a write may get somewhere: room, a closed stream or an error.
+    /// Returns true if a write may succeed: there is room, a closed stream or an error.
     pub(crate) const fn is_writable(self) -> bool {
         self.any(Self::WRITABLE | Self::WRITE_CLOSED | Self::ERROR)
     }
 }
 
-/// What a source is ready for: what a readiness call passes to its handler, and what
-/// [`Registration::readiness`](crate::reactor::Registration::readiness) returns.
+/// The readiness of a source. A readiness call passes it to its handler, and
+/// [`Registration::readiness`](crate::reactor::Registration::readiness) returns it.
 ///
-/// Readiness is a hint: the read or write itself may still find that it would block. And it is
-/// reported once, when it begins (mio is edge-triggered). A handler that stops before its source would
-/// block asks to be called [`again`](Self::again), or [keeps](Self::keep) what is left for another
-/// handler to go on.
+/// Readiness is a hint: the read or write itself may still block. It is reported once, when it begins
+/// (mio is edge-triggered). A handler that stops before its source would block must ask to be called
+/// [`again`](Self::again), or [keep](Self::keep) the rest for another handler.
 pub struct Readiness<'a> {
     pub(super) flags: Flags,
     pub(super) source: &'a dyn ReadySource,
@@ -177,7 +176,7 @@ impl Readiness<'_> {
         self.flags
     }
 
-    /// Whether a read may get somewhere: data, end of stream or an error.
+    /// Returns true if a read may succeed: there is data, the end of the stream or an error.
     ///
     /// # Examples
     ///
@@ -200,7 +199,7 @@ impl Readiness<'_> {
         self.flags.is_readable()
     }
 
-    /// Whether a write may get somewhere: room, a closed stream or an error.
+    /// Returns true if a write may succeed: there is room, a closed stream or an error.
     ///
     /// # Examples
     ///
@@ -222,7 +221,7 @@ impl Readiness<'_> {
         self.flags.is_writable()
     }
 
-    /// Whether the peer will send no more.
+    /// Returns true if the peer will send no more.
     ///
     /// # Examples
     ///
@@ -246,7 +245,7 @@ impl Readiness<'_> {
         self.flags.any(Flags::READ_CLOSED)
     }
 
-    /// Whether the peer will receive no more.
+    /// Returns true if the peer will receive no more.
     ///
     /// # Examples
     ///
@@ -268,7 +267,7 @@ impl Readiness<'_> {
         self.flags.any(Flags::WRITE_CLOSED)
     }
 
-    /// Whether the source has an error to report.
+    /// Returns true if the source has an error to report.
     ///
     /// # Examples
     ///
@@ -289,7 +288,7 @@ impl Readiness<'_> {
         self.flags.any(Flags::ERROR)
     }
 
-    /// Whether there is urgent data.
+    /// Returns true if there is urgent data.
     ///
     /// # Examples
     ///
@@ -310,21 +309,22 @@ impl Readiness<'_> {
         self.flags.any(Flags::PRIORITY)
     }
 
-    /// Asks for another readiness call with the same flags, as far as they are still of interest, at
-    /// the tail of the queue. It takes no system call. If there are no flags, nothing is scheduled.
+    /// Schedules another readiness call with the same flags, as far as they are still of interest, at
+    /// the tail of the queue. It makes no system call. Without flags, nothing is scheduled.
     ///
-    /// For a handler that stops before its source would block, to let others have their turn; and, with
-    /// the readiness that a [`Registration`](crate::reactor::Registration) returns, for one that lets
-    /// the source's handler go on.
+    /// A handler that stops before its source would block, so that other sources are served, must call
+    /// this. With the readiness that a [`Registration`](crate::reactor::Registration) returns, another
+    /// handler lets the source's handler continue.
     pub fn again(&self) {
         self.source.again(self.flags);
     }
 
-    /// Keeps readiness for later: the handler stops on purpose before its source would block, and some
-    /// other handler goes on (a proxy that reads no more while its other side is full, say). Such a
-    /// handler finds it at [`Registration::readiness`](crate::reactor::Registration::readiness).
+    /// Keeps readiness for later: the handler stops on purpose before its source would block, and
+    /// another handler continues, as in a proxy that stops reading while its other side is full. That
+    /// handler finds the readiness at
+    /// [`Registration::readiness`](crate::reactor::Registration::readiness).
     ///
-    /// It changes nothing but that this call of the handler does not count as
+    /// Its only effect is that this call of the handler is not counted as
     /// [`undrained`](crate::reactor::EventStats::undrained).
     pub fn keep(&self) {
         self.source.keep();

@@ -158,19 +158,19 @@ impl<S: Source> Registration<S> {
         }
     }
 
-    /// Makes an attempt at the source, and notes how it went: if it would block, what `interest` names is
-    /// cleared from the [`readiness`](Self::readiness).
+    /// Makes an attempt at the source, and returns its result. If it would block, `interest` is cleared
+    /// from the [`readiness`](Self::readiness).
     ///
-    /// The attempt is made whatever the readiness is. It must be one at what `interest` names: a read or
-    /// an accept at [`Interest::READABLE`], a write at [`Interest::WRITABLE`].
+    /// The attempt is made even if the source is not known to be ready. It must match `interest`: a
+    /// read or an accept for [`Interest::READABLE`], a write for [`Interest::WRITABLE`].
     ///
-    /// An attempt that went well leaves readiness as it is, as there may be more. If the caller knows
-    /// that there is not, as after a read from a socket that has not filled the buffer, it
+    /// An attempt that succeeds leaves readiness as it is, as there may be more. A caller that knows
+    /// better, as after a read from a socket that did not fill the buffer,
     /// [clears](Self::clear_readiness) readiness itself, and saves the next attempt.
     ///
     /// # Errors
     ///
-    /// Passes on the error of the attempt, [`WouldBlock`](io::ErrorKind::WouldBlock) included.
+    /// Returns the error of the attempt, [`WouldBlock`](io::ErrorKind::WouldBlock) included.
     ///
     /// # Examples
     ///
@@ -207,10 +207,11 @@ impl<S: Source> Registration<S> {
         result
     }
 
-    /// What the source was reported ready for, and was not found to block at since.
+    /// Returns the readiness that was reported, without the part that an attempt has since found to
+    /// block.
     ///
-    /// It can be asked in any handler: a proxy that stopped reading, as its other side was full, finds
-    /// here that there is more to read once there is room again. No event would report it.
+    /// Any handler may call it. A proxy that stopped reading, as its other side was full, finds here
+    /// that there is more to read once there is room again. No event would report that.
     ///
     /// # Examples
     ///
@@ -236,11 +237,11 @@ impl<S: Source> Registration<S> {
         Readiness { flags, source: self }
     }
 
-    /// Clears from the readiness what `interest` names, as an attempt that would block does.
+    /// Clears `interest` from the readiness, as an attempt that would block does.
     ///
-    /// For a caller that knows without an attempt: a read from a stream socket or a pipe that has not
-    /// filled its buffer has emptied it. The end of the stream and errors are cleared too, so one that
-    /// [is closed](Readiness::is_read_closed) is read to its end instead.
+    /// Use it if you know without an attempt: a read from a stream socket or a pipe that did not fill
+    /// its buffer has emptied it. The end of the stream and errors are cleared too, so read a source
+    /// that [is closed](Readiness::is_read_closed) to its end instead.
     ///
     /// # Examples
     ///
@@ -271,7 +272,7 @@ impl<S: Source> Registration<S> {
         self.with_state(|state| state.clear(interest));
     }
 
-    /// What the source is watched for.
+    /// Returns the interest that the source is registered with, or `None` if the reactor is gone.
     ///
     /// # Examples
     ///
@@ -290,18 +291,18 @@ impl<S: Source> Registration<S> {
         self.with_state(|state| state.interest.get())
     }
 
-    /// Changes what the source is watched for.
+    /// Changes the interest that the source is registered with.
     ///
-    /// If it is watched for just that, this does nothing (see [`rearm`](Self::rearm)). What it is not
-    /// watched for any more is taken out of its readiness, and out of the readiness call that is
-    /// pending, which is canceled if nothing is left: the handler is not called of it, even if it
-    /// was reported in the same batch.
+    /// If it has that interest already, this does nothing (see [`rearm`](Self::rearm)). The part that
+    /// is removed is also removed from its readiness, and from the pending readiness call, which is
+    /// canceled if no flag is left: the handler is not called for it, even if it was reported in the
+    /// same batch.
     ///
     /// Cost: one system call, or none.
     ///
     /// # Errors
     ///
-    /// Passes on the poll's error; the interest is then as before.
+    /// Returns the error of the poll; the interest is then as before.
     ///
     /// # Examples
     ///
@@ -330,14 +331,14 @@ impl<S: Source> Registration<S> {
         Ok(())
     }
 
-    /// Lets the poll report anew what the source is ready for, even if it has reported it before.
+    /// Lets the poll report the readiness of the source again, even if it was reported before.
     ///
-    /// For sources whose readiness was lost: a handler that did not drain, say, and now has nothing to
-    /// be called by. It costs a system call; [`again`](Readiness::again) costs none.
+    /// Use it for a source whose readiness was lost, as by a library that does not drain it. It makes a
+    /// system call; [`again`](Readiness::again) makes none.
     ///
     /// # Errors
     ///
-    /// Passes on the poll's error.
+    /// Returns the error of the poll.
     ///
     /// # Examples
     ///
@@ -361,11 +362,11 @@ impl<S: Source> Registration<S> {
 
     /// Hands the source over: from now on its readiness becomes calls of `handler` to `recipient`.
     ///
-    /// A readiness call that is pending is canceled. If the source is ready for anything, as far as
-    /// is [known](Self::readiness), the new recipient is called of all that. It takes no system call.
+    /// A pending readiness call is canceled. If the source is [known](Self::readiness) to be ready, the
+    /// new recipient is called. It makes no system call.
     ///
-    /// The new recipient is to own the registration by the time it is called. From a handler, send it there
-    /// in a call, and redirect it then:
+    /// The new recipient should own the registration by the time it is called. From a handler, send it
+    /// there in a call, and redirect it in that call:
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -396,7 +397,8 @@ impl<S: Source> Registration<S> {
     ///
     /// # Errors
     ///
-    /// If the recipient belongs to another queue, or the reactor is gone. Nothing has changed then.
+    /// Returns an error if the recipient belongs to another queue, or if the reactor is gone. Nothing
+    /// has changed then.
     #[track_caller]
     pub fn redirect<T, H>(&self, recipient: &Address<T>, handler: H) -> Result<(), RedirectError>
     where
@@ -414,7 +416,7 @@ impl<S: Source> Registration<S> {
     ///
     /// # Errors
     ///
-    /// If the reactor is gone.
+    /// Returns an error if the reactor is gone.
     ///
     /// # Examples
     ///
@@ -462,8 +464,8 @@ impl<S: Source> Registration<S> {
         Ok(())
     }
 
-    /// Lets the loop end even if this is still registered: [`Reactor::run`](crate::reactor::Reactor::run)
-    /// goes on for the others only. What is pending is dialed before.
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) return even if this is still registered.
+    /// Pending calls are dialed before it returns.
     ///
     /// # Examples
     ///
@@ -482,7 +484,7 @@ impl<S: Source> Registration<S> {
         self.set_unref(true);
     }
 
-    /// Lets this registration keep the loop running again, as it does at first.
+    /// Reverts [`unref`](Self::unref): the registration keeps the loop running again.
     ///
     /// # Examples
     ///
@@ -509,11 +511,11 @@ impl<S: Source> Registration<S> {
         }
     }
 
-    /// Takes the source back, deregistered.
+    /// Deregisters the source and returns it.
     ///
     /// # Errors
     ///
-    /// Hands the source back if the poll does not let it go.
+    /// Returns the source in the error if the poll fails to deregister it.
     ///
     /// # Examples
     ///
@@ -538,7 +540,7 @@ impl<S: Source> Registration<S> {
         }
     }
 
-    /// The source.
+    /// Returns the source.
     ///
     /// # Examples
     ///
@@ -555,7 +557,7 @@ impl<S: Source> Registration<S> {
         self.source.as_ref().unwrap_or_else(|| unreachable!("{HELD}"))
     }
 
-    /// The source, to read or write. If another one is put in its place, the poll knows nothing of that.
+    /// Returns the source, to read, write or set options. If you replace it, the poll does not notice.
     ///
     /// # Examples
     ///
@@ -574,7 +576,7 @@ impl<S: Source> Registration<S> {
         self.source.as_mut().unwrap_or_else(|| unreachable!("{HELD}"))
     }
 
-    /// The reactor that it is registered with.
+    /// Returns the reactor that the source is registered with.
     ///
     /// # Examples
     ///
@@ -605,8 +607,8 @@ impl<S: Source> Registration<S> {
         self.with_state(|state| state.clear(interest));
     }
 
-    /// Returns what has the handler called again of all that is ready. That notifies observers, so an owner
-    /// that keeps the registration in a cell calls it with nothing borrowed.
+    /// Returns a function that calls the handler again for all that is ready. It notifies observers, so
+    /// an owner that keeps the registration in a cell calls it with nothing borrowed.
     pub(crate) fn again(&self) -> impl FnOnce() + use<S> {
         let (watch, flags) = (self.watch(), self.readiness().flags());
         move || {
@@ -665,7 +667,7 @@ impl<S: Source> ReadySource for Registration<S> {
 
 impl<S: Source> Drop for Registration<S> {
     fn drop(&mut self) {
-        /// Lets the source go.
+        /// Deregisters the source.
         struct Deregister<'a, S: Source>(&'a mut Option<S>, &'a ReactorHandle);
 
         impl<S: Source> Drop for Deregister<'_, S> {

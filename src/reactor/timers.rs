@@ -1,4 +1,4 @@
-//! Timers: callbacks that are answered when their time has come (rule M7).
+//! Timers: callbacks that are answered at a deadline (rule M7).
 //!
 //! - I1 A timer is in `waiting` from when it is armed until it is due or canceled. One that is
 //!   canceled by its call's id, or whose recipient goes, leaves when there are enough of them for a
@@ -27,8 +27,8 @@ use heap::{Handle, Heap};
 /// Delays longer than this, about a hundred years, count as this.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// A callback that waits for its time. Dropping this cancels it, even if it is due and its call
-/// pending; [`detach`](Self::detach) lets it go on.
+/// A callback that is answered at a deadline. Dropping the timer cancels it, even if it has fired and
+/// its call is pending; after [`detach`](Self::detach) it fires without an owner.
 #[doc(alias("sleep", "timeout", "delay", "uv_timer_t"))]
 #[must_use = "dropping a timer cancels it"]
 pub struct Timer {
@@ -40,7 +40,7 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// When the timer is due.
+    /// Returns when the timer is due.
     ///
     /// # Examples
     ///
@@ -58,11 +58,12 @@ impl Timer {
         self.deadline
     }
 
-    /// Moves the timer to `deadline`, behind all others that are due then. Returns false if it is too
-    /// late: the timer has fired, and its call is pending or over, or its callback is not wanted any more.
+    /// Moves the timer to `deadline`, after all others that are due then. Returns false if it is too
+    /// late: the timer has fired, and its call is pending or over, or its callback is not wanted any
+    /// more.
     ///
-    /// For what is put off again and again, such as a session's idle timeout: one timer for its life.
-    /// With [`ReactorHandle::turn_time`] it reads no clock.
+    /// Use it for a timeout that is put off often, such as a session's idle timeout: one timer serves
+    /// for its life. With [`ReactorHandle::turn_time`] it reads no clock.
     ///
     /// ```
     /// use std::time::Duration;
@@ -86,8 +87,8 @@ impl Timer {
         is_first.is_some()
     }
 
-    /// Moves the timer to `deadline`, and calls nobody. Returns whether it is the first then; `None` if it is
-    /// too late.
+    /// Moves the timer to `deadline`, and calls no hook. Returns whether it is the first then; `None`
+    /// if it is too late.
     fn move_to(&mut self, deadline: Instant) -> Option<bool> {
         let mut waiting = self.reactor.shared().timers.waiting.borrow_mut();
         waiting.get_mut(self.waiting).filter(|armed| armed.callback.is_wanted())?;
@@ -96,8 +97,8 @@ impl Timer {
         Some(waiting.is_first(self.waiting))
     }
 
-    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although the timer is armed. If something
-    /// else keeps it running, the timer fires as ever.
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) return even if the timer is armed. If
+    /// something else keeps it running, the timer still fires.
     ///
     /// # Examples
     ///
@@ -148,7 +149,7 @@ impl Timer {
         }
     }
 
-    /// Leaves the timer to itself. Its call can still be canceled by its id.
+    /// Detaches the timer: it fires without an owner. Its call can still be canceled by its id.
     ///
     /// # Examples
     ///
@@ -193,7 +194,7 @@ const UNWANTED: &str = "the recipient is gone";
 /// So few timers that are not wanted any more may stay.
 const FEW: u64 = 64;
 
-/// Declines the callbacks of all timers, also behind one whose decline panics, and drops timers.
+/// Declines the callbacks of all timers, even if one of them panics, and drops the timers.
 pub(super) struct DeclineAll<'a>(pub(super) &'a Timers);
 
 impl Drop for DeclineAll<'_> {

@@ -15,7 +15,7 @@ use crate::recipient::cell::OwnerSet;
 use crate::recipient::{Address, Recipient};
 use crate::unwind::to_the_end;
 
-/// Owns many recipients of one type: the sessions of a server, say.
+/// Owns many recipients of one type, such as the sessions of a server.
 ///
 /// A recipient leaves the set when it hangs up ([`Context::hang_up`](crate::Context::hang_up)), or
 /// when it is [removed](Self::remove). Dropping the set hangs up all that are left, in the order in
@@ -52,7 +52,7 @@ struct Members<T: 'static> {
 }
 
 impl<T: 'static> Recipients<T> {
-    /// Makes an empty set of recipients whose calls `queue` dials.
+    /// Creates an empty set of recipients whose calls `queue` dials.
     ///
     /// # Examples
     ///
@@ -74,7 +74,7 @@ impl<T: 'static> Recipients<T> {
         Self { members: Rc::new(Members { queue, owned, when_empty: RefCell::default() }) }
     }
 
-    /// Makes a recipient of `value`, owned by the set.
+    /// Makes a recipient of `value`, owned by the set, and returns its address.
     ///
     /// # Examples
     ///
@@ -94,7 +94,8 @@ impl<T: 'static> Recipients<T> {
         self.insert_with(|_| value)
     }
 
-    /// Makes a recipient of a value that is given its own address, owned by the set.
+    /// Makes a recipient, owned by the set, of the value that `value` returns for its own address.
+    /// Returns the address.
     ///
     /// # Examples
     ///
@@ -114,11 +115,11 @@ impl<T: 'static> Recipients<T> {
         made.unwrap_or_else(|never| match never {})
     }
 
-    /// As [`insert_with`](Self::insert_with), for a value that may fail to be made.
+    /// As [`insert_with`](Self::insert_with), for a value whose creation may fail.
     ///
     /// # Errors
     ///
-    /// Passes on the error of `value`.
+    /// Returns the error of `value`.
     ///
     /// # Examples
     ///
@@ -151,7 +152,7 @@ impl<T: 'static> Recipients<T> {
         Ok(address)
     }
 
-    /// Hangs up a recipient of the set (rule R9). Returns whether it was in the set.
+    /// Hangs up a recipient of the set (rule R9). Returns false if it was not in the set.
     ///
     /// # Examples
     ///
@@ -174,7 +175,7 @@ impl<T: 'static> Recipients<T> {
     ///
     /// # Panics
     ///
-    /// Passes on a panic of a value's drop. The others are hung up all the same.
+    /// If the drop of a value panics. The other recipients are hung up in any case.
     ///
     /// # Examples
     ///
@@ -194,7 +195,7 @@ impl<T: 'static> Recipients<T> {
         to_the_end(|| owned.next().is_some());
     }
 
-    /// The number of recipients.
+    /// Returns the number of recipients.
     ///
     /// # Examples
     ///
@@ -216,7 +217,7 @@ impl<T: 'static> Recipients<T> {
         self.members.owned.borrow().len()
     }
 
-    /// Whether no recipient is in the set.
+    /// Returns true if the set has no recipient.
     ///
     /// # Examples
     ///
@@ -234,8 +235,8 @@ impl<T: 'static> Recipients<T> {
         self.members.owned.borrow().is_empty()
     }
 
-    /// The addresses of the recipients that are in the set now, in the order in which they were
-    /// inserted. What happens to the set meanwhile does not matter.
+    /// Returns the addresses of the recipients that are in the set now, in the order in which they were
+    /// inserted. Later changes of the set have no effect on the iterator.
     ///
     /// # Examples
     ///
@@ -258,9 +259,9 @@ impl<T: 'static> Recipients<T> {
         addresses.into_iter()
     }
 
-    /// Answers `callback` once the set is empty; if it is now, at once.
+    /// Answers `callback` once the set is empty, at once if it is empty now.
     ///
-    /// If the set drops before, it is empty then.
+    /// To drop the set empties it.
     ///
     /// # Examples
     ///

@@ -1,9 +1,9 @@
 //! Middle layer, pass through: an operation that is one of the layer below, cancel included.
 //!
-//! It shows how layers stack: the upper callback goes down as a callback of this module, and the
-//! lower handle comes up inside a handle of this module. What the queue makes unnecessary: the
-//! lower operation cannot complete before its handle is kept, as its result is a call that is
-//! dialed after the start function has returned.
+//! It shows how layers stack: the upper callback is passed down as a callback of this module, and the
+//! lower handle is passed up inside a handle of this module. What the queue makes unnecessary: the
+//! lower operation cannot complete before its handle is kept, as its result is a call that is dialed
+//! after the start function has returned.
 
 use alloc::rc::Rc;
 use core::fmt;
@@ -35,6 +35,22 @@ struct Passing {
 
 impl<L: Module> MlPassThrough<L> {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlConnect, MlPassThrough, Module, Socket};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let connects = MlPassThrough::new(reactor.queue(), LlConnect::new(&reactor.handle()));
+    /// connects.open();
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let done = reactor.queue().callback(|_, connected: Result<Socket, _>| assert!(connected.is_ok()));
+    /// connects.start(listener.local_addr()?, done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(queue: &QueueHandle, lower: L) -> Self {
         let relay = Rc::new(queue.recipient(Relay));
         Self { lower, gate: Gate::default(), relay }

@@ -2,9 +2,9 @@
 //!
 //! - I1 A job is in the queue until a thread takes it, or its owner takes it back: never both, as both
 //!   hold the lock.
-//! - I2 Whoever adds a job sees to a thread for it: the one that became idle last, or a new one if none is
-//!   idle and the limit allows it. Else those that work take it later. A thread that is not in `idle` looks
-//!   at the queue before it is again.
+//! - I2 The code that adds a job provides a thread for it: the one that became idle last, or a new one
+//!   if none is idle and the limit allows it. Else those that work take it later. A thread that is not
+//!   in `idle` looks at the queue before it is again.
 //! - I3 No code of a user runs under the lock.
 
 use alloc::boxed::Box;
@@ -39,7 +39,7 @@ const IDLE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct ThreadPool(Arc<PoolOwner>);
 
-/// What work is to a pool.
+/// Work, as a pool sees it.
 pub(super) trait Job: Send {
     /// Does it, on a thread of the pool.
     fn run(self: Box<Self>);
@@ -59,18 +59,54 @@ pub(super) struct NoThread {
 }
 
 impl ThreadPool {
-    /// Makes a pool of at most `threads` threads; 0 counts as 1.
+    /// Creates a pool of at most `threads` threads; 0 counts as 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlFakeCancel, Module, ThreadPool, resolve};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let pool = ThreadPool::new(4); // shared by all modules of the program
+    /// let names = LlFakeCancel::new(&reactor.handle(), &pool);
+    /// names.open();
+    /// let done = reactor.queue().callback(|_, addresses| assert!(Result::is_ok(&addresses)));
+    /// names.start(resolve("127.0.0.1:80"), done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(threads: usize) -> Self {
         let state = PoolState { limit: threads.max(1), ..PoolState::default() };
         Self(Arc::new(PoolOwner(Arc::new(PoolShared { state: Mutex::new(state) }))))
     }
 
-    /// How many threads there are now.
+    /// Returns the number of threads now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::samples::ThreadPool;
+    ///
+    /// let pool = ThreadPool::new(4);
+    /// assert_eq!(pool.threads(), 0); // none is started before there is work
+    /// ```
     pub fn threads(&self) -> usize {
         self.0.0.lock().threads
     }
 
-    /// How much work waits for a thread.
+    /// Returns the number of jobs that wait for a thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::samples::ThreadPool;
+    ///
+    /// let pool = ThreadPool::new(4);
+    /// // Shed load while blocking work is behind.
+    /// let is_overloaded = pool.queued() > 1000;
+    /// assert!(!is_overloaded);
+    /// ```
     pub fn queued(&self) -> usize {
         self.0.0.lock().queue.len()
     }
@@ -145,7 +181,7 @@ impl PoolShared {
         thread.spawn(move || while shared.next().is_some_and(run) {}).map(drop)
     }
 
-    /// Waits for a job; `None` if the thread is to end.
+    /// Waits for a job; `None` if the thread must end.
     fn next(&self) -> Option<Box<dyn Job>> {
         let mut state = self.lock();
         let mut patience = None;

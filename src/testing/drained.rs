@@ -7,8 +7,8 @@ use core::panic::Location;
 use crate::testing::reactor::ScriptedReactor;
 
 impl ScriptedReactor {
-    /// Checks that no handler has stopped before its source would block and left it so (rule M3): that no
-    /// scripted source has bytes, or an end of stream, that nobody reads any more, as no event reports
+    /// Checks that no handler has stopped before its source would block and left it so (rule M3): that
+    /// no scripted source has bytes or an end of stream that will never be read, as no event reports
     /// them and no readiness call is pending; and that no handler was counted as
     /// [`undrained`](crate::reactor::EventStats::undrained).
     ///

@@ -280,7 +280,8 @@ fn the_reactor_may_go_while_operations_run() {
     let from = socket.expect("the socket is there");
     let error = module.start(Read { from, limit: 8 }, after).expect_err("the reactor is gone");
     let StartError::Failed { source, request } = error else { panic!("{error:?}") };
-    assert_eq!(source.to_string(), "the reactor has been dropped");
+    let text = "no place to wait: the reactor has been dropped; drop the socket";
+    assert_eq!(source.to_string(), text);
     drop(request);
     assert_eq!(peer.read(&mut [0]).ok(), Some(0), "the socket is closed");
 }

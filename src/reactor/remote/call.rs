@@ -20,7 +20,7 @@ use crate::recipient::Context;
 pub(super) struct Post {
     pub(super) inbox: Inbox<Sent>,
     pub(super) waker: Arc<Waker>,
-    /// Whether somebody asked for the end of `run`.
+    /// Whether a stop of `run` was requested.
     pub(super) stopped: AtomicBool,
 }
 
@@ -43,8 +43,8 @@ impl Post {
         })
     }
 
-    /// Sends what nobody can take back. A reactor that is gone does not need it; one that cannot be
-    /// woken gets it at its next turn.
+    /// Sends an entry that has no owner to be returned to. A reactor that is gone does not need it; one
+    /// that cannot be woken gets it at its next turn.
     pub(super) fn send_surely<D: Deliver + 'static>(&self, call: Box<D>) {
         let wake = || {
             let _ = self.waker.wake();

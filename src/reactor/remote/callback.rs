@@ -18,8 +18,8 @@ use crate::reactor::shared::ReactorHandle;
 /// A [`Callback`] that any thread may answer, once.
 ///
 /// Made by [`ReactorHandle::remote_callback`]. The callback itself stays on the reactor's thread; an
-/// answer takes its value there, where the call is scheduled. It is a promise: a queue that is full
-/// admits it, and if its recipient is live when its turn comes, it is deferred.
+/// answer takes its value there, where the call is scheduled. It is a promise: a full queue admits it,
+/// and it is deferred if its recipient is live when the queue reaches it.
 ///
 /// Dropping it unanswered is a bug (rule R5), even if the thread that has it unwinds: at the reactor's
 /// next turn the call ends Abandoned, and is reported with the site that created the callback. If the
@@ -70,7 +70,8 @@ impl<A: 'static> RemoteCallback<A> {
         Self { id, kept, value: PhantomData }
     }
 
-    /// The id of the call, before and after it is scheduled. It can be canceled on the reactor's thread.
+    /// Returns the id of the call, which stays the same once it is scheduled. Code on the reactor's
+    /// thread can cancel the call with it.
     ///
     /// # Examples
     ///
@@ -100,8 +101,8 @@ impl<A: 'static> RemoteCallback<A> {
     ///
     /// # Errors
     ///
-    /// Hands the value back if the reactor is gone, or if the system does not let the reactor be woken.
-    /// In the latter case the callback counts as dropped unanswered.
+    /// Returns the value in the error if the reactor is gone, or if the system fails to wake it. In the
+    /// latter case the callback counts as dropped without an answer.
     ///
     /// # Examples
     ///
@@ -136,7 +137,7 @@ impl<A: 'static> RemoteCallback<A> {
         })
     }
 
-    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although this is not answered.
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) return even if this is not answered.
     ///
     /// # Examples
     ///
@@ -159,7 +160,7 @@ impl<A: 'static> RemoteCallback<A> {
         self.kept.iter().for_each(|kept| kept.remote.undo_unref());
     }
 
-    /// Says that the call will never be scheduled, and why: it ends Canceled.
+    /// Ends the call as Canceled, with `reason`: it will never be scheduled.
     ///
     /// # Examples
     ///

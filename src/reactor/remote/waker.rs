@@ -18,13 +18,13 @@ use crate::reactor::shared::ReactorHandle;
 use crate::recipient::{Address, Context};
 
 impl<T: 'static> RemoteAddress<T> {
-    /// Makes a [`Waker`] that schedules calls of `handler` to the recipient, so that a future can be
+    /// Returns a [`Waker`] that schedules calls of `handler` to the recipient, so that a future can be
     /// polled in calls: see [`future`](crate::future).
     ///
-    /// Wake-ups merge: at most one call is pending, whatever [bound](Self::bounded) there is. One
-    /// that is canceled by its id is scheduled again. The handler drops with the last clone of the waker, on whatever thread that is. As
-    /// long as a clone of the waker is somewhere, something can happen: [`Reactor::run`](crate::reactor::Reactor::run)
-    /// goes on.
+    /// Wake-ups merge: at most one call is pending, even with a larger [limit](Self::bounded). A call
+    /// that is canceled by its id is scheduled again. The handler is dropped with the last clone of the
+    /// waker, on the thread that drops it. [`Reactor::run`](crate::reactor::Reactor::run) does not
+    /// return while a clone of the waker is alive.
     ///
     /// Cost: one allocation; one more, and at most one system call, for each wake-up.
     ///

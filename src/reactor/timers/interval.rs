@@ -1,7 +1,7 @@
 //! Timers that fire again and again.
 //!
-//! - I1 Of an interval at most one tick is waiting for its time or pending: the next one is armed when the
-//!   tick's turn has come, before its handler runs, or if its call is canceled by its id.
+//! - I1 Of an interval at most one tick is waiting for its time or pending: the next one is armed when
+//!   the queue reaches the tick, before its handler runs, or if its call is canceled by its id.
 
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
@@ -15,26 +15,26 @@ use crate::reactor::shared::ReactorHandle;
 use crate::reactor::timers::{FOREVER, Timer};
 use crate::recipient::{Address, Context};
 
-/// A tick that comes less than this after it was due is on time.
+/// A tick that fires less than this after its deadline is on time.
 const ON_TIME: Duration = Duration::from_millis(5);
 
-/// What becomes of the ticks of an [`Interval`] that were missed, as the loop was busy or the machine
+/// What happens to ticks of an [`Interval`] that were missed because the loop was busy or the machine
 /// asleep. A tick is on time within five milliseconds, or a period if that is shorter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Missed {
-    /// They come one after the other, one a turn at most, until none is missed: there are as many ticks
-    /// as periods.
+    /// They fire one after the other, at most one a turn, until none is missed: each period has its
+    /// tick.
     #[default]
     Burst,
-    /// The next tick comes a period after the late one.
+    /// The next tick fires a period after the late one.
     Delay,
-    /// They are left out: the next tick comes at the next multiple of the period.
+    /// They are skipped: the next tick fires at the next multiple of the period.
     Skip,
 }
 
-/// A timer that fires again and again, made by [`ReactorHandle::every`]. Dropping it ends it, even if a
-/// tick is pending; [`detach`](Self::detach) lets it go on until its recipient is gone.
+/// A timer that fires periodically, made by [`ReactorHandle::every`]. Dropping it ends it, even if a
+/// tick is pending; after [`detach`](Self::detach) it runs until its recipient is gone.
 #[doc(alias("setInterval", "ticker"))]
 #[must_use = "dropping an interval ends it"]
 pub struct Interval {
@@ -71,7 +71,7 @@ impl Interval {
         Self { ticks: Rc::clone(&target.ticks), ends_on_drop: true }
     }
 
-    /// When the next tick is due; if a tick is pending, when that was due.
+    /// Returns when the next tick is due or, if a tick is pending, when that was due.
     ///
     /// # Examples
     ///
@@ -89,7 +89,7 @@ impl Interval {
         self.ticks.deadline.get()
     }
 
-    /// The time from one tick to the next.
+    /// Returns the time from one tick to the next.
     ///
     /// # Examples
     ///
@@ -108,7 +108,7 @@ impl Interval {
         self.ticks.period.get()
     }
 
-    /// Sets the time from the next tick to the one after it, and so on. For the next tick itself, see
+    /// Sets the time between ticks, from the next tick on. To move the next tick itself, call
     /// [`reset`](Self::reset).
     ///
     /// # Panics
@@ -133,8 +133,8 @@ impl Interval {
         self.ticks.period.set(checked(period));
     }
 
-    /// Lets the next tick be due a period after the turn's time ([`ReactorHandle::turn_time`]). A tick
-    /// that is pending is not taken back.
+    /// Moves the next tick to a period after the turn's time ([`ReactorHandle::turn_time`]). A pending
+    /// tick stays pending.
     ///
     /// # Examples
     ///
@@ -164,7 +164,7 @@ impl Interval {
         }
     }
 
-    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although there are ticks to come.
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) return even if the interval has not ended.
     ///
     /// # Examples
     ///
@@ -210,7 +210,7 @@ impl Interval {
         }
     }
 
-    /// Leaves the interval to itself: it ends when its recipient is gone, or with the reactor.
+    /// Detaches the interval: it ends when its recipient or the reactor is gone.
     ///
     /// # Examples
     ///
@@ -257,11 +257,11 @@ impl fmt::Debug for Interval {
 
 /// A period, a hundred years at most.
 fn checked(period: Duration) -> Duration {
-    assert!(!period.is_zero(), "an interval has a period that is not zero");
+    assert!(!period.is_zero(), "interval not set: its period is zero; give a longer one");
     period.min(FOREVER)
 }
 
-/// When the ticks come.
+/// When the ticks fire.
 struct Ticks {
     reactor: ReactorHandle,
     missed: Missed,
@@ -274,7 +274,7 @@ struct Ticks {
 }
 
 impl Ticks {
-    /// When the tick is due that comes after the present one.
+    /// When the tick after the present one is due.
     fn next(&self) -> Instant {
         let (due, period, now) = (self.deadline.get(), self.period.get(), self.reactor.turn_time());
         match self.missed {
@@ -290,7 +290,7 @@ impl Ticks {
     }
 }
 
-/// Whom the ticks reach.
+/// The recipient of the ticks.
 struct Target<T: 'static, H> {
     ticks: Rc<Ticks>,
     recipient: Address<T>,

@@ -11,7 +11,7 @@ const CHUNK: usize = 64;
 
 pub(super) struct Values<T> {
     chunks: Vec<ValueChunk<T>>,
-    /// The memory of one chunk, so that a value that comes and goes does not take it anew.
+    /// The memory of one chunk, so that a value that is added and removed does not allocate it anew.
     spare: Vec<Option<T>>,
 }
 
