@@ -72,7 +72,7 @@ impl Group {
 
     /// Whether its cost depends on how two threads meet, so that it differs from run to run.
     pub fn has_two_threads(&self) -> bool {
-        ["remote-other", "resolve"].contains(&self.name)
+        ["remote_other", "resolve"].contains(&self.name)
     }
 
     /// Runs a contender, and checks that it did its work.
