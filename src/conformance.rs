@@ -3,7 +3,7 @@
 //! A [`Subject`] knows how to start an operation and how to make it ready. (For a [`Module`] there is
 //! one: see [`Conformance::check_module`].) [`Conformance::check`] runs it through all [`Scenario`]s,
 //! each on a reactor of its own, and watches it from outside: by its callbacks, the steps of every
-//! call, and what is left in the reactor. It returns the first [`Rule`] that is broken as a
+//! call, and the remains in the reactor. It returns the first [`Rule`] that is broken as a
 //! [`Violation`], which names the scenario.
 //!
 //! The scenarios are {complete, cancel} x {before open, waiting, completing, in the handler, after}
@@ -279,7 +279,7 @@ impl Conformance {
     ///
     /// # Panics
     ///
-    /// Passes on a panic of the subject.
+    /// If the subject panics.
     ///
     /// # Examples
     ///
@@ -344,7 +344,7 @@ impl Conformance {
     ///
     /// # Panics
     ///
-    /// Passes on a panic of the module.
+    /// If the module panics.
     ///
     /// # Examples
     ///
@@ -394,7 +394,7 @@ impl Conformance {
     ///
     /// # Panics
     ///
-    /// Passes on a panic of the subject.
+    /// If the subject panics.
     ///
     /// # Examples
     ///

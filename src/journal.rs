@@ -1,9 +1,9 @@
 //! The journal: what happened to calls and operations, to be asked later (feature `journal`).
 //!
-//! A [`Journal`] is an observer that keeps the latest steps in a ring. [`Journal::explain`] reports
-//! one call's story. [`Journal::history`] is a copy to look around in: calls, operations,
-//! recipients, causes and effects; it is exported as a page to look at
-//! ([`History::write_timeline`]) or as a trace for Perfetto ([`History::write_trace`]).
+//! A [`Journal`] is an observer that keeps the latest steps in a ring. [`Journal::explain`] reports one
+//! call's story. [`Journal::history`] returns a copy to search: calls, operations, recipients, causes
+//! and effects; it is exported as a page for a browser ([`History::write_timeline`]) or as a trace for
+//! Perfetto ([`History::write_trace`]).
 //!
 //! ```
 //! use switchboard::CallQueue;

@@ -1,7 +1,7 @@
 //! A single-threaded call queue, the event loop around it, and cancellable asynchronous operations.
 //!
-//! Code that wants something done later *schedules a call*; the queue *dials* scheduled calls in
-//! order, each to its *recipient*, one at a time.
+//! Code that wants work done later *schedules a call*. The queue *dials* calls in order, each to its
+//! *recipient*, at most one at a time per recipient.
 //!
 //! ```
 //! use switchboard::{CallQueue, Cancellation};
@@ -14,12 +14,9 @@
 //! // Create and schedule a call in one go.
 //! server.call(|server, _| server.lines.push("first".into()));
 //!
-//! // Create a callback to the server, and let somebody else schedule it, with a value.
-//! let read = server.callback(|server, cx, text: String| {
-//!     server.lines.push(text);
-//!     cx.call(|server, _| assert_eq!(server.lines, ["first", "second"]));
-//! });
-//! read.answer("second".into());
+//! // Create a callback to the server, and let other code schedule it, with a value. let read =
+//! server.callback(|server, cx, text: String| { server.lines.push(text); cx.call(|server, _|
+//! assert_eq!(server.lines, ["first", "second"])); }); read.answer("second".into());
 //!
 //! // Cancel a call: it never runs, and what it captured is dropped at once.
 //! let unwanted = server.call(|server, _| server.lines.clear());
@@ -33,28 +30,28 @@
 //! # Where to look
 //!
 //! - [`CallQueue`] owns a queue; [`QueueHandle`] has its methods.
-//! - [`Recipient`] owns a value that receives calls, [`Recipients`] many of them, [`Address`] is where to call it, [`Context`] is
-//!   what its handlers get beside the value.
+//! - [`Recipient`] owns a value that receives calls, and [`Recipients`] owns many of them. [`Address`]
+//!   is the address to call; handlers receive the value and a [`Context`].
 //! - [`Callback`] is a call that other code schedules. [`Call`] is the trait of call types with a check
 //!   of their own.
-//! - [`Observer`] sees every [`Step`] of every call and every [`OpStep`] of every operation,
-//!   [`Tally`] counts how calls ended. Ready to use are [`Reporter`], which reports bugs in sentences,
+//! - [`Observer`] sees every [`Step`] of every call and every [`OpStep`] of every operation, [`Tally`]
+//!   counts how calls ended. Ready-made observers are [`Reporter`], which reports bugs in sentences,
 //!   `journal::Journal`, and `DialSpans` with the feature `tracing`.
-//! - [`op`] has cancellable operations, and [`future`] what async code awaits. `reactor` is the event
-//!   loop around mio, and `samples` has modules to learn from and build on; these two need the
-//!   feature `mio`, which is on by default.
+//! - [`op`] has cancellable operations, and [`future`] has futures of calls and operations. `reactor`
+//!   is the event loop around mio, and `samples` has modules to learn from and build on. These two need
+//!   the feature `mio`, which is on by default.
 //!
 //! # Vocabulary
 //!
 //! - **call**: one unit of work meant to be delivered by a caller to a recipient.
 //! - **recipient**: the destination; the function that receives the call is its **handler**. A
 //!   *function call* has a handler, but no recipient.
-//! - **creator**: makes the call. **caller**: schedules it. Often not the same code: a recipient
-//!   creates a *callback* and hands it to a future caller.
+//! - **creator**: makes the call. **caller**: schedules it. They are often different code: a recipient
+//!   creates a *callback* and hands it to its future caller.
 //! - **schedule**: put a call in the queue. **dial**: the final act of delivering it. **cancel**:
 //!   prevent it from being dialed in the future.
-//! - **promise**: a call that was assured: an answered callback, a call from another
-//!   thread that was accepted, a readiness call.
+//! - **promise**: a call that must not be lost: an answered callback, an accepted call from another
+//!   thread, a readiness call.
 //! - **pending**: scheduled, no attempt to dial yet. **live**: dialed, handler not yet returned.
 //! - **turn**: one run of the queue, such as [`dial_all`](QueueHandle::dial_all).
 //!
@@ -105,14 +102,15 @@
 //!   dropped at once; these calls end Refused when the queue reaches them.
 //! - **R10 live ends on return or unwind.** A panicking handler unwinds to the code that dials. The
 //!   queue stays consistent, and later calls are still pending in order.
-//! - **R11 the queue's end.** Dropping the [`CallQueue`] ends every pending call as Canceled, first
-//!   to last, and drops what they captured. What surviving handles schedule later ends Canceled at once;
-//!   [`QueueHandle::try_call`] hands it back.
+//! - **R11 the queue's end.** Dropping the [`CallQueue`] ends every pending call as Canceled, first to
+//!   last, and drops its captures. Calls that surviving handles schedule later end Canceled at once;
+//!   [`QueueHandle::try_call`] returns the closure in the error.
 //! - **R12 conservation.** At every instant, the [`Tally`] balances: created = unscheduled +
 //!   pending + live + finished + canceled + refused + abandoned + panicked.
 //! - **R13** Misuse is the same in debug and release.
-//! - **R14 memory follows what is pending.** No call waits for the storage to be copied. After a burst the
-//!   memory goes back by itself; a canceled call keeps a few bytes at most until its turn.
+//! - **R14 memory follows what is pending.** No call waits for the storage to be copied. After a burst
+//!   the memory is freed without a request. A canceled call keeps at most a few bytes until the queue
+//!   has passed its place.
 //!
 //! The rules of operations (O1 to O7) are in [`op`], those of the reactor (M1 to M10) in
 //! `reactor`.
@@ -127,17 +125,17 @@
 //!
 //! - `mio` (default): the modules `reactor` and `samples`, on 64-bit targets. Without it the crate is
 //!   `no_std + alloc`, touches no clock and no thread.
-//! - `conformance`: the module `conformance`, for tests: it checks that operations of your own keep
-//!   the rules. Implies `mio`.
-//! - `journal`: the module `journal`, an observer that remembers what happened. It explains a call,
-//!   and exports a timeline to look at in a browser, or a trace for Perfetto. Needs `std`.
+//! - `conformance`: the module `conformance`, for tests: it checks that your operations keep the rules.
+//!   Implies `mio`.
+//! - `journal`: the module `journal`, an observer that records steps. It explains calls, and exports a
+//!   timeline for a browser or a trace for Perfetto. Needs `std`.
 //! - `testing`: the module `testing`, to drive recipients step by step in tests: with `mio`, a
 //!   scripted reactor with a virtual clock.
 //! - `timerfd`: on Linux, `Reactor::signal_when_due`: one descriptor is readable whenever a turn is due.
 //!   Implies `mio`.
-//! - `tracing`: calls that are canceled or refused, and handlers that panic, are logged as
-//!   `tracing` events at debug level; bugs (R2, R5) as warnings. With the observer `DialSpans`,
-//!   what handlers log carries the call.
+//! - `tracing`: calls that are canceled or refused, and handlers that panic, are logged as `tracing`
+//!   events at debug level; bugs (R2, R5) as warnings. With the observer `DialSpans`, log lines of
+//!   handlers carry the call.
 
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]

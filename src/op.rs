@@ -1,8 +1,8 @@
 //! Cancellable asynchronous operations.
 //!
-//! A *start function* begins an operation and returns its handle, an [`AsyncOp`], for the caller
-//! to cancel it with. The result arrives as a call to the callback that the caller passed in.
-//! Behind the handle is an [`Operation`], which belongs to the author of the module:
+//! A *start function* begins an operation and returns its handle, an [`AsyncOp`], for the caller to
+//! cancel it with. The result arrives as a call to the callback that the caller passed in. The handle
+//! refers to an [`Operation`], which belongs to the module:
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -26,22 +26,24 @@
 //!
 //! # Rules
 //!
-//! - **O1** A start function that returns an `AsyncOp` has its callback called exactly once,
-//!   eventually; one that returns an error never (it [declines](Operation::decline)). A module
-//!   that loses an operation answers [`OpError::Dropped`]: when the last [`Operation`] goes, an
-//!   unanswered callback is answered.
-//! - **O2** The callback runs neither inside the start function nor inside [`AsyncOp::cancel`],
-//!   even if the result is there at once: it goes through the queue.
-//! - **O3** [`AsyncOp::cancel`] runs the cancel hook once, and is a no-op after that. The states
-//!   go from Running, maybe over Canceling, to Completed, and end there; [`AsyncOp::state`] returns the current one.
-//! - **O4** The result is fixed when its call is scheduled. To cancel the operation between that
-//!   and the dial is late, and the real result arrives. To cancel the *call* instead, by the
-//!   callback's id, silences it: then nothing arrives. Canceling a call is silent; canceling an
-//!   operation delivers one [`OpError::Canceled`].
+//! - **O1** If a start function returns an `AsyncOp`, its callback is called exactly once, eventually.
+//!   If it returns an error, the callback is never called (it is [declined](Operation::decline)). If a
+//!   module loses an operation, the result is [`OpError::Dropped`]: the drop of the last [`Operation`]
+//!   answers the callback.
+//! - **O2** The callback never runs inside the start function or inside [`AsyncOp::cancel`], even if
+//!   the result is ready at once: the queue dials it.
+//! - **O3** [`AsyncOp::cancel`] runs the cancel hook once, and is a no-op after that. The states are
+//!   Running, optionally Canceling, and Completed, which is final; [`AsyncOp::state`] returns the
+//!   current one.
+//! - **O4** The result is fixed when its call is scheduled. A cancel of the operation between that and
+//!   the dial is late, and the real result arrives. A cancel of the *call*, by the callback's id,
+//!   silences it: nothing arrives. So a canceled call is silent, and a canceled operation delivers one
+//!   [`OpError::Canceled`].
 //! - **O5** Dropping an `AsyncOp` does not cancel; dropping a [`CancelOnDrop`] does.
-//! - **O6** What another attempt may cure is a result, not a refusal to start: a limit that is reached,
-//!   a connect that fails at once. A start function returns an error only for what the same request can
-//!   never cure, as the module is not open, and for what the caller must see before it goes on.
+//! - **O6** A failure that a retry may cure is a result, not an error of the start: a limit that is
+//!   reached, a connect that fails at once. A start function returns an error only if the same request
+//!   can never succeed, as when the module is not open, or if the caller must see the error before it
+//!   continues.
 //! - **O7** A start function can be answered from another thread: by a `RemoteCallback` (of the feature
 //!   `mio`), which is `Send`. Dropping it unanswered is a bug (R5), reported on the reactor's thread.
 

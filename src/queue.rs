@@ -136,8 +136,8 @@ pub struct CallQueue {
 impl CallQueue {
     /// Creates an empty queue.
     ///
-    /// Cost: two allocations, of about 4.5 KiB in all. On targets without compare-and-swap (thumbv6m,
-    /// say) a byte more, which is never freed: its address identifies the queue.
+    /// Cost: two allocations, of about 4.5 KiB in all. On targets without compare-and-swap (such as
+    /// thumbv6m) a byte more, which is never freed: its address identifies the queue.
     ///
     /// # Examples
     ///
@@ -160,8 +160,8 @@ impl CallQueue {
     /// readiness calls of a reactor, of which a source has at most one. Calls from other threads wait
     /// until there is room, but for one a turn. A queue of capacity 0 admits promises only.
     ///
-    /// A canceled call is not pending any more, but keeps its 64 bytes until all calls that were
-    /// scheduled before it are over.
+    /// A canceled call is no longer pending, but keeps its 64 bytes until all calls that were scheduled
+    /// before it are over.
     ///
     /// ```
     /// use switchboard::CallQueue;
@@ -323,7 +323,7 @@ impl QueueHandle {
     ///
     /// `reason` is for observers and logs. A call may be canceled at any time, before it is scheduled
     /// and from its own handler included. A late cancel is a no-op (rule R4). Only the recipient of a
-    /// call should cancel it, as it alone knows that it does not want the call any more (rule R6).
+    /// call should cancel it, as it alone knows that the call is no longer wanted (rule R6).
     ///
     /// # Panics
     ///
@@ -425,9 +425,9 @@ impl QueueHandle {
 
     /// Returns true if a turn would find no call to dial.
     ///
-    /// A handler's nested turn can leave deferred calls behind (rule R2), which are pending, but cannot
-    /// be dialed before the live call has ended. Outside of handlers, nothing is pending if this
-    /// returns true.
+    /// A handler's nested turn can leave deferred calls (rule R2), which are pending, but cannot be
+    /// dialed before the live call has ended. Outside of handlers, nothing is pending if this returns
+    /// true.
     ///
     /// # Examples
     ///

@@ -9,12 +9,12 @@
 //!   dialed. A panic in a handler loses no event.
 //! - **M2** Tokens carry a generation. An event for a source that is gone is counted
 //!   ([`EventStats::stale`]), never delivered to the slot's new owner.
-//! - **M3** At most one readiness call per registration is pending; later events merge into it.
-//!   Hang-up and error reach readers and writers. Readiness sticks to the registration until an
-//!   attempt would block ([`Registration::readiness`], [`Registration::try_io`]). A handler that stops
-//!   before its source would block asks to be called [`again`](Readiness::again), or
-//!   [keeps](Readiness::keep) what is left for another handler; one that does neither is counted
-//!   ([`EventStats::undrained`]) and reported.
+//! - **M3** At most one readiness call per registration is pending; later events merge into it. Hang-up
+//!   and error reach readers and writers. Readiness sticks to the registration until an attempt would
+//!   block ([`Registration::readiness`], [`Registration::try_io`]). A handler that stops before its
+//!   source would block must ask to be called [`again`](Readiness::again), or [keep](Readiness::keep)
+//!   the rest for another handler; one that does neither is counted ([`EventStats::undrained`]) and
+//!   reported.
 //! - **M4** A [`Registration`] owns its source. Dropping it deregisters the source and cancels
 //!   the pending readiness call. It can be [redirected](Registration::redirect) to another recipient without
 //!   a system call, readiness kept; narrowing its interest narrows the pending call too.
@@ -23,19 +23,18 @@
 //! - **M6** The queue is dialed within a budget between polls, in calls
 //!   ([`set_budget`](ReactorHandle::set_budget)), in time
 //!   ([`set_time_budget`](ReactorHandle::set_time_budget)) or both, so that calls that keep scheduling
-//!   calls do not starve I/O. However much is pending, each kind of outside calls enters the queue in
-//!   every turn: a poll's whole batch of readiness, and of due timers and of what other threads have sent
-//!   at least an eighth of the budget, at most a budget each. Once a round of calls that were asked for
-//!   [`again`](Readiness::again) is dialed, the reactor polls before the next round.
-//!   [`Reactor::run`] ends when nothing can happen any more, or on [`ReactorHandle::stop`] or
+//!   calls do not starve I/O. However many calls are pending, each kind of outside call enters the
+//!   queue in every turn: a poll's whole batch of readiness, and of due timers and of what other
+//!   threads have sent at least an eighth of the budget, at most a budget each. Once a round of calls
+//!   that were asked for [`again`](Readiness::again) is dialed, the reactor polls before the next
+//!   round. [`Reactor::run`] returns when nothing more can happen, or on [`ReactorHandle::stop`] or
 //!   [`Remote::stop`].
 //! - **M7** Timers: a callback after a delay ([`ReactorHandle::after`]) or at an instant
 //!   ([`ReactorHandle::at`]), never early, equal deadlines in the order they were armed;
 //!   [reset](Timer::reset) without being armed anew, and again and again ([`ReactorHandle::every`]).
-//!   Dropping a [`Timer`] leaves nothing of it; one whose callback was canceled by its id, or whose
-//!   recipient is gone, is passed over as if it were not there. The reactor's clock is read once a turn
-//!   for all that are due, and handlers can have [that reading](ReactorHandle::turn_time); tests can
-//!   [set it](ReactorHandle::set_clock).
+//!   Dropping a [`Timer`] removes it. A timer whose callback was canceled by its id, or whose recipient
+//!   is gone, is ignored. The reactor's clock is read once a turn, and handlers can use [that
+//!   reading](ReactorHandle::turn_time); tests can [set the clock](ReactorHandle::set_clock).
 //! - **M8** A reactor, its handles and its queue belong to one thread. Other threads schedule calls
 //!   through a [`Remote`] or a [`RemoteAddress`], and answer callbacks through a [`RemoteCallback`]: in
 //!   order per sender, with one wake-up for many, and none while the reactor is awake. Their closures
@@ -46,12 +45,12 @@
 //!   runs in the host's mio loop. `docs/embedding.md` shows all of them. A child that was forked
 //!   [leaves the poll](ReactorHandle::leave_poll_to_parent) to its parent.
 //! - **M10** What every server writes: a source of any descriptor (`FdSource`, on Unix), buffered
-//!   [streams](crate::streams) and a relay between two, and an acceptor that goes on after EMFILE.
+//!   [streams](crate::streams) and a relay between two, and an acceptor that survives EMFILE.
 //!
 //! # Examples
 //!
-//! A server that answers datagrams. Its handler goes on until its socket would block, in both directions.
-//! (For connections there are [streams](crate::streams), with an echo server to begin with.)
+//! A server that answers datagrams. Its handler runs until its socket would block, in both directions.
+//! (For connections use [streams](crate::streams), which have an echo server as their example.)
 //!
 //! ```
 //! use std::io::ErrorKind;
@@ -450,7 +449,7 @@ impl Reactor {
         })
     }
 
-    /// Turns until nothing can happen any more (nothing pending, nothing registered, no timer, no
+    /// Turns until nothing more can happen (nothing pending, nothing registered, no timer, no
     /// [`Remote`], [`RemoteAddress`], waker of one or [`RemoteCallback`]), or until
     /// [`ReactorHandle::stop`], and returns.
     ///

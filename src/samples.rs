@@ -8,7 +8,7 @@
 //! | module | an operation of it | its cancel |
 //! |---|---|---|
 //! | [`LlRealCancel`] | reads from a [`Socket`] | really cancels: nothing is read, the socket stays |
-//! | [`LlFakeCancel`] | runs blocking work on a thread | is a pretense: the work goes on, its result is swallowed |
+//! | [`LlFakeCancel`] | runs blocking work on a thread | is a pretense: the work continues, its result is swallowed |
 //! | [`MlPassThrough`] | is one of the layer below | passes it on |
 //! | [`MlChain`] | is several of the layers below, each after the one before | reaches the latest, and none follows |
 //! | [`MlRetries`] | is one of the layer below, again until it succeeds | reaches the latest, or the timer between |

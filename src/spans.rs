@@ -29,9 +29,9 @@ const DEPTH: usize = 16;
 /// is its parent.) The span is at debug level, named `call`, with the fields `id`, `recipient` (none for a function call)
 /// and `site`, where the call was scheduled. Where the subscriber does not want it, the parent is entered instead.
 ///
-/// A span keeps its parent open. So that a chain of calls that goes on forever neither keeps all
-/// its spans open nor makes its log lines ever longer, the chain begins anew after 16 spans: as a child of
-/// the user's span that it was begun in, if any, and following from the span before.
+/// A span keeps its parent open. So that an endless chain of calls neither keeps all its spans open nor
+/// makes its log lines ever longer, the chain begins anew after 16 spans: as a child of the user's span
+/// that it was begun in, if any, and following from the span before.
 ///
 /// Readiness calls are created where their source was registered (or redirected), calls of other threads where they were
 /// sent. (A span that was entered in another thread is found if the feature `mio` is enabled.)

@@ -68,8 +68,9 @@ pub enum Step {
     /// The handler panicked; or the call's own check did, and it was not dialed.
     Panicked,
     /// The call was a readiness call, and over before. Its handler had made attempts by
-    /// [`Registration::try_io`], stopped before one would block, and neither asked to be called again nor
-    /// kept readiness on purpose (rule M3). This is a bug: it may be called no more. Changes nothing.
+    /// [`Registration::try_io`], stopped before one would block, and neither asked to be called again
+    /// nor kept readiness on purpose (rule M3). This is a bug: it may never be called again. The call
+    /// itself is not affected.
     ///
     /// [`Registration::try_io`]: crate::reactor::Registration::try_io
     Undrained {

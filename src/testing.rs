@@ -51,7 +51,7 @@ pub use source::{Peer, ScriptedSource, Sources};
 /// Counts the pending calls by walking the queue, and returns the number, which
 /// [`Tally::pending`](crate::Tally::pending) must equal.
 ///
-/// Cost: a look at each place in the queue.
+/// Cost: O(n) for n places in the queue.
 ///
 /// # Examples
 ///

@@ -1,4 +1,4 @@
-//! Going on behind a panic of a user's code.
+//! Continuing after a panic of user code.
 
 /// Calls `step` until it returns false, even if one call panics. (A second panic aborts, as always
 /// during an unwinding.)

@@ -32,9 +32,9 @@ pub struct Journal {
 
 impl Journal {
     /// Returns the story of a call in a few lines: who created and scheduled it, and where; how long it
-    /// waited, and behind what; how it ended, and why; what it caused. If it delivers the result of an
-    /// operation, the life of that too. Steps that the journal has dropped, or never saw, are reported
-    /// as missing.
+    /// waited, and for which calls; how it ended, and why; what it caused. If it delivers the result of
+    /// an operation, the life of that too. Steps that the journal has dropped, or never saw, are
+    /// reported as missing.
     ///
     /// Cost: reads the whole journal. For many stories, take a [`history`](Self::history).
     ///
@@ -126,7 +126,7 @@ impl Journal {
     }
 
     /// Returns the call that fired a trigger, if one did. The journal then holds the steps up to that
-    /// of this call, and records no more until [`resume`](Self::resume) is called; figures go on.
+    /// of this call, and records nothing until [`resume`](Self::resume) is called; figures go on.
     ///
     /// # Examples
     ///

@@ -1,4 +1,4 @@
-//! A history as a page to look at: one file, which asks nothing of the network.
+//! A history as a page for a browser: one file, which asks nothing of the network.
 //!
 //! The page is made of the files in `timeline/`, and of the history as compact JSON: columns of
 //! numbers, one place in each for a call (or an operation), and a table of the strings that they
@@ -43,8 +43,8 @@ const PARTS: &[(&str, &[&str])] = &[
 ];
 
 impl History {
-    /// Writes a page to look at with a browser: a timeline with a lane for each recipient, causes,
-    /// operations, search, and the story of each call. It is complete in itself.
+    /// Writes a page for a browser: a timeline with a lane for each recipient, causes, operations,
+    /// search, and the story of each call. It is complete in itself.
     ///
     /// A link to the page selects what it shows, after a `#` and with `&` between: `call=17` or
     /// `call=c3.1` (as ids print), `search=TEXT`, `first=ID&last=ID` for the time from one call to

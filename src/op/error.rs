@@ -14,8 +14,8 @@ pub type OpResult<A, E> = Result<A, OpError<E>>;
 
 /// An operation that did not succeed.
 ///
-/// `E` is the error of the module. [`error`](Self::error) and [`into_inner`](Self::into_inner) give it
-/// back; the other variants have none.
+/// `E` is the error of the module. [`error`](Self::error) and [`into_inner`](Self::into_inner) return
+/// it; the other variants have none.
 ///
 /// # Examples
 ///

@@ -2,8 +2,8 @@
 //! run at a time. It needs nothing but `sync`, so the checks of `tests/threads` compile it as it
 //! is against primitives that try every interleaving.
 //!
-//! - I1 `MAIL` is set exactly while there are entries, or the reactor was notified since it looked (by the last
-//!   sender that left, say), but for moments in which the lock is held.
+//! - I1 `MAIL` is set exactly while there are entries, or the reactor was notified since it looked (as
+//!   by the last sender that left), but for moments in which the lock is held.
 //! - I2 `ASLEEP` is set by the reactor alone, before it may sleep, and cleared by the thread that wakes
 //!   it or by the reactor. Both flags are in one word, and a thread that sets one of them sees whether
 //!   the other is set: so the reactor finds the mail and does not sleep, or the sender finds it asleep

@@ -23,20 +23,19 @@ const HELD: &str = "the source is taken only by into_source, which uses the regi
 
 /// A source of events, owned, and registered for as long as this lives (rule M4).
 ///
-/// Dropping it deregisters the source and cancels its readiness call, if one is pending: the
-/// handler does not run any more.
+/// Dropping it deregisters the source and cancels its readiness call, if one is pending: the handler
+/// does not run again.
 ///
 /// # Readiness
 ///
-/// Readiness is reported when it begins, and it sticks to the registration until an attempt finds that it
-/// would block: [`readiness`](Self::readiness) returns it in any handler. Attempts that are made by
-/// [`try_io`](Self::try_io) are seen by the registration; those by [`source_mut`](Self::source_mut) are
-/// not, so readiness then stays as it was reported. A handler of readiness either goes on until an
-/// attempt would block, or asks to be called [`again`](Readiness::again), or
-/// [keeps](Readiness::keep) what is left for another handler. One that makes its attempts by `try_io`
-/// and does none of this is counted as [`undrained`](crate::reactor::EventStats::undrained), and
-/// reported to observers ([`Step::Undrained`](crate::Step::Undrained)): its source may never be
-/// reported again.
+/// Readiness is reported when it begins, and it stays with the registration until an attempt would
+/// block: [`readiness`](Self::readiness) returns it in any handler. The registration sees attempts by
+/// [`try_io`](Self::try_io), but not those by [`source_mut`](Self::source_mut), after which readiness
+/// stays as reported. A handler must continue until an attempt would block, ask to be called
+/// [`again`](Readiness::again), or [keep](Readiness::keep) the rest for another handler. A handler that
+/// makes its attempts by `try_io` and does none of this is counted as
+/// [`undrained`](crate::reactor::EventStats::undrained), and reported to observers
+/// ([`Step::Undrained`](crate::Step::Undrained)): its source may never be reported again.
 ///
 /// # Examples
 ///

@@ -59,8 +59,7 @@ impl Timer {
     }
 
     /// Moves the timer to `deadline`, after all others that are due then. Returns false if it is too
-    /// late: the timer has fired, and its call is pending or over, or its callback is not wanted any
-    /// more.
+    /// late: the timer has fired, and its call is pending or over, or its callback is no longer wanted.
     ///
     /// Use it for a timeout that is put off often, such as a session's idle timeout: one timer serves
     /// for its life. With [`ReactorHandle::turn_time`] it reads no clock.
@@ -78,7 +77,7 @@ impl Timer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// Cost: as arming a timer, without its memory. O(1) steps if it is put off to behind all others.
+    /// Cost: as arming a timer, without its memory. O(1) steps if it moves to after all others.
     pub fn reset(&mut self, deadline: Instant) -> bool {
         let is_first = self.move_to(deadline);
         if is_first == Some(true) {

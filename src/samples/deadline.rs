@@ -20,8 +20,8 @@ use crate::samples::module::{Layer, Module};
 /// Cancels operations of the layer below that exceed a limit of time. Made by
 /// [`ModuleExt::within`](crate::samples::ModuleExt::within).
 ///
-/// They answer [`OpError::TimedOut`] then, which retries repeat. An answer, or another error, that was
-/// fixed before the time was up, arrives all the same.
+/// Their result is then [`OpError::TimedOut`], which can be retried. A result that was fixed before the
+/// deadline still arrives.
 ///
 /// Cost: a timer, and that of [`MlPassThrough`](super::MlPassThrough).
 ///

@@ -27,7 +27,7 @@ pub struct FirstOf<L: Module + 'static> {
     chain: MlChain<L, L::Answer, L::Error>,
 }
 
-/// What is still to be tried.
+/// The requests that are not tried yet.
 type Rest<L> = Rc<RefCell<VecDeque<<L as Module>::Request>>>;
 
 /// The outcome of a try: another one, or the end.

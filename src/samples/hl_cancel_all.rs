@@ -167,16 +167,16 @@ impl<L: Module> HlCancelAll<L> {
 }
 
 impl<L> HlCancelAll<L> {
-    /// Accepts no more operations, and cancels those that run. `closed` is answered when the last of
+    /// Closes the module, and cancels the operations that run. `closed` is answered when the last of
     /// them is over, never before this has returned, even if the module was closed already.
     ///
-    /// If the module is opened again meanwhile, what is started then does not count.
+    /// If the module is opened again meanwhile, later operations do not count.
     ///
     /// Cost: O(n) steps for n operations that run.
     ///
     /// # Panics
     ///
-    /// Passes on a panic of a cancel hook below. All operations are canceled all the same.
+    /// If a cancel hook below panics. All operations are canceled in any case.
     ///
     /// # Examples
     ///
@@ -198,10 +198,10 @@ impl<L> HlCancelAll<L> {
         self.close_and_cancel(Some(closed));
     }
 
-    /// Accepts no more operations, and waits for those that run. What is left of them after `limit`
-    /// is canceled. `drained` is answered when the last of them is over, never before this has returned.
+    /// Closes the module, and waits for the operations that run. Those that still run after `limit` are
+    /// canceled. `drained` is answered when the last of them is over, never before this has returned.
     ///
-    /// Closing or dropping the module meanwhile cancels at once; `drained` is answered all the same.
+    /// Closing or dropping the module meanwhile cancels at once; `drained` is answered in any case.
     ///
     /// # Examples
     ///
@@ -312,7 +312,7 @@ impl<L: Module> Module for HlCancelAll<L> {
         Ok(op.handle())
     }
 
-    /// Accepts no more operations, and cancels those that run. See
+    /// Closes the module, and cancels the operations that run. See
     /// [`close_with`](HlCancelAll::close_with) to be notified.
     fn close(&self) {
         self.close_and_cancel(None);

@@ -64,8 +64,8 @@ pub fn resolve(host: impl Into<String>) -> Work<Vec<SocketAddr>, io::Error> {
 ///
 /// Work that panics answers [`OpError::Panicked`], with the message of the panic.
 ///
-/// While work is under way, [`Reactor::run`](crate::reactor::Reactor::run) goes on. If the reactor goes
-/// first, the work goes on to its end, and its result is dropped.
+/// While work is under way, [`Reactor::run`](crate::reactor::Reactor::run) does not return. If the
+/// reactor is dropped first, the work runs to its end, and its result is dropped.
 ///
 /// Cost: two allocations, and what [`ThreadPool`] and [`RemoteCallback`] cost.
 pub struct LlFakeCancel<A: 'static, E: 'static> {
@@ -92,7 +92,7 @@ struct Working {
     running: Cell<Option<Counted>>,
     leftovers: Rc<Cell<usize>>,
     leftover: Cell<Option<Counted>>,
-    /// Keeps the recipient for as long as the work goes on.
+    /// Keeps the recipient for as long as the work runs.
     _worker: Rc<Recipient<Worker>>,
 }
 

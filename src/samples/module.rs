@@ -24,7 +24,8 @@ pub trait Module {
     /// How an operation fails.
     type Error: 'static;
 
-    /// What is opened and closed with the module: its [`Gate`], and what it stands on.
+    /// Returns the parts that are opened and closed with the module: its [`Gate`], and the modules
+    /// below.
     fn layer(&self) -> Layer<'_>;
 
     /// Starts an operation. Its result arrives at `done`, never before this has returned.
@@ -39,12 +40,12 @@ pub trait Module {
         done: Callback<OpResult<Self::Answer, Self::Error>>,
     ) -> Result<AsyncOp, StartError<Self::Request>>;
 
-    /// Accepts operations from now on. Opens what the module stands on, too.
+    /// Accepts operations from now on. Opens the modules below, too.
     fn open(&self) {
         self.layer().open();
     }
 
-    /// Accepts no more operations. Those that run go on.
+    /// Accepts no further operations. Operations that run continue.
     fn close(&self) {
         self.layer().close();
     }
@@ -160,7 +161,7 @@ impl<M: Module, N: Module, O: Module> Below for (M, N, O) {
     }
 }
 
-/// What is opened and closed with a module. Returned by [`Module::layer`].
+/// The parts that are opened and closed with a module. Returned by [`Module::layer`].
 #[derive(Clone, Copy)]
 #[must_use]
 pub struct Layer<'a> {

@@ -28,10 +28,10 @@ const IDLE: Duration = Duration::from_secs(10);
 /// A bounded number of threads for blocking work. Clones share it, and so may modules, of several
 /// reactors too.
 ///
-/// Threads start when there is work for them, and end after ten seconds without. What is more than the
-/// threads can take at a time waits in a queue, first in, first out. It is not bounded: its users are
-/// ([`LlFakeCancel::bounded`](super::LlFakeCancel::bounded)). When the last clone is dropped, what is
-/// queued still runs, and the threads end.
+/// Threads start when there is work for them, and end after ten seconds without. Further work waits in
+/// a queue, first in, first out. The queue has no limit; limit the modules that use it
+/// ([`LlFakeCancel::bounded`](super::LlFakeCancel::bounded)). When the last clone is dropped, queued
+/// work still runs, and then the threads end.
 ///
 /// A child of `fork` has none of the threads: make a pool of its own there.
 ///

@@ -13,7 +13,7 @@ use crate::streams::stream::{ROUNDS, Stream, StreamStatus};
 ///
 /// Bytes are not copied: they wait in the input that they were read into until the other stream takes
 /// them. It is up to half full before nothing more is read, so a peer that does not read costs that
-/// much. What is in the streams' outputs is written before.
+/// much. Earlier output of the streams is written first.
 ///
 /// The example `relay` is a server that relays each connection to another server.
 ///
@@ -76,7 +76,7 @@ pub fn relay<A: StreamSource, B: StreamSource>(
     status(a, b)
 }
 
-/// Passes on in one direction. Returns whether that changed anything.
+/// Relays in one direction. Returns whether that changed anything.
 fn pass<A: StreamSource, B: StreamSource>(from: &mut Stream<A>, to: &mut Stream<B>) -> bool {
     let mut changed = !from.input.is_high() && from.read();
     changed |= to.write();

@@ -24,16 +24,16 @@ pub(super) const ROUNDS: usize = 4;
 /// A source, registered, that reads into an [`Input`] and writes from an [`Output`], each within a limit.
 ///
 /// Its handler is called when the source is ready, and calls [`drive`](Self::drive), which reads, lets
-/// the caller process the input, and writes, until the source would block. What cannot be written waits
-/// in the output; while the output is full nothing is taken off the input, and while the input is full
-/// nothing is read. So a peer that does not read costs a bounded buffer, and it is its own stream that
+/// the caller process the input, and writes, until the source would block. Bytes that cannot be written
+/// wait in the output. While the output is full, the input is not consumed, and while the input is
+/// full, nothing is read. So a peer that does not read costs a bounded buffer, and only its own stream
 /// waits.
 ///
-/// Each direction ends by itself: the peer's end is [`Input::has_ended`], the own one is asked for by
-/// [`Output::finish`]. An error ends both. To end the stream at once, drop it.
+/// Each direction ends by itself: [`Input::has_ended`] reports the peer's end, and [`Output::finish`]
+/// requests the own end. An error ends both. To end the stream at once, drop it.
 ///
-/// Cost: one allocation for the registration. A stream that waits holds what waits in its buffers, and no
-/// more room than four times that; buffers of 64 KiB to read into are shared by all streams of a reactor.
+/// Cost: one allocation for the registration. The buffers of a stream hold the bytes that wait, in at
+/// most four times that memory; buffers of 64 KiB to read into are shared by all streams of a reactor.
 /// No system call beside the reads and writes, and no read that is known to find nothing.
 ///
 /// # Examples

@@ -13,8 +13,8 @@ impl ScriptedReactor {
     /// [`undrained`](crate::reactor::EventStats::undrained).
     ///
     /// For the end of a test, once it has [settled](Self::settle). A source that is not watched for
-    /// reading counts as read, and so does one whose handler [keeps](crate::reactor::Readiness::keep) what
-    /// is left. Events that the script took and did not report are missing here too.
+    /// reading counts as read, and so does one whose handler [keeps](crate::reactor::Readiness::keep)
+    /// the rest. Events that the script took and did not report are missing here too.
     ///
     /// # Errors
     ///

@@ -30,7 +30,7 @@ use crate::testing::source::{Peer, ScriptedSource, Sources};
 /// - [`turn_with`](Self::turn_with): reports the events that the script picks. They are returned by
 ///   [`take_events`](Self::take_events) or [`Peer::event`], or made by hand.
 /// - [`jump`](Self::jump): advances the clock to when the next timer is due.
-/// - [`settle`](Self::settle): turns and jumps until nothing happens any more.
+/// - [`settle`](Self::settle): turns and jumps until nothing more happens.
 ///
 /// # Examples
 ///
@@ -424,8 +424,8 @@ impl ScriptedReactor {
         self.queue().dial(Budget::calls(1))
     }
 
-    /// Turns until nothing happens any more, jumping to when the next timer is due whenever there
-    /// is nothing else to do. The report is the sum of all turns.
+    /// Turns until nothing more happens, and jumps to the next deadline whenever there is nothing else
+    /// to do. The report is the sum of all turns.
     ///
     /// It does not wait for real sources and other threads: see [`wait`](Self::wait).
     ///

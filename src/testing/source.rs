@@ -119,8 +119,8 @@ pub struct ScriptedSource {
 }
 
 impl ScriptedSource {
-    /// Reads, writes, or does both no more, as a socket would: the peer sees the end of what is
-    /// written, and own reads and writes find the end of the stream and a broken pipe.
+    /// Shuts down reading, writing or both, as a socket does: the peer sees the end of what is written,
+    /// and own reads and writes find the end of the stream and a broken pipe.
     ///
     /// # Examples
     ///
@@ -214,7 +214,7 @@ impl Peer {
         self.end.change(|wire| wire.inward.bytes.extend(bytes));
     }
 
-    /// Sends no more: once it has read the rest, the source reads the end of the stream.
+    /// Ends the stream: once it has read the rest, the source reads the end.
     ///
     /// # Examples
     ///
@@ -313,7 +313,7 @@ impl Peer {
         mem::take(&mut self.end.wire.borrow_mut().outward.bytes)
     }
 
-    /// Receives no more: writes find a broken pipe.
+    /// Closes the receiving side: writes fail with a broken pipe.
     ///
     /// # Examples
     ///

@@ -25,7 +25,8 @@ use crate::reactor::shared::ReactorHandle;
 /// next turn the call ends Abandoned, and is reported with the site that created the callback. If the
 /// reactor goes first, the call ends Canceled, and nothing is reported.
 ///
-/// While one is alive, something can happen: [`Reactor::run`](crate::reactor::Reactor::run) goes on.
+/// While one is alive, something can happen: [`Reactor::run`](crate::reactor::Reactor::run) does not
+/// return.
 ///
 /// # Examples
 ///

@@ -18,7 +18,7 @@ use crate::recipient::{Address, Context};
 /// A tick that fires less than this after its deadline is on time.
 const ON_TIME: Duration = Duration::from_millis(5);
 
-/// What happens to ticks of an [`Interval`] that were missed because the loop was busy or the machine
+/// The treatment of ticks of an [`Interval`] that were missed because the loop was busy or the machine
 /// asleep. A tick is on time within five milliseconds, or a period if that is shorter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]

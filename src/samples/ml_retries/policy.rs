@@ -13,7 +13,7 @@ use crate::op::OpError;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// What is repeated, how often, and after how long.
+/// Which errors are retried, how often, and after which delay.
 ///
 /// # Examples
 ///
@@ -100,8 +100,8 @@ impl<E: 'static> RetryPolicy<E> {
         Self { attempts: Some(attempts), ..self }
     }
 
-    /// Begins no attempt later than `limit` after the start. An attempt that runs then goes on: to cancel
-    /// it, put a [`Deadline`](crate::samples::Deadline) over the retries.
+    /// Begins no attempt later than `limit` after the start. An attempt that runs then is not canceled:
+    /// to cancel it, put a [`Deadline`](crate::samples::Deadline) over the retries.
     ///
     /// # Examples
     ///
