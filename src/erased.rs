@@ -331,7 +331,7 @@ impl<C: DialContext> Calls<C> {
     /// If the positions of 64 bits are used up.
     #[inline(always)]
     pub(crate) fn push<P: Payload<C>>(&self, make: impl FnOnce() -> P, site: Site) -> u64 {
-        // What may use these calls comes first: `make`, the allocator.
+        // First the code that may use these calls: `make`, the allocator.
         if fits::<P>() {
             // SAFETY: the vtable is that of the payload.
             unsafe { self.push_fitting(make(), site, &P::VTABLE) }

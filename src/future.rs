@@ -151,7 +151,7 @@ impl<A: 'static> Future for CallbackFuture<A> {
 
 impl<A: 'static> Drop for CallbackFuture<A> {
     fn drop(&mut self) {
-        // What has come is dropped, or else the call canceled; its end is not to wake anybody.
+        // An answer is dropped; otherwise the call is canceled, and its end wakes no task.
         if let AnswerState::Waiting(_) = self.slot.state.replace(AnswerState::Over) {
             let _ = self.queue.core().cancel_if_not_late(self.call, "future dropped");
         }

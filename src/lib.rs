@@ -14,9 +14,12 @@
 //! // Create and schedule a call in one go.
 //! server.call(|server, _| server.lines.push("first".into()));
 //!
-//! // Create a callback to the server, and let other code schedule it, with a value. let read =
-//! server.callback(|server, cx, text: String| { server.lines.push(text); cx.call(|server, _|
-//! assert_eq!(server.lines, ["first", "second"])); }); read.answer("second".into());
+//! // Create a callback to the server, and let other code schedule it, with a value.
+//! let read = server.callback(|server, cx, text: String| {
+//!     server.lines.push(text);
+//!     cx.call(|server, _| assert_eq!(server.lines, ["first", "second"]));
+//! });
+//! read.answer("second".into());
 //!
 //! // Cancel a call: it never runs, and what it captured is dropped at once.
 //! let unwanted = server.call(|server, _| server.lines.clear());
@@ -60,7 +63,7 @@
 //! ```text
 //! Created -> Pending -> Live -> Finished    handler returned
 //!    |          |         `---> Panicked    handler unwound
-//!    |          |-------------> Refused     not to be dialed when its turn came, or the queue was full
+//!    |          |-------------> Refused     a check failed at the dial, or the queue was full
 //!    |          `-------------> Canceled    will not be dialed
 //!    |------------------------> Canceled
 //!    `------------------------> Abandoned   a callback dropped without being called

@@ -1,9 +1,9 @@
-//! The queue: its owner, the handles to it, and what can be asked of them.
+//! The queue: its owner, the handles to it, and their methods.
 //!
 //! # The way of a call
 //!
-//! After this section you know where to change what. Files are in layers (see CONTRIBUTING.md); what is
-//! marked *slow* runs only if there is more to do than usual.
+//! After this section you know where to change what. Files are in layers (see CONTRIBUTING.md). Steps
+//! marked *slow* run only if there is more to do than usual.
 //!
 //! A call to a recipient, from [`Address::call`] to its end:
 //!
@@ -32,9 +32,10 @@
 //!    already (refused, deferred), or a deferred call is ready. If the handler unwinds, the drop of
 //!    `Attempt` counts it as panicked.
 //!
-//! Other ends: `queue/cancel.rs` (a tombstone takes the place of the call until its turn;
-//! `Core::pass_tombstone`), `queue/close.rs` (the queue's end), `Attempt::refuse`, and for a recipient that
-//! is gone `queue/release.rs` (what its calls captured drops at once; they are refused at their turn).
+//! Other ends: `queue/cancel.rs` (a tombstone takes the place of the call until the queue passes it;
+//! `Core::pass_tombstone`), `queue/close.rs` (the queue's end), `Attempt::refuse`, and for a recipient
+//! that is gone `queue/release.rs` (the captures of its calls are dropped at once; the calls are
+//! refused when the queue reaches them).
 //!
 //! A callback differs at both ends. `Callback::to_recipient` (`callback.rs`) puts a join, a call without
 //! its value, in a slot of the storage (`erased/cells.rs`, `Storage::create`).
@@ -52,12 +53,12 @@
 //! counted (`queue/attempt.rs` if the queue has reached it, `queue/cancel.rs` if not), and how the
 //! journal records it (`journal/history.rs`, `CallRecord::take`). Another reason not to dial: `step.rs`
 //! (`Refusal`) and `recipient/cell.rs`. Something to do for each call: a flag in `queue/listener.rs`,
-//! so that the fast path stays as it is. What a handler gets: `recipient/call.rs` (`Context`). Another
-//! source of promised calls: `reactor/`, by `promised_call`. How many blocks there are, and how large:
-//! `erased/directory.rs`. In what order timers are due: `reactor/timers/heap.rs`. What is remembered of
-//! a call: `journal/records.rs`. Another law for operations of a host: `conformance/violation.rs`
-//! (`Rule`), and where it shows: `record.rs` by one operation, `log.rs` by all that was observed. How a
-//! stream reads and writes: `streams/transfer.rs`.
+//! so that the fast path stays as it is. What a handler receives: `recipient/call.rs` (`Context`).
+//! Another source of promised calls: `reactor/`, by `promised_call`. How many blocks there are, and how
+//! large: `erased/directory.rs`. In what order timers are due: `reactor/timers/heap.rs`. What is
+//! remembered of a call: `journal/records.rs`. Another law for operations of a host:
+//! `conformance/violation.rs` (`Rule`), and where it shows: `record.rs` by one operation, `log.rs` by
+//! all that was observed. How a stream reads and writes: `streams/transfer.rs`.
 //!
 //! [`Address::call`]: crate::Address::call
 //! [`Callback::answer`]: crate::Callback::answer

@@ -54,7 +54,7 @@ impl Limits {
     /// How many calls of one kind may enter the queue now (I1).
     pub(super) fn share(&self, queue: &QueueHandle) -> usize {
         let budget = match self.calls.get() {
-            // Nobody says how much a turn dials.
+            // The budget does not limit what a turn dials.
             0 | usize::MAX => BUDGET,
             calls => calls,
         };

@@ -28,7 +28,7 @@ impl Flags {
             | flag(event.is_write_closed(), Self::WRITE_CLOSED)
             | flag(event.is_error(), Self::ERROR)
             | flag(event.is_priority(), Self::PRIORITY);
-        // An event that says none of this is of a closed descriptor, on mio's `poll`.
+        // An event without these flags is of a closed descriptor, on mio's `poll`.
         Self(if flags == 0 { Self::ERROR } else { flags })
     }
 

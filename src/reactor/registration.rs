@@ -533,7 +533,7 @@ impl<S: Source> Registration<S> {
         let mut source = self.take_source();
         match self.reactor.shared().deregister(&mut source) {
             Ok(()) => Ok(source),
-            // The poll has let go of it by itself, as mio's `poll` does when the peer hangs up.
+            // The poll has dropped it by itself, as mio's `poll` does when the peer hangs up.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(source),
             Err(error) => Err(DeregisterError { source: error, rejected: source }),
         }

@@ -118,7 +118,7 @@ impl<T: 'static> RecipientCell<T> {
     /// Whether a promise has to wait for the live call to end.
     #[inline(always)]
     pub(super) fn is_blocked(&self) -> bool {
-        // (Only a dial borrows the value; this asks for what `is_free` does, which comes next.)
+        // (Only a dial borrows the value; this asks for what `is_free` does, which is next.)
         self.value.try_borrow_mut().is_err() && !self.is_gone()
     }
 

@@ -109,7 +109,7 @@ impl<L: Module> Module for Deadline<L> {
     ) -> Result<AsyncOp, StartError<L::Request>> {
         // 1. Refuse before there is anything to undo.
         let (request, done) = self.gate.admit(request, done)?;
-        // 2. Make the operation: whatever happens from here on, `done` is answered.
+        // 2. Make the operation: from here on, `done` is answered in any case.
         let context = Limited {
             lower: Lower::default(),
             timer: Cell::new(None),
@@ -140,7 +140,7 @@ impl Watchdog {
     /// The completion.
     fn on_done<A, E>(op: &Operation<Limited, A, E>, result: OpResult<A, E>) {
         let Limited { timer, timed_out, .. } = op.context();
-        // 1. Stop the timer, whose call never comes then.
+        // 1. Stop the timer, whose call is then never dialed.
         drop(timer.take());
         // 2. A cancel was the timer's, unless the user canceled, too.
         let result = match result {
@@ -167,7 +167,7 @@ impl Watchdog {
 
 /// The cancel hook.
 fn cancel<A, E>(op: &Operation<Limited, A, E>) {
-    // 1. Pass it on. The timer goes when the lower result comes.
+    // 1. Pass it on. The timer is dropped when the lower result arrives.
     op.context().lower.cancel();
 }
 

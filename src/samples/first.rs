@@ -83,8 +83,8 @@ impl<L: Module + 'static> Module for FirstOf<L> {
             done.decline("nothing to try");
             return Err(StartError::Failed { source: NothingToTry.into(), request: Vec::new() });
         };
-        // 2. A chain of as many steps as it takes. What is still to be tried is handed back if it does
-        //    not start.
+        // 2. A chain with a step for each try. The rest of the requests is returned if it does not
+        //    start.
         let rest: Rest<L> = Rc::new(RefCell::new(requests));
         let tried = Rc::clone(&rest);
         let then = move |result| follow::<L>(result, tried);

@@ -333,7 +333,7 @@ impl Tracker {
 fn cancel<A, E>(op: &Operation<ListPlace, A, E>) {
     // 1. Should the layer below lose it, the result is Canceled now.
     op.context().canceled.set(true);
-    // 2. Pass it on. The operation leaves the list when the lower result has come.
+    // 2. Pass it on. The operation leaves the list when the lower result has arrived.
     op.context().lower.cancel();
 }
 

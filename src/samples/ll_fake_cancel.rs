@@ -190,7 +190,7 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
             let source = Box::new(SendError::ReactorDropped(()));
             return Err(StartError::Failed { source, request: work });
         }
-        // 2. Make the operation: whatever happens from here on, `done` is answered.
+        // 2. Make the operation: from here on, `done` is answered in any case.
         let context = Working {
             pool: self.pool.clone(),
             ticket: Cell::new(None),

@@ -153,11 +153,11 @@ pub(super) fn start<S: Source + 'static, W: IoAttempt<S>>(
         done.decline("another operation waits for the same");
         return Err(StartError::Failed { source: error.into(), request: (socket, attempt) });
     }
-    // 2. Make the operation: whatever happens from here on, `done` is answered.
+    // 2. Make the operation: from here on, `done` is answered in any case.
     let context = Attempting { socket, attempt: Cell::new(Some(attempt)) };
     let op: IoOperation<S, W> = Operation::new(done, context, cancel);
     // 3. If the source is known to be ready, there will be no event: make an attempt now. Its result is
-    //    a call, so that it cannot come before this function returns. Otherwise wait.
+    //    a call, so that it cannot be dialed before this function returns. Otherwise wait.
     let socket = &op.context().socket;
     if socket.is_ready(W::SIDE) {
         op.on_ready();

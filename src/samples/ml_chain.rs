@@ -185,10 +185,10 @@ impl<L: Below + 'static, A: 'static, E: 'static> MlChain<L, A, E> {
     ) -> Result<AsyncOp, StartError<S>> {
         // 1. Refuse before there is anything to undo.
         let (step, done) = self.gate.admit(step, done)?;
-        // 2. Make the operation: whatever happens from here on, `done` is answered.
+        // 2. Make the operation: from here on, `done` is answered in any case.
         let context = Chaining { lower: Lower::default(), steps: Rc::clone(&self.steps) };
         let op = Operation::new(done, context, cancel);
-        // 3. Start the first step. Its completion cannot come before this returns.
+        // 3. Start the first step. Its completion cannot be dialed before this returns.
         if let Err(error) = step.start(&self.lower, &op) {
             op.decline("the first step did not start");
             return Err(error);
@@ -286,7 +286,7 @@ where
             let _ = op.complete(Err(OpError::Canceled));
             return Ok(());
         }
-        // 3. Start, and keep the handle. The completion cannot have come yet.
+        // 3. Start, and keep the handle. The completion cannot have been dialed yet.
         match module(lower).start(request, done) {
             Ok(started) => op.context().lower.set(started, op.state()),
             Err(error) => {
@@ -344,8 +344,8 @@ impl<L: 'static> Steps<L> {
         op: &ChainOperation<L, A, E>,
         then: impl FnOnce() -> Follow<L, A, E>,
     ) {
-        // 1. A cancel that came when this step was over was late for it, but not for the chain: it does
-        //    not ask what follows.
+        // 1. A cancel after the end of this step was late for it, but not for the chain: it does not
+        //    ask what follows.
         let follow = match op.state() {
             OpState::Canceling => Err(OpError::Canceled),
             // 2. Ask what follows the result, which may be an error.

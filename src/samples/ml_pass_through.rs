@@ -73,16 +73,16 @@ impl<L: Module> Module for MlPassThrough<L> {
     ) -> Result<AsyncOp, StartError<L::Request>> {
         // 1. Refuse before there is anything to undo.
         let (request, done) = self.gate.admit(request, done)?;
-        // 2. Make the operation: whatever happens from here on, `done` is answered.
+        // 2. Make the operation: from here on, `done` is answered in any case.
         let context = Passing { lower: Lower::default(), _relay: Rc::clone(&self.relay) };
         let op = Operation::new(done, context, cancel);
-        // 3. Start the lower one. Its callback holds the operation, so if the layer below loses
-        //    the callback, the operation is lost too, and says so.
+        // 3. Start the lower one. Its callback holds the operation, so if the layer below loses the
+        //    callback, the operation is lost too, and its result is Dropped.
         let upper = op.clone();
         let passed = self.relay.callback(move |_, _, result| Relay::on_done(&upper, result));
         op.waits_for(passed.id());
         match self.lower.start(request, passed) {
-            // 4. Keep the lower handle. The lower result cannot have come yet.
+            // 4. Keep the lower handle. The lower result cannot have arrived yet.
             Ok(lower) => op.context().lower.set(lower, op.state()),
             Err(error) => {
                 op.decline("the layer below did not start");
@@ -103,7 +103,7 @@ impl Relay {
 
 /// The cancel hook.
 fn cancel<A, E>(op: &Operation<Passing, A, E>) {
-    // 1. Pass it on. The lower result comes as ever: Canceled, or the real one if it is late.
+    // 1. Pass it on. The lower result arrives as usual: Canceled, or the real one if it is late.
     op.context().lower.cancel();
 }
 

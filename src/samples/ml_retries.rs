@@ -169,7 +169,7 @@ impl<L: Module + 'static> Module for MlRetries<L> {
     ) -> Result<AsyncOp, StartError<Self::Request>> {
         // 1. Refuse before there is anything to undo.
         let (mut retry, done) = self.gate.admit(request, done)?;
-        // 2. Make the operation: whatever happens from here on, `done` is answered.
+        // 2. Make the operation: from here on, `done` is answered in any case.
         let context = Retrying {
             retry: Cell::new(None),
             made: Cell::new(1),
@@ -180,7 +180,7 @@ impl<L: Module + 'static> Module for MlRetries<L> {
             _attempts: Rc::clone(&self.attempts),
         };
         let op = Operation::new(done, context, cancel);
-        // 3. Start the first attempt. Its completion comes later: the request can be kept then.
+        // 3. Start the first attempt. Its completion is dialed later, so the request can be kept.
         match self.lower.start((retry.0)(1, None), completion(&self.attempts, &op)) {
             Ok(lower) => op.context().lower.set(lower, op.state()),
             Err(error) => {
@@ -217,12 +217,12 @@ impl<L: Module> Attempts<L> {
             Ok(_) => return drop(op.complete(result)),
             Err(error) => error,
         };
-        // 2. Ask whether to try again, and when. The answers come from code that may do anything.
+        // 2. Ask whether to try again, and when. The answers are those of code that may do anything.
         let again = match op.state() {
             OpState::Running => self.delay(op.context(), &error),
             _ => None,
         };
-        // 3. A cancel that came when this attempt was over was late for it, but not for us.
+        // 3. A cancel after the end of this attempt was late for it, but not for the whole.
         if op.state() == OpState::Canceling {
             return drop(op.complete(Err(OpError::Canceled)));
         }
@@ -258,7 +258,7 @@ impl<L: Module> Attempts<L> {
         if timer.take().is_none() {
             return;
         }
-        // 2. It may have come late. After the limit, no attempt begins.
+        // 2. It may be late. After the limit, no attempt begins.
         if limit.is_some_and(|limit| self.reactor.turn_time() > limit)
             && let Some(error) = last.take()
         {
@@ -298,7 +298,7 @@ impl<L: Module> Attempts<L> {
 fn cancel<L: Module>(op: &RetryOperation<L>) {
     let Retrying { lower, timer, .. } = op.context();
     match timer.take() {
-        // 1. Between attempts: stop the timer, whose call never comes then, and complete.
+        // 1. Between attempts: stop the timer, whose call is then never dialed, and complete.
         Some(timer) => {
             drop(timer);
             let _ = op.complete(Err(OpError::Canceled));

@@ -91,7 +91,7 @@ where
         request: L::Request,
         done: Callback<OpResult<M::Answer, M::Error>>,
     ) -> Result<AsyncOp, StartError<L::Request>> {
-        // 1. A chain of two steps. The second ends it, whatever its result.
+        // 1. A chain of two steps. The second ends it, with any result.
         let second = Rc::clone(&self.request);
         let then = move |result| {
             let request = second(result)?;

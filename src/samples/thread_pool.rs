@@ -200,7 +200,7 @@ impl PoolShared {
             drop(state);
             thread::park_timeout(left);
             state = self.lock();
-            // It is still there if nobody has woken it.
+            // It is still there if it was not woken.
             state.idle.retain(|idle| idle.id() != own.id());
         }
     }

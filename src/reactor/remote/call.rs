@@ -62,7 +62,7 @@ impl Post {
 
     /// Counts a sender less.
     pub(super) fn leave(&self) {
-        // A reactor that runs is to see that nothing comes any more.
+        // A reactor that runs must see that no sender is left.
         self.inbox.leave(|| self.waker.wake());
     }
 }
@@ -129,7 +129,7 @@ pub(super) struct RemoteFunction<F> {
 impl<F: FnOnce(&ReactorHandle) + Send + 'static> Deliver for RemoteFunction<F> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let (site, handle) = (self.site, reactor.clone());
-        // The call comes back if the queue takes no more; it is dropped here then (I1).
+        // A closed queue returns the call; it is dropped here then (I1).
         reactor.queue().promised_call(site, move |_| {
             let Self { function, permit, .. } = *self;
             drop(permit);

@@ -205,7 +205,7 @@ impl Drop for Awake<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.0.host_sleeps.get() {
-            // If something has come, the host does not sleep, by `poll_timeout`.
+            // If there are entries, `poll_timeout` does not let the host sleep.
             self.0.post.inbox.fall_asleep();
         }
     }
