@@ -21,6 +21,8 @@ pub mod floors;
 #[cfg(feature = "mio")]
 pub mod io;
 #[cfg(feature = "mio")]
+pub mod layers;
+#[cfg(feature = "mio")]
 pub mod names;
 #[cfg(feature = "mio")]
 pub mod remote;
@@ -105,6 +107,7 @@ pub fn groups() -> Vec<Group> {
     let groups = groups
         .chain(waiting::groups())
         .chain(io::groups())
+        .chain(layers::groups())
         .chain(remote::groups())
         .chain(names::groups())
         .chain(echo::groups());

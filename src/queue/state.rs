@@ -140,6 +140,7 @@ impl Core {
     }
 
     /// Whether the limit of pending calls is reached.
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.pending() >= self.capacity
     }

@@ -32,9 +32,10 @@ pub(super) const ROUNDS: usize = 4;
 /// Each direction ends by itself: [`Input::has_ended`] reports the peer's end, and [`Output::finish`]
 /// requests the own end. An error ends both. To end the stream at once, drop it.
 ///
-/// Cost: one allocation for the registration. The buffers of a stream hold the bytes that wait, in at
-/// most four times that memory; buffers of 64 KiB to read into are shared by all streams of a reactor.
-/// No system call beside the reads and writes, and no read that is known to find nothing.
+/// Cost: one allocation for the registration. A stream that waits holds what waits in its buffers, and no
+/// more room than four times that; buffers of 64 KiB to read into are shared by all streams of a reactor.
+/// No system call beside the reads and writes, and no read that is known to find nothing; dropping it takes
+/// one, the close ([`StreamSource::is_deregistered_by_drop`]).
 ///
 /// # Examples
 ///
@@ -228,7 +229,8 @@ impl<S: StreamSource> Stream<S> {
         Ok(Self::of(registration, ready))
     }
 
-    fn of(registration: Registration<S>, ready: Rc<Cell<Flags>>) -> Self {
+    fn of(mut registration: Registration<S>, ready: Rc<Cell<Flags>>) -> Self {
+        registration.set_ends_by_close(registration.source().is_deregistered_by_drop());
         let scratch = registration.reactor().scratch();
         let (input, output) = (Input::new(scratch), Output::new(scratch));
         Self { registration, ready, input, output, received: 0, sent: 0, error: None }
@@ -983,23 +985,8 @@ impl<S: StreamSource> Stream<S> {
 
     /// Returns the parts of the stream: its registration, whose handler stays, and its input and
     /// output.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use switchboard::{mio::net::TcpStream, reactor::Reactor, streams::Stream};
-    /// # let reactor = Reactor::new()?;
-    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
-    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
-    /// let client = reactor.queue().recipient(());
-    /// let stream = Stream::new(&reactor, socket, &client, |(), _| ())?;
-    /// // For a protocol that has a reader of its own:
-    /// let (registration, input, output) = stream.into_parts();
-    /// assert!(input.is_empty() && output.is_empty());
-    /// assert_eq!(registration.source().peer_addr()?, listener.local_addr()?);
-    /// # Ok::<(), Box<dyn std::error::Error>>(())
-    /// ```
-    pub fn into_parts(self) -> (Registration<S>, Input, Output) {
+    pub fn into_parts(mut self) -> (Registration<S>, Input, Output) {
+        self.registration.set_ends_by_close(false);
         (self.registration, self.input, self.output)
     }
 }
