@@ -10,8 +10,8 @@ use crate::journal::latency::Latency;
 pub struct Figures {
     /// How many calls took each step.
     pub counts: StepCounts,
-    /// From schedule to dial. Of more calls pending at a time than the journal keeps steps, only of as many
-    /// as that.
+    /// From schedule to dial. Of more calls pending at a time than the journal keeps steps, only of
+    /// that number.
     pub waiting: Latency,
     /// From dial to return or unwind, nested calls included.
     pub handling: Latency,

@@ -158,7 +158,7 @@ impl Core {
         (self.calls().tail(), self.calls().head())
     }
 
-    /// Whether the turn of a call that was scheduled in one go has not come.
+    /// Whether the queue has not yet reached a call that was created and scheduled at once.
     #[cfg(feature = "mio")]
     pub(crate) fn has_turn_ahead(&self, id: CallId) -> bool {
         matches!(id.named(), Named::Position(position) if self.calls().contains(position))

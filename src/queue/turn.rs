@@ -67,7 +67,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Dials deferred calls that are ready, then calls before position `end`, for as long as
-    /// `may_go_on` says.
+    /// `may_go_on` returns true.
     #[inline(always)]
     fn dial_while(
         self,

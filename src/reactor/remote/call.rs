@@ -21,7 +21,7 @@ use crate::recipient::Context;
 pub(super) struct Post {
     pub(super) inbox: Inbox<Sent>,
     pub(super) waker: Arc<Waker>,
-    /// Whether somebody asked for the end of `run`.
+    /// Whether a stop of `run` was requested.
     pub(super) stopped: AtomicBool,
 }
 
@@ -45,8 +45,8 @@ impl Post {
         })
     }
 
-    /// Sends what nobody can take back. A reactor that is gone does not need it; one that cannot be
-    /// woken gets it at its next turn.
+    /// Sends an entry that has no owner to be returned to. A reactor that is gone does not need it; one
+    /// that cannot be woken gets it at its next turn.
     pub(super) fn send_surely<D: Deliver + 'static>(&self, call: Box<D>) {
         let wake = || {
             let _ = self.waker.wake();
@@ -63,7 +63,7 @@ impl Post {
 
     /// Counts a sender less.
     pub(super) fn leave(&self) {
-        // A reactor that runs is to see that nothing comes any more.
+        // A reactor that runs must see that no sender is left.
         self.inbox.leave(|| self.waker.wake());
     }
 }
@@ -141,7 +141,7 @@ pub(super) struct RemoteFunction<F> {
 impl<F: FnOnce(&ReactorHandle) + Send + 'static> Deliver for RemoteFunction<F> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let (site, handle) = (self.site, reactor.clone());
-        // The call comes back if the queue takes no more; it is dropped here then (I1).
+        // A closed queue returns the call; it is dropped here then (I1).
         reactor.queue().promised_call(site, move |_| {
             let Self { function, permit, .. } = *self;
             drop(permit);
