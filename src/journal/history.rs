@@ -351,7 +351,7 @@ fn attribute(entries: &mut [StepEntry]) {
         match what {
             // (A call whose check panics ends without a dial.)
             What::Call(Step::Scheduled { .. } | Step::Dialed) | What::DialedAgain => {
-                _ = known.insert(call, ())
+                _ = known.insert(call, ());
             }
             What::Call(Step::Finished | Step::Panicked) if !known.contains_key(&call) => {
                 for entry in &mut entries[attributed..place] {
