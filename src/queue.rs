@@ -257,7 +257,7 @@ impl QueueHandle {
     where
         F: FnOnce(&Self) + 'static,
     {
-        self.core.schedule(Claim::Promised, function, site, FunctionCall, || None)
+        self.core.promised_call(site, function)
     }
 
     /// Cancels a call: after this returns, its handler never runs, and what it captured is

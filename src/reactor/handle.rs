@@ -182,6 +182,7 @@ impl ReactorHandle {
 
     /// How long a poll may sleep: not at all if anything is pending (or the last poll may not have
     /// reported all), else until the next timer is due, else until an event (`None`).
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Duration> {
         if self.shared().is_busy() { Some(Duration::ZERO) } else { self.shared().timers.timeout() }
     }

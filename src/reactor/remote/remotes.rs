@@ -37,6 +37,8 @@ pub(crate) struct Remotes {
     /// Whether a host may sleep whenever the reactor does not turn: by its own poll, or the descriptor
     /// of the reactor's.
     host_sleeps: Cell<bool>,
+    /// Whether somebody else ever got the post: if not, nothing comes, and nobody is to wake the reactor.
+    is_shared: Cell<bool>,
     /// The id that the latest call beyond the queue's capacity got, or was to get.
     beyond: Cell<Option<CallId>>,
 }
@@ -50,6 +52,7 @@ impl Remotes {
             addresses: RefCell::default(),
             callbacks: RefCell::default(),
             host_sleeps: Cell::new(false),
+            is_shared: Cell::new(false),
             beyond: Cell::new(None),
         }
     }
@@ -59,8 +62,10 @@ impl Remotes {
         Arc::clone(&self.post.waker)
     }
 
-    pub(super) const fn post(&self) -> &Arc<Post> {
-        &self.post
+    /// Where to send to, for whoever is to send.
+    pub(super) fn share_post(&self) -> Arc<Post> {
+        self.is_shared.set(true);
+        Arc::clone(&self.post)
     }
 
     pub(super) fn keep_address(&self, address: Rc<dyn Any>) -> ArenaKey {
@@ -107,6 +112,9 @@ impl Remotes {
     /// Sleeps by `sleep`, which is told whether it may: not if something has come before. What comes
     /// meanwhile wakes the reactor.
     pub(crate) fn sleep<R>(&self, sleep: impl FnOnce(bool) -> R) -> R {
+        if !self.is_shared.get() {
+            return sleep(true);
+        }
         let slept = sleep(self.post.inbox.fall_asleep());
         if !self.host_sleeps.get() {
             self.post.inbox.wake_up();
@@ -136,7 +144,7 @@ impl Remotes {
             }
             let Some(call) = self.take() else { return };
             if is_full {
-                self.beyond.set(Some(queue.next_id()));
+                self.beyond.set(Some(queue.id(queue.next_position())));
             }
             call.deliver(reactor);
         }
@@ -152,8 +160,9 @@ impl Remotes {
     }
 
     /// Whether there is something to be scheduled.
+    #[inline]
     pub(crate) fn is_busy(&self) -> bool {
-        !self.taken.borrow().is_empty() || self.post.inbox.has_mail()
+        self.is_shared.get() && (!self.taken.borrow().is_empty() || self.post.inbox.has_mail())
     }
 
     /// Whether anybody may send. If not, [`is_busy`](Self::is_busy) covers all that was sent.
