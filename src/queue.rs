@@ -89,7 +89,7 @@ mod release;
 mod schedule;
 mod serial;
 pub(crate) mod state;
-mod turn;
+pub(crate) mod turn;
 
 pub use budget::Budget;
 use function_call::FunctionCall;

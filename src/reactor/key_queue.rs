@@ -51,3 +51,24 @@ impl KeyQueue {
         self.keys.borrow_mut().shrink_to_fit();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_empty_exactly_if_there_are_no_keys() {
+        let keys = KeyQueue::new();
+        let key = |slot| ArenaKey { slot, generation: 0 };
+        assert!(keys.is_empty() && keys.pop().is_none() && keys.is_empty());
+        keys.push(key(1));
+        keys.push(key(2));
+        assert_eq!((keys.pop(), keys.is_empty()), (Some(key(1)), false));
+        keys.retain(|one| one == key(2));
+        assert!(!keys.is_empty());
+        assert_eq!((keys.pop(), keys.is_empty()), (Some(key(2)), true));
+        keys.push(key(3));
+        keys.retain(|_| false);
+        assert_eq!((keys.is_empty(), keys.len()), (true, 0));
+    }
+}

@@ -250,6 +250,16 @@ impl Shared {
         self.watches.replace(Arena::new())
     }
 
+    /// Whether something may have to enter a turn beside the events of its poll, or a handler is to be
+    /// judged.
+    #[inline(always)]
+    pub(super) fn has_more_than_events(&self) -> bool {
+        !self.line.ready.is_empty()
+            || !self.line.suspects.is_empty()
+            || self.timers.len() > 0
+            || self.remotes.is_busy()
+    }
+
     /// Whether there is something to do at once.
     #[inline]
     pub(super) fn is_busy(&self) -> bool {

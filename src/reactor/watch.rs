@@ -79,8 +79,8 @@ impl Line {
 
 /// Whose handler is called of a source's readiness.
 pub(super) trait Destination: Sized + 'static {
-    /// Schedules a readiness call. `core` is that of the line's queue.
-    fn schedule(call: ReadinessCall<Self>, core: &Core);
+    /// Schedules the readiness call of `watch`. `core` is that of the line's queue.
+    fn schedule(watch: Rc<Watch<Self>>, core: &Core);
 
     fn is_gone(&self) -> bool;
 
@@ -98,8 +98,9 @@ where
     H: Fn(&mut T, &Context<'_, T>, &Readiness<'_>) + 'static,
 {
     #[inline(always)]
-    fn schedule(call: ReadinessCall<Self>, core: &Core) {
-        let (site, recipient) = (call.watch.site, call.watch.to.recipient.clone());
+    fn schedule(watch: Rc<Watch<Self>>, core: &Core) {
+        let (site, recipient) = (watch.site, watch.to.recipient.clone());
+        let call = ReadinessCall { watch: Some(watch) };
         recipient.into_promised_call(core, site, move |recipient: &mut T, cx: &Context<'_, T>| {
             call.dial(|to, ready| (to.handler)(recipient, cx, ready));
         });
@@ -124,8 +125,10 @@ where
     H: Fn(&QueueHandle, &Readiness<'_>) + 'static,
 {
     #[inline(always)]
-    fn schedule(call: ReadinessCall<Self>, core: &Core) {
-        core.promised_call(call.watch.site, move |queue: &QueueHandle| {
+    fn schedule(watch: Rc<Watch<Self>>, core: &Core) {
+        let site = watch.site;
+        let call = ReadinessCall { watch: Some(watch) };
+        core.promised_call(site, move |queue: &QueueHandle| {
             call.dial(|to, ready| (to.handler)(queue, ready));
         });
     }
@@ -186,12 +189,25 @@ impl<D: Destination> Watch<D> {
         }
     }
 
+    /// The readiness call was dropped without a dial: if its readiness is not to be lost, the registration
+    /// is in line again (I2).
+    #[cold]
+    #[inline(never)]
+    fn put_in_line(&self) {
+        let Self { line, key, to, state, call, registered, .. } = self;
+        let is_over = !registered.get() || to.is_gone();
+        if !is_over && state.reported.get() != Flags::NONE && !line.queue.is_closed() {
+            call.set(NO_CALL);
+            line.ready.push(*key);
+        }
+    }
+
     /// The handler of `call` has returned, and may have left readiness.
     #[cold]
     fn suspect(&self, call: u64) {
+        let may_report = self.registered.get() && call != NO_CALL;
         let is_reported = self.state.reported.get() != Flags::NONE;
-        if self.registered.get() && !is_reported && self.state.drain.leaves(self.state.ready.get())
-        {
+        if may_report && !is_reported && self.state.drain.leaves(self.state.ready.get()) {
             self.state.drain.suspect.set(call);
             if !self.state.drain.is_listed.replace(true) {
                 self.line.suspects.push(self.key);
@@ -225,7 +241,7 @@ impl<D: Destination> AnyWatch for Watch<D> {
         // the registration or panic.
         self.call.set(core.next_position());
         let _origin = self.set_up.replay(core.is_observed());
-        D::schedule(ReadinessCall { watch: self, dialed: false }, core);
+        D::schedule(self, core);
     }
 
     fn again(self: Rc<Self>, flags: Flags) {
@@ -277,21 +293,20 @@ impl<D: Destination> ReadySource for Rc<Watch<D>> {
 
 /// What a readiness call captures.
 pub(super) struct ReadinessCall<D: Destination> {
-    watch: Rc<Watch<D>>,
-    dialed: bool,
+    /// `None` once it is dialed.
+    watch: Option<Rc<Watch<D>>>,
 }
 
 impl<D: Destination> ReadinessCall<D> {
     #[inline(always)]
     fn dial(mut self, run: impl FnOnce(&D, &Readiness<'_>)) {
-        self.dialed = true;
-        let watch = &self.watch;
+        let Some(watch) = self.watch.take() else { return };
         let call = watch.call.replace(NO_CALL);
         let flags = watch.state.reported.replace(Flags::NONE);
         if watch.registered.get() {
             watch.state.drain.begin();
-            run(&watch.to, &Readiness { flags, source: watch });
-            if watch.state.drain.unfinished.get() != Flags::NONE && call != NO_CALL {
+            run(&watch.to, &Readiness { flags, source: &watch });
+            if watch.state.drain.unfinished.get() != Flags::NONE {
                 watch.suspect(call);
             }
         }
@@ -299,24 +314,11 @@ impl<D: Destination> ReadinessCall<D> {
 }
 
 impl<D: Destination> Drop for ReadinessCall<D> {
+    /// Keeps I2.
     #[inline(always)]
     fn drop(&mut self) {
-        if !self.dialed {
-            self.put_in_line();
-        }
-    }
-}
-
-impl<D: Destination> ReadinessCall<D> {
-    /// Keeps I2, as the call is dropped without a dial.
-    #[cold]
-    #[inline(never)]
-    fn put_in_line(&self) {
-        let Watch { line, key, to, state, call, registered, .. } = &*self.watch;
-        let is_over = !registered.get() || to.is_gone();
-        if !is_over && state.reported.get() != Flags::NONE && !line.queue.is_closed() {
-            call.set(NO_CALL);
-            line.ready.push(*key);
+        if let Some(watch) = &self.watch {
+            watch.put_in_line();
         }
     }
 }
