@@ -21,6 +21,8 @@ pub mod floors;
 #[cfg(feature = "mio")]
 pub mod io;
 #[cfg(feature = "mio")]
+pub mod layers;
+#[cfg(feature = "mio")]
 pub mod names;
 #[cfg(feature = "mio")]
 pub mod remote;
@@ -72,7 +74,7 @@ impl Group {
 
     /// Whether its cost depends on how two threads meet, so that it differs from run to run.
     pub fn has_two_threads(&self) -> bool {
-        ["remote-other", "resolve"].contains(&self.name)
+        ["remote_other", "resolve"].contains(&self.name)
     }
 
     /// Runs a contender, and checks that it did its work.
@@ -105,6 +107,7 @@ pub fn groups() -> Vec<Group> {
     let groups = groups
         .chain(waiting::groups())
         .chain(io::groups())
+        .chain(layers::groups())
         .chain(remote::groups())
         .chain(names::groups())
         .chain(echo::groups());
