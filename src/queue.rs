@@ -90,7 +90,7 @@ mod release;
 mod schedule;
 mod serial;
 pub(crate) mod state;
-mod turn;
+pub(crate) mod turn;
 
 pub use budget::Budget;
 use function_call::FunctionCall;
@@ -316,7 +316,7 @@ impl QueueHandle {
     where
         F: FnOnce(&Self) + 'static,
     {
-        self.core.schedule(Claim::Promised, function, site, FunctionCall, || None)
+        self.core.promised_call(site, function)
     }
 
     /// Cancels a call, and returns what this did. After this returns, the handler never runs, and its

@@ -158,6 +158,7 @@ mod fd_source;
 mod guest;
 mod handle;
 mod inbox;
+mod key_queue;
 mod limits;
 mod readiness;
 mod registration;

@@ -129,7 +129,7 @@ impl Core {
     /// Whether a turn would find no call to dial. (A call that is deferred waits for the live call of
     /// its recipient.)
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_order() == 0 && self.deferred.ready_len() == 0
+        (self.calls().is_drained() || self.in_order() == 0) && self.deferred.ready_len() == 0
     }
 
     /// The number of live calls: those attempted that did not end yet.

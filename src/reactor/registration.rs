@@ -121,7 +121,7 @@ impl<S: Source> Registration<S> {
     where
         H: Fn(&QueueHandle, &Readiness<'_>) + 'static,
     {
-        let to = FunctionHandler { queue: reactor.queue().clone(), handler };
+        let to = FunctionHandler { handler };
         Self::new(reactor, source, interest, to)
     }
 
@@ -440,7 +440,7 @@ impl<S: Source> Registration<S> {
     where
         H: Fn(&QueueHandle, &Readiness<'_>) + 'static,
     {
-        self.redirect_to(FunctionHandler { queue: self.reactor.queue().clone(), handler })
+        self.redirect_to(FunctionHandler { handler })
     }
 
     #[track_caller]

@@ -207,7 +207,7 @@ impl Remote {
     }
 
     pub(super) fn of(reactor: &ReactorHandle) -> Self {
-        Self::new(Arc::clone(reactor.shared().remotes.post()), None)
+        Self::new(reactor.shared().remotes.share_post(), None)
     }
 
     fn new(post: Arc<Post>, quota: Option<Arc<Quota>>) -> Self {
@@ -274,7 +274,7 @@ impl<T: 'static> RemoteAddress<T> {
         if reactor.queue().is_closed() {
             remotes.release_address(key);
         }
-        let mark = Arc::new(Mark { key, post: Arc::clone(remotes.post()) });
+        let mark = Arc::new(Mark { key, post: remotes.share_post() });
         Self {
             remote: Remote::of(reactor),
             mark,

@@ -121,8 +121,8 @@ impl Sent {
 
     pub(super) fn deliver(self, reactor: &ReactorHandle) {
         let Self { call, set_up } = self;
-        let is_observed = reactor.queue().core().is_observed();
-        set_up.replay(is_observed, || call.deliver(reactor));
+        let _origin = set_up.replay(reactor.queue().core().is_observed());
+        call.deliver(reactor);
     }
 }
 
