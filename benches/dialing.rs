@@ -1,4 +1,4 @@
-//! W1 to W5, timed with criterion, beside the floors: `cargo bench --bench dialing [NAME]`.
+//! Calls and callbacks, timed with criterion, beside the floors: `cargo bench --bench dialing [NAME]`.
 
 use criterion::{criterion_group, criterion_main};
 

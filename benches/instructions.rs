@@ -20,8 +20,8 @@ const CALLS: u64 = 1 << 14;
 /// Larger batches take too long under valgrind.
 const LARGEST: u64 = 65_536;
 
-/// W5 is W1 with other batches, and of the streaming nearly all is the copying of bytes.
-const LEFT_OUT: &[&str] = &["W5", "streaming", "streams-large"];
+/// `pending_calls` is `function_call` with other batches; streaming is mostly the copying of bytes.
+const LEFT_OUT: &[&str] = &["pending_calls", "streaming", "streams_large"];
 
 fn main() -> ExitCode {
     let mode = Mode::from_arguments();

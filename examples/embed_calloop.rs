@@ -70,7 +70,7 @@ impl EventSource for Embedded {
         Ok(PostAction::Reregister)
     }
 
-    // The timer comes last: it takes a token only if it has a deadline, and the others keep theirs.
+    // The timer is last: it takes a token only if it has a deadline, and the others keep theirs.
     fn register(&mut self, poll: &mut Poll, tokens: &mut TokenFactory) -> calloop::Result<()> {
         self.descriptor.register(poll, tokens)?;
         self.woken.register(poll, tokens)?;

@@ -16,7 +16,7 @@ use switchboard::reactor::Reactor;
 
 mod app;
 
-/// Runs the loop until `serve`, which is told when the host's `own` descriptor is readable, breaks
+/// Runs the loop until `serve`, which is called when the host's `own` descriptor is readable, breaks
 /// it.
 ///
 /// # Errors

@@ -44,7 +44,7 @@ pub async fn run(reactor: &mut Reactor) -> io::Result<Infallible> {
             timeout => select! {
                 () = news.notified() => {}
                 () = time::sleep(timeout.unwrap_or(Duration::MAX)) => {}
-                // Cleared before the turn, as tokio tells of readiness only when it begins.
+                // Cleared before the turn, as tokio reports readiness only when it begins.
                 ready = descriptor.readable() => ready?.clear_ready(),
             },
         }

@@ -1,5 +1,5 @@
-//! Where a call comes from: the `tracing` span that is entered where it is created, or that was where
-//! the source, or the other thread, was that it is created for.
+//! The origin of a call: the `tracing` span that is entered where the call is created, or that was
+//! entered where its source was registered or where another thread sent it.
 //!
 //! Spans of calls are counted, as each keeps its parent open: [`DialSpans`](crate::DialSpans) begins a
 //! chain anew that gets too long.
@@ -26,7 +26,7 @@ impl SetUp {
         }
     }
 
-    /// Calls that `create` creates come from where this was made, for whoever observes it.
+    /// Calls that `create` creates have the origin of this, for observers.
     #[inline(always)]
     pub(crate) fn replay<R>(&self, is_observed: bool, create: impl FnOnce() -> R) -> R {
         #[cfg(feature = "tracing")]
@@ -46,7 +46,7 @@ mod spans {
 
     use tracing::Span;
 
-    /// Where a call comes from.
+    /// The origin of a call.
     #[derive(Clone)]
     pub(crate) struct Origin {
         /// The span that was entered there, of the user's or of a call.
@@ -72,7 +72,7 @@ mod spans {
     }
 
     impl Scopes {
-        /// Enters a scope in which what is created comes from `origin`, unless a span is entered there. With
+        /// Enters a scope in which new calls have this `origin`, unless a span is entered there. With
         /// `is_replay`, even then. Returns its number.
         pub(crate) fn enter(&self, origin: Option<Origin>, is_replay: bool) -> u64 {
             let number = self.entered.get();
@@ -91,7 +91,7 @@ mod spans {
             drop(left);
         }
 
-        /// Where what is created now comes from.
+        /// Returns the origin of a call that is created now.
         pub(crate) fn here(&self) -> Option<Origin> {
             // Taken out to be cloned, which runs code of the subscriber.
             let top = self.scopes.borrow_mut().pop();
@@ -119,7 +119,7 @@ mod spans {
 
     #[cfg(feature = "mio")]
     impl Origin {
-        /// Where what is created or set up here comes from.
+        /// Returns the origin of what is created or set up here.
         pub(crate) fn here() -> Option<Self> {
             OF_THREAD.try_with(Scopes::here).ok().flatten()
         }
@@ -130,7 +130,7 @@ mod spans {
         }
     }
 
-    /// A scope of calls that come from elsewhere.
+    /// A scope of calls with another origin.
     #[cfg(feature = "mio")]
     pub(super) struct Replay(Option<u64>);
 

@@ -72,12 +72,27 @@ enum Kind {
 }
 
 impl Reporter {
-    /// Makes a reporter that hands each line to `sink`, without a line break.
+    /// Creates a reporter that passes each line to `sink`, without a line break.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::rc::Rc;
+    /// use switchboard::{CallQueue, Reporter};
+    ///
+    /// let queue = CallQueue::new();
+    /// let lines = Rc::new(RefCell::new(Vec::new()));
+    /// let log = Rc::clone(&lines);
+    /// queue.add_observer(Reporter::new(move |line| log.borrow_mut().push(line.to_owned())));
+    /// drop(queue.callback(|_, ()| ())); // a bug: neither answered nor declined
+    /// assert_eq!(lines.borrow().len(), 1);
+    /// ```
     pub fn new(sink: impl Fn(&str) + 'static) -> Self {
         Self { sink: Box::new(sink), state: RefCell::default() }
     }
 
-    /// Makes a reporter that writes to standard error.
+    /// Creates a reporter that writes to standard error.
     ///
     /// ```
     /// use switchboard::{CallQueue, Reporter};

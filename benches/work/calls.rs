@@ -1,4 +1,4 @@
-//! W1 to W5: calls through a queue.
+//! Calls through a queue: one after another, chained, canceled, answered, many pending.
 
 use std::hint::black_box;
 
@@ -14,31 +14,31 @@ pub fn groups() -> Vec<Group> {
     const PENDING: &[u64] = &[100, 10_000, 1_000_000, 10_000_000];
     let every_second = |group: Group| Group { one_in: 2, ..group };
     vec![
-        Group::new("W1", "a function call", BATCHES, function_calls)
+        Group::new("function_call", "a function call", BATCHES, function_calls)
             .against("floor: two vectors", floors::swapped_calls)
             .against("floor: ring", floors::ring_calls)
             .against("floor: boxed", floors::boxed_calls),
-        Group::new("W1r-one", "a call to one recipient", BATCHES, recipient_calls)
+        Group::new("recipient_call", "a call to one recipient", BATCHES, recipient_calls)
             .against("floor: boxed", floors::boxed_calls_to_one),
-        Group::new("W1r-1000", "a call to one of 1,000 recipients", MANY, many_recipients)
+        Group::new("many_recipients", "a call to one of 1,000 recipients", MANY, many_recipients)
             .against("floor: boxed", floors::boxed_calls_to_many),
-        Group::new("W2", "a call that schedules the next", &[1], chain)
+        Group::new("chained_call", "a call that schedules the next", &[1], chain)
             .against("floor: two vectors", floors::swapped_chain)
             .against("floor: ring", floors::ring_chain)
             .against("floor: boxed", floors::boxed_chain),
         every_second(Group::new(
-            "W3",
+            "canceled_call",
             "a function call, every second one canceled",
             &BATCHES[1..],
             every_second_canceled,
         )),
-        Group::new("W4", "a callback created, answered and dialed", BATCHES, callbacks),
-        Group::new("W5", "a function call, so many pending", PENDING, function_calls)
+        Group::new("callback", "a callback created, answered and dialed", BATCHES, callbacks),
+        Group::new("pending_calls", "a function call, so many pending", PENDING, function_calls)
             .against("floor: two vectors", floors::swapped_calls)
             .against("floor: ring", floors::ring_calls)
             .against("floor: boxed", floors::boxed_calls),
         #[cfg(feature = "journal")]
-        Group::new("journaled", "a function call, told to a journal", &BATCHES[2..3], journaled),
+        Group::new("journaled", "a function call, seen by a journal", &BATCHES[2..3], journaled),
     ]
 }
 

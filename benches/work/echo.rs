@@ -30,7 +30,7 @@ const BLOCK_BUFFER: usize = 16 * 1024;
 
 pub fn groups() -> Vec<Group> {
     vec![
-        Group::new("ping-pong", "64 bytes echoed, on so many connections", &[1, 100, 1000], {
+        Group::new("ping_pong", "64 bytes echoed, on so many connections", &[1, 100, 1000], {
             |connections| ping_pong(connections, board)
         })
         .against("mio by hand", |connections| ping_pong(connections, by_hand)),
@@ -38,11 +38,11 @@ pub fn groups() -> Vec<Group> {
             |connections| streaming(connections, board)
         })
         .against("mio by hand", |connections| streaming(connections, by_hand)),
-        Group::new("streams-small", "64 bytes echoed by a `Stream`", &[1, 100], {
+        Group::new("streams_small", "64 bytes echoed by a `Stream`", &[1, 100], {
             |connections| ping_pong(connections, streams)
         })
         .against("bare registration", |connections| ping_pong(connections, board)),
-        Group::new("streams-large", "64 KiB echoed by a `Stream`", &[1, 100], {
+        Group::new("streams_large", "64 KiB echoed by a `Stream`", &[1, 100], {
             |connections| streaming(connections, streams)
         })
         .against("bare registration", |connections| streaming(connections, board)),

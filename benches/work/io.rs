@@ -14,7 +14,7 @@ use super::{Group, Run, Words, add, added, timed};
 
 pub fn groups() -> Vec<Group> {
     vec![
-        Group::new("operation-reads", "24 bytes that are there, read", &[1], by_operation)
+        Group::new("operation_reads", "24 bytes that are there, read", &[1], by_operation)
             .against("in a handler, and an operation", in_a_handler),
     ]
 }

@@ -13,11 +13,11 @@ use super::{Group, Run, Words, add, added, timed};
 pub fn groups() -> Vec<Group> {
     const BATCHES: &[u64] = &[1, 1024];
     vec![
-        Group::new("remote-own", "a remote call sent by the loop's own thread", BATCHES, |batch| {
+        Group::new("remote_own", "a remote call sent by the loop's own thread", BATCHES, |batch| {
             own_thread(batch, board)
         })
         .against("mpsc and mio by hand", |batch| own_thread(batch, by_hand)),
-        Group::new("remote-other", "a remote call sent by another thread", BATCHES, |batch| {
+        Group::new("remote_other", "a remote call sent by another thread", BATCHES, |batch| {
             other_thread(batch, board)
         })
         .against("mpsc and mio by hand", |batch| other_thread(batch, by_hand)),

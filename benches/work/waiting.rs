@@ -17,10 +17,10 @@ use super::{Group, Run, Words, add, added, take_in, timed};
 pub fn groups() -> Vec<Group> {
     const TIMERS: &[u64] = &[1000, 1_000_000];
     vec![
-        Group::new("timers-cancel", "a timer armed and canceled", TIMERS, timers_canceled),
-        Group::new("timers-fire", "a timer armed and fired", TIMERS, timers_fired),
-        Group::new("operations-complete", "an operation completed", &[1, 1024], ops_completed),
-        Group::new("operations-cancel", "an operation canceled", &[1, 1024], ops_canceled),
+        Group::new("timers_cancel", "a timer armed and canceled", TIMERS, timers_canceled),
+        Group::new("timers_fire", "a timer armed and fired", TIMERS, timers_fired),
+        Group::new("operations_complete", "an operation completed", &[1, 1024], ops_completed),
+        Group::new("operations_cancel", "an operation canceled", &[1, 1024], ops_canceled),
         Group::new("registrations", "a source registered and taken back", &[1], registrations),
         Group::new("readiness", "a readiness call asked for again", &[1], readiness),
     ]

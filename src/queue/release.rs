@@ -1,5 +1,5 @@
 //! What a recipient that goes gives back: what its waiting callbacks and its pending calls captured.
-//! The calls stay pending, and are refused when their turn comes (rule R9).
+//! The calls stay pending, and are refused when the queue reaches them (rule R9).
 //!
 //! Callbacks are in a list of their recipient's. Other calls are looked for in the queue, from an
 //! index of recipients that is made when it pays: so that many recipients can go while many calls are

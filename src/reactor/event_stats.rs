@@ -20,9 +20,10 @@ pub struct EventStats {
     /// host's own.
     pub foreign: u64,
     /// Readiness calls whose handler returned with readiness left that the poll does not report again:
-    /// the last attempt by [`Registration::try_io`](crate::reactor::Registration::try_io) had gone well, and the handler
-    /// neither asked to be called [`again`](crate::reactor::Readiness::again) nor [kept](crate::reactor::Readiness::keep) what was left.
-    /// A bug of the handler, which may be called no more. (No event: not part of the sum.)
+    /// the last attempt by [`Registration::try_io`](crate::reactor::Registration::try_io) had gone
+    /// well, and the handler neither asked to be called [`again`](crate::reactor::Readiness::again) nor
+    /// [kept](crate::reactor::Readiness::keep) what was left. A bug of the handler, which may never be
+    /// called again. (No event: not part of the sum.)
     pub undrained: u64,
 }
 

@@ -36,7 +36,7 @@ impl Reactor {
         }
     }
 
-    /// Whether nothing is to be done, now or at a time that keeps the loop running.
+    /// Whether there is no work, now or at a time that keeps the loop running.
     pub(crate) fn is_quiet(&self) -> bool {
         let shared = self.shared();
         !shared.is_busy() && !shared.timers.keeps_running()
@@ -47,7 +47,7 @@ impl Reactor {
         self.shared().remotes.is_busy()
     }
 
-    /// Where a source was registered of whose readiness nothing comes, and nothing is kept on purpose.
+    /// Returns where a source was registered whose readiness has no effect and is not kept on purpose.
     pub(crate) fn unattended(&self, token: Token) -> Option<&'static Location<'static>> {
         let mut watches = self.shared().watches.borrow_mut();
         let watch = watches.get(token::key(token)?)?;

@@ -20,7 +20,8 @@ use crate::reactor::token;
 use crate::reactor::watch::{AnyWatch, Line};
 use crate::step::Step;
 
-/// A reactor, for whoever registers sources with it. Cloning counts a reference.
+/// A handle to a reactor: registers sources, arms timers, and makes remotes. Cloning counts a
+/// reference.
 #[derive(Clone)]
 pub struct ReactorHandle {
     shared: Rc<Shared>,
@@ -47,7 +48,7 @@ impl ReactorHandle {
     }
 }
 
-/// A panic of a handler leaves the reactor as rules R10 and M1 say.
+/// A panic of a handler leaves the reactor as rules R10 and M1 demand.
 impl UnwindSafe for ReactorHandle {}
 impl RefUnwindSafe for ReactorHandle {}
 
@@ -96,7 +97,7 @@ impl Shared {
         }
     }
 
-    /// In which generation, or a later one, the token of the next registration is to be (rule M2).
+    /// The least generation for the token of the next registration (rule M2).
     // (Inlined, it makes each readiness call 15 instructions dearer.)
     #[inline(never)]
     pub(super) fn least_generation(&self) -> u32 {
@@ -112,7 +113,7 @@ impl Shared {
     }
 
     /// Notes a batch of events, and counts them. No code of a user runs here, so none is lost (rule
-    /// M1): if nobody observes, their calls are scheduled too.
+    /// M1): without observers, their calls are scheduled too.
     #[inline]
     pub(super) fn note_each(
         &self,
@@ -246,7 +247,7 @@ impl Shared {
             || self.batch_was_full.get()
     }
 
-    /// Whether somebody asked for the end of `run`.
+    /// Whether a stop of `run` was requested.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.get() || self.remotes.is_stopped()
     }

@@ -8,7 +8,7 @@ use mio::Interest;
 use crate::id::CallId;
 use crate::reactor::readiness::Flags;
 
-/// What is known of a source, whoever is called about it.
+/// The state of a source, independent of its handler.
 pub(super) struct SourceState {
     /// What it is watched for.
     pub(super) interest: Cell<Interest>,
@@ -41,7 +41,7 @@ impl SourceState {
         state
     }
 
-    /// All that another recipient is to know.
+    /// All flags that another recipient must know.
     pub(super) fn known(&self) -> Flags {
         self.ready.get().merge(self.reported.get())
     }
@@ -92,7 +92,7 @@ pub(super) struct Drain {
     pub(super) unfinished: Cell<Flags>,
     /// Left on purpose.
     kept: Cell<bool>,
-    /// The call that is to be judged.
+    /// The call whose handler is judged next.
     pub(super) suspect: Cell<Option<CallId>>,
     /// Whether the registration is on the list of those to be judged.
     pub(super) is_listed: Cell<bool>,
@@ -127,7 +127,7 @@ impl Drain {
         self.suspect.set(None);
     }
 
-    /// Whether the handler that has returned is to be judged.
+    /// Whether the handler that has returned must be judged.
     pub(super) fn leaves(&self, ready: Flags) -> bool {
         let mut left = Flags(self.unfinished.get().0 & ready.0);
         if ready.any(Flags::ERROR) {

@@ -1,8 +1,8 @@
-//! The reactor's side of a registration: whom its handler is of, and the one readiness call that it may
-//! have pending.
+//! The reactor's side of a registration: its handler's recipient, and the one readiness call that may
+//! be pending.
 //!
-//! - I1 `reported` is empty exactly if nothing is to be reported: no readiness call is pending, and the
-//!   registration is not in line for one.
+//! - I1 `reported` is empty exactly if there is nothing to report: no readiness call is pending, and
+//!   the registration is not in line for one.
 //! - I2 A readiness call that is canceled by its id puts its registration in line again. Only the end
 //!   of the registration, of the recipient or of the queue loses readiness.
 //! - I3 A key in line may be there for nothing, or twice: what it had to report was narrowed out or went
@@ -140,7 +140,7 @@ where
     }
 }
 
-/// Who is called of a source's readiness, and what there is to report.
+/// The destination of a source's readiness, and the flags to report.
 pub(super) struct Watch<D> {
     line: Rc<Line>,
     key: ArenaKey,
@@ -168,7 +168,7 @@ impl<D: Destination> Watch<D> {
         Rc::new(Self { line, key, site, to, state, call, registered, set_up })
     }
 
-    /// Adds to what is to be reported; true if that was nothing.
+    /// Adds to the flags to report; true if that was nothing.
     #[inline(always)]
     fn report(&self, flags: Flags) -> bool {
         let before = self.state.reported.get();

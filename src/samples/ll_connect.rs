@@ -29,6 +29,22 @@ struct ConnectAttempt;
 
 impl LlConnect {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlConnect, Module, Socket};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let connects = LlConnect::new(&reactor.handle());
+    /// connects.open();
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let done = reactor.queue().callback(|_, connected: Result<Socket, _>| assert!(connected.is_ok()));
+    /// connects.start(listener.local_addr()?, done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(reactor: &ReactorHandle) -> Self {
         Self { reactor: reactor.clone(), gate: Gate::default() }
     }

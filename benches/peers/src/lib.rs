@@ -3,8 +3,7 @@
 //! Each peer does the work the way its documentation shows, with what it offers for it; where it
 //! offers nothing (cancel, in stakker's queue) it is not in the group.
 
-#[path = "../../work/mod.rs"]
-pub mod work;
+pub use switchboard_benches::{criteria, work};
 
 pub mod interleave;
 pub mod plot;
@@ -33,7 +32,7 @@ pub fn groups() -> Vec<Group> {
 
 fn peers(group: &str) -> Vec<Contender> {
     match group {
-        "W1" => vec![
+        "function_call" => vec![
             contender("stakker defer", stakker::calls),
             contender("calloop idle", calloop::calls),
             contender("LocalPool", futures::local_pool),
@@ -41,12 +40,12 @@ fn peers(group: &str) -> Vec<Contender> {
             contender("smol LocalExecutor", futures::executor),
             contender("tokio LocalSet", tokio::calls),
         ],
-        "W1r-one" => vec![
+        "recipient_call" => vec![
             contender("stakker call!", stakker::calls_to_one),
             contender("calloop idle", calloop::calls_to_one),
         ],
-        "W1r-1000" => vec![contender("stakker call!", stakker::calls_to_many)],
-        "W2" => vec![
+        "many_recipients" => vec![contender("stakker call!", stakker::calls_to_many)],
+        "chained_call" => vec![
             contender("stakker defer", stakker::chain),
             contender("calloop idle", calloop::chain),
             contender("LocalPool", futures::local_pool_chain),
@@ -54,19 +53,19 @@ fn peers(group: &str) -> Vec<Contender> {
             contender("smol LocalExecutor", futures::executor_chain),
             contender("tokio LocalSet", tokio::chain),
         ],
-        "W3" => vec![
+        "canceled_call" => vec![
             contender("calloop idle", calloop::every_second_canceled),
             contender("LocalPool, abortable", futures::local_pool_canceled),
             contender("smol LocalExecutor", futures::executor_canceled),
             contender("tokio LocalSet, abort", tokio::aborted),
             contender("tokio LocalSet, token", tokio::canceled_by_token),
         ],
-        "W4" => vec![
+        "callback" => vec![
             contender("stakker Ret", stakker::returns),
             contender("LocalPool, oneshot", futures::local_pool_oneshot),
             contender("tokio LocalSet, oneshot", tokio::oneshot),
         ],
-        "W5" => vec![
+        "pending_calls" => vec![
             contender("stakker defer", stakker::calls),
             Contender { most: MOST, ..contender("calloop idle", calloop::calls) },
             Contender { most: MOST, ..contender("LocalPool", futures::local_pool) },
@@ -74,13 +73,13 @@ fn peers(group: &str) -> Vec<Contender> {
             Contender { most: MOST, ..contender("smol LocalExecutor", futures::executor) },
             Contender { most: MOST, ..contender("tokio LocalSet", tokio::calls) },
         ],
-        "timers-cancel" => vec![
+        "timers_cancel" => vec![
             contender("stakker", stakker::timers_canceled),
             // To arm one, and to cancel one, goes through all.
             Contender { most: 1000, ..contender("calloop", calloop::timers_canceled) },
             contender("tokio", tokio::timers_canceled),
         ],
-        "timers-fire" => vec![
+        "timers_fire" => vec![
             contender("stakker", stakker::timers_fired),
             Contender { most: 1000, ..contender("calloop", calloop::timers_fired) },
         ],
@@ -90,17 +89,17 @@ fn peers(group: &str) -> Vec<Contender> {
             contender("calloop", registering::calloop),
             contender("tokio", registering::tokio),
         ],
-        "remote-own" => vec![
+        "remote_own" => vec![
             contender("calloop channel", |batch| work::remote::own_thread(batch, remote::calloop)),
             contender("tokio mpsc", |batch| work::remote::own_thread(batch, remote::tokio)),
         ],
-        "remote-other" => vec![
+        "remote_other" => vec![
             contender("calloop channel", |batch| {
                 work::remote::other_thread(batch, remote::calloop)
             }),
             contender("tokio mpsc", |batch| work::remote::other_thread(batch, remote::tokio)),
         ],
-        "ping-pong" => vec![
+        "ping_pong" => vec![
             contender("stakker_mio", |connections| {
                 work::echo::ping_pong(connections, servers::stakker)
             }),

@@ -20,7 +20,7 @@ use crate::reactor::shared::ReactorHandle;
 use crate::recipient::Address;
 use crate::unwind::to_the_end;
 
-/// Room for as many calls is kept for the next ones.
+/// The number of calls for which room is kept.
 const KEPT: usize = 1024;
 
 const GONE: &str = "the reactor is gone";
@@ -37,7 +37,7 @@ pub(crate) struct Remotes {
     /// Whether a host may sleep whenever the reactor does not turn: by its own poll, or the descriptor
     /// of the reactor's.
     host_sleeps: Cell<bool>,
-    /// The id that the latest call beyond the queue's capacity got, or was to get.
+    /// The id of the latest call beyond the queue's capacity, or the id that it would have had.
     beyond: Cell<Option<CallId>>,
 }
 
@@ -104,8 +104,8 @@ impl Remotes {
         Awake(self)
     }
 
-    /// Sleeps by `sleep`, which is told whether it may: not if something has come before. What comes
-    /// meanwhile wakes the reactor.
+    /// Calls `sleep` with true if it may sleep: no entry has arrived. Entries that arrive meanwhile
+    /// wake the reactor.
     pub(crate) fn sleep<R>(&self, sleep: impl FnOnce(bool) -> R) -> R {
         let slept = sleep(self.post.inbox.fall_asleep());
         if !self.host_sleeps.get() {
@@ -114,8 +114,8 @@ impl Remotes {
         slept
     }
 
-    /// Schedules calls that have come, at most a share (rule M6); of those beyond the queue's capacity,
-    /// one at a time. If an observer panics, the rest stays for the next turn.
+    /// Schedules calls that have arrived, at most a share (rule M6); of those beyond the queue's
+    /// capacity, one at a time. If an observer panics, the rest stays for the next turn.
     #[inline]
     pub(crate) fn deliver(&self, reactor: &ReactorHandle, share: impl FnOnce() -> usize) {
         if self.is_busy() {
@@ -156,7 +156,7 @@ impl Remotes {
         !self.taken.borrow().is_empty() || self.post.inbox.has_mail()
     }
 
-    /// Whether anybody may send. If not, [`is_busy`](Self::is_busy) covers all that was sent.
+    /// Whether any sender is left. If not, [`is_busy`](Self::is_busy) covers all that was sent.
     pub(crate) fn are_alive(&self) -> bool {
         self.post.inbox.has_senders()
     }
@@ -205,7 +205,7 @@ impl Drop for Awake<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.0.host_sleeps.get() {
-            // If something has come, the host does not sleep, by `poll_timeout`.
+            // If there are entries, `poll_timeout` does not let the host sleep.
             self.0.post.inbox.fall_asleep();
         }
     }
