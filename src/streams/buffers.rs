@@ -438,6 +438,13 @@ impl Input {
     }
 }
 
+/// A stream may drop in the middle of its handler: the buffer that it shares is not lost.
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.buffer.discard(&self.scratch);
+    }
+}
+
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { buffer, limit, has_ended, .. } = self;
@@ -921,6 +928,12 @@ impl Output {
     }
 }
 
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.buffer.discard(&self.scratch);
+    }
+}
+
 impl fmt::Debug for Output {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { buffer, high, low, end, .. } = self;
@@ -974,5 +987,18 @@ mod tests {
         output.consume(5);
         output.finish();
         assert_eq!((output.append(&mut input), input.len(), output.len()), (0, 2, 0));
+    }
+
+    #[test]
+    fn buffers_that_drop_give_back_the_room_that_is_shared() {
+        let scratch = Rc::default();
+        let (mut input, mut output) = (Input::new(&scratch), Output::new(&scratch));
+        output.is_driven = true;
+        input.spare()[0] = 1;
+        output.push(&[2]);
+        drop((input, output));
+        // What is made anew is zeroed.
+        let taken = [scratch.take()[0], scratch.take()[0], scratch.take()[0]];
+        assert_eq!(taken, [2, 1, 0]);
     }
 }

@@ -104,6 +104,12 @@ impl ByteBuffer {
         }
     }
 
+    /// Gives back a buffer that is shared, whatever is in it.
+    pub(super) fn discard(&mut self, scratch: &Scratch) {
+        (self.start, self.end) = (0, 0);
+        give_back(mem::take(&mut self.places), scratch);
+    }
+
     #[cold]
     #[inline(never)]
     fn shrink(&mut self, scratch: &Scratch) {
