@@ -12,6 +12,8 @@ pub(crate) mod proxy;
 pub(crate) mod serve;
 pub(crate) mod session;
 pub(crate) mod settings;
+#[cfg(test)]
+pub(crate) mod story;
 #[cfg(feature = "journal")]
 pub(crate) mod timeline;
 

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use switchboard::CallQueue;
 use switchboard::reactor::Reactor;
 
-use crate::alone::alone;
+use support::alone;
 use support::net::{Log, turn_until, watch};
 
 /// How many descriptors this process may have at most.

@@ -1,7 +1,7 @@
 //! Hazard: a head or a body that we read in one way, and the origin or the client in another.
 
 use super::example::heads::{Asked, HEAD_MAX, answer, request, response};
-use super::story::unchunk;
+use super::example::story::unchunk;
 
 const VIA: &str = "us-1";
 
@@ -503,8 +503,8 @@ fn what_we_write_is_read_in_one_way_whatever_comes() {
         b"\x09HTTP/1.1 304 Same\r\nContent-Length: 7\r\nConnection: close\r\n\r\n",
         b"\x155;x=y\r\nhello\r\n0\r\nA: b\r\n\r\nGET",
     ];
-    let stories = std::env::var("STORIES").map_or(20_000, |count| count.parse().unwrap());
-    let random = support::random::Random::new(7);
+    let stories = support::util::number("SEEDS").unwrap_or(20_000) as usize;
+    let random = support::story::Decisions::of_seed(7);
     for story in 0..stories {
         let mut bytes = seeds[story % seeds.len()].to_vec();
         for _ in 0..random.below(4) {
@@ -521,6 +521,6 @@ fn what_we_write_is_read_in_one_way_whatever_comes() {
                 }
             }
         }
-        super::story::run(&bytes);
+        super::example::story::run(&bytes);
     }
 }
