@@ -117,7 +117,7 @@ impl QueueHandle {
 /// A value that owns its own `Recipient` lives until [`Context::hang_up`]: like any value that owns
 /// itself, it leaks if it is never hung up.
 #[doc(alias("actor", "AsyncJob", "object"))]
-#[must_use = "dropping a recipient lets its value go"]
+#[must_use = "dropping a recipient drops its value"]
 pub struct Recipient<T: 'static> {
     address: Address<T>,
 }

@@ -13,7 +13,7 @@ use crate::journal::snapshot::Snapshot;
 use crate::op_step::OpStep;
 use crate::step::{RecipientInfo, Step};
 
-/// What a [`Journal`](super::Journal) held at an instant.
+/// The contents of a [`Journal`](super::Journal) at an instant.
 ///
 /// It is `Send`: another thread may search it, and write it.
 #[derive(Clone)]

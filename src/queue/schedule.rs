@@ -33,7 +33,7 @@ impl Core {
         }
     }
 
-    /// As [`schedule`](Self::schedule), but hands the call back if the queue does not admit it.
+    /// As [`schedule`](Self::schedule), but returns the call if the queue does not admit it.
     #[inline(always)]
     pub(crate) fn try_schedule<C, P: Payload<Dialing>>(
         &self,

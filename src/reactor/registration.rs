@@ -227,7 +227,7 @@ impl<S: Source> Registration<S> {
     ///     readiness.keep(); // the other side is full: read later
     /// })?;
     /// let _ = reactor.turn(None)?;
-    /// // Later, in another handler: no new event is needed to go on.
+    /// // Later, in another handler, without a new event:
     /// if socket.readiness().is_readable() {
     ///     socket.readiness().again(); // calls the handler
     /// }

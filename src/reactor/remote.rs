@@ -1,7 +1,7 @@
 //! Calls from other threads (rule M8).
 //!
-//! What is sent waits in the [`Inbox`] until the reactor's next turn, which schedules a call for
-//! each. From there on they are calls like any other.
+//! Entries wait in the [`Inbox`] until the reactor's next turn, which schedules a call for each. From
+//! there on they are calls like any other.
 //!
 //! - I1 Closures of a host run and drop on the reactor's thread, or are returned to their sender. (The
 //!   handler of a waker, which threads share, drops with the last clone of the waker.)

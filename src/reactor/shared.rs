@@ -1,4 +1,4 @@
-//! What a reactor, its handles and its registrations share.
+//! The state that a reactor, its handles and its registrations share.
 
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};

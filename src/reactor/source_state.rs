@@ -1,4 +1,4 @@
-//! What is known of a registered source: what it is ready for, and whether its handlers drain it.
+//! The state of a registered source: its readiness, and whether its handlers drain it.
 
 use core::cell::Cell;
 use std::io;
@@ -84,7 +84,7 @@ impl SourceState {
     }
 }
 
-/// Whether the handler of the last readiness call has left something to read behind: it made attempts, the
+/// Whether the handler of the last readiness call has left something to read: it made attempts, the
 /// last of which went well, so there may be more.
 ///
 /// Attempts that the registration does not see are not judged, nor is the end of a stream: who has found
