@@ -371,9 +371,9 @@ impl<C: DialContext> Calls<C> {
     /// Passes the next place, if its position is less than `end`, and dials its call.
     #[inline(always)]
     pub(crate) fn dial_next(&self, end: u64, context: &mut C::At<'_>) -> DialNext {
-        let (place, position) = (self.head.get(), self.head());
+        let place = self.head.get();
         // (The first condition costs nothing if `end` is known.)
-        if end != u64::MAX && position >= end {
+        if end != u64::MAX && self.head() >= end {
             return DialNext::Empty;
         }
         debug_assert!(place.is_aligned());
@@ -383,13 +383,15 @@ impl<C: DialContext> Calls<C> {
                 return DialNext::Empty;
             }
             if place == self.head_end.get() {
-                return self.dial_in_next_block(position, context);
+                return self.dial_in_next_block(context);
             }
+            let position = self.head();
             // SAFETY: the place is between head and tail (I4), and its vtable is clear.
             let note = unsafe { self.pass_tombstone(place) };
             C::begin(context, position);
             return DialNext::Tombstone(note);
         };
+        let position = self.head();
         self.head.set(place.wrapping_add(1));
         // SAFETY: the words hold a payload of the vtable's type (I1).
         // The head has passed the place, so the payload is moved out just once (I2). The function
@@ -401,7 +403,8 @@ impl<C: DialContext> Calls<C> {
     /// The same if the head is at the end of its block.
     #[cold]
     #[inline(never)]
-    fn dial_in_next_block(&self, position: u64, context: &mut C::At<'_>) -> DialNext {
+    fn dial_in_next_block(&self, context: &mut C::At<'_>) -> DialNext {
+        let position = self.head();
         match self.enter_block() {
             Entered::Block => self.dial_next(u64::MAX, context),
             Entered::Tombstone(note) => {

@@ -2,6 +2,7 @@
 
 use alloc::rc::Rc;
 use core::num::NonZeroU64;
+use core::panic::Location;
 
 use crate::id::CallId;
 use crate::op_step::OpStep;
@@ -36,6 +37,19 @@ pub trait Observer {
     /// Receives one step of one call.
     fn observe(&self, call: CallId, step: &Step);
 
+    /// Receives both steps at once of a call that is created and scheduled in one go, at `site`, if this is
+    /// the only observer. Unless it returns true, [`observe`](Self::observe) receives them one by one, as
+    /// it does by default.
+    fn observe_call(
+        &self,
+        call: CallId,
+        recipient: Option<RecipientInfo>,
+        site: &'static Location<'static>,
+    ) -> bool {
+        let _ = (call, recipient, site);
+        false
+    }
+
     /// Receives the label of a recipient when it is set
     /// ([`Address::set_label`](crate::Address::set_label)) or, if that was before, when this observer is
     /// added; and `None` when the recipient is gone. Closures do not get these.
@@ -53,6 +67,18 @@ pub trait Observer {
     /// notified of no more (if it was not added twice).
     fn observe_removal(&self, queue: NonZeroU64) {
         let _ = queue;
+    }
+
+    /// Is called when a call is pending again that was reported as [dialed](Step::Dialed), since an observer
+    /// panicked then (rule R10). It must not panic, as that panic is under way. Closures do not get these.
+    fn observe_put_back(&self, call: CallId) {
+        let _ = call;
+    }
+
+    /// Is called when the handler of such a call is about to run: it is not reported as dialed again. If an
+    /// observer panics, the call is put back as before. Closures do not get these.
+    fn observe_dial_again(&self, call: CallId) {
+        let _ = call;
     }
 
     /// Receives one step of one operation, which is named by the call that delivers its result: the
@@ -73,6 +99,15 @@ impl<O: Observer + ?Sized> Observer for Rc<O> {
         (**self).observe(call, step);
     }
 
+    fn observe_call(
+        &self,
+        call: CallId,
+        recipient: Option<RecipientInfo>,
+        site: &'static Location<'static>,
+    ) -> bool {
+        (**self).observe_call(call, recipient, site)
+    }
+
     fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
         (**self).observe_label(recipient, label);
     }
@@ -83,6 +118,14 @@ impl<O: Observer + ?Sized> Observer for Rc<O> {
 
     fn observe_removal(&self, queue: NonZeroU64) {
         (**self).observe_removal(queue);
+    }
+
+    fn observe_put_back(&self, call: CallId) {
+        (**self).observe_put_back(call);
+    }
+
+    fn observe_dial_again(&self, call: CallId) {
+        (**self).observe_dial_again(call);
     }
 
     fn observe_operation(&self, operation: CallId, step: &OpStep) {

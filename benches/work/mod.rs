@@ -22,6 +22,8 @@ pub mod floors;
 #[cfg(feature = "mio")]
 pub mod io;
 #[cfg(feature = "mio")]
+pub mod layers;
+#[cfg(feature = "mio")]
 pub mod names;
 #[cfg(feature = "mio")]
 pub mod remote;
@@ -106,6 +108,7 @@ pub fn groups() -> Vec<Group> {
     let groups = groups
         .chain(waiting::groups())
         .chain(io::groups())
+        .chain(layers::groups())
         .chain(remote::groups())
         .chain(names::groups())
         .chain(echo::groups());

@@ -25,6 +25,7 @@ mod narrator;
 pub(crate) mod paint;
 mod record;
 mod samples;
+mod sockets;
 mod summary;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -74,6 +75,7 @@ fn tour(flags: &Flags, paint: Paint) -> Outcome {
     println!("{}\n", paint.bold("The samples, with their calls in short"));
     narrator.only_ends_other_than_finished();
     tell(&mut reactor, samples::STORIES, &mut summary, &record, paint)?;
+    tell(&mut reactor, sockets::STORIES, &mut summary, &record, paint)?;
     summary.print(paint);
     record.print_figures();
     let tally = reactor.queue().tally();
@@ -92,7 +94,7 @@ fn tell(
     record: &Record,
     paint: Paint,
 ) -> Outcome {
-    let all = basics::STORIES.len() + samples::STORIES.len();
+    let all = basics::STORIES.len() + samples::STORIES.len() + sockets::STORIES.len();
     for (title, text, story) in stories {
         let number = summary.stories() + 1;
         println!("{}\n", paint.bold(&format!("{number} of {all}. {title}")));

@@ -8,11 +8,12 @@ use core::fmt;
 use std::time::Instant;
 
 use crate::id::CallId;
+use crate::journal::filter::{ChosenCalls, Filter, RecipientFilter, StepFilter};
 use crate::journal::pages::Pages;
 use crate::journal::recorder::{Clock, Journal};
-use crate::journal::trigger::{JournalTrigger, StepFilter};
+use crate::journal::trigger::JournalTrigger;
 use crate::queue::QueueHandle;
-use crate::step::Step;
+use crate::step::{RecipientInfo, Step};
 
 /// Steps kept, unless [`Journal::with_capacity`] says otherwise.
 const CAPACITY: usize = 1 << 16;
@@ -67,13 +68,14 @@ pub struct JournalBuilder {
     steps: usize,
     clock: Clock,
     filter: Option<StepFilter>,
+    recipients: Option<RecipientFilter>,
     triggers: Vec<JournalTrigger>,
 }
 
 impl JournalBuilder {
     pub(super) fn new() -> Self {
         let clock = Box::new(Instant::now);
-        Self { steps: CAPACITY, clock, filter: None, triggers: Vec::new() }
+        Self { steps: CAPACITY, clock, filter: None, recipients: None, triggers: Vec::new() }
     }
 
     /// Keeps the latest `steps` steps instead of 65,536; 0 counts as 1.
@@ -95,6 +97,35 @@ impl JournalBuilder {
         self
     }
 
+    /// Keeps only what happens to calls to recipients for which `keeps` returns true, and to operations
+    /// whose results these deliver. All are counted in [`figures`](Journal::figures). With a
+    /// [`filter`](Self::filter) too, a step must pass both.
+    ///
+    /// A call is followed from its creation to its end, if the journal sees both; of more calls at a
+    /// time than it keeps steps, only as many as that.
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    /// use switchboard::journal::Journal;
+    ///
+    /// struct Session;
+    ///
+    /// let queue = CallQueue::new();
+    /// let (one, other) = (queue.recipient(Session), queue.recipient(Session));
+    /// let chosen = one.info(); // or all of a type: `to.type_name == std::any::type_name::<Session>()`
+    /// let journal = Journal::builder().filter_recipients(move |to| *to == chosen).install(&queue);
+    ///
+    /// let (kept, left_out) = (one.call(|_, _| ()), other.call(|_, _| ()));
+    /// queue.dial_all();
+    /// let history = journal.history();
+    /// assert!(history.call(kept).is_some() && history.call(left_out).is_none());
+    /// assert_eq!(journal.figures().counts.finished, 2);
+    /// ```
+    pub fn filter_recipients(mut self, keeps: impl Fn(&RecipientInfo) -> bool + 'static) -> Self {
+        self.recipients = Some(Box::new(keeps));
+        self
+    }
+
     /// Stops recording once `trigger` has fired, so that the journal holds what led to it until
     /// [`resume`](Journal::resume) is called. The first of several triggers counts.
     pub fn trigger(mut self, trigger: JournalTrigger) -> Self {
@@ -104,8 +135,11 @@ impl JournalBuilder {
 
     /// Makes the journal.
     pub fn build(self) -> Journal {
-        let Self { steps, clock, filter, triggers } = self;
+        let Self { steps, clock, filter, recipients, triggers } = self;
         let start = clock();
+        let recipients = recipients.map(|chooses| ChosenCalls::new(chooses, steps));
+        let is_set = filter.is_some() || recipients.is_some();
+        let filter = is_set.then_some(Filter { steps: filter, recipients });
         Journal { clock, start, filter, triggers, pages: RefCell::new(Pages::new(steps)) }
     }
 

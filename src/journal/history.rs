@@ -7,8 +7,8 @@ use core::time::Duration;
 use crate::id::CallId;
 use crate::journal::latency::Latency;
 use crate::journal::map::Map;
-use crate::journal::pages::{StepEntry, What};
 use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord};
+use crate::journal::ring::{StepEntry, What};
 use crate::journal::snapshot::Snapshot;
 use crate::op_step::OpStep;
 use crate::step::{RecipientInfo, Step};
@@ -44,6 +44,8 @@ impl History {
             match &entry.what {
                 What::Call(step) => history.call_mut(entry.call).take(moment, step),
                 What::Operation(step) => history.operation_mut(entry.call).take(moment, step),
+                What::PutBack => history.call_mut(entry.call).dialed = None,
+                What::DialedAgain => history.call_mut(entry.call).dialed = Some(moment),
             }
         }
         history.link_layers();
@@ -194,7 +196,9 @@ fn attribute(entries: &mut [StepEntry]) {
         let StepEntry { call, what, .. } = entries[place];
         match what {
             // (A call whose check panics ends without a dial.)
-            What::Call(Step::Scheduled { .. } | Step::Dialed) => _ = known.insert(call, ()),
+            What::Call(Step::Scheduled { .. } | Step::Dialed) | What::DialedAgain => {
+                _ = known.insert(call, ())
+            }
             What::Call(Step::Finished | Step::Panicked) if !known.contains_key(&call) => {
                 for entry in &mut entries[attributed..place] {
                     entry.by = entry.by.or(Some(call));

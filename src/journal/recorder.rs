@@ -5,14 +5,17 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
 use core::num::NonZeroU64;
+use core::panic::Location;
 use std::time::Instant;
 
 use crate::id::CallId;
 use crate::journal::explain::Story;
+use crate::journal::figures::Figures;
+use crate::journal::filter::Filter;
 use crate::journal::history::History;
-use crate::journal::pages::{Figures, Pages, What};
+use crate::journal::pages::{Pages, Took};
 use crate::journal::snapshot::Snapshot;
-use crate::journal::trigger::{JournalTrigger, StepFilter};
+use crate::journal::trigger::JournalTrigger;
 use crate::observe::Observer;
 use crate::op_step::OpStep;
 use crate::step::{RecipientInfo, Step};
@@ -25,7 +28,7 @@ pub(super) type Clock = Box<dyn Fn() -> Instant>;
 pub struct Journal {
     pub(super) clock: Clock,
     pub(super) start: Instant,
-    pub(super) filter: Option<StepFilter>,
+    pub(super) filter: Option<Filter>,
     pub(super) triggers: Vec<JournalTrigger>,
     pub(super) pages: RefCell<Pages>,
 }
@@ -54,10 +57,10 @@ impl Journal {
         let now = (self.clock)();
         let pages = self.pages.borrow();
         Snapshot {
-            entries: pages.entries(),
+            entries: pages.ring.entries(),
             labels: pages.labels.all(),
             names: pages.names.all(),
-            dropped: pages.dropped(),
+            dropped: pages.ring.dropped(),
             start: self.start,
             now,
         }
@@ -80,40 +83,75 @@ impl Journal {
     }
 }
 
-impl Observer for Journal {
-    /// The clock, the filter and the triggers are user code, so nothing is borrowed when they run.
-    fn observe(&self, call: CallId, step: &Step) {
-        let is_scheduled = matches!(step, Step::Scheduled { .. });
-        let same = is_scheduled.then(|| self.pages.borrow().same_moment(call)).flatten();
-        let now = same.unwrap_or_else(|| (self.clock)());
-        let keeps = self.filter.as_ref().is_none_or(|keeps| keeps(call, step));
-        let took = self.pages.borrow_mut().note(now, call, What::Call(*step), keeps);
+impl Journal {
+    #[cold]
+    #[inline(never)]
+    fn look_at_triggers(&self, call: CallId, step: &Step, took: Took) {
         if self.triggers.iter().any(|trigger| trigger.fires(call, step, took)) {
             self.pages.borrow_mut().freeze(call);
         }
     }
 
-    fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
-        let pages = &mut *self.pages.borrow_mut();
-        match label {
-            Some(label) => pages.labels.set(recipient, label),
-            None => pages.labels.release(recipient, pages.next_step()),
+    /// Whether what happens to a call and is no step of it is kept.
+    fn keeps_call(&self, call: CallId) -> bool {
+        self.filter.as_ref().is_none_or(|filter| filter.keeps_call(call))
+    }
+}
+
+/// The clock, the filters and the triggers are user code, so nothing is borrowed when they run.
+impl Observer for Journal {
+    fn observe(&self, call: CallId, step: &Step) {
+        let now = (self.clock)();
+        let keeps = self.filter.as_ref().is_none_or(|filter| filter.keeps(call, step));
+        let took = self.pages.borrow_mut().note(now, call, step, keeps);
+        if !self.triggers.is_empty() {
+            self.look_at_triggers(call, step, took);
         }
     }
 
+    /// One read of the clock for both steps, unless the filters or triggers are to see them.
+    fn observe_call(
+        &self,
+        call: CallId,
+        recipient: Option<RecipientInfo>,
+        site: &'static Location<'static>,
+    ) -> bool {
+        let sees_both = self.filter.is_none() && self.triggers.is_empty();
+        if sees_both {
+            let now = (self.clock)();
+            self.pages.borrow_mut().note_call(now, call, recipient, site);
+        }
+        sees_both
+    }
+
+    fn observe_put_back(&self, call: CallId) {
+        let (now, keeps) = ((self.clock)(), self.keeps_call(call));
+        self.pages.borrow_mut().note_put_back(now, call, keeps);
+    }
+
+    fn observe_dial_again(&self, call: CallId) {
+        let (now, keeps) = ((self.clock)(), self.keeps_call(call));
+        self.pages.borrow_mut().note_dialed_again(now, call, keeps);
+    }
+
+    fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
+        self.pages.borrow_mut().label(recipient, label);
+    }
+
     fn observe_name(&self, call: CallId, name: &str) {
-        let pages = &mut *self.pages.borrow_mut();
-        pages.names.set(call, name);
-        pages.names.release(call, pages.next_step());
+        self.pages.borrow_mut().name(call, name);
     }
 
     fn observe_removal(&self, queue: NonZeroU64) {
         self.pages.borrow_mut().forget(queue);
+        if let Some(filter) = &self.filter {
+            filter.forget(queue);
+        }
     }
 
     fn observe_operation(&self, operation: CallId, step: &OpStep) {
-        let now = (self.clock)();
-        self.pages.borrow_mut().note(now, operation, What::Operation(*step), true);
+        let (now, keeps) = ((self.clock)(), self.keeps_call(operation));
+        self.pages.borrow_mut().note_operation(now, operation, step, keeps);
     }
 }
 
@@ -128,7 +166,7 @@ impl fmt::Debug for Journal {
         let ((pending, live), texts, len, dropped) = {
             let pages = self.pages.borrow();
             let texts = pages.labels.len() + pages.names.len();
-            (pages.watched(), texts, pages.len(), pages.dropped())
+            (pages.watched(), texts, pages.ring.len(), pages.ring.dropped())
         };
         write!(f, "Journal({len} steps, {dropped} dropped, ")?;
         write!(f, "{pending} calls pending, {live} live, {texts} labels and names)")

@@ -5,11 +5,9 @@ use core::fmt;
 use core::time::Duration;
 
 use crate::id::CallId;
+use crate::journal::filter::StepFilter;
 use crate::journal::pages::Took;
 use crate::step::Step;
-
-/// What says something of a step: user code.
-pub(super) type StepFilter = Box<dyn Fn(CallId, &Step) -> bool>;
 
 /// A condition on which a journal stops recording, so that it holds what led to it: see
 /// [`JournalBuilder::trigger`](super::JournalBuilder::trigger).

@@ -144,14 +144,20 @@ impl Core {
     pub(super) fn pass_tombstone(&self, note: Option<core::num::NonZeroU64>) {
         self.skipped.add();
         if let Some(key) = note {
-            self.canceled.borrow_mut().remove(&key.get());
+            self.forget_canceled(key.get());
         }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn forget_canceled(&self, key: u64) {
+        self.canceled.borrow_mut().remove(&key);
     }
 
     /// The turn of a deferred call has come that was canceled.
     pub(super) fn pass_canceled_deferred(&self, key: u64) {
         self.forgotten.sub();
         self.skipped.add();
-        self.canceled.borrow_mut().remove(&key);
+        self.forget_canceled(key);
     }
 }

@@ -4,6 +4,7 @@ use crate::erased::cells::Stage;
 use crate::erased::{Payload, Site};
 use crate::id::{CallId, Named};
 use crate::outcome::{ScheduleError, ScheduleErrorKind};
+use crate::queue::listener::flag;
 use crate::queue::notify::{KeepObservers, WakeOnDrop};
 use crate::queue::state::{Claim, Core, Dialing, QUEUE_DROPPED};
 use crate::step::{RecipientInfo, Refusal, Step};
@@ -67,13 +68,17 @@ impl Core {
         site: Site,
         recipient: Option<RecipientInfo>,
     ) -> CallId {
-        self.set_fast_limit();
+        if !self.listener.has(flag::ON_SCHEDULE) {
+            self.set_fast_limit();
+        }
         let position = self.calls().push(|| payload, site);
         let _wake = WakeOnDrop(self);
-        self.notify(position, || Step::Created { recipient, site });
-        // The observer may have canceled or dialed it.
-        if self.is_observed() && self.calls().site_at(position).is_some() {
-            self.notify(position, || Step::Scheduled { site });
+        if self.is_observed() && !self.notify_of_call(position, recipient, site) {
+            self.notify(position, || Step::Created { recipient, site });
+            // The observer may have canceled or dialed it.
+            if self.is_observed() && self.calls().site_at(position).is_some() {
+                self.notify(position, || Step::Scheduled { site });
+            }
         }
         self.id(position)
     }
@@ -115,7 +120,7 @@ impl Core {
     }
 
     /// Why a call is not admitted, if it is not.
-    #[cold]
+    #[inline]
     pub(super) fn admission_error(&self, claim: Claim) -> Option<ScheduleErrorKind> {
         if self.is_closed() {
             Some(ScheduleErrorKind::QueueDropped)

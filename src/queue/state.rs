@@ -139,6 +139,7 @@ impl Core {
     }
 
     /// Whether as many calls are pending as may be.
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.pending() >= self.capacity
     }

@@ -89,6 +89,8 @@ pub struct Registration<S: Source> {
     source: Option<S>,
     key: ArenaKey,
     reactor: ReactorHandle,
+    /// Dropping the source deregisters it.
+    ends_by_close: bool,
 }
 
 impl<S: Source> Registration<S> {
@@ -142,7 +144,8 @@ impl<S: Source> Registration<S> {
         *watch = Some(Watch::new(&shared.line, key, site, set_up, to, state));
         drop(watches);
         // From here on, dropping this ends the registration, even if the source panics.
-        let mut registration = Self { source: Some(source), key, reactor: reactor.clone() };
+        let mut registration =
+            Self { source: Some(source), key, reactor: reactor.clone(), ends_by_close: false };
         match registration
             .with_source(|source, registry| registry.register(source, token(key), interest))
         {
@@ -374,6 +377,11 @@ impl<S: Source> Registration<S> {
         &self.reactor
     }
 
+    /// Notes whether dropping the source deregisters it, so that nothing else has to.
+    pub(crate) const fn set_ends_by_close(&mut self, ends_by_close: bool) {
+        self.ends_by_close = ends_by_close;
+    }
+
     /// Notes that an attempt would block that [`try_io`](Self::try_io) has not made.
     pub(crate) fn note_would_block(&self, interest: Interest) {
         self.with_state(|state| state.clear(interest));
@@ -452,7 +460,8 @@ impl<S: Source> Drop for Registration<S> {
         }
 
         // First the calls, then the source; each even if the other panics.
-        let _deregister = Deregister(&mut self.source, &self.reactor);
+        let _deregister =
+            (!self.ends_by_close).then(|| Deregister(&mut self.source, &self.reactor));
         self.reactor.shared().forget(self.key);
     }
 }

@@ -20,7 +20,7 @@ use crate::unwind::to_the_end;
 
 mod heap;
 pub(super) mod interval;
-mod values;
+mod slots;
 
 use heap::{Handle, Heap};
 

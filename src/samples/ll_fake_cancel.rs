@@ -27,7 +27,7 @@ use crate::recipient::Recipient;
 use crate::samples::error::StartError;
 use crate::samples::gate::Gate;
 use crate::samples::module::{Layer, Module};
-use crate::samples::thread_pool::{Job, NoThread, ThreadPool, Ticket, take_message};
+use crate::samples::thread_pool::{Job, NoThread, PoolThread, ThreadPool, Ticket, take_message};
 
 /// Work to be done on a thread, which may block.
 pub type Work<A, E> = Box<dyn FnOnce() -> OpResult<A, E> + Send>;
@@ -188,12 +188,12 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
 }
 
 impl<A: Send + 'static, E: Send + 'static> Job for WorkJob<A, E> {
-    fn run(self: Box<Self>) {
+    fn run(self: Box<Self>, thread: &PoolThread<'_>) {
         let Self { work, done } = *self;
         let result = panic::catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|panic| Err(OpError::Panicked(take_message(panic))));
         // Nobody takes it if the reactor is gone.
-        let _ = done.answer(result);
+        thread.end_with(|| done.answer(result));
     }
 
     fn cancel(self: Box<Self>) {

@@ -2,10 +2,11 @@
 //!
 //! - I1 A job is in the queue until a thread takes it, or its owner takes it back: never both, as both
 //!   hold the lock.
-//! - I2 Whoever adds a job sees to a thread for it: the one that became idle last, or a new one if none is
-//!   idle and the limit allows it. Else those that work take it later. A thread that is not in `idle` looks
-//!   at the queue before it is again.
-//! - I3 No code of a user runs under the lock.
+//! - I2 `looking` threads are about to look at the queue: new, woken, or done with their work and passing its
+//!   result on. Each does so without running code of a user before. If more jobs than that wait, whoever adds or takes
+//!   one sees to a thread more: the one that became idle last, or a new one if none is idle and the limit allows
+//!   it. Else those that work take them later.
+//! - I3 No code of a user runs under the lock. A thread is started under it, so that none counts that is not there.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -13,6 +14,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
+use core::cell::Cell;
 use core::fmt;
 use core::mem;
 use core::panic::AssertUnwindSafe;
@@ -21,6 +23,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::Instant;
 use std::{io, panic};
+
+#[cfg(test)]
+mod tests;
 
 /// How long a thread waits for work before it ends.
 const IDLE: Duration = Duration::from_secs(10);
@@ -42,7 +47,7 @@ pub struct ThreadPool(Arc<PoolOwner>);
 /// What work is to a pool.
 pub(super) trait Job: Send {
     /// Does it, on a thread of the pool.
-    fn run(self: Box<Self>);
+    fn run(self: Box<Self>, thread: &PoolThread<'_>);
 
     /// Gives it up, on the owner's thread.
     fn cancel(self: Box<Self>);
@@ -61,8 +66,19 @@ pub(super) struct NoThread {
 impl ThreadPool {
     /// Makes a pool of at most `threads` threads; 0 counts as 1.
     pub fn new(threads: usize) -> Self {
+        Self::starting(threads, |thread| {
+            thread::Builder::new().name("switchboard work".into()).spawn(thread).map(drop)
+        })
+    }
+
+    /// Makes a pool whose threads `start` starts.
+    fn starting(
+        threads: usize,
+        start: impl Fn(Body) -> io::Result<()> + Send + Sync + 'static,
+    ) -> Self {
         let state = PoolState { limit: threads.max(1), ..PoolState::default() };
-        Self(Arc::new(PoolOwner(Arc::new(PoolShared { state: Mutex::new(state) }))))
+        let shared = PoolShared { state: Mutex::new(state), start: Box::new(start) };
+        Self(Arc::new(PoolOwner(Arc::new(shared))))
     }
 
     /// How many threads there are now.
@@ -77,28 +93,19 @@ impl ThreadPool {
 
     /// Lets a thread do a job. Fails only if there is none, and none can be started.
     pub(super) fn add(&self, job: Box<dyn Job>) -> Result<Ticket, NoThread> {
-        let shared = &self.0.0;
-        let mut state = shared.lock();
+        let mut state = self.0.0.lock();
+        let jobs = state.queue.len() + 1;
+        let idle = match self.0.0.engage(&mut state, jobs) {
+            Ok(idle) => idle,
+            Err(error) if state.threads == 0 => return Err(NoThread { job, error }),
+            // One of those that are there takes it.
+            Err(_) => None,
+        };
         let number = state.next;
         state.next += 1;
         state.queue.insert(number, job);
-        // I2
-        if let Some(idle) = state.idle.pop() {
-            drop(state);
-            idle.unpark();
-        } else if state.threads < state.limit {
-            state.threads += 1;
-            drop(state);
-            if let Err(error) = shared.spawn() {
-                let mut state = shared.lock();
-                state.threads -= 1;
-                if state.threads == 0
-                    && let Some(job) = state.queue.remove(&number)
-                {
-                    return Err(NoThread { job, error });
-                }
-            }
-        }
+        drop(state);
+        idle.inspect(Thread::unpark);
         Ok(Ticket(number))
     }
 
@@ -115,13 +122,19 @@ impl Drop for PoolOwner {
     fn drop(&mut self) {
         let mut state = self.0.lock();
         state.is_closed = true;
+        state.looking += state.idle.len();
         state.idle.drain(..).for_each(|idle| idle.unpark());
     }
 }
 
 struct PoolShared {
     state: Mutex<PoolState>,
+    /// Starts a thread.
+    start: Box<dyn Fn(Body) -> io::Result<()> + Send + Sync>,
 }
+
+/// What a thread does.
+type Body = Box<dyn FnOnce() + Send>;
 
 #[derive(Default)]
 struct PoolState {
@@ -129,7 +142,9 @@ struct PoolState {
     next: u64,
     limit: usize,
     threads: usize,
-    /// Threads that wait, the latest last. Who takes one out wakes it.
+    /// Threads that are about to look at the queue (I2).
+    looking: usize,
+    /// Threads that wait, the latest last. Who takes one out counts it as looking, and wakes it.
     idle: Vec<Thread>,
     is_closed: bool,
 }
@@ -139,18 +154,42 @@ impl PoolShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn spawn(self: &Arc<Self>) -> io::Result<()> {
-        let shared = Arc::clone(self);
-        let thread = thread::Builder::new().name("switchboard work".into());
-        thread.spawn(move || while shared.next().is_some_and(run) {}).map(drop)
+    /// Sees to a thread more if fewer are looking than there are jobs. One that is idle is to be woken.
+    fn engage(self: &Arc<Self>, state: &mut PoolState, jobs: usize) -> io::Result<Option<Thread>> {
+        let mut idle = None;
+        if jobs > state.looking {
+            idle = state.idle.pop();
+            if idle.is_none() {
+                if state.threads == state.limit {
+                    return Ok(None);
+                }
+                let shared = Arc::clone(self);
+                (self.start)(Box::new(
+                    move || while shared.next().is_some_and(|job| shared.run(job)) {},
+                ))?;
+                state.threads += 1;
+            }
+            state.looking += 1;
+        }
+        Ok(idle)
+    }
+
+    /// The same for the jobs in the queue. What fails is tried again when the next one is added or taken.
+    fn engage_for_queue(self: &Arc<Self>, mut state: MutexGuard<'_, PoolState>) {
+        let jobs = state.queue.len();
+        let idle = self.engage(&mut state, jobs);
+        drop(state);
+        idle.ok().flatten().inspect(Thread::unpark);
     }
 
     /// Waits for a job; `None` if the thread is to end.
-    fn next(&self) -> Option<Box<dyn Job>> {
+    fn next(self: &Arc<Self>) -> Option<Box<dyn Job>> {
         let mut state = self.lock();
         let mut patience = None;
         loop {
+            state.looking -= 1;
             if let Some((_, job)) = state.queue.pop_first() {
+                self.engage_for_queue(state);
                 return Some(job);
             }
             let left = patience.get_or_insert_with(|| Instant::now() + IDLE);
@@ -165,17 +204,46 @@ impl PoolShared {
             thread::park_timeout(left);
             state = self.lock();
             // It is still there if nobody has woken it.
-            state.idle.retain(|idle| idle.id() != own.id());
+            if let Some(place) = state.idle.iter().position(|idle| idle.id() == own.id()) {
+                state.idle.remove(place);
+                state.looking += 1;
+            }
         }
+    }
+
+    /// Does a job. A panic of what it leaves to be dropped ends with it.
+    fn run(self: &Arc<Self>, job: Box<dyn Job>) -> bool {
+        let thread = PoolThread { shared: self, is_looking: Cell::new(false) };
+        if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| job.run(&thread))) {
+            let _ = take_message(panic);
+        }
+        if !thread.is_looking.get() {
+            self.lock().looking += 1;
+        }
+        true
     }
 }
 
-/// Does a job. A panic of what it leaves to be dropped ends with it.
-fn run(job: Box<dyn Job>) -> bool {
-    if let Err(panic) = panic::catch_unwind(AssertUnwindSafe(|| job.run())) {
-        let _ = take_message(panic);
+/// A thread that does a job.
+pub(super) struct PoolThread<'a> {
+    shared: &'a Arc<PoolShared>,
+    is_looking: Cell<bool>,
+}
+
+impl PoolThread<'_> {
+    /// Ends a job by what neither waits nor runs code of a user, so that the thread counts as free already. What
+    /// that rejects is dropped.
+    pub(super) fn end_with<R>(&self, last: impl FnOnce() -> Result<(), R>) {
+        self.shared.lock().looking += 1;
+        self.is_looking.set(true);
+        if let Err(rejected) = last() {
+            let mut state = self.shared.lock();
+            state.looking -= 1;
+            self.is_looking.set(false);
+            self.shared.engage_for_queue(state);
+            drop(rejected);
+        }
     }
-    true
 }
 
 /// The message of a panic, if it has one. The panic is dropped; should that panic, too, what it panics with

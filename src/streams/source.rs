@@ -29,7 +29,23 @@ pub trait StreamSource: Source + Read + Write {
     fn is_empty_after_short_read(&self) -> bool {
         false
     }
+
+    /// Whether the poll forgets it when it is dropped, as epoll and kqueue do when the last descriptor of a
+    /// socket is closed. It saves a system call for each connection; it is not so if not known.
+    ///
+    /// If the descriptor was duplicated, or a process was forked that keeps it, the poll goes on reporting
+    /// such a socket once its stream is dropped. Those events reach no handler (rule M2), and are counted
+    /// as [`stale`](crate::reactor::EventStats::stale).
+    /// [`Registration::into_source`](crate::reactor::Registration::into_source) ends that.
+    fn is_deregistered_by_drop(&self) -> bool {
+        false
+    }
 }
+
+/// Whether the poll is epoll or kqueue, which report each arrival, and forget a socket that is closed.
+const IS_EDGE_TRIGGERED: bool =
+    cfg!(any(target_os = "linux", target_os = "android", target_vendor = "apple"))
+        && !cfg!(mio_unsupported_force_poll_poll);
 
 impl StreamSource for TcpStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
@@ -38,8 +54,11 @@ impl StreamSource for TcpStream {
 
     /// (On mio's `poll`, only an attempt that would block has the next event reported.)
     fn is_empty_after_short_read(&self) -> bool {
-        cfg!(any(target_os = "linux", target_os = "android", target_vendor = "apple"))
-            && !cfg!(mio_unsupported_force_poll_poll)
+        IS_EDGE_TRIGGERED
+    }
+
+    fn is_deregistered_by_drop(&self) -> bool {
+        IS_EDGE_TRIGGERED
     }
 }
 
@@ -48,6 +67,10 @@ impl StreamSource for TcpStream {
 impl StreamSource for UnixStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn is_deregistered_by_drop(&self) -> bool {
+        IS_EDGE_TRIGGERED
     }
 }
 

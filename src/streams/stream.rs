@@ -34,7 +34,8 @@ pub(super) const ROUNDS: usize = 4;
 ///
 /// Cost: one allocation for the registration. A stream that waits holds what waits in its buffers, and no
 /// more room than four times that; buffers of 64 KiB to read into are shared by all streams of a reactor.
-/// No system call beside the reads and writes, and no read that is known to find nothing.
+/// No system call beside the reads and writes, and no read that is known to find nothing; dropping it takes
+/// one, the close ([`StreamSource::is_deregistered_by_drop`]).
 ///
 /// # Examples
 ///
@@ -119,7 +120,8 @@ impl<S: StreamSource> Stream<S> {
         Ok(Self::of(registration, ready))
     }
 
-    fn of(registration: Registration<S>, ready: Rc<Cell<Flags>>) -> Self {
+    fn of(mut registration: Registration<S>, ready: Rc<Cell<Flags>>) -> Self {
+        registration.set_ends_by_close(registration.source().is_deregistered_by_drop());
         let scratch = registration.reactor().scratch();
         let (input, output) = (Input::new(scratch), Output::new(scratch));
         Self { registration, ready, input, output, received: 0, sent: 0, error: None }
@@ -371,7 +373,8 @@ impl<S: StreamSource> Stream<S> {
 
     /// Takes the stream apart: its registration, whose handler stays as it is, what was read and not
     /// consumed, and what was to be written.
-    pub fn into_parts(self) -> (Registration<S>, Input, Output) {
+    pub fn into_parts(mut self) -> (Registration<S>, Input, Output) {
+        self.registration.set_ends_by_close(false);
         (self.registration, self.input, self.output)
     }
 }

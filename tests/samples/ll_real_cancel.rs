@@ -106,7 +106,7 @@ fn it_completes_when_there_is_something_to_read_and_the_socket_stays() {
 
 /// It was closed: there was no read with a deadline.
 #[test]
-fn a_socket_is_read_on_after_a_cancel_which_takes_nothing_of_it() {
+fn o03_a_socket_is_read_on_after_a_cancel_which_takes_nothing_of_it() {
     let mut bench = Bench::new();
     for round in 0..3 {
         let op = bench.start(round);

@@ -1,6 +1,7 @@
 //! What is sent to the reactor: calls, and how they are delivered there.
 
 use alloc::boxed::Box;
+use core::any::Any;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::io;
@@ -35,11 +36,12 @@ impl Post {
         &self,
         call: Box<D>,
     ) -> Result<(), (Box<D>, SendError<()>)> {
-        let set_up = SetUp::here();
-        let sent = self.inbox.send(call, |call| Sent { call, set_up }, || self.waker.wake());
-        sent.map_err(|(call, rejection)| match rejection {
-            Rejection::Closed => (call, SendError::ReactorDropped(())),
-            Rejection::NotWoken(source) => (call, SendError::NotWoken { source, rejected: () }),
+        let sent = self.inbox.send(Sent::new(call), || self.waker.wake());
+        sent.map_err(|(sent, rejection)| match rejection {
+            Rejection::Closed => (sent.into_call(), SendError::ReactorDropped(())),
+            Rejection::NotWoken(source) => {
+                (sent.into_call(), SendError::NotWoken { source, rejected: () })
+            }
         })
     }
 
@@ -50,8 +52,7 @@ impl Post {
             let _ = self.waker.wake();
             Ok(())
         };
-        let set_up = SetUp::here();
-        let _ = self.inbox.send(call, |call| Sent { call, set_up }, wake);
+        let _ = self.inbox.send(Sent::new(call), wake);
     }
 
     /// Asks for the end of `run`.
@@ -107,6 +108,17 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    #[inline]
+    fn new(call: Box<dyn Deliver>) -> Self {
+        Self { call, set_up: SetUp::here() }
+    }
+
+    /// The call, whose type is `D`.
+    fn into_call<D: Deliver + 'static>(self) -> Box<D> {
+        let call: Box<dyn Any> = self.call;
+        call.downcast().unwrap_or_else(|_| unreachable!("its sender knows its type"))
+    }
+
     pub(super) fn deliver(self, reactor: &ReactorHandle) {
         let Self { call, set_up } = self;
         let is_observed = reactor.queue().core().is_observed();
@@ -115,7 +127,7 @@ impl Sent {
 }
 
 /// A call whose type is of no interest.
-pub(super) trait Deliver: Send {
+pub(super) trait Deliver: Any + Send {
     /// Schedules the call, on the reactor's thread.
     fn deliver(self: Box<Self>, reactor: &ReactorHandle);
 }

@@ -22,7 +22,7 @@ impl Random {
 
 fn check<T>(heap: &Heap<T>) {
     for (i, entry) in heap.entries.iter().enumerate() {
-        assert_eq!(heap.places[entry.slot as usize] as usize, i, "I2");
+        assert_eq!(heap.slots.place(entry.slot), Some(i as u32), "I2");
         if i > 0 {
             assert!(heap.entries[(i - 1) / ARITY].rank() < entry.rank(), "I1");
         }
@@ -31,7 +31,7 @@ fn check<T>(heap: &Heap<T>) {
     assert!(heap.run.last().is_none_or(|last| last.slot != NONE), "I1");
     let mut in_run = 0;
     for (i, entry) in heap.run.iter().enumerate().filter(|(_, entry)| entry.slot != NONE) {
-        assert_eq!(heap.places[entry.slot as usize], i as u32 | IN_RUN, "I2");
+        assert_eq!(heap.slots.place(entry.slot), Some(i as u32 | IN_RUN), "I2");
         in_run += 1;
     }
     assert_eq!(heap.entries.len() + in_run, heap.len(), "I3");
@@ -198,9 +198,9 @@ fn memory_goes_with_the_values_also_if_one_stays() {
     let last = handles.pop();
     assert!(handles.into_iter().all(|handle| heap.remove(handle).is_some()));
     check(&heap);
-    assert!(heap.entries.capacity() <= 4 * FEW && heap.values.room() <= 128, "one stays");
+    assert!(heap.entries.capacity() <= 4 * FEW && heap.slots.room() <= 128, "one stays");
     assert_eq!(last.and_then(|last| heap.remove(last)), Some(9_999));
-    assert_eq!((heap.places.capacity(), heap.values.room()), (0, 64), "a chunk is kept");
+    assert_eq!(heap.slots.room(), 64, "a chunk is kept");
     let _ = heap.arm(now, 1);
     check(&heap);
 }
