@@ -60,10 +60,11 @@
 //! - Something to do for each call: a flag in `queue/listener.rs`, so that the fast path stays as it is.
 //! - What a handler receives: `recipient/call.rs` (`Context`).
 //! - Another kind of source: what mio can poll is registered as it is; what has a descriptor, by
-//!   `reactor/fd_source.rs`; what a stream or an acceptor can use, by the traits in `streams/`. What brings calls
-//!   itself, as timers and other threads do, is a field of `Shared` (`reactor/shared.rs`, where `can_go_on` says
-//!   whether more can come), enters in `reactor/guest.rs` (`turn_noting`, with its share), by `promised_call`, and
-//!   has its part in how long the loop sleeps (`reactor/handle.rs`, `poll_timeout`).
+//!   `reactor/fd_source.rs`; what a stream or an acceptor can use, by the traits in `streams/`. A new
+//!   producer of calls, as timers and other threads are, is a field of `Shared` (`reactor/shared.rs`,
+//!   where `can_go_on` returns whether more calls can arrive), enters in `reactor/guest.rs`
+//!   (`turn_noting`, with its share), by `promised_call`, and has its part in how long the loop sleeps
+//!   (`reactor/handle.rs`, `poll_timeout`).
 //! - How many blocks there are, and how large: `erased/directory.rs`.
 //! - In what order timers are due: `reactor/timers/heap.rs`.
 //! - A new field in the journal: `journal/records.rs`, from a step that is observed (`journal/history.rs`, `take`);

@@ -39,7 +39,7 @@ impl KeyQueue {
         key
     }
 
-    /// Keeps those that `is_kept` says.
+    /// Keeps those for which `is_kept` returns true.
     pub(super) fn retain(&self, mut is_kept: impl FnMut(ArenaKey) -> bool) {
         let mut keys = self.keys.borrow_mut();
         keys.retain(|key| is_kept(*key));

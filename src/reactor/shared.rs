@@ -251,8 +251,7 @@ impl Shared {
         self.watches.replace(Arena::new())
     }
 
-    /// Whether something may have to enter a turn beside the events of its poll, or a handler is to be
-    /// judged.
+    /// Whether a turn may have work beside the events of its poll, such as a handler to judge.
     #[inline(always)]
     pub(super) fn has_more_than_events(&self) -> bool {
         !self.line.ready.is_empty()

@@ -104,7 +104,7 @@ impl ByteBuffer {
         }
     }
 
-    /// Gives back a buffer that is shared, whatever is in it.
+    /// Returns a shared buffer, with any contents.
     pub(super) fn discard(&mut self, scratch: &Scratch) {
         (self.start, self.end) = (0, 0);
         give_back(mem::take(&mut self.places), scratch);

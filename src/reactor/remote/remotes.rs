@@ -37,7 +37,7 @@ pub(crate) struct Remotes {
     /// Whether a host may sleep whenever the reactor does not turn: by its own poll, or the descriptor
     /// of the reactor's.
     host_sleeps: Cell<bool>,
-    /// Whether the post was ever given to a sender. If not, nothing arrives, and nobody wakes the
+    /// Whether the post was ever given to a sender. If not, no entry arrives, and no thread wakes the
     /// reactor.
     is_shared: Cell<bool>,
     /// The id of the latest call beyond the queue's capacity, or the id that it would have had.
@@ -63,7 +63,7 @@ impl Remotes {
         Arc::clone(&self.post.waker)
     }
 
-    /// Where to send to, for whoever is to send.
+    /// The place to send to, for senders.
     pub(super) fn share_post(&self) -> Arc<Post> {
         self.is_shared.set(true);
         Arc::clone(&self.post)
