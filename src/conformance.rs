@@ -461,7 +461,7 @@ impl Default for Conformance {
     }
 }
 
-/// What has been checked, and found right.
+/// The scenarios and operations that passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {

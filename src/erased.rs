@@ -451,6 +451,13 @@ impl<C: DialContext> Calls<C> {
         }
     }
 
+    /// Whether there is no place between head and tail. (False at times even so: if the head is at the end
+    /// of its block, I6.)
+    #[inline(always)]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.head.get() == self.tail.get()
+    }
+
     /// Whether `position` is between head and tail.
     #[inline(always)]
     pub(crate) fn contains(&self, position: u64) -> bool {

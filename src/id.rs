@@ -118,7 +118,7 @@ impl CallId {
     }
 }
 
-/// What a [`CallId`] names within its queue.
+/// The object that a [`CallId`] names within its queue.
 pub(crate) enum Named {
     Position(u64),
     Callback(Key),

@@ -1,4 +1,4 @@
-//! What can be observed of an operation: every [`OpStep`], reported under the id of the upper callback.
+//! The observable steps of an operation, which are reported under the id of the upper callback.
 
 use core::fmt;
 use core::panic::Location;
@@ -33,7 +33,7 @@ pub enum OpStep {
     },
     /// It is complete: its result is fixed, and on its way unless its call was canceled.
     Completed {
-        /// What kind of result.
+        /// The kind of the result.
         outcome: Outcome,
     },
     /// Its start was taken back.

@@ -26,16 +26,17 @@ impl SetUp {
         }
     }
 
-    /// Calls that `create` creates have the origin of this, for observers.
+    /// Until the result is dropped, calls that are created have the origin of this, for observers.
     #[inline(always)]
-    pub(crate) fn replay<R>(&self, is_observed: bool, create: impl FnOnce() -> R) -> R {
+    pub(crate) fn replay(&self, is_observed: bool) -> Option<impl Sized + use<>> {
         #[cfg(feature = "tracing")]
         let origin = self.origin.as_deref().filter(|_| is_observed);
-        #[cfg(feature = "tracing")]
-        let _scope = origin.map(|origin| spans::Replay::new(origin.clone()));
         #[cfg(not(feature = "tracing"))]
-        let _ = is_observed;
-        create()
+        let origin = Some(()).filter(|()| is_observed);
+        #[cfg(feature = "tracing")]
+        return origin.map(|origin| spans::Replay::new(origin.clone()));
+        #[cfg(not(feature = "tracing"))]
+        origin
     }
 }
 

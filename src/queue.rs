@@ -2,8 +2,8 @@
 //!
 //! # The way of a call
 //!
-//! After this section you know where to change what. Files are in layers (see CONTRIBUTING.md). Steps
-//! marked *slow* run only if there is more to do than usual.
+//! Files are in layers (see CONTRIBUTING.md). Steps marked *slow* run only if there is more to do than
+//! usual.
 //!
 //! A call to a recipient, from [`Address::call`] to its end:
 //!
@@ -49,16 +49,29 @@
 //! answer callbacks; calls from other threads (`reactor/remote/remotes.rs`, `Remotes::deliver`) are
 //! promised calls.
 //!
-//! Where to change what: another end of a call: `step.rs`, `tally.rs`, and the place where it is
-//! counted (`queue/attempt.rs` if the queue has reached it, `queue/cancel.rs` if not), and how the
-//! journal records it (`journal/history.rs`, `CallRecord::take`). Another reason not to dial: `step.rs`
-//! (`Refusal`) and `recipient/cell.rs`. Something to do for each call: a flag in `queue/listener.rs`,
-//! so that the fast path stays as it is. What a handler receives: `recipient/call.rs` (`Context`).
-//! Another source of promised calls: `reactor/`, by `promised_call`. How many blocks there are, and how
-//! large: `erased/directory.rs`. In what order timers are due: `reactor/timers/heap.rs`. What is
-//! remembered of a call: `journal/records.rs`. Another law for operations of a host:
-//! `conformance/violation.rs` (`Rule`), and where it shows: `record.rs` by one operation, `log.rs` by
-//! all that was observed. How a stream reads and writes: `streams/transfer.rs`.
+//! # Where to change what
+//!
+//! - Another end of a call: `step.rs`, `tally.rs` with the count in `queue/state.rs`, and the place where it is
+//!   counted: `queue/attempt.rs` if the queue has reached it, `queue/cancel.rs` if not. Each match on steps has an
+//!   arm for all others, so the compiler lists none of these: `journal/history.rs` (`take`) and `journal/pages.rs`,
+//!   `reporter.rs`, `spans.rs`, `conformance/log.rs`; in tests the model (`worlds/sequences/model.rs`) and
+//!   the books (`worlds/books.rs`).
+//! - Another reason not to dial: `step.rs` (`Refusal`) and `recipient/cell.rs`.
+//! - Something to do for each call: a flag in `queue/listener.rs`, so that the fast path stays as it is.
+//! - What a handler receives: `recipient/call.rs` (`Context`).
+//! - Another kind of source: what mio can poll is registered as it is; what has a descriptor, by
+//!   `reactor/fd_source.rs`; what a stream or an acceptor can use, by the traits in `streams/`. What brings calls
+//!   itself, as timers and other threads do, is a field of `Shared` (`reactor/shared.rs`, where `can_go_on` says
+//!   whether more can come), enters in `reactor/guest.rs` (`turn_noting`, with its share), by `promised_call`, and
+//!   has its part in how long the loop sleeps (`reactor/handle.rs`, `poll_timeout`).
+//! - How many blocks there are, and how large: `erased/directory.rs`.
+//! - In what order timers are due: `reactor/timers/heap.rs`.
+//! - A new field in the journal: `journal/records.rs`, from a step that is observed (`journal/history.rs`, `take`);
+//!   shown in `journal/explain.rs`, `trace.rs` and `timeline.rs`. A figure that is counted as it happens:
+//!   `journal/pages.rs`.
+//! - Another law for users' operations: `conformance/violation.rs` (`Rule`), and where it shows: `record.rs` by one
+//!   operation, `log.rs` by all that was observed.
+//! - How a stream reads and writes: `streams/transfer.rs`.
 //!
 //! [`Address::call`]: crate::Address::call
 //! [`Callback::answer`]: crate::Callback::answer
@@ -90,7 +103,7 @@ mod release;
 mod schedule;
 mod serial;
 pub(crate) mod state;
-mod turn;
+pub(crate) mod turn;
 
 pub use budget::Budget;
 use function_call::FunctionCall;
@@ -316,7 +329,7 @@ impl QueueHandle {
     where
         F: FnOnce(&Self) + 'static,
     {
-        self.core.schedule(Claim::Promised, function, site, FunctionCall, || None)
+        self.core.promised_call(site, function)
     }
 
     /// Cancels a call, and returns what this did. After this returns, the handler never runs, and its

@@ -75,7 +75,7 @@
 //!                 match self.socket.try_io(Interest::WRITABLE, send) {
 //!                     Err(error) if error.kind() == ErrorKind::Interrupted => continue,
 //!                     Err(error) if error.kind() == ErrorKind::WouldBlock => {
-//!                         // It goes on when there is room: what is to be read stays known until then.
+//!                         // It continues when there is room: until then, readiness to read is kept.
 //!                         return self.socket.readiness().keep();
 //!                     }
 //!                     _ => self.waiting = None, // sent; or lost, as datagrams may be
@@ -158,6 +158,7 @@ mod fd_source;
 mod guest;
 mod handle;
 mod inbox;
+mod key_queue;
 mod limits;
 mod readiness;
 mod registration;

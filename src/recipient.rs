@@ -17,6 +17,8 @@ use crate::id::CallId;
 use crate::outcome::ScheduleError;
 use crate::queue::QueueHandle;
 use crate::queue::attempt::Attempt;
+#[cfg(feature = "mio")]
+use crate::queue::state::Core;
 use crate::queue::state::{Claim, Dialing};
 use crate::step::RecipientInfo;
 
@@ -115,7 +117,7 @@ impl QueueHandle {
 /// A value that owns its own `Recipient` lives until [`Context::hang_up`]: like any value that owns
 /// itself, it leaks if it is never hung up.
 #[doc(alias("actor", "AsyncJob", "object"))]
-#[must_use = "dropping a recipient lets its value go"]
+#[must_use = "dropping a recipient drops its value"]
 pub struct Recipient<T: 'static> {
     address: Address<T>,
 }
@@ -280,6 +282,19 @@ impl<T: 'static> Address<T> {
         F: FnOnce(&mut T, &Context<'_, T>) + 'static,
     {
         self.schedule_as::<_, true>(Handler::new(handler), site)
+    }
+
+    /// As [`promised_call`](Self::promised_call), for who has another reference to the queue, whose `core`
+    /// that is, and needs this address no more.
+    #[cfg(feature = "mio")]
+    #[inline(always)]
+    pub(crate) fn into_promised_call<F>(self, core: &Core, site: Site, handler: F) -> CallId
+    where
+        F: FnOnce(&mut T, &Context<'_, T>) + 'static,
+    {
+        let info = self.info();
+        let pack = |call| ToRecipient::<_, true> { address: self, call };
+        core.schedule(Claim::Promised, Handler::new(handler), site, pack, || Some(info))
     }
 
     /// Schedules a call of a type of its own, as [`call`](Self::call).

@@ -12,7 +12,7 @@ use crate::id::CallId;
 use crate::observe::Observer;
 use crate::step::{RecipientInfo, Refusal, Step};
 
-/// How many times the same thing is reported of the same place.
+/// How often the same bug is reported of the same place.
 const REPEATS: u32 = 10;
 
 /// An observer that reports bugs, one line for each: what happened, where, and what to do.
@@ -187,8 +187,8 @@ impl Observer for Reporter {
                 ));
             }
             Step::Refused { refusal: Refusal::Gone, site } => self.report(Kind::Gone, site, format_args!(
-                "call {call}{to}, scheduled at {site}, was refused: its recipient is gone; cancel what a \
-                 recipient no longer wants before it goes"
+                "call {call}{to}, scheduled at {site}, was refused: its recipient is gone; cancel the calls \
+                 of a recipient before it is dropped"
             )),
             Step::Refused { refusal: Refusal::Check(reason), site } => {
                 self.report(Kind::Check, site, format_args!(
@@ -202,8 +202,8 @@ impl Observer for Reporter {
             }
             Step::Undrained { site, .. } => self.report(Kind::Undrained, site, format_args!(
                 "readiness call {call}{to}, of the source registered at {site}, stopped before its source \
-                 would block, and may be called no more; go on until an attempt would block, ask to be \
-                 called again (Readiness::again), or keep what is left for another handler \
+                 would block, so it may never be called again; continue until an attempt would block, \
+                 ask to be called again (Readiness::again), or keep the rest for another handler \
                  (Readiness::keep)"
             )),
             _ => {}

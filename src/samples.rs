@@ -1,9 +1,10 @@
-//! Modules that teach how to use [`AsyncOp`](crate::op::AsyncOp) without races, and that are good enough to build on.
+//! Modules that show how to use [`AsyncOp`](crate::op::AsyncOp) without races, and that real programs
+//! can build on.
 //!
 //! A module is a recipient: the results of its operations arrive as calls to it, one at a time. It
 //! starts operations on behalf of the layer above, which may be another module. All share one trait,
-//! [`Module`], so any middle or high layer stands on any lower one. ([`Hl`] passes everything on, so it
-//! receives nothing.)
+//! [`Module`], so any middle or high layer stands on any lower one. ([`Hl`] receives no calls, as it
+//! only forwards.)
 //!
 //! | module | an operation of it | its cancel |
 //! |---|---|---|
@@ -30,7 +31,7 @@
 //!
 //! # A layer of one's own
 //!
-//! needs three types and two functions; what opens, closes and counts leftovers is provided:
+//! needs three types and two functions; the trait provides the rest:
 //!
 //! ```
 //! use switchboard::Callback;

@@ -1,4 +1,4 @@
-//! What of the life of calls goes to `tracing`: bad ends as events, and each dial as a span.
+//! Calls in `tracing`: ends other than Finished as events, and each dial as a span.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;

@@ -1,4 +1,4 @@
-//! What can be observed of a call: every [`Step`] of its life, as plain data.
+//! The observable steps of a call, as plain data.
 
 use core::fmt;
 use core::panic::Location;

@@ -1,9 +1,9 @@
-//! How many calls there are, and how they ended.
+//! Counts of calls, by their state and by how they ended.
 
 use core::cell::Cell;
 use core::fmt;
 
-/// How many calls there are, and how they ended.
+/// Counts of calls, by their state and by how they ended.
 ///
 /// Rule R12, at every instant: [`created`](Self::created) is the sum of all other fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What is checked: a module of the user's, and an operation that it started.
+//! The subject of the checks: a module, and an operation that it started.
 
 use alloc::boxed::Box;
 use core::error::Error;

@@ -1,4 +1,4 @@
-//! What a subject can do wrong.
+//! The rules that a subject can break.
 
 use alloc::string::String;
 use core::fmt;

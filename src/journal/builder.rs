@@ -1,4 +1,4 @@
-//! How a journal is set up.
+//! The setup of a journal.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -184,8 +184,8 @@ impl JournalBuilder {
         self
     }
 
-    /// Keeps only steps for which `keeps` returns true, so that the others drop none of these. All are
-    /// counted in [`figures`](Journal::figures).
+    /// Keeps only steps for which `keeps` returns true, so that other steps do not displace them. All
+    /// steps are counted in [`figures`](Journal::figures).
     ///
     /// # Examples
     ///
@@ -209,8 +209,8 @@ impl JournalBuilder {
         self
     }
 
-    /// Keeps only what happens to calls to recipients for which `keeps` returns true, and to operations
-    /// whose results these deliver. All are counted in [`figures`](Journal::figures). With a
+    /// Keeps only the steps of calls to recipients for which `keeps` returns true, and of operations
+    /// whose results these calls deliver. All are counted in [`figures`](Journal::figures). With a
     /// [`filter`](Self::filter) too, a step must pass both.
     ///
     /// A call is followed from its creation to its end, if the journal sees both; of more calls at a

@@ -114,7 +114,7 @@ impl<V> CallTable<V> {
             return self.close(slot);
         }
         let slots = (self.slots.len() * 2).max(16);
-        let old = mem::replace(&mut self.slots, Vec::new());
+        let old = mem::take(&mut self.slots);
         self.slots.resize_with(slots, || None);
         self.room = self.limit.min(slots / 4 * 3);
         for (call, value) in old.into_iter().flatten() {

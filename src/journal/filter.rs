@@ -1,4 +1,4 @@
-//! Which steps a journal keeps.
+//! The filters of a journal.
 
 use alloc::boxed::Box;
 use core::cell::{Cell, RefCell};

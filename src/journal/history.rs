@@ -13,7 +13,7 @@ use crate::journal::snapshot::Snapshot;
 use crate::op_step::OpStep;
 use crate::step::{RecipientInfo, Step};
 
-/// What a [`Journal`](super::Journal) held at an instant.
+/// The contents of a [`Journal`](super::Journal) at an instant.
 ///
 /// It is `Send`: another thread may search it, and write it.
 #[derive(Clone)]
@@ -351,7 +351,7 @@ fn attribute(entries: &mut [StepEntry]) {
         match what {
             // (A call whose check panics ends without a dial.)
             What::Call(Step::Scheduled { .. } | Step::Dialed) | What::DialedAgain => {
-                _ = known.insert(call, ())
+                _ = known.insert(call, ());
             }
             What::Call(Step::Finished | Step::Panicked) if !known.contains_key(&call) => {
                 for entry in &mut entries[attributed..place] {

@@ -129,7 +129,8 @@ impl Journal {
     }
 
     /// Returns the call that fired a trigger, if one did. The journal then holds the steps up to that
-    /// of this call, and records nothing until [`resume`](Self::resume) is called; figures go on.
+    /// of this call, and records nothing until [`resume`](Self::resume) is called; figures are still
+    /// counted.
     ///
     /// # Examples
     ///

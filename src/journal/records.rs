@@ -1,4 +1,4 @@
-//! What a history holds: one record for each call, operation and recipient.
+//! The records of a history: one for each call, operation and recipient.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -26,8 +26,8 @@ pub struct Moment {
     pub(super) place: usize,
 }
 
-/// What is known of a call. Steps that did not happen are missing, and so are those that the
-/// journal dropped or never saw.
+/// The record of a call. It lacks steps that did not happen, and steps that the journal dropped or
+/// never saw.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CallRecord {
@@ -49,7 +49,7 @@ pub struct CallRecord {
     pub deferred: Vec<(Moment, CallId)>,
     /// When and how it ended.
     pub ended: Option<(Moment, End)>,
-    /// Who tried to cancel it too late, and why.
+    /// The cancels that were too late, with their reasons.
     pub late_cancels: Vec<(Moment, &'static str)>,
     /// When its handler was found not to have drained its source (rule M3), and where that was registered.
     pub undrained: Option<Moment>,
@@ -186,7 +186,7 @@ impl fmt::Display for End {
     }
 }
 
-/// What is known of an operation.
+/// The record of an operation.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OperationRecord {
@@ -267,7 +267,7 @@ impl OperationRecord {
 pub enum OpEnd {
     /// It has a result.
     Completed {
-        /// What kind of result.
+        /// The kind of the result.
         outcome: Outcome,
     },
     /// Its start was taken back.
@@ -286,7 +286,7 @@ impl fmt::Display for OpEnd {
     }
 }
 
-/// What is known of a recipient, or of the function calls of a queue.
+/// The record of a recipient, or of the function calls of a queue.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RecipientRecord {

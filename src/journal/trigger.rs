@@ -1,4 +1,4 @@
-//! What makes a journal stop, and keep what has led to it.
+//! Triggers, which stop a journal and so keep the steps that led to them.
 
 use alloc::boxed::Box;
 use core::fmt;

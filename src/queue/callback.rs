@@ -1,4 +1,4 @@
-//! How callbacks are created, answered and given up.
+//! How callbacks are created, answered and ended.
 
 use alloc::rc::Rc;
 

@@ -1,4 +1,4 @@
-//! What a queue is made of: its calls and callbacks ([`Storage`]), and its [`QueueState`].
+//! The parts of a queue: its calls and callbacks ([`Storage`]), and its [`QueueState`].
 //!
 //! - I1 State and counts change first; observers, wake hooks and drops of captured values run after
 //!   that, with nothing borrowed, so that they may use the queue.
@@ -112,7 +112,7 @@ impl QueueState {
     }
 }
 
-/// What is derived from the counts.
+/// Values that are derived from the counts.
 impl Core {
     /// The number of calls that are scheduled, with no attempt to dial yet; deferred ones included.
     #[inline(always)]
@@ -129,7 +129,7 @@ impl Core {
     /// Whether a turn would find no call to dial. (A call that is deferred waits for the live call of
     /// its recipient.)
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_order() == 0 && self.deferred.ready_len() == 0
+        (self.calls().is_drained() || self.in_order() == 0) && self.deferred.ready_len() == 0
     }
 
     /// The number of live calls: those attempted that did not end yet.

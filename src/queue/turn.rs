@@ -23,6 +23,7 @@ impl QueueHandle {
     }
 
     /// Makes what follows part of a turn.
+    #[cfg(feature = "mio")]
     #[inline(always)]
     pub(crate) fn begin_turn(&self) -> Turn<'_> {
         if self.core().listener.has(flag::WAKE) {

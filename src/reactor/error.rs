@@ -1,4 +1,4 @@
-//! What can go wrong, one enum for each operation; a value that was not taken is handed back.
+//! The errors of the reactor, one type for each operation. A rejected value is returned in the error.
 
 use core::fmt;
 use std::io;

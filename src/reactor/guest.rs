@@ -12,6 +12,7 @@ use std::time::Instant;
 use mio::{Events, Registry, Waker};
 
 use crate::outcome::Report;
+use crate::queue::turn::Turn;
 use crate::queue::{Budget, CallQueue};
 use crate::reactor::error::CreateError;
 use crate::reactor::remote::remotes::Awake;
@@ -185,6 +186,7 @@ impl Guest {
     /// assert_eq!(report.dialed, 1);
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn turn(&mut self, events: &Events) -> Report {
         self.turn_noting(|shared| shared.note(events), None)
     }
@@ -224,6 +226,7 @@ impl Guest {
     }
 
     /// As [`turn`](Self::turn), with events that `note` notes, until `end` at most.
+    #[inline]
     pub(super) fn turn_noting(
         &mut self,
         note: impl FnOnce(&Shared),
@@ -233,23 +236,49 @@ impl Guest {
         let _in_progress = InProgress::new(shared);
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
         let turn = self.queue.begin_turn();
-        let Shared { queue, timers, remotes, line, .. } = shared;
-        let limits = &line.limits;
-        limits.begin_turn(queue);
+        let limits = &shared.line.limits;
+        limits.begin_turn(&self.queue);
         // Before the clock is read, which is code of a user (rule M1).
         note(shared);
-        let own_end = limits.time().and_then(|time| timers.turn_time().checked_add(time));
-        let end = [end, own_end].into_iter().flatten().min();
+        let end = if limits.time().is_some() { self.sooner_end(end) } else { end };
+        if shared.has_more_than_events() {
+            self.enter_others();
+        }
+        let budget = Budget::calls(limits.calls());
+        match end {
+            None => turn.dial(budget, || limits.end()),
+            Some(end) => self.dial_until(end, turn, budget),
+        }
+    }
+
+    /// `end`, or that of the time budget of a turn that begins now, if that is sooner.
+    #[cold]
+    #[inline(never)]
+    fn sooner_end(&self, end: Option<Instant>) -> Option<Instant> {
+        let Shared { timers, line, .. } = self.ends.handle.shared();
+        let own = line.limits.time().and_then(|time| timers.turn_time().checked_add(time));
+        [end, own].into_iter().flatten().min()
+    }
+
+    /// Schedules all that enters a turn beside the events of its poll, once its handlers are judged.
+    #[inline(never)]
+    fn enter_others(&self) {
+        let shared = self.ends.handle.shared();
+        let share = || shared.line.limits.share(&self.queue);
         shared.judge_handlers();
         shared.schedule_ready();
-        timers.fire(queue, || limits.share(queue));
-        remotes.deliver(&self.ends.handle, || limits.share(queue));
-        let budget = Budget::calls(limits.calls());
-        let Some(end) = end else { return turn.dial(budget, || limits.end()) };
+        shared.timers.fire(&self.queue, share);
+        shared.remotes.deliver(&self.ends.handle, share);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn dial_until(&self, end: Instant, turn: Turn<'_>, budget: Budget<'_>) -> Report {
+        let Shared { timers, line, .. } = self.ends.handle.shared();
         // One call at least, or else there might never be time for any.
         let is_first = Cell::new(true);
         let spent = || !is_first.replace(false) && timers.now() >= end;
-        turn.dial(budget.until(&spent), || limits.end())
+        turn.dial(budget.until(&spent), || line.limits.end())
     }
 
     /// Returns true if the loop should run on: something can still happen (a call is pending, a source

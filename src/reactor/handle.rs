@@ -370,6 +370,7 @@ impl ReactorHandle {
     /// # let _ = reactor.turn(None)?;
     /// # Ok::<(), std::io::Error>(())
     /// ```
+    #[inline]
     pub fn poll_timeout(&self) -> Option<Duration> {
         if self.shared().is_busy() { Some(Duration::ZERO) } else { self.shared().timers.timeout() }
     }

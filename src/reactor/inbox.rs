@@ -1,6 +1,6 @@
-//! What a reactor's thread and the others share: the only code of the crate that several threads
-//! run at a time. It needs nothing but `sync`, so the checks of `tests/threads` compile it as it
-//! is against primitives that try every interleaving.
+//! The state that a reactor's thread and the others share: the only code of the crate that several
+//! threads run at a time. It needs nothing but `sync`, so the checks of `tests/threads` compile it as
+//! it is against primitives that try every interleaving.
 //!
 //! - I1 `MAIL` is set exactly while there are entries, or the reactor was notified since it looked (as
 //!   by the last sender that left), but for moments in which the lock is held.

@@ -1,4 +1,4 @@
-//! What a source is ready for.
+//! The readiness of a source.
 
 use core::fmt;
 
@@ -146,7 +146,7 @@ pub(super) trait ReadySource {
     /// use mio::{Interest, net::UdpSocket};
     /// use switchboard::reactor::Registration;
     ///
-    /// /// Forwards datagrams, unless `waiting` is full: then the handler that empties it goes on here.
+    /// /// Forwards datagrams, unless `waiting` is full: then the handler that empties it continues.
     /// fn on_ready(socket: &mut Registration<UdpSocket>, waiting: &mut Vec<Vec<u8>>) {
     ///     let mut buffer = [0; 2048];
     ///     while waiting.len() < 8 {

@@ -121,7 +121,7 @@ impl<S: Source> Registration<S> {
     where
         H: Fn(&QueueHandle, &Readiness<'_>) + 'static,
     {
-        let to = FunctionHandler { queue: reactor.queue().clone(), handler };
+        let to = FunctionHandler { handler };
         Self::new(reactor, source, interest, to)
     }
 
@@ -227,7 +227,7 @@ impl<S: Source> Registration<S> {
     ///     readiness.keep(); // the other side is full: read later
     /// })?;
     /// let _ = reactor.turn(None)?;
-    /// // Later, in another handler: no new event is needed to go on.
+    /// // Later, in another handler, without a new event:
     /// if socket.readiness().is_readable() {
     ///     socket.readiness().again(); // calls the handler
     /// }
@@ -440,7 +440,7 @@ impl<S: Source> Registration<S> {
     where
         H: Fn(&QueueHandle, &Readiness<'_>) + 'static,
     {
-        self.redirect_to(FunctionHandler { queue: self.reactor.queue().clone(), handler })
+        self.redirect_to(FunctionHandler { handler })
     }
 
     #[track_caller]

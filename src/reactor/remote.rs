@@ -1,7 +1,7 @@
 //! Calls from other threads (rule M8).
 //!
-//! What is sent waits in the [`Inbox`] until the reactor's next turn, which schedules a call for
-//! each. From there on they are calls like any other.
+//! Entries wait in the [`Inbox`] until the reactor's next turn, which schedules a call for each. From
+//! there on they are calls like any other.
 //!
 //! - I1 Closures of a host run and drop on the reactor's thread, or are returned to their sender. (The
 //!   handler of a waker, which threads share, drops with the last clone of the waker.)
@@ -207,7 +207,7 @@ impl Remote {
     }
 
     pub(super) fn of(reactor: &ReactorHandle) -> Self {
-        Self::new(Arc::clone(reactor.shared().remotes.post()), None)
+        Self::new(reactor.shared().remotes.share_post(), None)
     }
 
     fn new(post: Arc<Post>, quota: Option<Arc<Quota>>) -> Self {
@@ -274,7 +274,7 @@ impl<T: 'static> RemoteAddress<T> {
         if reactor.queue().is_closed() {
             remotes.release_address(key);
         }
-        let mark = Arc::new(Mark { key, post: Arc::clone(remotes.post()) });
+        let mark = Arc::new(Mark { key, post: remotes.share_post() });
         Self {
             remote: Remote::of(reactor),
             mark,

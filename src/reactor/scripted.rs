@@ -1,4 +1,4 @@
-//! What a turn is made of, for the module `testing`.
+//! The parts of a turn, for the module `testing`.
 
 use core::panic::Location;
 use core::time::Duration;
@@ -42,7 +42,7 @@ impl Reactor {
         !shared.is_busy() && !shared.timers.keeps_running()
     }
 
-    /// Whether other threads have sent what no turn has looked at.
+    /// Whether other threads have sent entries that no turn has accepted.
     pub(crate) fn has_mail(&self) -> bool {
         self.shared().remotes.is_busy()
     }

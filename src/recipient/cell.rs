@@ -1,5 +1,5 @@
-//! Where the value of a recipient is, and the rule that a recipient has at most one live call (R2).
-//! That rule lives in this file only.
+//! The cell of a recipient's value, and the rule that a recipient has at most one live call (R2), which
+//! lives in this file only.
 //!
 //! The value is behind a [`RefCell`] that only a dial borrows:
 //!
@@ -264,8 +264,8 @@ impl<T> Drop for Delivery<'_, T> {
 }
 
 impl<T: 'static> RecipientCell<T> {
-    /// Lets `call` through to its handler, `run`, if `check` does not object (rule R8). `erase` makes
-    /// it a call again that can be put back.
+    /// Passes `call` to its handler, `run`, unless `check` returns an error (rule R8). `erase` makes it
+    /// a call again that can be put back.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "inlined in two places only")]
     pub(super) fn deliver<C>(

@@ -43,7 +43,7 @@ use crate::samples::module::{Layer, Module};
 /// let (end, ends) = mpsc::channel::<()>();
 /// let done = reactor.queue().callback(move |_, result| {
 ///     assert_eq!(result, Err(OpError::TimedOut));
-///     drop(end); // the work itself goes on until then
+///     drop(end); // the work itself runs until then
 /// });
 /// let forever = Box::new(move || Ok(drop(ends.recv())));
 /// works.start(forever, done).unwrap();

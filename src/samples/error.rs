@@ -33,7 +33,7 @@ impl<R> StartError<R> {
     /// let reactor = Reactor::new()?;
     /// let connects = LlConnect::new(&reactor.handle());
     /// let address = "127.0.0.1:80".parse()?;
-    /// // The module is not open yet, so it hands the request back.
+    /// // The module is not open yet, so it returns the request in the error.
     /// let error = connects.start(address, reactor.queue().callback(|_, _| ())).expect_err("not open");
     /// assert_eq!(error.into_request(), address);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -51,7 +51,7 @@ impl<R> StartError<R> {
     /// ```
     /// use switchboard::samples::StartError;
     ///
-    /// // A layer asks the one below for the square, and hands back its own request.
+    /// // A layer asks the one below for the square, and returns its own request.
     /// let lower: StartError<u32> = StartError::NotOpen(49);
     /// let own: StartError<u32> = lower.map(|_square| 7);
     /// assert_eq!(own.into_request(), 7);

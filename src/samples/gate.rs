@@ -1,4 +1,4 @@
-//! What modules are made of: the gate that is open or not, and the handle of the operation below.
+//! The parts of modules: the gate that is open or not, and the handle of the operation below.
 
 use core::cell::{Cell, RefCell};
 
@@ -35,7 +35,7 @@ impl Gate {
     ///
     /// let gate = Gate::default();
     /// gate.open();
-    /// gate.close(); // operations that run go on
+    /// gate.close(); // operations that run continue
     /// assert!(!gate.is_open());
     /// ```
     pub fn close(&self) {

@@ -16,7 +16,7 @@ use crate::samples::module::{Layer, Module};
 ///
 /// Its request is a [`Socket`] of the listener. A lack of descriptors is
 /// [`Retryable`](crate::op::OpError::Retryable), with a delay. Operations that run when the module is
-/// dropped go on.
+/// dropped continue.
 ///
 /// # Examples
 ///

@@ -17,8 +17,8 @@ use crate::streams::READS;
 
 /// Connects to an address.
 ///
-/// A connect that fails at once is a result, too (rule O6). If it is canceled, the connection is closed.
-/// Operations that run when the module is dropped go on.
+/// A connect that fails at once is a result, too (rule O6). A cancel closes the connection. Operations
+/// that run when the module is dropped continue.
 #[derive(Debug)]
 pub struct LlConnect {
     reactor: ReactorHandle,

@@ -255,7 +255,7 @@ fn cancel<A, E>(op: &Operation<Working, A, E>) {
     let Working { pool, ticket, running, leftovers, leftover, .. } = op.context();
     // 1. Take the work back, if no thread has taken it. Then it never runs.
     let queued = ticket.take().and_then(|ticket| pool.take_back(ticket));
-    // 2. Otherwise count the leftover: the thread goes on until the work is done.
+    // 2. Otherwise count the leftover: the thread runs until the work is done.
     match queued {
         Some(_) => drop(running.take()),
         None => leftover.set(Some(Counted::new(leftovers))),

@@ -38,8 +38,8 @@ const LIMIT: usize = 64 * 1024;
 
 /// Reads once from a source, as soon as there is something to read.
 ///
-/// A read that is canceled takes nothing: the next one finds it all. Operations that run when the module is
-/// dropped go on.
+/// A canceled read consumes nothing: the next one returns all bytes. Operations that run when the
+/// module is dropped continue.
 ///
 /// Cost: beside the `read`, two allocations (its place, the bytes).
 pub struct LlRealCancel<S = TcpStream> {

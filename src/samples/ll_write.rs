@@ -23,7 +23,7 @@ const ROUNDS: usize = 8;
 /// run.
 ///
 /// If it is canceled or fails, some of the bytes may have been written. Operations that run when the
-/// module is dropped go on.
+/// module is dropped continue.
 ///
 /// Cost: beside the `write`s, one allocation.
 pub struct LlWrite<S = TcpStream> {

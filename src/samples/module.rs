@@ -1,4 +1,4 @@
-//! The trait that all modules share, and what is opened and closed with a module.
+//! The trait that all modules share, and the parts that are opened and closed with a module.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;

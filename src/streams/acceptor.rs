@@ -1,4 +1,4 @@
-//! Accepting connections, also while there are no descriptors for them.
+//! Accepting connections, even when descriptors run out.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -24,10 +24,10 @@ const RETRY: Duration = Duration::from_millis(20);
 
 /// Accepts connections, and passes each to a function.
 ///
-/// If the system has no descriptor or memory for one (EMFILE, ENFILE, ENOBUFS, ENOMEM), it tries again
-/// every 20 ms: connections wait in the listener's backlog meanwhile, and no event would report that there
-/// is room again. So it does for any error that it does not know. A connection that is gone before it is
-/// accepted is passed over.
+/// If the system has no descriptor or memory for a connection (EMFILE, ENFILE, ENOBUFS, ENOMEM), or for
+/// any unknown error, it tries again every 20 ms. Connections wait in the listener's backlog meanwhile,
+/// as no event would report that there is room again. A connection that is gone before it is accepted
+/// is skipped.
 ///
 /// Dropping it closes the listener.
 ///

@@ -1,4 +1,4 @@
-//! What one stream reads, another one writes.
+//! A relay between two streams.
 
 use crate::streams::buffers::OutputEnd;
 use crate::streams::source::StreamSource;

@@ -33,9 +33,9 @@ pub trait StreamSource: Source + Read + Write {
     /// Whether the poll forgets it when it is dropped, as epoll and kqueue do when the last descriptor of a
     /// socket is closed. It saves a system call for each connection; it is not so if not known.
     ///
-    /// If the descriptor was duplicated, or a process was forked that keeps it, the poll goes on reporting
-    /// such a socket once its stream is dropped. Those events reach no handler (rule M2), and are counted
-    /// as [`stale`](crate::reactor::EventStats::stale).
+    /// If the descriptor was duplicated, or a process was forked that keeps it, the poll still reports
+    /// such a socket once its stream is dropped. Those events reach no handler (rule M2), and are
+    /// counted as [`stale`](crate::reactor::EventStats::stale).
     /// [`Registration::into_source`](crate::reactor::Registration::into_source) ends that.
     fn is_deregistered_by_drop(&self) -> bool {
         false

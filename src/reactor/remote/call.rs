@@ -1,4 +1,4 @@
-//! What is sent to the reactor: calls, and how they are delivered there.
+//! The calls that are sent to the reactor, and their delivery there.
 
 use alloc::boxed::Box;
 use core::any::Any;
@@ -30,7 +30,7 @@ impl Post {
         Self { inbox: Inbox::new(), waker, stopped: AtomicBool::new(false) }
     }
 
-    /// Sends a call. Hands it back with the error.
+    /// Sends a call. Returns it with the error.
     #[inline]
     pub(super) fn send<D: Deliver + 'static>(
         &self,
@@ -121,8 +121,8 @@ impl Sent {
 
     pub(super) fn deliver(self, reactor: &ReactorHandle) {
         let Self { call, set_up } = self;
-        let is_observed = reactor.queue().core().is_observed();
-        set_up.replay(is_observed, || call.deliver(reactor));
+        let _origin = set_up.replay(reactor.queue().core().is_observed());
+        call.deliver(reactor);
     }
 }
 

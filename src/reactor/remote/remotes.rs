@@ -37,6 +37,9 @@ pub(crate) struct Remotes {
     /// Whether a host may sleep whenever the reactor does not turn: by its own poll, or the descriptor
     /// of the reactor's.
     host_sleeps: Cell<bool>,
+    /// Whether the post was ever given to a sender. If not, nothing arrives, and nobody wakes the
+    /// reactor.
+    is_shared: Cell<bool>,
     /// The id of the latest call beyond the queue's capacity, or the id that it would have had.
     beyond: Cell<Option<CallId>>,
 }
@@ -50,6 +53,7 @@ impl Remotes {
             addresses: RefCell::default(),
             callbacks: RefCell::default(),
             host_sleeps: Cell::new(false),
+            is_shared: Cell::new(false),
             beyond: Cell::new(None),
         }
     }
@@ -59,8 +63,10 @@ impl Remotes {
         Arc::clone(&self.post.waker)
     }
 
-    pub(super) const fn post(&self) -> &Arc<Post> {
-        &self.post
+    /// Where to send to, for whoever is to send.
+    pub(super) fn share_post(&self) -> Arc<Post> {
+        self.is_shared.set(true);
+        Arc::clone(&self.post)
     }
 
     pub(super) fn keep_address(&self, address: Rc<dyn Any>) -> ArenaKey {
@@ -107,6 +113,9 @@ impl Remotes {
     /// Calls `sleep` with true if it may sleep: no entry has arrived. Entries that arrive meanwhile
     /// wake the reactor.
     pub(crate) fn sleep<R>(&self, sleep: impl FnOnce(bool) -> R) -> R {
+        if !self.is_shared.get() {
+            return sleep(true);
+        }
         let slept = sleep(self.post.inbox.fall_asleep());
         if !self.host_sleeps.get() {
             self.post.inbox.wake_up();
@@ -136,7 +145,7 @@ impl Remotes {
             }
             let Some(call) = self.take() else { return };
             if is_full {
-                self.beyond.set(Some(queue.next_id()));
+                self.beyond.set(Some(queue.id(queue.next_position())));
             }
             call.deliver(reactor);
         }
@@ -152,8 +161,9 @@ impl Remotes {
     }
 
     /// Whether there is something to be scheduled.
+    #[inline]
     pub(crate) fn is_busy(&self) -> bool {
-        !self.taken.borrow().is_empty() || self.post.inbox.has_mail()
+        self.is_shared.get() && (!self.taken.borrow().is_empty() || self.post.inbox.has_mail())
     }
 
     /// Whether any sender is left. If not, [`is_busy`](Self::is_busy) covers all that was sent.
