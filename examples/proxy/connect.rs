@@ -16,7 +16,6 @@ use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
-use rustix::io::Errno;
 use switchboard::Callback;
 use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
 use switchboard::reactor::ReactorHandle;
@@ -28,6 +27,7 @@ use switchboard::samples::{
 use super::allow::Rules;
 use super::flags::Settings;
 use super::heads::Refusal;
+use super::system::is_out_of_resources;
 
 /// Where a connection leads. (Hosts are in lower case, addresses of IPv6 without brackets.)
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -100,15 +100,6 @@ pub(crate) fn refusal(error: &OpError<io::Error>) -> Refusal {
 
 fn is_not_allowed(error: &io::Error) -> bool {
     error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<NotAllowed>)
-}
-
-/// EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL.
-fn is_out_of_resources(error: &io::Error) -> bool {
-    let number = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(
-        number,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL)
-    )
 }
 
 /// A layer of our own: resolves names, takes addresses as they are, and leaves out what is not allowed.

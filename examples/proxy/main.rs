@@ -12,6 +12,7 @@ pub(crate) mod pool;
 pub(crate) mod proxy;
 pub(crate) mod serve;
 pub(crate) mod session;
+pub(crate) mod system;
 #[cfg(feature = "journal")]
 pub(crate) mod timeline;
 

@@ -6,8 +6,6 @@ use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
-use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::net::{self, AddressFamily, SocketType, sockopt};
 use switchboard::Recipients;
 use switchboard::reactor::{ReactorHandle, Timer};
 use switchboard::samples::{Module, ThreadPool};
@@ -44,23 +42,6 @@ pub(crate) struct Figures {
     sent: Cell<u64>,
     /// By status; 0: those that ended in the middle.
     refusals: RefCell<BTreeMap<u16, u64>>,
-}
-
-/// Listens, alone or beside other loops.
-pub(crate) fn listen(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = net::socket(family, SocketType::STREAM, None)?;
-    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if is_shared {
-        sockopt::set_socket_reuseport(&socket, true)?;
-    }
-    sockopt::set_tcp_nodelay(&socket, true)?; // what is accepted inherits it
-    net::bind(&socket, &address)?;
-    net::listen(&socket, 4096)?;
-    let listener = TcpListener::from(socket);
-    listener.set_nonblocking(true)?;
-    Ok(listener)
 }
 
 impl Proxy {

@@ -4,21 +4,17 @@
 //! same port (`SO_REUSEPORT`), sessions, a pool and figures of its own.
 
 use std::error::Error;
-use std::io::Read;
 use std::rc::Rc;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-use mio::Interest;
-use mio::net::UnixStream;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::low_level::pipe;
 use switchboard::Reporter;
-use switchboard::reactor::{Reactor, Registration, RemoteAddress};
+use switchboard::reactor::{Reactor, RemoteAddress};
 use switchboard::samples::ThreadPool;
 
 use super::flags::Settings;
-use super::proxy::{Proxy, listen};
+use super::proxy::Proxy;
+use super::system::{Signal, Signals, listen};
 #[cfg(feature = "journal")]
 use super::timeline::Timeline;
 
@@ -35,18 +31,16 @@ struct Loop {
 /// The main thread's recipient.
 struct Control {
     loops: Vec<RemoteAddress<Loop>>,
-    signals: Vec<Registration<UnixStream>>,
+    signals: Signals,
 }
 
 impl Control {
-    fn on_signal(&mut self, index: usize, signal: i32) {
-        let mut bytes = [0; 64];
-        let Some(source) = self.signals.get_mut(index) else { return };
-        while let Ok(1..) = source.try_io(Interest::READABLE, |source| source.read(&mut bytes)) {}
+    fn on_signal(&mut self, signal: Signal) {
+        self.signals.take(signal);
         for one in &self.loops {
             let _ = one.call(move |one, _| match signal {
-                SIGUSR1 => one.report(),
-                _ => one.proxy.drain(),
+                Signal::Report => one.report(),
+                Signal::Terminate | Signal::Interrupt => one.proxy.drain(),
             });
         }
     }
@@ -55,22 +49,9 @@ impl Control {
 /// Serves until a signal ends it.
 pub(crate) fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new()?;
-    let control = reactor.queue().recipient(Control { loops: Vec::new(), signals: Vec::new() });
-    let mut signals = Vec::new();
-    for (index, signal) in [SIGTERM, SIGINT, SIGUSR1].into_iter().enumerate() {
-        let (reader, writer) = UnixStream::pair()?;
-        pipe::register(signal, writer)?;
-        let registration = reactor.register(
-            reader,
-            Interest::READABLE,
-            &control,
-            move |control: &mut Control, _, _| {
-                control.on_signal(index, signal);
-            },
-        )?;
-        registration.unref();
-        signals.push(registration);
-    }
+    let control =
+        reactor.queue().recipient(Control { loops: Vec::new(), signals: Signals::default() });
+    let signals = Signals::new(&reactor, &control, Control::on_signal)?;
 
     let loops = settings.loops;
     let mut listeners = vec![listen(settings.listen, loops > 1)?];

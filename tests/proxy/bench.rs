@@ -13,7 +13,8 @@ use switchboard::reactor::Reactor;
 use switchboard::samples::{Module, ThreadPool};
 
 use super::example::flags::{self, Command, Settings};
-use super::example::proxy::{Proxy, listen};
+use super::example::proxy::Proxy;
+use super::example::system::listen;
 use support::net::{PATIENCE, check, turn_until_idle};
 
 pub(crate) struct Bench {

@@ -1,5 +1,5 @@
 //! The example `proxy`, with real clients and origins, good and bad. One hazard a module.
-#![cfg(all(unix, feature = "mio", not(mio_unsupported_force_poll_poll)))]
+#![cfg(all(feature = "mio", not(mio_unsupported_force_poll_poll)))]
 
 #[path = "../../examples/proxy/main.rs"]
 #[allow(dead_code, reason = "of the example, all but its main function is used")]
