@@ -86,7 +86,7 @@ impl Signals {
             signal_hook::low_level::pipe::register(number, writer)?;
             let interest = mio::Interest::READABLE;
             let pipe = reactor.register(reader, interest, control, move |control, _, _| {
-                notify(control, signal)
+                notify(control, signal);
             })?;
             pipe.unref();
             Ok(pipe)
