@@ -70,6 +70,12 @@ pub(crate) fn target(destination: Destination) -> Target {
     Retry::new(move |_, _| destination.clone())
 }
 
+/// Errors that end once something else has ended.
+#[cfg(unix)]
+const SCARCE: &[Errno] = &[Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+#[cfg(not(unix))]
+const SCARCE: &[Errno] = &[Errno::MFILE, Errno::NOBUFS];
+
 /// What a client is told of a connection that was not made.
 pub(crate) fn refusal(error: &OpError<io::Error>) -> Refusal {
     let (status, why) = match error {
@@ -79,7 +85,7 @@ pub(crate) fn refusal(error: &OpError<io::Error>) -> Refusal {
         other => match other.error().map(|cause| (cause.kind(), Errno::from_io_error(cause))) {
             Some((NOT_ALLOWED, _)) => (403, "this destination is not allowed"),
             Some((ErrorKind::TimedOut, _)) => (504, "no address of the host answered in time"),
-            Some((_, Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM))) => {
+            Some((_, Some(error))) if SCARCE.contains(&error) => {
                 (503, "out of descriptors or memory")
             }
             _ => (502, "the host could not be found or reached"),

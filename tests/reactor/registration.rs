@@ -52,7 +52,7 @@ fn m04_a_source_that_is_taken_back_can_be_registered_again() {
     let mut bytes = [0; 8];
     assert_eq!(held.source_mut().read(&mut bytes).unwrap(), 2);
     assert_eq!(&bytes[..2], b"xy");
-    assert_eq!(held.source().peer_addr().unwrap().as_pathname(), None);
+    assert!(held.source().peer_addr().is_ok());
 }
 
 #[test]
