@@ -4,7 +4,8 @@
 //! So the sum of what arrived is the number of calls that did: whoever runs a contender compares
 //! them, and nothing can be optimized away.
 //!
-//! The crate of the peers includes these files and adds its contenders to the same groups.
+//! The crate of the peers has these files from a library (`benches/shared.rs`), and adds its contenders to the same
+//! groups.
 #![allow(
     dead_code,
     unreachable_pub,

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use crate::id::CallId;
 use crate::journal::map::Map;
-use crate::journal::pages::StepEntry;
+use crate::journal::ring::StepEntry;
 use crate::journal::texts::Text;
 use crate::step::RecipientInfo;
 

@@ -1,5 +1,5 @@
-//! Who listens to a queue: its observers and its wake hook. One byte of flags, zero as usual, shows the
-//! fast paths whether there is anything beyond the usual to do.
+//! The listeners of a queue: its observers and its wake hook. One byte of flags, zero as usual, shows
+//! the fast paths whether there is anything beyond the usual to do.
 
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
@@ -26,6 +26,8 @@ pub(super) mod flag {
     pub(crate) const INDEXED: u8 = 1 << 6;
     /// To be looked at when a call is scheduled.
     pub(crate) const ON_SCHEDULE: u8 = CLOSED | OBSERVED | WAKE;
+    /// To be looked at when a turn begins.
+    pub(crate) const ON_ENTER: u8 = CLOSED | WAKE;
     /// To be looked at when a call is canceled.
     pub(crate) const ON_CANCEL: u8 = OBSERVED | HOOKED;
     /// To be looked at when a handler has returned.
@@ -69,16 +71,20 @@ impl Listener {
     }
 
     /// Notifies each observer, even if one of them panics.
-    #[cold]
-    #[inline(never)]
+    #[inline]
     pub(super) fn notify_each(&self, notify: impl Fn(&dyn Observer)) {
-        let observers = self.observers.borrow().clone();
-        let Some(observers) = observers else { return };
-        if let [(_, observer)] = &*observers {
-            return notify(&**observer);
+        let Some(observers) = self.observers.borrow().clone() else { return };
+        match &*observers {
+            [(_, observer)] => notify(&**observer),
+            observers => notify_all(observers, notify),
         }
-        let mut rest = observers.iter();
-        to_the_end(|| rest.next().map(|(_, observer)| notify(&**observer)).is_some());
+    }
+
+    /// Notifies the only observer, if there is but one. Returns what that returns.
+    #[inline]
+    pub(super) fn notify_only(&self, notify: impl FnOnce(&dyn Observer) -> bool) -> bool {
+        let Some(observers) = self.observers.borrow().clone() else { return false };
+        matches!(&*observers, [(_, observer)] if notify(&**observer))
     }
 
     pub(super) fn call_wake_hook(&self) {
@@ -87,4 +93,11 @@ impl Listener {
             hook();
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn notify_all(observers: &[(ObserverId, Rc<dyn Observer>)], notify: impl Fn(&dyn Observer)) {
+    let mut rest = observers.iter();
+    to_the_end(|| rest.next().map(|(_, observer)| notify(&**observer)).is_some());
 }

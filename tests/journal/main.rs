@@ -2,9 +2,15 @@
 //! module.
 
 #[cfg(feature = "journal")]
+mod bounds;
+#[cfg(feature = "journal")]
+mod filters;
+#[cfg(feature = "journal")]
 mod hazards;
 #[cfg(feature = "journal")]
 mod production;
+#[cfg(feature = "journal")]
+mod put_back;
 #[cfg(all(feature = "mio", feature = "tracing"))]
 mod request_spans;
 #[cfg(feature = "journal")]

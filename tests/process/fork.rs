@@ -15,7 +15,7 @@ use switchboard::op::OpResult;
 use switchboard::reactor::{Reactor, RegisterError};
 use switchboard::samples::{LlFakeCancel, Module, ThreadPool, Work};
 
-use crate::alone::alone;
+use support::alone;
 use support::net::{Log, local_pair, turn_now, turn_until, watch};
 
 #[expect(
