@@ -1,7 +1,7 @@
 //! Hazard: a head or a body that we read in one way, and the origin or the client in another.
 
 use super::example::heads::{Asked, HEAD_MAX, answer, request, response};
-use super::story::unchunk;
+use super::example::story::unchunk;
 
 const VIA: &str = "us-1";
 
