@@ -70,29 +70,28 @@ pub(crate) fn target(destination: Destination) -> Target {
     Retry::new(move |_, _| destination.clone())
 }
 
+/// Errors that end once something else has ended.
+#[cfg(unix)]
+const SCARCE: &[Errno] = &[Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+#[cfg(not(unix))]
+const SCARCE: &[Errno] = &[Errno::MFILE, Errno::NOBUFS];
+
 /// What a client is told of a connection that was not made.
 pub(crate) fn refusal(error: &OpError<io::Error>) -> Refusal {
     let (status, why) = match error {
         OpError::TimedOut => (504, "no address of the host answered in time"),
         OpError::Full => (503, "too many names are being resolved"),
         OpError::NotStarted(_) | OpError::Canceled => (503, "connections are not made now"),
-        other => match other.error() {
-            Some(cause) if cause.kind() == NOT_ALLOWED => (403, "this destination is not allowed"),
-            Some(cause) if cause.kind() == ErrorKind::TimedOut => (504, "the host did not answer"),
-            Some(cause) if is_out_of_resources(cause) => (503, "out of descriptors or memory"),
+        other => match other.error().map(|cause| (cause.kind(), Errno::from_io_error(cause))) {
+            Some((NOT_ALLOWED, _)) => (403, "this destination is not allowed"),
+            Some((ErrorKind::TimedOut, _)) => (504, "no address of the host answered in time"),
+            Some((_, Some(error))) if SCARCE.contains(&error) => {
+                (503, "out of descriptors or memory")
+            }
             _ => (502, "the host could not be found or reached"),
         },
     };
     Refusal(status, why)
-}
-
-/// EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL.
-fn is_out_of_resources(error: &io::Error) -> bool {
-    let number = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(
-        number,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL)
-    )
 }
 
 /// A layer of our own: resolves names, takes addresses as they are, and leaves out what is not allowed.

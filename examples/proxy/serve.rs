@@ -8,12 +8,17 @@ use std::rc::Rc;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-use mio::Interest;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook_mio::v1_0::Signals;
-use switchboard::reactor::{Reactor, Readiness, Registration, RemoteAddress};
+use switchboard::Reporter;
+use switchboard::reactor::{Reactor, RemoteAddress};
 use switchboard::samples::ThreadPool;
-use switchboard::{Context, Reporter};
+#[cfg(unix)]
+use {
+    mio::Interest,
+    signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1},
+    signal_hook_mio::v1_0::Signals,
+    switchboard::Context,
+    switchboard::reactor::{Readiness, Registration},
+};
 
 use super::proxy::{Proxy, listen};
 use super::settings::Settings;
@@ -30,12 +35,14 @@ struct Loop {
     timeline: Option<Timeline>,
 }
 
-/// The main thread's recipient.
+/// The main thread's recipient. (On other systems, what ends the process ends it at once.)
+#[cfg(unix)]
 struct Control {
     loops: Vec<RemoteAddress<Loop>>,
     signals: Registration<Signals>,
 }
 
+#[cfg(unix)]
 impl Control {
     fn on_signal(&mut self, _: &Context<'_, Self>, _: &Readiness<'_>) {
         for signal in self.signals.source_mut().pending() {
@@ -52,6 +59,7 @@ impl Control {
 /// Serves until a signal ends it.
 pub(crate) fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new()?;
+    #[cfg(unix)]
     let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
     let (threads, (started, starts)) = (ThreadPool::new(RESOLVERS), mpsc::channel());
     let (count, mut settings, mut joins) = (settings.loops.get(), settings.clone(), Vec::new());
@@ -70,6 +78,7 @@ pub(crate) fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     if loops.len() == count {
         println!("listening on {}, {count} loop{}", settings.listen, &"s"[..(count > 1).into()]);
     }
+    #[cfg(unix)]
     let _control = reactor.queue().try_recipient_with(|own| {
         let signals = reactor.register(signals, Interest::READABLE, own, Control::on_signal)?;
         signals.unref();

@@ -37,7 +37,7 @@ fn main() -> ExitCode {
     run(std::env::args().skip(1)).into()
 }
 
-/// Runs the tour as the command line says; 0 is well, 1 a story that did not end as told, 2 flags
+/// Runs the tour with these arguments. Returns 0 if all is well, 1 if a story did not end as expected, 2 for flags
 /// that make no sense.
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> u8 {
     let flags = match flags::read(arguments) {
@@ -52,7 +52,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> u8 {
         }
     };
     let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| ())); // the narrator tells of panics
+    panic::set_hook(Box::new(|_| ())); // the narrator reports panics
     let outcome = tour(&flags, Paint::of_stdout());
     panic::set_hook(hook);
     outcome.map_or_else(

@@ -1,8 +1,8 @@
-//! What a journal holds, and what is counted as steps come in.
+//! The contents of a journal, and the counts of its steps.
 //!
 //! - I1 `live` holds the calls that were dialed and are not over, each within the one before. A
 //!   call that ends takes those within it along, whose ends were not reported.
-//! - I2 `live`, `pending` and the texts hold no more than the capacity, whatever the journal has missed.
+//! - I2 `live`, `pending` and the texts never hold more than the capacity.
 
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
@@ -76,7 +76,7 @@ impl Pages {
         self.keep(entry(Step::Scheduled { site }));
     }
 
-    /// Counts a step, and keeps it if `keeps` says so.
+    /// Counts a step, and keeps it if `keeps` is true.
     #[inline]
     pub(super) fn note(&mut self, at: Instant, call: CallId, step: &Step, keeps: bool) -> Took {
         let mut by = self.innermost();
@@ -130,7 +130,7 @@ impl Pages {
         took
     }
 
-    /// Counts a step of an operation, and keeps it if `keeps` says so.
+    /// Counts a step of an operation, and keeps it if `keeps` is true.
     pub(super) fn note_operation(&mut self, at: Instant, call: CallId, step: &OpStep, keeps: bool) {
         if let OpStep::Started { .. } = step {
             self.counts.operations += 1;

@@ -3,7 +3,7 @@
 //! - I1 A call is live from when its attempt begins until its end is counted, which is done in
 //!   [`Attempt::finish`], [`HandlerEnd::count`] or [`Attempt::refuse`] and only there. So a call of this turn is live exactly if
 //!   the queue has more live calls than were live around the turn ([`Attempt::is_live`]).
-//! - I2 Whoever ends a call before its payload returns raises `OVER`, so that the turn looks before
+//! - I2 Code that ends a call before its payload returns raises `OVER`, so that the turn looks before
 //!   it counts the call as finished.
 
 use core::mem;
@@ -180,7 +180,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Ends the live call `key` before its payload returns: the drop of the recipient's value, which
-    /// comes in between, is no part of the call.
+    /// runs in between, is no part of the call.
     pub(crate) fn end_early(core: &Core, key: u64, end: HandlerEnd) {
         core.raise(flag::OVER);
         end.count(core, key);

@@ -1,5 +1,5 @@
-//! Who listens to a queue: its observers and its wake hook. One byte of flags, zero as usual, shows the
-//! fast paths whether there is anything beyond the usual to do.
+//! The listeners of a queue: its observers and its wake hook. One byte of flags, zero as usual, shows
+//! the fast paths whether there is anything beyond the usual to do.
 
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;

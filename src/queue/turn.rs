@@ -23,6 +23,7 @@ impl QueueHandle {
     }
 
     /// Makes what follows part of a turn.
+    #[cfg(feature = "mio")]
     #[inline(always)]
     pub(crate) fn begin_turn(&self) -> Turn<'_> {
         if self.core().listener.has(flag::WAKE) {
@@ -67,7 +68,7 @@ impl<'a> Turn<'a> {
     }
 
     /// Dials deferred calls that are ready, then calls before position `end`, for as long as
-    /// `may_go_on` says.
+    /// `may_go_on` returns true.
     #[inline(always)]
     fn dial_while(
         self,

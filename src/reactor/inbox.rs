@@ -1,16 +1,16 @@
-//! What a reactor's thread and the others share: the only code of the crate that several threads
-//! run at a time. It needs nothing but `sync`, so the checks of `tests/threads` compile it as it
-//! is against primitives that try every interleaving.
+//! The state that a reactor's thread and the others share: the only code of the crate that several
+//! threads run at a time. It needs nothing but `sync`, so the checks of `tests/threads` compile it as
+//! it is against primitives that try every interleaving.
 //!
-//! - I1 `MAIL` is set exactly while there are entries, or the reactor was notified since it looked (by the last
-//!   sender that left, say), but for moments in which the lock is held.
-//! - I2 `ASLEEP` is set by the reactor alone, before it may sleep, and cleared by whoever wakes it or by
-//!   the reactor. Both flags are in one word, and whoever sets one of them sees whether the other is set:
-//!   so the reactor finds the mail and does not sleep, or the sender finds it asleep and wakes it. A
-//!   reactor that is awake is never woken.
+//! - I1 `MAIL` is set exactly while there are entries, or the reactor was notified since it looked (as
+//!   by the last sender that left), but for moments in which the lock is held.
+//! - I2 `ASLEEP` is set by the reactor alone, before it may sleep, and cleared by the thread that wakes
+//!   it or by the reactor. Both flags are in one word, and a thread that sets one of them sees whether
+//!   the other is set: so the reactor finds the mail and does not sleep, or the sender finds it asleep
+//!   and wakes it. A reactor that is awake is never woken.
 //! - I3 Nothing enters once `closed` is set.
 //! - I4 A sender is counted until all that it has sent is in.
-//! - I5 What was written before a flag was raised is seen by whoever lowers it.
+//! - I5 What was written before a flag was raised is seen by the thread that lowers it.
 //! - I6 The reactor is woken with no lock held that it takes: it would run into that lock at once. Other senders
 //!   wait meanwhile, so that none relies on a wake-up that fails.
 
@@ -90,7 +90,7 @@ impl<E> Inbox<E> {
         self.senders.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a sender less. If it was the last, the reactor is to look, and is woken if it is asleep.
+    /// Counts a sender less. If it was the last, the reactor must check, and is woken if it is asleep.
     pub(super) fn leave(&self, wake: impl FnOnce() -> io::Result<()>) {
         if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
             // A reactor that cannot be woken sees it at its next event.
@@ -145,8 +145,8 @@ impl<E> Inbox<E> {
 
 /// What the reactor does, on its thread.
 impl<E> Inbox<E> {
-    /// Has the reactor woken by what comes from now on. False if something has come before: then it must
-    /// not sleep.
+    /// Lets entries from now on wake the reactor. Returns false if there are entries already: then it
+    /// must not sleep.
     pub(super) fn fall_asleep(&self) -> bool {
         self.signal.fetch_or(ASLEEP, Ordering::AcqRel) & MAIL == 0
     }
@@ -183,7 +183,7 @@ impl<E> Inbox<E> {
         self.senders.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Whether anybody may send. If not, [`has_mail`](Self::has_mail) covers all that was sent.
+    /// Whether any sender is left. If not, [`has_mail`](Self::has_mail) covers all that was sent.
     pub(super) fn has_senders(&self) -> bool {
         self.senders.load(Ordering::Acquire) > 0
     }
@@ -205,7 +205,7 @@ impl Quota {
         Self { capacity, underway: AtomicUsize::new(0) }
     }
 
-    /// Counts one more; false if there are as many as may be.
+    /// Counts one more; false if the limit is reached.
     pub(super) fn enter(&self) -> bool {
         let more = |underway| (underway < self.capacity).then(|| underway + 1);
         self.underway.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
@@ -229,7 +229,7 @@ impl Flag {
         !self.0.swap(true, Ordering::AcqRel)
     }
 
-    /// Lowers the flag. (It is read too, as only that lets the writes of others be seen: I5.)
+    /// Lowers the flag. (It is read too, as only that makes the writes of other threads visible: I5.)
     pub(super) fn lower(&self) {
         self.0.swap(false, Ordering::AcqRel);
     }

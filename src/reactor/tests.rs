@@ -89,7 +89,7 @@ fn m02_a_stale_event_is_not_delivered_to_the_new_owner_of_its_slot() {
     assert_eq!(go_on(&reactor).dialed, 0);
     let stale = EventStats { events: 1, stale: 1, ..EventStats::default() };
     assert_eq!((reactor.event_stats(), reported.take()), (stale, vec![]));
-    assert!(reactor.shared().line.ready.borrow().is_empty());
+    assert!(reactor.shared().line.ready.is_empty());
 
     poll(&mut reactor);
     assert_eq!(go_on(&reactor).dialed, 1);

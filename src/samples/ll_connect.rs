@@ -17,8 +17,8 @@ use crate::streams::READS;
 
 /// Connects to an address.
 ///
-/// A connect that fails at once is a result, too (rule O6). If it is canceled, the connection is closed.
-/// Operations that run when the module is dropped go on.
+/// A connect that fails at once is a result, too (rule O6). A cancel closes the connection. Operations
+/// that run when the module is dropped continue.
 #[derive(Debug)]
 pub struct LlConnect {
     reactor: ReactorHandle,
@@ -29,6 +29,22 @@ struct ConnectAttempt;
 
 impl LlConnect {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlConnect, Module, Socket};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let connects = LlConnect::new(&reactor.handle());
+    /// connects.open();
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let done = reactor.queue().callback(|_, connected: Result<Socket, _>| assert!(connected.is_ok()));
+    /// connects.start(listener.local_addr()?, done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(reactor: &ReactorHandle) -> Self {
         Self { reactor: reactor.clone(), gate: Gate::default() }
     }

@@ -2,11 +2,12 @@
 //!
 //! - I1 A job is in the queue until a thread takes it, or its owner takes it back: never both, as both
 //!   hold the lock.
-//! - I2 `looking` threads are about to look at the queue: new, woken, or done with their work and passing its
-//!   result on. Each does so without running code of a user before. If more jobs than that wait, whoever adds or takes
-//!   one sees to a thread more: the one that became idle last, or a new one if none is idle and the limit allows
-//!   it. Else those that work take them later.
-//! - I3 No code of a user runs under the lock. A thread is started under it, so that none counts that is not there.
+//! - I2 `looking` threads are about to look at the queue: new, woken, or done with their work and
+//!   passing its result on. Each does so without running user code before. If more jobs than that wait,
+//!   the code that adds or takes one provides another thread: the one that became idle last, or a new
+//!   one if none is idle and the limit allows it. Else those that work take them later.
+//! - I3 No user code runs under the lock. A thread is started under it, so that none counts that is not
+//!   there.
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -33,10 +34,10 @@ const IDLE: Duration = Duration::from_secs(10);
 /// A bounded number of threads for blocking work. Clones share it, and so may modules, of several
 /// reactors too.
 ///
-/// Threads start when there is work for them, and end after ten seconds without. What is more than the
-/// threads can take at a time waits in a queue, first in, first out. It is not bounded: its users are
-/// ([`LlFakeCancel::bounded`](super::LlFakeCancel::bounded)). When the last clone is dropped, what is
-/// queued still runs, and the threads end.
+/// Threads start when there is work for them, and end after ten seconds without. Further work waits in
+/// a queue, first in, first out. The queue has no limit; limit the modules that use it
+/// ([`LlFakeCancel::bounded`](super::LlFakeCancel::bounded)). When the last clone is dropped, queued
+/// work still runs, and then the threads end.
 ///
 /// A child of `fork` has none of the threads: make a pool of its own there.
 ///
@@ -44,7 +45,7 @@ const IDLE: Duration = Duration::from_secs(10);
 #[derive(Clone)]
 pub struct ThreadPool(Arc<PoolOwner>);
 
-/// What work is to a pool.
+/// Work, as a pool sees it.
 pub(super) trait Job: Send {
     /// Does it, on a thread of the pool.
     fn run(self: Box<Self>, thread: &PoolThread<'_>);
@@ -64,7 +65,23 @@ pub(super) struct NoThread {
 }
 
 impl ThreadPool {
-    /// Makes a pool of at most `threads` threads; 0 counts as 1.
+    /// Creates a pool of at most `threads` threads; 0 counts as 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlFakeCancel, Module, ThreadPool, resolve};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let pool = ThreadPool::new(4); // shared by all modules of the program
+    /// let names = LlFakeCancel::new(&reactor.handle(), &pool);
+    /// names.open();
+    /// let done = reactor.queue().callback(|_, addresses| assert!(Result::is_ok(&addresses)));
+    /// names.start(resolve("127.0.0.1:80"), done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(threads: usize) -> Self {
         Self::starting(threads, |thread| {
             thread::Builder::new().name("switchboard work".into()).spawn(thread).map(drop)
@@ -81,12 +98,32 @@ impl ThreadPool {
         Self(Arc::new(PoolOwner(Arc::new(shared))))
     }
 
-    /// How many threads there are now.
+    /// Returns the number of threads now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::samples::ThreadPool;
+    ///
+    /// let pool = ThreadPool::new(4);
+    /// assert_eq!(pool.threads(), 0); // none is started before there is work
+    /// ```
     pub fn threads(&self) -> usize {
         self.0.0.lock().threads
     }
 
-    /// How much work waits for a thread.
+    /// Returns the number of jobs that wait for a thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::samples::ThreadPool;
+    ///
+    /// let pool = ThreadPool::new(4);
+    /// // Shed load while blocking work is behind.
+    /// let is_overloaded = pool.queued() > 1000;
+    /// assert!(!is_overloaded);
+    /// ```
     pub fn queued(&self) -> usize {
         self.0.0.lock().queue.len()
     }
@@ -154,7 +191,8 @@ impl PoolShared {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Sees to a thread more if fewer are looking than there are jobs. One that is idle is to be woken.
+    /// Sees to a thread more if fewer are looking than there are jobs. Returns an idle thread, which
+    /// must be woken.
     fn engage(self: &Arc<Self>, state: &mut PoolState, jobs: usize) -> io::Result<Option<Thread>> {
         let mut idle = None;
         if jobs > state.looking {
@@ -182,7 +220,7 @@ impl PoolShared {
         idle.ok().flatten().inspect(Thread::unpark);
     }
 
-    /// Waits for a job; `None` if the thread is to end.
+    /// Waits for a job; `None` if the thread must end.
     fn next(self: &Arc<Self>) -> Option<Box<dyn Job>> {
         let mut state = self.lock();
         let mut patience = None;
@@ -231,8 +269,8 @@ pub(super) struct PoolThread<'a> {
 }
 
 impl PoolThread<'_> {
-    /// Ends a job by what neither waits nor runs code of a user, so that the thread counts as free already. What
-    /// that rejects is dropped.
+    /// Ends a job with `last`, which neither waits nor runs user code, so that the thread counts as
+    /// free already. What that rejects is dropped.
     pub(super) fn end_with<R>(&self, last: impl FnOnce() -> Result<(), R>) {
         self.shared.lock().looking += 1;
         self.is_looking.set(true);

@@ -1,4 +1,4 @@
-//! What streams and acceptors stand on.
+//! The sources of streams and acceptors.
 
 use std::io::{self, Read, Write};
 use std::net::{self, Shutdown};
@@ -18,14 +18,14 @@ pub trait StreamSource: Source + Read + Write {
     /// Any other error breaks the stream.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
-    /// Whether it holds something that it has accepted, and that its `flush` is to write, as what encrypts
-    /// does. (A flush that would block is made again once the source is writable.)
+    /// Returns true if it holds bytes that its `flush` must write, as a source that encrypts does. (A
+    /// flush that would block is made again once the source is writable.)
     fn holds_output(&self) -> bool {
         false
     }
 
-    /// Whether a read that does not fill its buffer has emptied the source, so that another one would
-    /// block. It saves a system call for each message; so it is if not known.
+    /// Returns true if a read that does not fill its buffer has emptied the source, so that another one
+    /// would block. It saves a system call for each message. The default is false.
     fn is_empty_after_short_read(&self) -> bool {
         false
     }
@@ -33,9 +33,9 @@ pub trait StreamSource: Source + Read + Write {
     /// Whether the poll forgets it when it is dropped, as epoll and kqueue do when the last descriptor of a
     /// socket is closed. It saves a system call for each connection; it is not so if not known.
     ///
-    /// If the descriptor was duplicated, or a process was forked that keeps it, the poll goes on reporting
-    /// such a socket once its stream is dropped. Those events reach no handler (rule M2), and are counted
-    /// as [`stale`](crate::reactor::EventStats::stale).
+    /// If the descriptor was duplicated, or a process was forked that keeps it, the poll still reports
+    /// such a socket once its stream is dropped. Those events reach no handler (rule M2), and are
+    /// counted as [`stale`](crate::reactor::EventStats::stale).
     /// [`Registration::into_source`](crate::reactor::Registration::into_source) ends that.
     fn is_deregistered_by_drop(&self) -> bool {
         false
@@ -62,7 +62,7 @@ impl StreamSource for TcpStream {
     }
 }
 
-/// A read stops where a message with a descriptor ended, so a short one says nothing.
+/// A read stops where a message with a descriptor ended, so a short one proves nothing.
 #[cfg(unix)]
 impl StreamSource for UnixStream {
     fn shutdown_write(&mut self) -> io::Result<()> {

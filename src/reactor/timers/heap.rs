@@ -2,9 +2,9 @@
 //!
 //! What is compared and moved is a small [`HeapEntry`] for each value, in a heap of [`ARITY`] children
 //! per entry; the values stay where they are. A slot for each value has where its entry is. So arming
-//! takes O(1) for deadlines that come in order, and O(log n) at worst, as do removing and popping; the
-//! first is at hand. When many are due at once, their entries leave the heap together and are
-//! sorted, which is faster than popping one by one. (`docs/design.md` has what was measured.)
+//! takes O(1) for deadlines in order, and O(log n) at worst, as do removing and popping; the first is
+//! at hand. When many are due at once, their entries leave the heap together and are sorted, which is
+//! faster than popping one by one. (`docs/design.md` has what was measured.)
 //!
 //! - I1 No entry of the heap ranks before its parent. `run` is sorted, the first entry last; it
 //!   ends with one that has a value.
@@ -21,10 +21,10 @@ use crate::reactor::timers::slots::{NONE, Slots};
 
 const ARITY: usize = 8;
 
-/// Of so many entries one must be due for those that are to be sorted.
+/// Entries are sorted if at least one in so many is due.
 const MANY: usize = 16;
 
-/// Room for as many entries is kept.
+/// The number of entries for which room is kept.
 const FEW: usize = 8;
 
 /// Values ordered by deadline, then by when they were armed.
@@ -101,7 +101,8 @@ impl<T> Heap<T> {
         }
     }
 
-    /// Lets what is armed from now on be due `moment` at the earliest; or, without one, when it says.
+    /// Lets what is armed from now on be due `moment` at the earliest; or, without one, its own
+    /// deadline.
     pub(super) fn set_floor(&mut self, moment: Option<Tick>) {
         self.floor = moment.unwrap_or(Tick(0));
     }

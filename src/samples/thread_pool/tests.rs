@@ -24,7 +24,8 @@ fn no_thread() -> io::Error {
     io::ErrorKind::WouldBlock.into()
 }
 
-/// A pool of at most `limit` threads, whose starts fail if `fails` says so of their number. Counts them.
+/// A pool of at most `limit` threads, whose starts fail if `fails` returns true for their number.
+/// Counts them.
 fn pool(
     limit: usize,
     fails: impl Fn(usize) -> bool + Send + Sync + 'static,

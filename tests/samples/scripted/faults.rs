@@ -154,9 +154,9 @@ fn descriptors_are_back_whatever_happens_at_any_step() {
     let open = support::descriptors::open;
     let acts: [fn(&mut Rig); 3] =
         [Rig::cancel_all, |rig| rig.script(0).spoil(), |rig| rig.schedule_panic()];
+    let before = open();
     for recipe in compositions::<ScriptedReactor>() {
         for act in acts {
-            let before = open();
             let mut at = 0;
             while let Some(rig) = run(recipe, at, act) {
                 drop(rig);
