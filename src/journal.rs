@@ -1,9 +1,9 @@
 //! The journal: what happened to calls and operations, to be asked later (feature `journal`).
 //!
-//! A [`Journal`] is an observer that keeps the latest steps in a ring. [`Journal::explain`] reports
-//! one call's story. [`Journal::history`] is a copy to look around in: calls, operations,
-//! recipients, causes and effects; it is exported as a page to look at
-//! ([`History::write_timeline`]) or as a trace for Perfetto ([`History::write_trace`]).
+//! A [`Journal`] is an observer that keeps the latest steps in a ring. [`Journal::explain`] reports one
+//! call's story. [`Journal::history`] returns a copy to search: calls, operations, recipients, causes
+//! and effects; it is exported as a page for a browser ([`History::write_timeline`]) or as a trace for
+//! Perfetto ([`History::write_trace`]).
 //!
 //! ```
 //! use switchboard::CallQueue;
@@ -27,15 +27,15 @@
 //!
 //! # Who did it
 //!
-//! While a call is live, whatever happens is its doing: the journal keeps a stack of live calls,
-//! also over several queues of a thread that share one journal in an `Rc`. If it is set while a
-//! call is live, it learns of that call when that ends. If it is removed from a queue, it keeps the steps
-//! that it has, and forgets which of the queue's calls were pending and live.
+//! Every step is attributed to the call that is live. The journal keeps a stack of live calls; queues
+//! of one thread can share it, in an `Rc`. If it is set while a call is live, it learns of that call
+//! when that ends. If it is removed from a queue, it keeps the steps that it has, and forgets which of
+//! the queue's calls were pending and live.
 //!
 //! # In production
 //!
-//! A [trigger](JournalBuilder::trigger) stops the journal when something has gone wrong, so that what led to it
-//! is there when somebody looks; a filter, of [steps](JournalBuilder::filter) or of
+//! A [trigger](JournalBuilder::trigger) stops the journal when something has gone wrong, so that the
+//! steps that led to it are still there later; a filter, of [steps](JournalBuilder::filter) or of
 //! [recipients](JournalBuilder::filter_recipients), makes a short journal reach further back. A
 //! [`Snapshot`] is put in order and written by another thread, which it may be sent to.
 //!
@@ -44,11 +44,11 @@
 //!
 //! # Cost
 //!
-//! For a call that is scheduled and dialed, which takes four steps: three reads of the clock (four with a
-//! filter, a trigger or another observer), and the instructions that
-//! `cargo bench --features journal --bench instructions journaled` counts. 96 bytes for each step that is
-//! kept, and up to 86 for each call that is pending, but for no more calls than it keeps steps; 84 KiB of
-//! counts for the latencies. No more than that, whatever the journal has missed.
+//! For a call that is scheduled and dialed, which takes four steps: three reads of the clock (four with
+//! a filter, a trigger or another observer), and the instructions that `cargo bench --features journal
+//! --bench instructions journaled` counts. 96 bytes for each step that is kept, and up to 86 for each
+//! call that is pending, but for no more calls than it keeps steps; 84 KiB of counts for the latencies.
+//! Never more than that.
 
 mod builder;
 mod call_table;

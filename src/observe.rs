@@ -1,4 +1,4 @@
-//! Who is notified of the steps of calls and operations.
+//! Observers of the steps of calls and operations.
 
 use alloc::rc::Rc;
 use core::num::NonZeroU64;
@@ -11,9 +11,9 @@ use crate::step::{RecipientInfo, Step};
 /// Sees every step of every call of a queue, as it happens.
 ///
 /// An observer is notified after the queue's own state has changed, with nothing borrowed, so it may
-/// use the queue. If it panics, the panic goes to whoever caused the step (the one who schedules,
-/// cancels or dials) and the queue stays right; during an unwinding it aborts the process, as any
-/// second panic does.
+/// use the queue. If it panics, the panic unwinds to the code that caused the step (which schedules,
+/// cancels or dials), and the queue stays consistent. During another unwinding it aborts the process,
+/// as any second panic does.
 ///
 /// Closures are observers:
 ///
@@ -27,10 +27,10 @@ use crate::step::{RecipientInfo, Step};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A queue may have many observers. Each step is reported to all, in the order in which they were added,
-/// even if one of them panics (a second panic then aborts). If one dials or cancels, those behind it
-/// are notified of what comes of it before they are notified of that step: add the one that acts last,
-/// behind a journal say.
+/// A queue may have many observers. Each step is reported to all, in the order in which they were
+/// added, even if one of them panics (a second panic then aborts). If one of them dials or cancels,
+/// those after it see the steps that this causes before they see the step itself. So add an observer
+/// that acts last, after a journal.
 ///
 /// Cost: one predictable branch for each step while no observer is set.
 pub trait Observer {
@@ -63,8 +63,8 @@ pub trait Observer {
         let _ = (call, name);
     }
 
-    /// Is called as this observer is removed from a queue, of that [number](CallId::queue), whose calls it is
-    /// notified of no more (if it was not added twice).
+    /// Is called when this observer is removed from the queue of that [number](CallId::queue). It sees
+    /// no further step of the queue, unless it was added twice.
     fn observe_removal(&self, queue: NonZeroU64) {
         let _ = queue;
     }

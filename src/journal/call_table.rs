@@ -1,9 +1,9 @@
-//! Values by call, at most as many as a limit.
+//! Values by call, up to a limit.
 //!
 //! - I1 `slots` is empty, or a power of two long and at least a quarter of it is free; so a search ends.
 //! - I2 From a call's home to the slot that it is in, no slot is free.
-//! - I3 `len` slots are taken, at most `limit`: beyond, a call goes for each that comes, whichever. `room` is
-//!   what may be taken of these slots (I1, I3).
+//! - I3 `len` slots are taken, at most `limit`: beyond that, each new call replaces an arbitrary one.
+//!   `room` is what may be taken of these slots (I1, I3).
 
 use alloc::vec::Vec;
 use core::mem;
@@ -74,7 +74,7 @@ impl<V> CallTable<V> {
         slot
     }
 
-    /// Where the search for a call begins. Sequential ids come to be far apart, and equally so.
+    /// Where the search for a call begins. Spreads sequential ids far apart, and evenly.
     #[inline]
     fn home(&self, call: CallId) -> usize {
         let word = call.key() ^ call.queue().get().rotate_left(32);
@@ -116,7 +116,7 @@ impl<V> CallTable<V> {
             return self.close(slot);
         }
         let slots = (self.slots.len() * 2).max(16);
-        let old = mem::replace(&mut self.slots, Vec::new());
+        let old = mem::take(&mut self.slots);
         self.slots.resize_with(slots, || None);
         self.room = self.limit.min(slots / 4 * 3);
         for (call, value) in old.into_iter().flatten() {

@@ -1,17 +1,17 @@
-//! What a journal has counted.
+//! The counts of a journal.
 
 use core::fmt;
 
 use crate::journal::latency::Latency;
 
-/// What a [`Journal`](super::Journal) has seen since it began.
+/// Counts and latencies of a [`Journal`](super::Journal) since it began.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Figures {
-    /// How many calls took each step.
+    /// The number of calls that took each step.
     pub counts: StepCounts,
-    /// From schedule to dial. Of more calls pending at a time than the journal keeps steps, only of as many
-    /// as that.
+    /// From schedule to dial. Of more calls pending at a time than the journal keeps steps, only of
+    /// that number.
     pub waiting: Latency,
     /// From dial to return or unwind, nested calls included.
     pub handling: Latency,
@@ -19,7 +19,7 @@ pub struct Figures {
     pub dropped_steps: u64,
 }
 
-/// How many calls took each step.
+/// The number of calls that took each step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct StepCounts {

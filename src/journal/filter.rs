@@ -1,4 +1,4 @@
-//! Which steps a journal keeps.
+//! The filters of a journal.
 
 use alloc::boxed::Box;
 use core::cell::{Cell, RefCell};
@@ -8,10 +8,10 @@ use crate::id::CallId;
 use crate::journal::call_table::CallTable;
 use crate::step::{RecipientInfo, Step};
 
-/// What says something of a step: user code.
+/// A predicate on steps: user code.
 pub(super) type StepFilter = Box<dyn Fn(CallId, &Step) -> bool>;
 
-/// What says something of a recipient: user code.
+/// A predicate on recipients: user code.
 pub(super) type RecipientFilter = Box<dyn Fn(&RecipientInfo) -> bool>;
 
 /// What a step must pass to be kept.
@@ -28,7 +28,7 @@ impl Filter {
             && self.steps.as_ref().is_none_or(|keeps| keeps(call, step))
     }
 
-    /// Whether what happens to a call and is no step of it is kept: a step of its operation, say.
+    /// Whether what happens to a call and is no step of it is kept: such as a step of its operation.
     pub(super) fn keeps_call(&self, call: CallId) -> bool {
         self.recipients.as_ref().is_none_or(|chosen| chosen.contains(call))
     }

@@ -1,4 +1,4 @@
-//! How long things took.
+//! Distributions of durations.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -12,12 +12,12 @@ const LONGEST: u64 = 24 * 60 * 60 * 1_000_000_000;
 /// Each power of two is divided into so many parts, so that a time is known within 1 %.
 const PARTS: u64 = 1 << 7;
 
-/// How long something took, over many times: shortest, longest, and what most of them keep within.
-/// Between the two, figures are right within 1 %.
+/// A distribution of durations: the shortest, the longest, and percentiles. Between the two, figures
+/// are right within 1 %.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Latency {
-    /// How many times.
+    /// The number of durations.
     pub count: u64,
     /// The shortest time.
     pub min: Duration,

@@ -1,8 +1,8 @@
-//! What a journal holds, and what is counted as steps come in.
+//! The contents of a journal, and the counts of its steps.
 //!
 //! - I1 `live` holds the calls that were dialed and are not over, each within the one before. A
 //!   call that ends takes those within it along, whose ends were not reported.
-//! - I2 `live`, `pending` and the texts hold no more than the capacity, whatever the journal has missed.
+//! - I2 `live`, `pending` and the texts never hold more than the capacity.
 
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
@@ -92,7 +92,7 @@ impl Pages {
         self.keep(at, call, by, Step::Finished);
     }
 
-    /// Counts any step, and keeps it if `keeps` says so.
+    /// Counts any step, and keeps it if `keeps` is true.
     #[inline(never)]
     pub(super) fn note(&mut self, at: Instant, call: CallId, step: &Step, keeps: bool) -> Took {
         let by = match step {
@@ -155,7 +155,7 @@ impl Pages {
         self.hang_up(at, call)
     }
 
-    /// Counts a step of an operation, and keeps it if `keeps` says so.
+    /// Counts a step of an operation, and keeps it if `keeps` is true.
     pub(super) fn note_operation(&mut self, at: Instant, call: CallId, step: &OpStep, keeps: bool) {
         if let OpStep::Started { .. } = step {
             self.counts.operations += 1;
@@ -238,7 +238,7 @@ impl Pages {
         }
     }
 
-    /// Keeps what is no step of a call, if `keeps` says so.
+    /// Keeps what is no step of a call, if `keeps` is true.
     fn keep_other(&mut self, at: Instant, call: CallId, what: What, keeps: bool) {
         let by = self.innermost();
         if keeps && self.frozen.is_none() && self.ring.keep(StepEntry { at, call, by, what }) {

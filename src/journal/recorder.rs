@@ -22,9 +22,9 @@ use crate::step::{RecipientInfo, Step};
 
 pub(super) type Clock = Box<dyn Fn() -> Instant>;
 
-/// An observer that remembers the latest steps of calls and operations.
+/// An observer that records the latest steps of calls and operations.
 ///
-/// Add it in an `Rc`, to ask it later. See the [module](crate::journal).
+/// Add it in an `Rc`, and keep a clone for later. See the [module](crate::journal).
 pub struct Journal {
     pub(super) clock: Clock,
     pub(super) start: Instant,
@@ -36,25 +36,68 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Reports the life of a call in a few lines: who created and scheduled it, and where; how long
-    /// it waited, and behind what; how it ended, and why; what it caused. If it delivers the result
-    /// of an operation, the life of that too. Steps that the journal has dropped, or never saw, are
+    /// Returns the story of a call in a few lines: who created and scheduled it, and where; how long it
+    /// waited, and for which calls; how it ended, and why; what it caused. If it delivers the result of
+    /// an operation, the life of that too. Steps that the journal has dropped, or never saw, are
     /// reported as missing.
     ///
     /// Cost: reads the whole journal. For many stories, take a [`history`](Self::history).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// let id = queue.call(|_| ());
+    /// queue.cancel(id, "client disconnected");
+    /// let story = journal.explain(id).to_string();
+    /// assert!(story.contains("client disconnected"));
+    /// ```
     pub fn explain(&self, call: CallId) -> Story {
         self.history().explain(call)
     }
 
-    /// A copy of what the journal holds, as of now, in order.
+    /// Returns a copy of the journal, as of now, in order.
     ///
     /// Cost: reads and links all steps. On the thread of a busy loop, take a
     /// [`snapshot`](Self::snapshot), and let another thread put it in order.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// queue.call(|_| ());
+    /// let history = journal.history();
+    /// queue.call(|_| ());
+    /// assert_eq!(history.calls().len(), 1); // as of then
+    /// ```
     pub fn history(&self) -> History {
         self.snapshot().into_history()
     }
 
-    /// A copy of the steps that the journal holds, as of now.
+    /// Returns a copy of the steps that the journal holds now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// queue.call(|_| ());
+    /// let snapshot = journal.snapshot(); // cheap, and `Send`
+    /// let page = std::thread::spawn(move || {
+    ///     let mut page = Vec::new();
+    ///     snapshot.into_history().write_timeline(&mut page).map(|()| page)
+    /// });
+    /// assert!(page.join().expect("no panic")?.ends_with(b"</html>\n"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn snapshot(&self) -> Snapshot {
         let now = (self.clock)();
         let pages = self.pages.borrow();
@@ -68,18 +111,66 @@ impl Journal {
         }
     }
 
-    /// Counts and latencies since the journal began, even of steps that it has dropped.
+    /// Returns counts and latencies since the journal began, including those of dropped steps.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// queue.call(|_| ());
+    /// queue.dial_all();
+    /// let figures = journal.figures(); // for a metric
+    /// println!("{} dialed, waited {}", figures.counts.dialed, figures.waiting);
+    /// # assert_eq!(figures.counts.dialed, 1);
+    /// ```
     pub fn figures(&self) -> Figures {
         self.pages.borrow().figures()
     }
 
-    /// The call that fired a trigger, if one did. The journal then holds the steps up to that of this
-    /// call, and records no more until [`resume`](Self::resume) is called; figures go on.
+    /// Returns the call that fired a trigger, if one did. The journal then holds the steps up to that
+    /// of this call, and records nothing until [`resume`](Self::resume) is called; figures are still
+    /// counted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::{Journal, wait_longer_than};
+    /// # use std::time::Duration;
+    /// # let queue = CallQueue::new();
+    /// let late = wait_longer_than(Duration::from_secs(1));
+    /// let journal = Journal::builder().trigger(late).install(&queue);
+    /// queue.call(|_| ());
+    /// queue.dial_all();
+    /// // From a timer, every minute:
+    /// if let Some(call) = journal.triggered_by() {
+    ///     eprintln!("{}", journal.explain(call));
+    ///     journal.resume();
+    /// }
+    /// # assert_eq!(journal.figures().counts.dialed, 1);
+    /// ```
     pub fn triggered_by(&self) -> Option<CallId> {
         self.pages.borrow().frozen()
     }
 
     /// Drops the steps that led to the trigger, and records again. Does nothing if none has fired.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::{CallQueue, Step};
+    /// # use switchboard::journal::{Journal, on_step};
+    /// # let queue = CallQueue::new();
+    /// let refused = on_step(|_, step| matches!(step, Step::Abandoned { .. }));
+    /// let journal = Journal::builder().trigger(refused).install(&queue);
+    /// drop(queue.callback(|_, ()| ()));
+    /// assert!(journal.triggered_by().is_some());
+    /// journal.resume(); // what it held has been written somewhere
+    /// assert_eq!(journal.triggered_by(), None);
+    /// ```
     pub fn resume(&self) {
         self.pages.borrow_mut().resume();
     }

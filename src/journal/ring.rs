@@ -30,7 +30,8 @@ pub(super) enum What {
     DialedAgain,
 }
 
-/// At most as many steps as there is room for. They are numbered from 0 on, in the order that they come.
+/// The latest steps, up to the capacity. They are numbered from 0 on, in the order in which they are
+/// reported.
 pub(super) struct Ring {
     capacity: usize,
     entries: Vec<StepEntry>,

@@ -3,7 +3,7 @@
 //! - I1 A call is live from when its attempt begins until its end is counted, which is done in
 //!   [`Attempt::finish`], [`HandlerEnd::count`] or [`Attempt::refuse`] and only there. So a call of this turn is live exactly if
 //!   the queue has more live calls than were live around the turn ([`Attempt::is_live`]).
-//! - I2 Whoever ends a call before its payload returns raises `OVER`, so that the turn looks before
+//! - I2 Code that ends a call before its payload returns raises `OVER`, so that the turn looks before
 //!   it counts the call as finished.
 
 use core::mem;
@@ -63,8 +63,9 @@ pub(crate) struct Attempt<'a> {
     key: u64,
     /// Set if the live call was deferred or put back before.
     again: Option<Again>,
-    /// Whether observers must be notified that a handler is about to run.
-    observed: bool,
+    /// The flags of the listener, as they were looked at last. If `OBSERVED` is among them, observers must
+    /// be notified that a handler is about to run.
+    flags: u8,
     /// The number of live calls around this turn.
     live_around: u64,
     /// The counts of a report as this turn began. (Here, so that the loop of the turn keeps nothing for
@@ -85,8 +86,8 @@ impl<'a> Attempt<'a> {
         let core = queue.core();
         // Outside of all turns nothing is live.
         let live_around = if core.listener.is_nested() { core.live() } else { 0 };
-        let observed = core.is_observed();
-        Self { queue, key: 0, again: None, observed, live_around, before: core.reported() }
+        let flags = core.listener.flags.get();
+        Self { queue, key: 0, again: None, flags, live_around, before: core.reported() }
     }
 
     /// The live call is that of the callback `key`.
@@ -127,7 +128,7 @@ impl<'a> Attempt<'a> {
     }
 
     pub(super) fn look_for_observers(&mut self) {
-        self.observed = self.core().is_observed();
+        self.flags = self.core().listener.flags.get();
     }
 
     /// The turn is over, and nothing unwinds. Returns its report. (`core` is as for `finish`.)
@@ -166,7 +167,7 @@ impl<'a> Attempt<'a> {
 
     #[inline(always)]
     pub(crate) const fn is_observed(&self) -> bool {
-        self.observed
+        self.flags & flag::OBSERVED != 0
     }
 
     /// Ends the call, scheduled at `site`, without dialing it.
@@ -179,7 +180,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Ends the live call `key` before its payload returns: the drop of the recipient's value, which
-    /// comes in between, is no part of the call.
+    /// runs in between, is no part of the call.
     pub(crate) fn end_early(core: &Core, key: u64, end: HandlerEnd) {
         core.raise(flag::OVER);
         end.count(core, key);

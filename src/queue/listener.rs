@@ -1,5 +1,5 @@
-//! Who listens to a queue: its observers and its wake hook. One byte of flags, zero as usual, shows the
-//! fast paths whether there is anything beyond the usual to do.
+//! The listeners of a queue: its observers and its wake hook. One byte of flags, zero as usual, shows
+//! the fast paths whether there is anything beyond the usual to do.
 
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
@@ -26,6 +26,8 @@ pub(super) mod flag {
     pub(crate) const INDEXED: u8 = 1 << 6;
     /// To be looked at when a call is scheduled.
     pub(crate) const ON_SCHEDULE: u8 = CLOSED | OBSERVED | WAKE;
+    /// To be looked at when a turn begins.
+    pub(crate) const ON_ENTER: u8 = CLOSED | WAKE;
     /// To be looked at when a call is canceled.
     pub(crate) const ON_CANCEL: u8 = OBSERVED | HOOKED;
     /// To be looked at when a handler has returned.

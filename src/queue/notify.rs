@@ -1,4 +1,5 @@
-//! How a queue notifies who listens: when turns begin and end, when calls come, and of every step.
+//! How a queue notifies who listens: when turns begin and end, when calls are scheduled, and of every
+//! step.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -35,9 +36,6 @@ impl Core {
     pub(super) fn enter_turn(&self) {
         let turns = &self.listener.turns;
         turns.set(turns.get() + 1);
-        if self.listener.has(flag::WAKE) {
-            self.lower(flag::WAKE);
-        }
     }
 
     #[inline(always)]
@@ -180,7 +178,7 @@ impl Core {
         id
     }
 
-    /// Removes the observers that `removes` says; whether there was one.
+    /// Removes the observers for which `removes` returns true; whether there was one.
     pub(super) fn remove_observers(&self, removes: impl Fn(ObserverId) -> bool) -> bool {
         let old = self.listener.observers.take();
         let all = old.as_deref().unwrap_or_default();
@@ -211,8 +209,8 @@ impl Core {
         self.listener.notify_each(|observer| observer.observe(call, step));
     }
 
-    /// Notifies the only observer of a call that is created and scheduled in one go. Returns false if it is
-    /// to be notified of both steps.
+    /// Notifies the only observer of a call that is created and scheduled in one go. Returns false if
+    /// it needs both steps.
     #[cold]
     #[inline(never)]
     pub(super) fn notify_of_call(

@@ -4,6 +4,10 @@ use crate::erased::cells::Stage;
 use crate::erased::{Payload, Site};
 use crate::id::{CallId, Named};
 use crate::outcome::{ScheduleError, ScheduleErrorKind};
+#[cfg(feature = "mio")]
+use crate::queue::function_call::FunctionCall;
+#[cfg(feature = "mio")]
+use crate::queue::handle::QueueHandle;
 use crate::queue::listener::flag;
 use crate::queue::notify::{KeepObservers, WakeOnDrop};
 use crate::queue::state::{Claim, Core, Dialing, QUEUE_DROPPED};
@@ -29,7 +33,7 @@ impl Core {
         }
     }
 
-    /// As [`schedule`](Self::schedule), but hands the call back if the queue does not admit it.
+    /// As [`schedule`](Self::schedule), but returns the call if the queue does not admit it.
     #[inline(always)]
     pub(crate) fn try_schedule<C, P: Payload<Dialing>>(
         &self,
@@ -133,10 +137,21 @@ impl Core {
         }
     }
 
-    /// The id that the next call scheduled in one go will get.
+    /// Schedules a function call on behalf of code at `site`, even if the queue is full.
     #[cfg(feature = "mio")]
-    pub(crate) fn next_id(&self) -> CallId {
-        self.id(self.calls().tail())
+    #[inline(always)]
+    pub(crate) fn promised_call<F>(&self, site: Site, function: F) -> CallId
+    where
+        F: FnOnce(&QueueHandle) + 'static,
+    {
+        self.schedule(Claim::Promised, function, site, FunctionCall, || None)
+    }
+
+    /// The position of the next call that is scheduled.
+    #[cfg(feature = "mio")]
+    #[inline(always)]
+    pub(crate) fn next_position(&self) -> u64 {
+        self.calls().tail()
     }
 
     /// Whether a call waits for its turn, or for its caller. (Not one that is deferred.)
@@ -158,7 +173,7 @@ impl Core {
         (self.calls().tail(), self.calls().head())
     }
 
-    /// Whether the turn of a call that was scheduled in one go has not come.
+    /// Whether the queue has not yet reached a call that was created and scheduled at once.
     #[cfg(feature = "mio")]
     pub(crate) fn has_turn_ahead(&self, id: CallId) -> bool {
         matches!(id.named(), Named::Position(position) if self.calls().contains(position))

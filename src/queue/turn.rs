@@ -13,24 +13,37 @@ impl QueueHandle {
     #[inline(always)]
     pub(super) fn turn(&self, dial: impl FnOnce(Turn<'_>) -> Report) -> Report {
         let core = self.core();
-        if core.is_closed() {
-            return Report { remaining: core.pending(), ..Report::default() };
+        if core.listener.has(flag::ON_ENTER) {
+            if core.is_closed() {
+                return Report { remaining: core.pending(), ..Report::default() };
+            }
+            core.lower(flag::WAKE);
         }
-        dial(self.begin_turn())
+        dial(Turn::enter(self))
     }
 
     /// Makes what follows part of a turn.
+    #[cfg(feature = "mio")]
     #[inline(always)]
     pub(crate) fn begin_turn(&self) -> Turn<'_> {
-        self.core().enter_turn();
-        Turn(self)
+        if self.core().listener.has(flag::WAKE) {
+            self.core().lower(flag::WAKE);
+        }
+        Turn::enter(self)
     }
 }
 
 /// A turn in progress, even while it unwinds.
 pub(crate) struct Turn<'a>(&'a QueueHandle);
 
-impl Turn<'_> {
+impl<'a> Turn<'a> {
+    /// Begins a turn, in which no call wakes the embedder.
+    #[inline(always)]
+    fn enter(queue: &'a QueueHandle) -> Self {
+        queue.core().enter_turn();
+        Self(queue)
+    }
+
     /// Dials the calls before position `end`.
     #[inline(always)]
     pub(super) fn dial_before(self, end: u64) -> Report {
@@ -55,7 +68,7 @@ impl Turn<'_> {
     }
 
     /// Dials deferred calls that are ready, then calls before position `end`, for as long as
-    /// `may_go_on` says.
+    /// `may_go_on` returns true.
     #[inline(always)]
     fn dial_while(
         self,
@@ -65,20 +78,24 @@ impl Turn<'_> {
         let core = self.0.core();
         let mut attempt = Attempt::new(self.0);
         let mut ready = core.listener.has(flag::READY);
-        let remaining = loop {
-            if !may_go_on(&mut attempt) {
-                break core.pending();
-            }
-            if ready {
+        let remaining = 'turn: loop {
+            while ready {
+                if !may_go_on(&mut attempt) {
+                    break 'turn core.pending();
+                }
                 ready = attempt.dial_deferred();
-                continue;
             }
-            let end = end();
-            match core.calls().dial_next(end, &mut attempt) {
-                DialNext::Dialed => ready = attempt.finish(core),
-                DialNext::Tombstone(note) => core.pass_tombstone(note),
-                DialNext::Empty if end == u64::MAX => break core.deferred.len(),
-                DialNext::Empty => break core.pending(),
+            while !ready {
+                if !may_go_on(&mut attempt) {
+                    break 'turn core.pending();
+                }
+                let end = end();
+                match core.calls().dial_next(end, &mut attempt) {
+                    DialNext::Dialed => ready = attempt.finish(core),
+                    DialNext::Tombstone(note) => core.pass_tombstone(note),
+                    DialNext::Empty if end == u64::MAX => break 'turn core.deferred.len(),
+                    DialNext::Empty => break 'turn core.pending(),
+                }
             }
         };
         attempt.done(core, remaining)

@@ -1,6 +1,7 @@
-//! What is sent to the reactor: calls, and how they are delivered there.
+//! The calls that are sent to the reactor, and their delivery there.
 
 use alloc::boxed::Box;
+use core::any::Any;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::io;
@@ -20,7 +21,7 @@ use crate::recipient::Context;
 pub(super) struct Post {
     pub(super) inbox: Inbox<Sent>,
     pub(super) waker: Arc<Waker>,
-    /// Whether somebody asked for the end of `run`.
+    /// Whether a stop of `run` was requested.
     pub(super) stopped: AtomicBool,
 }
 
@@ -29,29 +30,29 @@ impl Post {
         Self { inbox: Inbox::new(), waker, stopped: AtomicBool::new(false) }
     }
 
-    /// Sends a call. Hands it back with the error.
+    /// Sends a call. Returns it with the error.
     #[inline]
     pub(super) fn send<D: Deliver + 'static>(
         &self,
         call: Box<D>,
     ) -> Result<(), (Box<D>, SendError<()>)> {
-        let set_up = SetUp::here();
-        let sent = self.inbox.send(call, |call| Sent { call, set_up }, || self.waker.wake());
-        sent.map_err(|(call, rejection)| match rejection {
-            Rejection::Closed => (call, SendError::ReactorDropped(())),
-            Rejection::NotWoken(source) => (call, SendError::NotWoken { source, rejected: () }),
+        let sent = self.inbox.send(Sent::new(call), || self.waker.wake());
+        sent.map_err(|(sent, rejection)| match rejection {
+            Rejection::Closed => (sent.into_call(), SendError::ReactorDropped(())),
+            Rejection::NotWoken(source) => {
+                (sent.into_call(), SendError::NotWoken { source, rejected: () })
+            }
         })
     }
 
-    /// Sends what nobody can take back. A reactor that is gone does not need it; one that cannot be
-    /// woken gets it at its next turn.
+    /// Sends an entry that has no owner to be returned to. A reactor that is gone does not need it; one
+    /// that cannot be woken gets it at its next turn.
     pub(super) fn send_surely<D: Deliver + 'static>(&self, call: Box<D>) {
         let wake = || {
             let _ = self.waker.wake();
             Ok(())
         };
-        let set_up = SetUp::here();
-        let _ = self.inbox.send(call, |call| Sent { call, set_up }, wake);
+        let _ = self.inbox.send(Sent::new(call), wake);
     }
 
     /// Asks for the end of `run`.
@@ -62,7 +63,7 @@ impl Post {
 
     /// Counts a sender less.
     pub(super) fn leave(&self) {
-        // A reactor that runs is to see that nothing comes any more.
+        // A reactor that runs must see that no sender is left.
         self.inbox.leave(|| self.waker.wake());
     }
 }
@@ -107,15 +108,26 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    #[inline]
+    fn new(call: Box<dyn Deliver>) -> Self {
+        Self { call, set_up: SetUp::here() }
+    }
+
+    /// The call, whose type is `D`.
+    fn into_call<D: Deliver + 'static>(self) -> Box<D> {
+        let call: Box<dyn Any> = self.call;
+        call.downcast().unwrap_or_else(|_| unreachable!("its sender knows its type"))
+    }
+
     pub(super) fn deliver(self, reactor: &ReactorHandle) {
         let Self { call, set_up } = self;
-        let is_observed = reactor.queue().core().is_observed();
-        set_up.replay(is_observed, || call.deliver(reactor));
+        let _origin = set_up.replay(reactor.queue().core().is_observed());
+        call.deliver(reactor);
     }
 }
 
 /// A call whose type is of no interest.
-pub(super) trait Deliver: Send {
+pub(super) trait Deliver: Any + Send {
     /// Schedules the call, on the reactor's thread.
     fn deliver(self: Box<Self>, reactor: &ReactorHandle);
 }
@@ -129,7 +141,7 @@ pub(super) struct RemoteFunction<F> {
 impl<F: FnOnce(&ReactorHandle) + Send + 'static> Deliver for RemoteFunction<F> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let (site, handle) = (self.site, reactor.clone());
-        // The call comes back if the queue takes no more; it is dropped here then (I1).
+        // A closed queue returns the call; it is dropped here then (I1).
         reactor.queue().promised_call(site, move |_| {
             let Self { function, permit, .. } = *self;
             drop(permit);
