@@ -43,7 +43,7 @@ pub trait Observer {
     fn observe_call(
         &self,
         call: CallId,
-        recipient: Option<RecipientInfo>,
+        recipient: Option<&RecipientInfo>,
         site: &'static Location<'static>,
     ) -> bool {
         let _ = (call, recipient, site);
@@ -102,7 +102,7 @@ impl<O: Observer + ?Sized> Observer for Rc<O> {
     fn observe_call(
         &self,
         call: CallId,
-        recipient: Option<RecipientInfo>,
+        recipient: Option<&RecipientInfo>,
         site: &'static Location<'static>,
     ) -> bool {
         (**self).observe_call(call, recipient, site)

@@ -284,7 +284,9 @@ impl JournalBuilder {
         let recipients = recipients.map(|chooses| ChosenCalls::new(chooses, steps));
         let is_set = filter.is_some() || recipients.is_some();
         let filter = is_set.then_some(Filter { steps: filter, recipients });
-        Journal { clock, start, filter, triggers, pages: RefCell::new(Pages::new(steps)) }
+        let keeps_all = filter.is_none() && triggers.is_empty();
+        let pages = RefCell::new(Pages::new(steps));
+        Journal { clock, start, filter, triggers, keeps_all, pages }
     }
 
     /// Adds the journal to the observers of `queue`, and returns it.

@@ -46,7 +46,9 @@ impl<V> CallTable<V> {
         let hole = self.find(call);
         let (_, value) = self.slots.get_mut(hole)?.take()?;
         self.len -= 1;
-        self.close(hole);
+        if self.slots.get(self.after(hole)).is_some_and(Option::is_some) {
+            self.close(hole);
+        }
         Some(value)
     }
 
@@ -86,7 +88,7 @@ impl<V> CallTable<V> {
     }
 
     /// Fills a hole with what the search would not find behind it (I2).
-    #[inline]
+    #[inline(never)]
     fn close(&mut self, mut hole: usize) {
         let mut slot = self.after(hole);
         while let Some(Some((call, _))) = self.slots.get(slot) {

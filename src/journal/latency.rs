@@ -58,7 +58,6 @@ impl fmt::Display for Latency {
 pub(super) struct Latencies {
     /// By [`part`].
     counts: Vec<u64>,
-    count: u64,
     // In nanoseconds:
     sum: u128,
     min: u64,
@@ -68,7 +67,7 @@ pub(super) struct Latencies {
 impl Latencies {
     pub(super) fn new() -> Self {
         let counts = vec![0; part(LONGEST) + 1];
-        Self { counts, count: 0, sum: 0, min: u64::MAX, max: 0 }
+        Self { counts, sum: 0, min: u64::MAX, max: 0 }
     }
 
     /// Adds the time from `since` to `until`, which it returns.
@@ -82,32 +81,46 @@ impl Latencies {
     #[inline]
     pub(super) fn add(&mut self, time: Duration) {
         let nanos = nanos(time);
-        self.min = self.min.min(nanos);
-        self.max = self.max.max(nanos);
+        if nanos < self.min {
+            self.min = nanos;
+        }
+        if nanos > self.max {
+            self.max = nanos;
+        }
         self.sum += u128::from(nanos);
-        self.count += 1;
-        self.counts[part(nanos.min(LONGEST))] += 1;
+        match self.counts.get_mut(part(nanos)) {
+            Some(count) => *count += 1,
+            None => self.count_as_longest(),
+        }
+    }
+
+    #[cold]
+    fn count_as_longest(&mut self) {
+        if let Some(count) = self.counts.last_mut() {
+            *count += 1;
+        }
     }
 
     pub(super) fn read(&self) -> Latency {
-        let Some(mean) = self.sum.checked_div(u128::from(self.count)) else {
+        let count = self.counts.iter().sum();
+        let Some(mean) = self.sum.checked_div(u128::from(count)) else {
             return Latency::default();
         };
         Latency {
-            count: self.count,
+            count,
             min: Duration::from_nanos(self.min),
             mean: Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)),
-            median: self.within(500),
-            p90: self.within(900),
-            p99: self.within(990),
-            p999: self.within(999),
+            median: self.within(count, 500),
+            p90: self.within(count, 900),
+            p99: self.within(count, 990),
+            p999: self.within(count, 999),
             max: Duration::from_nanos(self.max),
         }
     }
 
     /// What so many of a thousand times keep within, rounded up within 1 %.
-    fn within(&self, thousandths: u128) -> Duration {
-        let rank = (u128::from(self.count) * thousandths).div_ceil(1000).max(1);
+    fn within(&self, count: u64, thousandths: u128) -> Duration {
+        let rank = (u128::from(count) * thousandths).div_ceil(1000).max(1);
         let mut counted = 0;
         let part = self.counts.iter().position(|count| {
             counted += u128::from(*count);

@@ -58,29 +58,55 @@ impl Pages {
         }
     }
 
-    /// Counts and keeps that a call is created and scheduled.
+    /// Counts and keeps, unless there are triggers, that a call is created and scheduled.
     #[inline]
     pub(super) fn note_call(
         &mut self,
         at: Instant,
         call: CallId,
-        recipient: Option<RecipientInfo>,
+        recipient: Option<&RecipientInfo>,
         site: &'static Location<'static>,
     ) {
         let by = self.innermost();
         self.counts.created += 1;
         self.counts.scheduled += 1;
         self.pending.insert(call, at);
-        let entry = |step| StepEntry { at, call, by, what: What::Call(step) };
-        self.keep(entry(Step::Created { recipient, site }));
-        self.keep(entry(Step::Scheduled { site }));
+        let recipient = recipient.copied();
+        self.keep(at, call, by, Step::Created { recipient, site });
+        self.keep(at, call, by, Step::Scheduled { site });
     }
 
-    /// Counts a step, and keeps it if `keeps` is true.
+    /// The same of a dial.
     #[inline]
+    pub(super) fn note_dialed(&mut self, at: Instant, call: CallId) {
+        let by = self.innermost();
+        self.dialed(at, call);
+        self.keep(at, call, by, Step::Dialed);
+    }
+
+    /// The same of a handler's return.
+    #[inline]
+    pub(super) fn note_finished(&mut self, at: Instant, call: CallId) {
+        let by = self.innermost_but(call);
+        self.finished(at, call);
+        self.keep(at, call, by, Step::Finished);
+    }
+
+    /// Counts any step, and keeps it if `keeps` is true.
+    #[inline(never)]
     pub(super) fn note(&mut self, at: Instant, call: CallId, step: &Step, keeps: bool) -> Took {
-        let mut by = self.innermost();
-        let mut took = Took::Nothing;
+        let by = match step {
+            Step::Finished | Step::Panicked => self.innermost_but(call),
+            _ => self.innermost(),
+        };
+        let took = self.count(at, call, step);
+        if keeps && self.frozen.is_none() {
+            self.keep(at, call, by, *step);
+        }
+        took
+    }
+
+    fn count(&mut self, at: Instant, call: CallId, step: &Step) -> Took {
         let counts = &mut self.counts;
         match step {
             Step::Created { .. } => counts.created += 1,
@@ -88,31 +114,19 @@ impl Pages {
                 counts.scheduled += 1;
                 self.pending.insert(call, at);
             }
-            Step::Dialed => {
-                counts.dialed += 1;
-                self.pick_up(at, call);
-                if let Some(since) = self.pending.remove(call) {
-                    took = Took::Waiting(self.waiting.add_between(since, at));
-                }
-            }
-            Step::Finished => {
-                counts.finished += 1;
-                // The end of a call is its own doing, which goes without saying.
-                by = by.filter(|by| *by != call);
-                took = self.hang_up(at, call);
-            }
+            Step::Dialed => return self.dialed(at, call),
+            Step::Finished => return self.finished(at, call),
             Step::Panicked => {
                 counts.panicked += 1;
-                by = by.filter(|by| *by != call);
                 // It was not dialed if its check has panicked.
                 self.pending.remove(call);
-                took = self.hang_up(at, call);
+                return self.hang_up(at, call);
             }
             Step::Canceled { .. } => {
                 counts.canceled += 1;
                 self.pending.remove(call);
                 // It was dialed if an observer panicked then, and dropped the queue.
-                self.unwind_to(call);
+                self.put_down(call);
             }
             Step::LateCancel { .. } => counts.late_cancels += 1,
             // It is still pending.
@@ -124,10 +138,21 @@ impl Pages {
             Step::Abandoned { .. } => counts.abandoned += 1,
             Step::Undrained { .. } => counts.undrained += 1,
         }
-        if keeps {
-            self.keep(StepEntry { at, call, by, what: What::Call(*step) });
-        }
-        took
+        Took::Nothing
+    }
+
+    #[inline]
+    fn dialed(&mut self, at: Instant, call: CallId) -> Took {
+        self.counts.dialed += 1;
+        self.pick_up(at, call);
+        let since = self.pending.remove(call);
+        since.map_or(Took::Nothing, |since| Took::Waiting(self.waiting.add_between(since, at)))
+    }
+
+    #[inline]
+    fn finished(&mut self, at: Instant, call: CallId) -> Took {
+        self.counts.finished += 1;
+        self.hang_up(at, call)
     }
 
     /// Counts a step of an operation, and keeps it if `keeps` is true.
@@ -135,35 +160,32 @@ impl Pages {
         if let OpStep::Started { .. } = step {
             self.counts.operations += 1;
         }
-        if keeps {
-            let by = self.innermost();
-            self.keep(StepEntry { at, call, by, what: What::Operation(*step) });
-        }
+        self.keep_other(at, call, What::Operation(*step), keeps);
     }
 
     /// A call that was dialed is pending again.
     pub(super) fn note_put_back(&mut self, at: Instant, call: CallId, keeps: bool) {
-        self.unwind_to(call);
+        self.put_down(call);
         self.pending.insert(call, at);
-        if keeps {
-            let by = self.innermost();
-            self.keep(StepEntry { at, call, by, what: What::PutBack });
-        }
+        self.keep_other(at, call, What::PutBack, keeps);
     }
 
     /// Such a call is dialed. (Its wait until the first dial is counted.)
     pub(super) fn note_dialed_again(&mut self, at: Instant, call: CallId, keeps: bool) {
-        let by = self.innermost();
+        self.keep_other(at, call, What::DialedAgain, keeps);
         self.pending.remove(call);
         self.pick_up(at, call);
-        if keeps {
-            self.keep(StepEntry { at, call, by, what: What::DialedAgain });
-        }
     }
 
     #[inline]
     fn innermost(&self) -> Option<CallId> {
         self.live.last().map(|(call, _)| *call)
+    }
+
+    /// Whose doing the end of a call is; its own goes without saying.
+    #[inline]
+    fn innermost_but(&self, call: CallId) -> Option<CallId> {
+        self.innermost().filter(|innermost| *innermost != call)
     }
 
     #[inline]
@@ -177,27 +199,49 @@ impl Pages {
     /// Ends a live call (I1).
     #[inline]
     fn hang_up(&mut self, at: Instant, call: CallId) -> Took {
-        let Some(depth) = self.depth(call) else { return Took::Nothing };
-        let (_, since) = self.live[depth];
-        self.live.truncate(depth);
-        Took::Handling(self.handling.add_between(since, at))
-    }
-
-    /// A call is not live.
-    fn unwind_to(&mut self, call: CallId) {
-        if let Some(depth) = self.depth(call) {
-            self.live.truncate(depth);
+        match self.live.last() {
+            Some(&(innermost, since)) if innermost == call => {
+                self.live.pop();
+                Took::Handling(self.handling.add_between(since, at))
+            }
+            _ => self.hang_up_outer(at, call),
         }
     }
 
-    #[inline]
-    fn depth(&self, call: CallId) -> Option<usize> {
-        self.live.iter().rposition(|(live, _)| *live == call)
+    #[cold]
+    #[inline(never)]
+    fn hang_up_outer(&mut self, at: Instant, call: CallId) -> Took {
+        self.end_those_in(call);
+        let ended = self.live.pop_if(|(innermost, _)| *innermost == call);
+        ended.map_or(Took::Nothing, |(_, since)| {
+            Took::Handling(self.handling.add_between(since, at))
+        })
+    }
+
+    /// Ends what is within a live call.
+    fn end_those_in(&mut self, call: CallId) {
+        if let Some(depth) = self.live.iter().rposition(|(live, _)| *live == call) {
+            self.live.truncate(depth + 1);
+        }
+    }
+
+    /// A call is not live.
+    fn put_down(&mut self, call: CallId) {
+        self.end_those_in(call);
+        self.live.pop_if(|(innermost, _)| *innermost == call);
     }
 
     #[inline]
-    fn keep(&mut self, entry: StepEntry) {
-        if self.frozen.is_none() && self.ring.keep(entry) {
+    fn keep(&mut self, at: Instant, call: CallId, by: Option<CallId>, step: Step) {
+        if self.ring.keep(StepEntry { at, call, by, what: What::Call(step) }) {
+            self.forget_texts();
+        }
+    }
+
+    /// Keeps what is no step of a call, if `keeps` is true.
+    fn keep_other(&mut self, at: Instant, call: CallId, what: What, keeps: bool) {
+        let by = self.innermost();
+        if keeps && self.frozen.is_none() && self.ring.keep(StepEntry { at, call, by, what }) {
             self.forget_texts();
         }
     }

@@ -13,7 +13,7 @@ use crate::journal::explain::Story;
 use crate::journal::figures::Figures;
 use crate::journal::filter::Filter;
 use crate::journal::history::History;
-use crate::journal::pages::{Pages, Took};
+use crate::journal::pages::Pages;
 use crate::journal::snapshot::Snapshot;
 use crate::journal::trigger::JournalTrigger;
 use crate::observe::Observer;
@@ -30,6 +30,8 @@ pub struct Journal {
     pub(super) start: Instant,
     pub(super) filter: Option<Filter>,
     pub(super) triggers: Vec<JournalTrigger>,
+    /// There is neither a filter nor a trigger.
+    pub(super) keeps_all: bool,
     pub(super) pages: RefCell<Pages>,
 }
 
@@ -175,9 +177,11 @@ impl Journal {
 }
 
 impl Journal {
-    #[cold]
     #[inline(never)]
-    fn look_at_triggers(&self, call: CallId, step: &Step, took: Took) {
+    fn observe_with_care(&self, call: CallId, step: &Step) {
+        let now = (self.clock)();
+        let keeps = self.filter.as_ref().is_none_or(|filter| filter.keeps(call, step));
+        let took = self.pages.borrow_mut().note(now, call, step, keeps);
         if self.triggers.iter().any(|trigger| trigger.fires(call, step, took)) {
             self.pages.borrow_mut().freeze(call);
         }
@@ -192,27 +196,30 @@ impl Journal {
 /// The clock, the filters and the triggers are user code, so nothing is borrowed when they run.
 impl Observer for Journal {
     fn observe(&self, call: CallId, step: &Step) {
-        let now = (self.clock)();
-        let keeps = self.filter.as_ref().is_none_or(|filter| filter.keeps(call, step));
-        let took = self.pages.borrow_mut().note(now, call, step, keeps);
-        if !self.triggers.is_empty() {
-            self.look_at_triggers(call, step, took);
+        if self.keeps_all && matches!(step, Step::Dialed) {
+            let now = (self.clock)();
+            self.pages.borrow_mut().note_dialed(now, call);
+        } else if self.keeps_all && matches!(step, Step::Finished) {
+            let now = (self.clock)();
+            self.pages.borrow_mut().note_finished(now, call);
+        } else {
+            self.observe_with_care(call, step);
         }
     }
 
-    /// One read of the clock for both steps, unless the filters or triggers are to see them.
+    /// One read of the clock for both steps, unless filters or triggers are to see each.
     fn observe_call(
         &self,
         call: CallId,
-        recipient: Option<RecipientInfo>,
+        recipient: Option<&RecipientInfo>,
         site: &'static Location<'static>,
     ) -> bool {
-        let sees_both = self.filter.is_none() && self.triggers.is_empty();
-        if sees_both {
+        let keeps_all = self.keeps_all;
+        if keeps_all {
             let now = (self.clock)();
             self.pages.borrow_mut().note_call(now, call, recipient, site);
         }
-        sees_both
+        keeps_all
     }
 
     fn observe_put_back(&self, call: CallId) {

@@ -202,6 +202,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// The position of the live call, before any user code has run for it.
+    #[inline]
     pub(crate) fn position(&self) -> u64 {
         self.again.map_or_else(|| self.core().calls().head() - 1, |again| again.position)
     }

@@ -81,7 +81,7 @@ impl Listener {
     }
 
     /// Notifies the only observer, if there is but one. Returns what that returns.
-    #[inline]
+    #[inline(always)]
     pub(super) fn notify_only(&self, notify: impl FnOnce(&dyn Observer) -> bool) -> bool {
         let Some(observers) = self.observers.borrow().clone() else { return false };
         matches!(&*observers, [(_, observer)] if notify(&**observer))

@@ -211,11 +211,12 @@ impl Core {
 
     /// Notifies the only observer of a call that is created and scheduled in one go. Returns false if
     /// it needs both steps.
-    #[inline]
+    #[cold]
+    #[inline(never)]
     pub(super) fn notify_of_call(
         &self,
         key: u64,
-        recipient: Option<RecipientInfo>,
+        recipient: Option<&RecipientInfo>,
         site: Site,
     ) -> bool {
         let call = self.id(key);

@@ -77,7 +77,7 @@ impl Core {
         }
         let position = self.calls().push(|| payload, site);
         let _wake = WakeOnDrop(self);
-        if self.is_observed() && !self.notify_of_call(position, recipient, site) {
+        if self.is_observed() && !self.notify_of_call(position, recipient.as_ref(), site) {
             self.notify(position, || Step::Created { recipient, site });
             // The observer may have canceled or dialed it.
             if self.is_observed() && self.calls().site_at(position).is_some() {
