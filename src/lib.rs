@@ -120,8 +120,8 @@
 //!
 //! # Cost
 //!
-//! Scheduling and dialing a function call takes about 46 instructions on x86-64, a call to a
-//! recipient about 72, both with 24 bytes captured, and neither allocates (up to 48 and 40 bytes
+//! Scheduling and dialing a function call takes about 40 instructions on x86-64, a call to a
+//! recipient about 64, both with 24 bytes captured, and neither allocates (up to 48 and 40 bytes
 //! captured). A pending call takes 64 bytes. See `docs/design.md` for how this is measured.
 //!
 //! # Features
