@@ -82,14 +82,14 @@ mod spans {
             number
         }
 
-        /// Leaves a scope, and those within it that were not left.
-        pub(crate) fn leave(&self, number: u64) {
+        /// Leaves a scope, and those within it that were not left. Returns the origin that it had.
+        pub(crate) fn leave(&self, number: u64) -> Option<Origin> {
             let mut scopes = self.scopes.borrow_mut();
             let outer = scopes.iter().take_while(|scope| scope.number < number).count();
             let left = scopes.split_off(outer);
             // With nothing borrowed, as it runs code of the subscriber.
             drop(scopes);
-            drop(left);
+            left.into_iter().next().and_then(|scope| scope.origin)
         }
 
         /// Returns the origin of a call that is created now.
@@ -146,7 +146,7 @@ mod spans {
     impl Drop for Replay {
         fn drop(&mut self) {
             if let Some(number) = self.0 {
-                Origin::with_scopes(|scopes| scopes.leave(number));
+                let _origin = Origin::with_scopes(|scopes| scopes.leave(number));
             }
         }
     }

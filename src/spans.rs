@@ -39,8 +39,8 @@ const DEPTH: usize = 16;
 /// Calls that were created before the observer was set have no parent but where they are scheduled. Belongs to
 /// one thread, as its queue does; two queues of a thread can share one, in an `Rc`.
 ///
-/// If another observer panics when it is notified of a dial, the call is pending again (rule R10), and its
-/// span stays entered until it is over.
+/// If another observer panics when it is notified of a dial, the call is pending again (rule R10): its span is
+/// left, and entered again with the handler.
 ///
 /// Cost: an entry for each call that is not over, and what the subscriber does with the span.
 ///
@@ -191,6 +191,11 @@ impl DialSpans {
             let (depth, own) = origin.map_or((0, None), |origin| (origin.depth, origin.own));
             origin = Some(Origin { parent: span, depth: depth + 1, own });
         }
+        self.enter(call, origin);
+    }
+
+    /// Enters the span of a call, which is the parent of what is created in `origin`.
+    fn enter(&self, call: CallId, origin: Option<Origin>) {
         let span = origin.as_ref().map_or_else(Span::none, |origin| origin.parent.clone());
         let entered = span.entered();
         let scope = self.with_scopes(|scopes| scopes.enter(origin, false));
@@ -198,19 +203,31 @@ impl DialSpans {
     }
 
     /// Leaves the span of a live call, and those within it that were not left (which takes an
-    /// observer before this one that panics).
-    fn left(&self, call: CallId) {
-        if self.live.borrow().iter().any(|live| live.call == call) {
-            loop {
-                let top = self.live.borrow_mut().pop();
-                let Some(Live { call: live, scope, entered }) = top else { return };
-                drop(entered);
-                self.with_scopes(|scopes| scopes.leave(scope));
-                if live == call {
-                    return;
-                }
+    /// observer before this one that panics). Returns what it was entered with.
+    fn left(&self, call: CallId) -> Option<Origin> {
+        if !self.live.borrow().iter().any(|live| live.call == call) {
+            return None;
+        }
+        loop {
+            let Live { call: live, scope, entered } = self.live.borrow_mut().pop()?;
+            drop(entered);
+            let origin = self.with_scopes(|scopes| scopes.leave(scope));
+            if live == call {
+                return origin;
             }
         }
+    }
+
+    /// Leaves the span of a call that is pending again, and keeps it for when it is dialed.
+    fn put_back(&self, call: CallId) {
+        let entry = Undialed { origin: self.left(call), ..Undialed::default() };
+        let old = self.waiting.borrow_mut().insert(call, entry);
+        drop(old);
+    }
+
+    fn dialed_again(&self, call: CallId) {
+        let entry = self.waiting.borrow_mut().remove(&call);
+        self.enter(call, entry.and_then(|entry| entry.origin));
     }
 
     /// Leaves the spans of a queue's calls, and forgets those that are not over.
@@ -218,7 +235,7 @@ impl DialSpans {
         let first =
             self.live.borrow().iter().find(|live| live.call.queue() == queue).map(|live| live.call);
         if let Some(call) = first {
-            self.left(call);
+            let _origin = self.left(call);
         }
         let mut waiting = self.waiting.borrow_mut();
         let (gone, left) =
@@ -228,7 +245,10 @@ impl DialSpans {
         let _: BTreeMap<_, _> = gone;
     }
 
+    /// Forgets a call that is over. (It was dialed if an observer dropped the queue then, and panicked.)
     fn over(&self, call: CallId) {
+        let origin = self.left(call);
+        drop(origin);
         let waiting = self.waiting.borrow_mut().remove(&call);
         drop(waiting);
     }
@@ -240,17 +260,22 @@ impl Observer for DialSpans {
             Step::Created { recipient, .. } => self.created(call, *recipient),
             Step::Scheduled { site } => self.scheduled(call, site),
             Step::Dialed => self.dialed(call),
-            Step::Finished => self.left(call),
-            Step::Panicked => {
-                self.left(call);
-                // It was not dialed if its check has panicked.
-                self.over(call);
-            }
-            Step::Canceled { .. } | Step::Refused { .. } | Step::Abandoned { .. } => {
-                self.over(call);
-            }
+            Step::Finished => _ = self.left(call),
+            // (It was not dialed if its check has panicked.)
+            Step::Panicked
+            | Step::Canceled { .. }
+            | Step::Refused { .. }
+            | Step::Abandoned { .. } => self.over(call),
             Step::LateCancel { .. } | Step::Deferred { .. } | Step::Undrained { .. } => {}
         }
+    }
+
+    fn observe_put_back(&self, call: CallId) {
+        self.put_back(call);
+    }
+
+    fn observe_dial_again(&self, call: CallId) {
+        self.dialed_again(call);
     }
 
     fn observe_removal(&self, queue: NonZeroU64) {
@@ -269,7 +294,7 @@ impl Drop for DialSpans {
     fn drop(&mut self) {
         while let Some(Live { scope, entered, .. }) = self.live.get_mut().pop() {
             drop(entered);
-            self.with_scopes(|scopes| scopes.leave(scope));
+            let _origin = self.with_scopes(|scopes| scopes.leave(scope));
         }
     }
 }

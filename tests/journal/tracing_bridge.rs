@@ -239,3 +239,43 @@ fn a_check_that_panics_leaves_nothing_waiting() {
     panic_of(|| queue.dial_all());
     assert_eq!(format!("{spans:?}"), "DialSpans(0 waiting, 0 live)");
 }
+
+/// An observer that panics at the first dial, after `as_it_panics`.
+fn panics_once(as_it_panics: impl Fn() + 'static) -> impl Observer {
+    let at = Cell::new(true);
+    move |_: CallId, step: &Step| {
+        if *step == Step::Dialed && at.replace(false) {
+            as_it_panics();
+            panic!("the observer panics");
+        }
+    }
+}
+
+#[test]
+fn r10_a_call_that_is_put_back_is_in_its_span_only_once_it_is_dialed_again() {
+    logged(|log, queue| {
+        queue.add_observer(panics_once(|| ()));
+        tracing::info_span!("startup").in_scope(|| queue.call(|_| info!("begun")));
+        panic_of(|| queue.dial_all());
+        info!("between");
+        queue.call(|_| info!("from outside"));
+        queue.dial_all();
+        log.expect(&[" | between", "startup > #0 | begun", "#1 | from outside"]);
+    });
+}
+
+#[test]
+fn r11_a_call_that_ends_with_the_queue_as_it_is_dialed_leaves_its_span() {
+    let log = Log::default();
+    let _default = Registry::default().with(log.clone()).set_default();
+    let owner = Rc::new(RefCell::new(Some(CallQueue::new())));
+    let handle = owner.borrow().as_ref().unwrap().handle();
+    let spans = Rc::new(DialSpans::new());
+    handle.add_observer(Rc::clone(&spans));
+    handle.add_observer(panics_once(move || drop(owner.take())));
+    handle.call(|_| ());
+    panic_of(|| handle.dial_all());
+    info!("after it");
+    log.expect(&[" | after it"]);
+    assert_eq!((log.open(), format!("{spans:?}")), (0, "DialSpans(0 waiting, 0 live)".into()));
+}
