@@ -18,7 +18,8 @@ use crate::samples::module::{Layer, Module};
 ///
 /// A request is a list, such as addresses to connect to. Each entry is tried when the previous one has
 /// failed or was refused, but not after a cancel. If all fail, the last error is the result. An empty
-/// list is refused, and so is one whose first request is.
+/// list is refused, and so is one whose first request is. (In a chain, behind a resolved name say, that is the
+/// result [`NotStarted`](OpError::NotStarted), which is not retried by default.)
 ///
 /// Over a [`Deadline`](super::Deadline), each try has so long; below one, all together have.
 ///

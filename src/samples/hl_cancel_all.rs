@@ -72,7 +72,8 @@ pub struct HlCancelAll<L> {
 pub struct Closed {
     /// Those whose result was [`Canceled`](OpError::Canceled).
     pub canceled: usize,
-    /// Those with another result, which was on its way already.
+    /// Those with any other result, a failure too: those that ended during a drain, or whose result was
+    /// fixed before the cancel.
     pub completed: usize,
 }
 

@@ -34,6 +34,12 @@ pub type Work<A, E> = Box<dyn FnOnce() -> OpResult<A, E> + Send>;
 
 /// Returns work that resolves a name by the system; `host` includes a port, as in `localhost:80`.
 ///
+/// # Errors
+///
+/// Every error of the resolver is the result [`OpError::Failed`], which is not retried by default: the
+/// standard library does not distinguish temporary ones. A policy may retry them
+/// ([`RetryPolicy::after`](crate::samples::RetryPolicy::after)).
+///
 /// # Examples
 ///
 /// ```

@@ -45,7 +45,8 @@ pub trait Module {
         self.layer().open();
     }
 
-    /// Accepts no further operations. Operations that run continue.
+    /// Accepts no further operations. Operations that run continue, except those of
+    /// [`HlCancelAll`](crate::samples::HlCancelAll), which it cancels.
     fn close(&self) {
         self.layer().close();
     }
