@@ -1,4 +1,4 @@
-//! What the examples embed: an application that lives on a reactor, whoever turns it.
+//! What the examples embed: an application that lives on a reactor, with any loop around that.
 //!
 //! It echoes what one client sends on a loopback socket. The client is a thread, which then calls
 //! back through a [`RemoteAddress`]; that arms a timer; and when the timer fires, all is over.

@@ -310,7 +310,7 @@ impl ReactorHandle {
     /// let sender = reactor.remote_to(&progress);
     /// thread::spawn(move || {
     ///     for percent in [50, 100] {
-    ///         // An error means that the reactor is gone: then nobody asks for the progress.
+    ///         // An error means that the reactor is gone: the progress is of no interest then.
     ///         let _ = sender.call(move |progress, _| *progress = percent);
     ///     }
     /// });

@@ -47,6 +47,11 @@ impl KeyQueue {
     }
 
     /// Frees memory that is not needed.
+    pub(super) fn clear(&self) {
+        self.keys.borrow_mut().clear();
+        self.is_empty.set(true);
+    }
+
     pub(super) fn shrink(&self) {
         self.keys.borrow_mut().shrink_to_fit();
     }
@@ -68,7 +73,7 @@ mod tests {
         assert!(!keys.is_empty());
         assert_eq!((keys.pop(), keys.is_empty()), (Some(key(2)), true));
         keys.push(key(3));
-        keys.retain(|_| false);
+        keys.clear();
         assert_eq!((keys.is_empty(), keys.len()), (true, 0));
     }
 }

@@ -276,7 +276,7 @@ impl Readiness<'_> {
     /// # use switchboard::reactor::Reactor;
     /// # let mut reactor = Reactor::new()?;
     /// # let address = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    /// let stream = TcpStream::connect(address)?; // nobody listens there
+    /// let stream = TcpStream::connect(address)?; // where no socket listens
     /// let stream = reactor.register_function(stream, Interest::WRITABLE, |_, _| ())?;
     /// while !stream.readiness().is_error() {
     ///     let _ = reactor.turn(None)?;

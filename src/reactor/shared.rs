@@ -245,7 +245,7 @@ impl Shared {
 
     /// Takes all registrations out, to be dropped.
     pub(super) fn take_watches(&self) -> Arena<Option<Rc<dyn AnyWatch>>> {
-        self.line.ready.retain(|_| false);
+        self.line.ready.clear();
         self.unref.set(0);
         self.batch_was_full.set(false);
         self.watches.replace(Arena::new())

@@ -158,7 +158,7 @@ impl Timer {
     ///
     /// let mut reactor = Reactor::new()?;
     /// let reminder = reactor.queue().callback(|_, ()| println!("time for a break"));
-    /// reactor.after(Duration::from_millis(1), reminder).detach(); // nobody will cancel it
+    /// reactor.after(Duration::from_millis(1), reminder).detach(); // it need not be canceled
     /// reactor.run()?;
     /// assert_eq!(reactor.queue().tally().finished, 1);
     /// # Ok::<(), std::io::Error>(())

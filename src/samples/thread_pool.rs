@@ -241,7 +241,7 @@ impl PoolShared {
             drop(state);
             thread::park_timeout(left);
             state = self.lock();
-            // It is still there if nobody has woken it.
+            // It is still there if no thread has woken it.
             if let Some(place) = state.idle.iter().position(|idle| idle.id() == own.id()) {
                 state.idle.remove(place);
                 state.looking += 1;

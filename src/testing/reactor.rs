@@ -388,7 +388,7 @@ impl ScriptedReactor {
     /// let source = reactor.register_function(source, Interest::READABLE, |_, _| ())?;
     /// let event = peer.event(Ready::READABLE);
     /// drop(source);
-    /// // An event that is older than its source's end: it is stale, and calls nobody.
+    /// // An event that is older than its source's end: it is stale, and no handler runs.
     /// assert_eq!(reactor.turn_with(event).dialed, 0);
     /// assert_eq!(reactor.event_stats().stale, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())

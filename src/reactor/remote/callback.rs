@@ -116,7 +116,7 @@ impl<A: 'static> RemoteCallback<A> {
     /// let worker = std::thread::spawn(move || {
     ///     if let Err(error) = done.answer("42".into()) {
     ///         let text = error.into_inner(); // the reactor is gone, so the result is ours to keep
-    ///         println!("nobody waits for {text}");
+    ///         println!("no one waits for {text}");
     ///     }
     /// });
     /// reactor.run()?;

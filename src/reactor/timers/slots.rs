@@ -6,7 +6,8 @@
 //! - I1 A chunk whose `used` is not 0 has memory. `used` counts its values.
 //! - I2 Of a chunk that has memory, the vacant slots are linked through `places`, from `vacant` on.
 //!   Without memory, `vacant` is [`NONE`].
-//! - I3 `available` has the number of each chunk that has a vacant slot or no memory, once.
+//! - I3 A chunk without values has no memory, but for `spare`.
+//! - I4 `available` has the number of each chunk that has a vacant slot or no memory, once.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;

@@ -75,7 +75,7 @@ fn a_start_that_fails_leaves_no_job_of_another_without_a_thread() {
         let is_added = Arc::new(AtomicBool::new(false));
         let sees = Arc::clone(&is_added);
         let (pool, _) = pool(limit, move |start| {
-            // Whoever may add a job meanwhile does.
+            // A job that is added meanwhile.
             let _ = go.send(());
             let mut patience = if start == 1 { 10_000 } else { 0 };
             while patience > 0 && !sees.load(Ordering::Relaxed) {
