@@ -49,6 +49,11 @@ pub(crate) fn listen(address: SocketAddr, is_shared: bool) -> io::Result<TcpList
     socket.set_reuse_address(true)?;
     #[cfg(unix)]
     socket.set_reuse_port(is_shared)?;
+    #[cfg(not(unix))]
+    if is_shared {
+        let why = "several loops need SO_REUSEPORT, which this system lacks; use --loops 1";
+        return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+    }
     socket.set_tcp_nodelay(true)?; // what is accepted inherits it
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

@@ -78,7 +78,9 @@ impl Record {
             (Seen::Canceled, Expected::Real) if self.canceled => {
                 (Rule::O4, "came out Canceled by a cancel that was too late")
             }
-            (Seen::Canceled, Expected::Real) => (Rule::O5, "came out Canceled, but was not canceled"),
+            (Seen::Canceled, Expected::Real) => {
+                (Rule::O5, "came out Canceled, but was not canceled")
+            }
             (Seen::Real, Expected::Canceled) => {
                 (Rule::O4, "was canceled before it was ready, and came out otherwise")
             }
