@@ -55,13 +55,13 @@ struct ReporterState {
     /// The names of calls that are not over.
     names: BTreeMap<CallId, Rc<str>>,
     /// How many times each kind of thing was reported of each place.
-    reported: BTreeMap<(Kind, SourcePlace), u32>,
+    reported: BTreeMap<(ReportKind, SourcePlace), u32>,
 }
 
 type SourcePlace = (&'static str, u32, u32);
 
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-enum Kind {
+enum ReportKind {
     Abandoned,
     Deferred,
     Live,
@@ -105,7 +105,7 @@ impl Reporter {
         Self::new(|line| std::eprintln!("switchboard: {line}"))
     }
 
-    fn report(&self, kind: Kind, site: &'static Location<'static>, text: fmt::Arguments<'_>) {
+    fn report(&self, kind: ReportKind, site: &'static Location<'static>, text: fmt::Arguments<'_>) {
         let place = (site.file(), site.line(), site.column());
         let mut state = self.state.borrow_mut();
         let reported = state.reported.entry((kind, place)).or_default();
@@ -170,37 +170,37 @@ impl Observer for Reporter {
             }
         };
         match step {
-            Step::Abandoned { site } => self.report(Kind::Abandoned, site, format_args!(
+            Step::Abandoned { site } => self.report(ReportKind::Abandoned, site, format_args!(
                 "callback {call}{to}, created at {site}, was dropped without being called; answer it, \
                  or decline it with a reason"
             )),
-            Step::Deferred { live, live_site, site } => self.report(Kind::Deferred, site, format_args!(
+            Step::Deferred { live, live_site, site } => self.report(ReportKind::Deferred, site, format_args!(
                 "call {call}{to}, scheduled at {site}, was deferred: its recipient is live with call \
                  {live}, scheduled at {live_site}, whose handler dials the queue; do not wait for {call} \
                  in that handler"
             )),
             Step::Refused { refusal: Refusal::Live { live, site: live_site }, site } => {
-                self.report(Kind::Live, site, format_args!(
+                self.report(ReportKind::Live, site, format_args!(
                     "call {call}{to}, scheduled at {site}, was refused: its recipient is live with call \
                      {live}, scheduled at {live_site}, whose handler dials the queue; do not dial there, \
                      or let the recipient defer its calls (Recipient::set_defers_calls)"
                 ));
             }
-            Step::Refused { refusal: Refusal::Gone, site } => self.report(Kind::Gone, site, format_args!(
+            Step::Refused { refusal: Refusal::Gone, site } => self.report(ReportKind::Gone, site, format_args!(
                 "call {call}{to}, scheduled at {site}, was refused: its recipient is gone; cancel the calls \
                  of a recipient before it is dropped"
             )),
             Step::Refused { refusal: Refusal::Check(reason), site } => {
-                self.report(Kind::Check, site, format_args!(
+                self.report(ReportKind::Check, site, format_args!(
                     "call {call}{to}, scheduled at {site}, was refused by its own check: {reason}"
                 ));
             }
             Step::Refused { refusal: Refusal::NotAdmitted(kind), site } => {
-                self.report(Kind::NotAdmitted, site, format_args!(
+                self.report(ReportKind::NotAdmitted, site, format_args!(
                     "call {call}{to}, scheduled at {site}, was refused: {kind}"
                 ));
             }
-            Step::Undrained { site, .. } => self.report(Kind::Undrained, site, format_args!(
+            Step::Undrained { site, .. } => self.report(ReportKind::Undrained, site, format_args!(
                 "readiness call {call}{to}, of the source registered at {site}, stopped before its source \
                  would block, so it may never be called again; continue until an attempt would block, \
                  ask to be called again (Readiness::again), or keep the rest for another handler \

@@ -97,7 +97,7 @@ impl<C: DialContext, X> Storage<C, X> {
         } else {
             &<Box<Joined<C, J, A>> as HasVTable<C>>::VTABLE
         });
-        slot.origin.set(Origin { site });
+        slot.origin.set(SiteOrPosition { site });
         slot.tag.set(Tag::Waiting);
         // SAFETY: the slot is valid until it is unlinked, and the anchor until its group has
         // unlinked all (I7).
@@ -264,7 +264,7 @@ impl<C: DialContext, X, A: 'static> Waiting<C, X, A> {
             }
             Tag::Released => {
                 let position = self.storage.calls.push(|| Gone { slot: self.slot }, site);
-                self.slot().origin.set(Origin { position });
+                self.slot().origin.set(SiteOrPosition { position });
                 self.slot().tag.set(Tag::PendingGone);
                 Answer::Pushed(Some(value))
             }
@@ -289,7 +289,7 @@ impl<C: DialContext, X, A: 'static> Waiting<C, X, A> {
         // It is the same whatever the join is, but for its functions.
         let position =
             unsafe { self.storage.calls.push_fitting(answered, site, slot.vtable.get()) };
-        slot.origin.set(Origin { position });
+        slot.origin.set(SiteOrPosition { position });
         slot.tag.set(Tag::Pending);
         position
     }
@@ -507,7 +507,7 @@ struct Slot<C: DialContext> {
     words: UnsafeCell<Words>,
     /// Of the `Answered`, or of a box of it if that does not fit.
     vtable: Cell<&'static VTable<C>>,
-    origin: Cell<Origin>,
+    origin: Cell<SiteOrPosition>,
     generation: Cell<u32>,
     /// Of all slots of the slab. The low bits are the index in the chunk, from 1 on.
     number: u32,
@@ -518,7 +518,7 @@ struct Slot<C: DialContext> {
 
 /// Where the callback was created; once it is answered, the position of its call.
 #[derive(Clone, Copy)]
-union Origin {
+union SiteOrPosition {
     site: Site,
     position: u64,
 }
@@ -861,7 +861,7 @@ impl<C: DialContext> Chunk<C> {
                 links: Links { previous: Cell::new(ptr::null()), next: Cell::new(next.cast()) },
                 words: UnsafeCell::new([MaybeUninit::uninit(); 6]),
                 vtable: Cell::new(&<Gone<C> as HasVTable<C>>::VTABLE),
-                origin: Cell::new(Origin { position: 0 }),
+                origin: Cell::new(SiteOrPosition { position: 0 }),
                 generation: Cell::new(generation),
                 number: number << INDEX_BITS | index as u32,
                 header: -((index * size_of::<Unit<C>>()) as i16),

@@ -82,7 +82,7 @@ struct Placement {
 
 impl Placement {
     const fn of<T>() -> Self {
-        let layout = Layout::new::<Block<T>>();
+        let layout = Layout::new::<CountedBlock<T>>();
         let class = (layout.size() - 1) / STEP;
         if class < CLASSES && layout.align() <= ALIGN {
             // (The step and the alignment are powers of two.)
@@ -267,14 +267,14 @@ pub(crate) trait Dispatch: Sized + 'static {
 }
 
 /// What a [`WeakErased`] knows of the value's type.
-struct Kind<F: 'static> {
+struct BlockKind<F: 'static> {
     placement: Placement,
     type_id: fn() -> TypeId,
     functions: &'static F,
 }
 
 trait HasKind: Dispatch {
-    const KIND: Kind<Self::Functions> = Kind {
+    const KIND: BlockKind<Self::Functions> = BlockKind {
         placement: Placement::of::<Self>(),
         type_id: TypeId::of::<Self>,
         functions: Self::FUNCTIONS,
@@ -284,7 +284,7 @@ trait HasKind: Dispatch {
 impl<T: Dispatch> HasKind for T {}
 
 #[repr(C)]
-struct Block<T> {
+struct CountedBlock<T> {
     head: Head,
     value: ManuallyDrop<T>,
 }
@@ -326,19 +326,19 @@ unsafe fn release_weak(block: NonNull<Head>, placement: Placement) {
 
 /// A counted reference to a value.
 pub(crate) struct Counted<T> {
-    block: NonNull<Block<T>>,
+    block: NonNull<CountedBlock<T>>,
     value: PhantomData<T>,
 }
 
 impl<T> Counted<T> {
     #[inline(always)]
     pub(crate) fn new(free: Rc<FreeBlocks>, value: T) -> Self {
-        let block = free.take(const { Placement::of::<T>() }).cast::<Block<T>>();
+        let block = free.take(const { Placement::of::<T>() }).cast::<CountedBlock<T>>();
         let (strong, weak) = (Cell::new(1), Cell::new(1));
         let head = Head { strong, weak, free: ManuallyDrop::new(free) };
         debug_assert!(block.is_aligned());
         // SAFETY: the block is large and aligned enough for this, by its placement, and nobody else's.
-        unsafe { block.write(Block { head, value: ManuallyDrop::new(value) }) };
+        unsafe { block.write(CountedBlock { head, value: ManuallyDrop::new(value) }) };
         Self { block, value: PhantomData }
     }
 
@@ -364,11 +364,11 @@ impl<T> Counted<T> {
     ///
     /// `block` must be valid, and have lost its last `Counted` just now.
     #[inline(never)]
-    unsafe fn end(block: NonNull<Block<T>>) {
+    unsafe fn end(block: NonNull<CountedBlock<T>>) {
         /// Gives the weak reference up that the value had, even if the value's drop panics.
-        struct Release<T>(NonNull<Block<T>>);
+        struct ReleaseBlock<T>(NonNull<CountedBlock<T>>);
 
-        impl<T> Drop for Release<T> {
+        impl<T> Drop for ReleaseBlock<T> {
             #[inline(always)]
             fn drop(&mut self) {
                 // SAFETY: the block is valid until this reference is given up (I1).
@@ -376,7 +376,7 @@ impl<T> Counted<T> {
             }
         }
 
-        let _release = Release(block);
+        let _release = ReleaseBlock(block);
         // SAFETY: the value is valid, and dropped here only, as there is no `Counted` any more (I2).
         unsafe { ManuallyDrop::drop(&mut (*block.as_ptr()).value) }
     }
@@ -416,7 +416,7 @@ impl<T> Drop for Counted<T> {
 /// A reference to the memory of a value whose type is not known, and to the functions of that type.
 pub(crate) struct WeakErased<F: 'static> {
     block: NonNull<Head>,
-    kind: &'static Kind<F>,
+    kind: &'static BlockKind<F>,
 }
 
 impl<F> WeakErased<F> {

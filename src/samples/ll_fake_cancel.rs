@@ -95,15 +95,15 @@ struct Working {
     /// The work, as long as it may be in the pool's queue.
     ticket: Cell<Option<Ticket>>,
     /// Counts while the work is queued or under way.
-    running: Cell<Option<Counted>>,
+    running: Cell<Option<CountGuard>>,
     leftovers: Rc<Cell<usize>>,
-    leftover: Cell<Option<Counted>>,
+    leftover: Cell<Option<CountGuard>>,
     /// Keeps the recipient for as long as the work runs.
     _worker: Rc<Recipient<Worker>>,
 }
 
 /// One of those that are counted.
-struct Counted(Rc<Cell<usize>>);
+struct CountGuard(Rc<Cell<usize>>);
 
 /// Work, and the callback for its result.
 struct WorkJob<A: 'static, E: 'static> {
@@ -211,7 +211,7 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
             let _ = op.complete(Err(OpError::Full));
             return Ok(op.handle());
         }
-        op.context().running.set(Some(Counted::new(&self.running)));
+        op.context().running.set(Some(CountGuard::new(&self.running)));
         // 4. Give the work away, with a callback that a thread can answer. It holds the operation.
         let completion = op.clone();
         let done = self.worker.callback(move |_, _, result| Worker::on_done(&completion, result));
@@ -264,7 +264,7 @@ fn cancel<A, E>(op: &Operation<Working, A, E>) {
     // 2. Otherwise count the leftover: the thread runs until the work is done.
     match queued {
         Some(_) => drop(running.take()),
-        None => leftover.set(Some(Counted::new(leftovers))),
+        None => leftover.set(Some(CountGuard::new(leftovers))),
     }
     // 3. Complete at once.
     let _ = op.complete(Err(OpError::Canceled));
@@ -274,14 +274,14 @@ fn cancel<A, E>(op: &Operation<Working, A, E>) {
     }
 }
 
-impl Counted {
+impl CountGuard {
     fn new(count: &Rc<Cell<usize>>) -> Self {
         count.set(count.get() + 1);
         Self(Rc::clone(count))
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountGuard {
     fn drop(&mut self) {
         self.0.set(self.0.get() - 1);
     }

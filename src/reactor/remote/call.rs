@@ -76,14 +76,14 @@ pub(super) struct Mark {
 
 impl Drop for Mark {
     fn drop(&mut self) {
-        self.post.send_surely(Box::new(Release(self.key)));
+        self.post.send_surely(Box::new(ReleaseAddress(self.key)));
     }
 }
 
 /// Has the reactor drop an address.
-struct Release(ArenaKey);
+struct ReleaseAddress(ArenaKey);
 
-impl Deliver for Release {
+impl Deliver for ReleaseAddress {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         reactor.shared().remotes.release_address(self.0);
     }

@@ -17,7 +17,7 @@ use core::mem;
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::reactor::timers::slots::{NONE, Slots};
+use crate::reactor::timers::slots::{NONE, TimerSlots};
 
 const ARITY: usize = 8;
 
@@ -32,7 +32,7 @@ pub(super) struct Heap<T> {
     entries: Vec<HeapEntry>,
     /// Entries that were due together, and have not been popped yet.
     run: Vec<HeapEntry>,
-    slots: Slots<T>,
+    slots: TimerSlots<T>,
     origin: Instant,
     armed: u64,
     /// What is armed is due then at the earliest.
@@ -94,7 +94,7 @@ impl<T> Heap<T> {
         Self {
             entries: Vec::new(),
             run: Vec::new(),
-            slots: Slots::new(),
+            slots: TimerSlots::new(),
             origin,
             armed: 0,
             floor: Tick(0),

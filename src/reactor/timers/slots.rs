@@ -1,4 +1,4 @@
-//! Slots for values that are in the heap: where the entry of each is, and the value itself.
+//! TimerSlots for values that are in the heap: where the entry of each is, and the value itself.
 //!
 //! Their memory is in chunks. A chunk without values gives its memory back, but for the last one that
 //! became so.
@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use core::array;
 use core::mem;
 
-/// Slots of a chunk.
+/// TimerSlots of a chunk.
 const CHUNK: usize = 64;
 
 /// So many chunks may be without values and not be forgotten.
@@ -23,7 +23,7 @@ const FEW: usize = 16;
 /// No slot.
 pub(super) const NONE: u32 = u32::MAX;
 
-pub(super) struct Slots<T> {
+pub(super) struct TimerSlots<T> {
     chunks: Vec<SlotChunk<T>>,
     /// Chunks to take a slot from, the last one first.
     available: Vec<u32>,
@@ -45,7 +45,7 @@ struct SlotMemory<T> {
     values: [Option<T>; CHUNK],
 }
 
-impl<T> Slots<T> {
+impl<T> TimerSlots<T> {
     pub(super) const fn new() -> Self {
         Self { chunks: Vec::new(), available: Vec::new(), spare: NONE, len: 0 }
     }
