@@ -1,4 +1,4 @@
-//! TimerSlots for values that are in the heap: where the entry of each is, and the value itself.
+//! Slots for values that are in the heap: where the entry of each is, and the value itself.
 //!
 //! Their memory is in chunks. A chunk without values gives its memory back, but for the last one that
 //! became so.
@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use core::array;
 use core::mem;
 
-/// TimerSlots of a chunk.
+/// Slots of a chunk.
 const CHUNK: usize = 64;
 
 /// So many chunks may be without values and not be forgotten.
