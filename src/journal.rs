@@ -46,21 +46,24 @@
 //!
 //! # Cost
 //!
-//! For a call that is scheduled and dialed, which takes four steps: three reads of the clock, and
+//! For a call that is scheduled and dialed, which takes four steps: three reads of the clock and two for each turn, and
 //! the instructions that `cargo bench --features journal --bench instructions journaled` counts. 96 bytes for each
 //! step that is kept, and up to 75 for each call that is pending and whose schedule is among them: no
-//! more than that, whatever the journal has missed.
+//! more than that, whatever the journal has missed. 100 bytes for each turn with calls, and 40 for each call
+//! that comes from a source, a timer or another thread, of as many as there are steps at most.
 
 mod builder;
 mod explain;
 mod history;
 mod latency;
+mod loop_log;
 mod map;
 mod pages;
 mod recorder;
 mod records;
 mod snapshot;
 mod texts;
+mod time;
 mod timeline;
 mod trace;
 mod trigger;
@@ -69,6 +72,7 @@ pub use builder::JournalBuilder;
 pub use explain::Story;
 pub use history::History;
 pub use latency::Latency;
+pub use loop_log::TurnRecord;
 pub use pages::{Figures, StepCounts};
 pub use recorder::Journal;
 pub use records::{CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord};

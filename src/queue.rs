@@ -234,7 +234,14 @@ impl QueueHandle {
     where
         F: FnOnce(&Self) + 'static,
     {
-        self.core.schedule(Claim::Plain, function, Location::caller(), FunctionCall, || None)
+        self.core.schedule(
+            Claim::Plain,
+            function,
+            Location::caller(),
+            FunctionCall,
+            || None,
+            |_, _| (),
+        )
     }
 
     /// Schedules a function call, as [`call`](Self::call), if the queue admits it.
@@ -251,13 +258,19 @@ impl QueueHandle {
         self.core.try_schedule(function, Location::caller(), FunctionCall, || None)
     }
 
-    /// As [`call`](Self::call) on behalf of code at `site`, even if the queue is full.
+    /// As [`call`](Self::call) on behalf of code at `site`, even if the queue is full. Calls `if_observed`
+    /// behind what is observed of it.
     #[cfg(feature = "mio")]
-    pub(crate) fn promised_call<F>(&self, site: Site, function: F) -> CallId
+    pub(crate) fn promised_call<F>(
+        &self,
+        site: Site,
+        function: F,
+        if_observed: impl FnOnce(&Core, CallId),
+    ) -> CallId
     where
         F: FnOnce(&Self) + 'static,
     {
-        self.core.schedule(Claim::Promised, function, site, FunctionCall, || None)
+        self.core.schedule(Claim::Promised, function, site, FunctionCall, || None, if_observed)
     }
 
     /// Cancels a call: after this returns, its handler never runs, and what it captured is

@@ -268,7 +268,7 @@ impl Reactor {
     ///
     /// Passes on a panic of a handler. What had not been dialed is still pending.
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Report> {
-        self.shared().registry()?;
+        self.shared().begin_poll()?;
         let _signal = self.signal_after_turn();
         let timeout = match (timeout, self.poll_timeout()) {
             (Some(asked), Some(own)) => Some(asked.min(own)),
@@ -294,7 +294,7 @@ impl Reactor {
     ///
     /// As [`turn`](Self::turn).
     pub fn turn_within(&mut self, limit: Duration) -> io::Result<Report> {
-        self.shared().registry()?;
+        self.shared().begin_poll()?;
         let _signal = self.signal_after_turn();
         let end = self.now().checked_add(limit);
         match self.poll(Some(Duration::ZERO)) {

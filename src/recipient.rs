@@ -17,7 +17,7 @@ use crate::id::CallId;
 use crate::outcome::ScheduleError;
 use crate::queue::QueueHandle;
 use crate::queue::attempt::Attempt;
-use crate::queue::state::{Claim, Dialing};
+use crate::queue::state::{Claim, Core, Dialing};
 use crate::step::RecipientInfo;
 
 mod call;
@@ -169,7 +169,7 @@ impl<T: 'static> Address<T> {
     where
         F: FnOnce(&mut T, &Context<'_, T>) + 'static,
     {
-        self.schedule_as::<_, false>(Handler::new(handler), Location::caller())
+        self.schedule_as::<_, false>(Handler::new(handler), Location::caller(), |_, _| ())
     }
 
     /// Creates and schedules a call, as [`call`](Self::call), if the queue admits it.
@@ -187,13 +187,19 @@ impl<T: 'static> Address<T> {
         self.try_schedule_as(handler, Location::caller(), Handler::new)
     }
 
-    /// As [`call`](Self::call) on behalf of code at `site`, even if the queue is full.
+    /// As [`call`](Self::call) on behalf of code at `site`, even if the queue is full. Calls `if_observed`
+    /// behind what is observed of it.
     #[cfg(feature = "mio")]
-    pub(crate) fn promised_call<F>(&self, site: Site, handler: F) -> CallId
+    pub(crate) fn promised_call<F>(
+        &self,
+        site: Site,
+        handler: F,
+        if_observed: impl FnOnce(&Core, CallId),
+    ) -> CallId
     where
         F: FnOnce(&mut T, &Context<'_, T>) + 'static,
     {
-        self.schedule_as::<_, true>(Handler::new(handler), site)
+        self.schedule_as::<_, true>(Handler::new(handler), site, if_observed)
     }
 
     /// Schedules a call of a type of its own, as [`call`](Self::call).
@@ -203,7 +209,7 @@ impl<T: 'static> Address<T> {
     where
         C: Call<Recipient = T>,
     {
-        self.schedule_as::<_, false>(call, Location::caller())
+        self.schedule_as::<_, false>(call, Location::caller(), |_, _| ())
     }
 
     /// Schedules a call of a type of its own, if the queue admits it.
@@ -221,7 +227,12 @@ impl<T: 'static> Address<T> {
     }
 
     #[inline(always)]
-    fn schedule_as<C, const PROMISED: bool>(&self, call: C, site: Site) -> CallId
+    fn schedule_as<C, const PROMISED: bool>(
+        &self,
+        call: C,
+        site: Site,
+        if_observed: impl FnOnce(&Core, CallId),
+    ) -> CallId
     where
         C: Call<Recipient = T>,
     {
@@ -229,7 +240,8 @@ impl<T: 'static> Address<T> {
         // Counted before the queue is asked for a place, so that it is asked once.
         let address = self.clone();
         let pack = |call| ToRecipient::<C, PROMISED> { address, call };
-        self.cell.queue.core().schedule(claim, call, site, pack, || Some(self.info()))
+        let core = self.cell.queue.core();
+        core.schedule(claim, call, site, pack, || Some(self.info()), if_observed)
     }
 
     #[inline(always)]

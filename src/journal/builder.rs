@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::RefCell;
 use core::fmt;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::id::CallId;
+use crate::journal::loop_log::LoopLog;
 use crate::journal::pages::Pages;
 use crate::journal::recorder::{Clock, Journal};
 use crate::journal::trigger::{JournalTrigger, StepFilter};
@@ -65,15 +65,14 @@ impl Journal {
 #[must_use]
 pub struct JournalBuilder {
     steps: usize,
-    clock: Clock,
+    clock: Option<Clock>,
     filter: Option<StepFilter>,
     triggers: Vec<JournalTrigger>,
 }
 
 impl JournalBuilder {
     pub(super) fn new() -> Self {
-        let clock = Box::new(Instant::now);
-        Self { steps: CAPACITY, clock, filter: None, triggers: Vec::new() }
+        Self { steps: CAPACITY, clock: None, filter: None, triggers: Vec::new() }
     }
 
     /// Keeps the latest `steps` steps instead of 65,536; 0 counts as 1.
@@ -84,7 +83,7 @@ impl JournalBuilder {
 
     /// Reads the time from `clock`.
     pub fn clock(mut self, clock: impl Fn() -> Instant + 'static) -> Self {
-        self.clock = Box::new(clock);
+        self.clock = Some(Box::new(clock));
         self
     }
 
@@ -105,8 +104,11 @@ impl JournalBuilder {
     /// Makes the journal.
     pub fn build(self) -> Journal {
         let Self { steps, clock, filter, triggers } = self;
-        let start = clock();
-        Journal { clock, start, filter, triggers, pages: RefCell::new(Pages::new(steps)) }
+        // By another clock, it is not known which day it is.
+        let date = clock.is_none().then(SystemTime::now);
+        let clock = clock.unwrap_or_else(|| Box::new(Instant::now));
+        let (pages, loop_log) = (Pages::new(steps).into(), LoopLog::new(steps).into());
+        Journal { start: clock(), clock, date, filter, triggers, pages, loop_log }
     }
 
     /// Makes the journal, and adds it to the observers of `queue`.

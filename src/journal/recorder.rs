@@ -5,16 +5,18 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 use core::fmt;
 use core::num::NonZeroU64;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::id::CallId;
 use crate::journal::explain::Story;
 use crate::journal::history::History;
+use crate::journal::loop_log::LoopLog;
 use crate::journal::pages::{Figures, Pages, What};
 use crate::journal::snapshot::Snapshot;
 use crate::journal::trigger::{JournalTrigger, StepFilter};
 use crate::observe::Observer;
 use crate::op_step::OpStep;
+use crate::outside::{CallOrigin, TurnStep};
 use crate::step::{RecipientInfo, Step};
 
 pub(super) type Clock = Box<dyn Fn() -> Instant>;
@@ -25,9 +27,11 @@ pub(super) type Clock = Box<dyn Fn() -> Instant>;
 pub struct Journal {
     pub(super) clock: Clock,
     pub(super) start: Instant,
+    pub(super) date: Option<SystemTime>,
     pub(super) filter: Option<StepFilter>,
     pub(super) triggers: Vec<JournalTrigger>,
     pub(super) pages: RefCell<Pages>,
+    pub(super) loop_log: RefCell<LoopLog>,
 }
 
 impl Journal {
@@ -57,8 +61,10 @@ impl Journal {
             entries: pages.entries(),
             labels: pages.labels.all(),
             names: pages.names.all(),
+            loop_log: self.loop_log.borrow().clone(),
             dropped: pages.dropped(),
             start: self.start,
+            date: self.date,
             now,
         }
     }
@@ -76,6 +82,9 @@ impl Journal {
 
     /// Drops the steps that led to the trigger, and records again. Does nothing if none has fired.
     pub fn resume(&self) {
+        if self.triggered_by().is_some() {
+            self.loop_log.borrow_mut().clear();
+        }
         self.pages.borrow_mut().resume();
     }
 }
@@ -109,11 +118,24 @@ impl Observer for Journal {
 
     fn observe_removal(&self, queue: NonZeroU64) {
         self.pages.borrow_mut().forget(queue);
+        self.loop_log.borrow_mut().forget(queue);
     }
 
     fn observe_operation(&self, operation: CallId, step: &OpStep) {
         let now = (self.clock)();
         self.pages.borrow_mut().note(now, operation, What::Operation(*step), true);
+    }
+
+    fn observe_origin(&self, call: CallId, origin: &CallOrigin) {
+        if self.triggered_by().is_none() {
+            self.loop_log.borrow_mut().add_origin(call, origin);
+        }
+    }
+
+    fn observe_turn(&self, queue: NonZeroU64, step: &TurnStep) {
+        let now = (self.clock)();
+        let is_frozen = self.triggered_by().is_some();
+        self.loop_log.borrow_mut().note(now, queue, step, is_frozen);
     }
 }
 

@@ -29,22 +29,29 @@ impl Core {
         }
     }
 
-    /// Schedules a callback, which its caller gives up. If it was canceled, drops the value.
+    /// Schedules a callback, which its caller gives up. If it was canceled, drops the value. Calls
+    /// `if_observed` behind what is observed of it.
     #[inline(always)]
     pub(crate) fn answer<A: 'static>(
         holder: Waiting<Dialing, QueueState, A>,
         value: A,
         site: Site,
+        if_observed: impl FnOnce(&Self, CallId),
     ) {
         let answered = holder.answer_fast(value, site, |state| state.tally.answered.add());
         if let Err((holder, value)) = answered {
-            Self::answer_slow(holder, value, site);
+            Self::answer_slow(holder, value, site, if_observed);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn answer_slow<A: 'static>(holder: Waiting<Dialing, QueueState, A>, value: A, site: Site) {
+    fn answer_slow<A: 'static>(
+        holder: Waiting<Dialing, QueueState, A>,
+        value: A,
+        site: Site,
+        if_observed: impl FnOnce(&Self, CallId),
+    ) {
         let core = Rc::clone(holder.storage());
         let key = CallId::callback_key(holder.key());
         match core.admission_error(Claim::Promised) {
@@ -66,7 +73,10 @@ impl Core {
             Answer::Pushed(_value) => {
                 core.tally.answered.add();
                 let _wake = WakeOnDrop(&core);
-                core.notify(key, || Step::Scheduled { site });
+                if core.is_observed() {
+                    core.notify(key, || Step::Scheduled { site });
+                    if_observed(&core, core.id(key));
+                }
             }
         }
     }

@@ -24,6 +24,8 @@ pub(super) mod flag {
     pub(crate) const READY: u8 = 1 << 5;
     /// There is an index of recipients.
     pub(crate) const INDEXED: u8 = 1 << 6;
+    /// To be looked at when a turn begins.
+    pub(crate) const ON_ENTER: u8 = OBSERVED | WAKE;
     /// To be looked at when a call is scheduled.
     pub(crate) const ON_SCHEDULE: u8 = CLOSED | OBSERVED | WAKE;
     /// To be looked at when a call is canceled.
@@ -31,7 +33,7 @@ pub(super) mod flag {
     /// To be looked at when a handler has returned.
     pub(crate) const ON_FINISH: u8 = OBSERVED | OVER | READY;
     /// To be looked at when a turn is over.
-    pub(crate) const ON_LEAVE: u8 = CLOSED | HOOKED | INDEXED;
+    pub(crate) const ON_LEAVE: u8 = CLOSED | OBSERVED | HOOKED | INDEXED;
 }
 
 /// The observers, in the order in which they were added.
@@ -42,6 +44,9 @@ pub(super) struct Listener {
     pub(super) flags: Cell<u8>,
     /// Turns in progress, one within the other.
     pub(super) turns: Cell<u32>,
+    /// How many turns were reported, and the counts as the one in progress began, if that was.
+    pub(super) reported_turns: Cell<u64>,
+    pub(super) turn_began: Cell<Option<[u64; 3]>>,
     /// For so many reasons the observers are kept, even if the queue is closed.
     pub(super) kept: Cell<u32>,
     pub(super) observers: RefCell<Option<Observers>>,

@@ -6,10 +6,13 @@ use alloc::vec::Vec;
 use crate::id::CallId;
 use crate::observe::{Observer, ObserverId};
 use crate::op_step::OpStep;
+#[cfg(feature = "mio")]
+use crate::outside::CallOrigin;
+use crate::outside::TurnStep;
 use crate::queue::listener::{Observers, flag};
 use crate::queue::state::Core;
 use crate::step::{RecipientInfo, Step};
-use crate::unwind::to_the_end;
+use crate::unwind::{RunOnDrop, to_the_end};
 
 /// Flags.
 impl Core {
@@ -31,11 +34,24 @@ impl Core {
 /// Turns.
 impl Core {
     #[inline(always)]
-    pub(super) fn enter_turn(&self) {
+    pub(super) fn enter_turn(&self, if_observed: impl FnOnce()) {
         let turns = &self.listener.turns;
         turns.set(turns.get() + 1);
-        if self.listener.has(flag::WAKE) {
-            self.lower(flag::WAKE);
+        if self.listener.has(flag::ON_ENTER) {
+            self.enter_turn_slow(if_observed);
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn enter_turn_slow(&self, if_observed: impl FnOnce()) {
+        self.lower(flag::WAKE);
+        if self.is_observed() && !self.listener.is_nested() {
+            if_observed();
+            let number = self.listener.reported_turns.get();
+            self.listener.reported_turns.set(number + 1);
+            self.listener.turn_began.set(Some(self.reported()));
+            self.notify_of_turn(&TurnStep::Begins { number });
         }
     }
 
@@ -51,6 +67,24 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn leave_turn_slow(&self) {
+        let _rest = RunOnDrop(Some(|| self.clear_up()));
+        if !self.listener.is_in_turn()
+            && let Some(before) = self.listener.turn_began.take()
+        {
+            let number = self.listener.reported_turns.get() - 1;
+            let report = self.report_since(before, self.pending());
+            self.notify_of_turn(&TurnStep::Ends { number, report });
+        }
+    }
+
+    /// Notifies the observers of a step of the loop.
+    #[cold]
+    pub(crate) fn notify_of_turn(&self, step: &TurnStep) {
+        self.listener.notify_each(|observer| observer.observe_turn(self.id, step));
+    }
+
+    /// What is to be done after a turn if it is not as usual.
+    fn clear_up(&self) {
         if self.listener.is_in_turn() {
             // The turn around this one may have had a call that is over.
             self.raise(flag::OVER);
@@ -218,6 +252,13 @@ impl Core {
     #[cold]
     pub(crate) fn notify_of_operation(&self, operation: CallId, step: &OpStep) {
         self.listener.notify_each(|observer| observer.observe_operation(operation, step));
+    }
+
+    /// Notifies the observers of what a call comes from that was scheduled outside of all handlers.
+    #[cfg(feature = "mio")]
+    #[cold]
+    pub(crate) fn notify_of_origin(&self, call: CallId, origin: &CallOrigin) {
+        self.listener.notify_each(|observer| observer.observe_origin(call, origin));
     }
 
     /// Notifies the observers of the name of a call, unless it is over.

@@ -11,7 +11,7 @@ use crate::unwind::to_the_end;
 
 impl Core {
     /// Schedules `call`, as the payload that `pack` makes of it. If the queue does not admit it, the
-    /// call ends at once.
+    /// call ends at once. Calls `if_observed` behind what is observed of it.
     #[inline(always)]
     pub(crate) fn schedule<C, P: Payload<Dialing>>(
         &self,
@@ -20,11 +20,12 @@ impl Core {
         site: Site,
         pack: impl FnOnce(C) -> P,
         recipient: impl FnOnce() -> Option<RecipientInfo>,
+        if_observed: impl FnOnce(&Self, CallId),
     ) -> CallId {
         if self.calls().is_fast() {
             self.id(self.calls().push(|| pack(call), site))
         } else {
-            self.schedule_slow(claim, pack(call), site, recipient())
+            self.schedule_slow(claim, pack(call), site, recipient(), if_observed)
         }
     }
 
@@ -54,11 +55,16 @@ impl Core {
         payload: impl Payload<Dialing>,
         site: Site,
         recipient: Option<RecipientInfo>,
+        if_observed: impl FnOnce(&Self, CallId),
     ) -> CallId {
-        match self.admission_error(claim) {
+        let call = match self.admission_error(claim) {
             None => self.schedule_admitted(payload, site, recipient),
             Some(kind) => self.turn_away(kind, payload, site, recipient),
+        };
+        if self.is_observed() {
+            if_observed(self, call);
         }
+        call
     }
 
     fn schedule_admitted(

@@ -16,14 +16,16 @@ impl QueueHandle {
         if core.is_closed() {
             return Report { remaining: core.pending(), ..Report::default() };
         }
-        dial(self.begin_turn())
+        dial(self.begin_turn(|| ()))
     }
 
-    /// Makes what follows part of a turn.
+    /// Makes what follows part of a turn. Calls `if_observed` if observers are notified of it.
     #[inline(always)]
-    pub(crate) fn begin_turn(&self) -> Turn<'_> {
-        self.core().enter_turn();
-        Turn(self)
+    pub(crate) fn begin_turn(&self, if_observed: impl FnOnce()) -> Turn<'_> {
+        // First, as an observer may panic.
+        let turn = Turn(self);
+        self.core().enter_turn(if_observed);
+        turn
     }
 }
 

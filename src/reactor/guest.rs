@@ -149,7 +149,7 @@ impl Guest {
         let shared = self.ends.handle.shared();
         let _in_progress = InProgress::new(shared);
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
-        let turn = self.queue.begin_turn();
+        let turn = self.queue.begin_turn(|| shared.observe_polls());
         let Shared { queue, timers, remotes, line, .. } = shared;
         let limits = &line.limits;
         limits.begin_turn(queue);
@@ -190,7 +190,7 @@ impl Deref for Guest {
 impl Drop for Guest {
     /// What other threads have sent ends with the queue's own calls (rule M8).
     fn drop(&mut self) {
-        let _turn = self.queue.begin_turn();
+        let _turn = self.queue.begin_turn(|| ());
         self.ends.handle.shared().remotes.close(&self.ends.handle);
     }
 }

@@ -283,7 +283,7 @@ impl ReactorHandle {
     ///
     /// [`Reactor::turn`]: crate::reactor::Reactor::turn
     pub fn leave_poll_to_parent(&self) {
-        self.shared().is_left.set(true);
+        self.shared().leave_poll();
     }
 }
 

@@ -8,7 +8,7 @@
 //!   the reactor. Both flags are in one word, and whoever sets one of them sees whether the other is set:
 //!   so the reactor finds the mail and does not sleep, or the sender finds it asleep and wakes it. A
 //!   reactor that is awake is never woken.
-//! - I3 Nothing enters once `closed` is set.
+//! - I3 Nothing enters once `CLOSED` is set.
 //! - I4 A sender is counted until all that it has sent is in.
 //! - I5 What was written before a flag was raised is seen by whoever lowers it.
 
@@ -23,6 +23,11 @@ const MAIL: u8 = 1;
 /// The reactor may sleep, and has not been woken.
 const ASLEEP: u8 = 1 << 1;
 
+/// Nothing more is taken.
+const CLOSED: u8 = 1;
+/// Entries are to bear where they come from.
+const TRACED: u8 = 1 << 1;
+
 /// Where entries of other threads wait for the reactor.
 pub(super) struct Inbox<E> {
     state: Mutex<InboxState<E>>,
@@ -33,7 +38,8 @@ pub(super) struct Inbox<E> {
 
 struct InboxState<E> {
     entries: Vec<E>,
-    closed: bool,
+    /// Zero as usual, `CLOSED`, `TRACED`.
+    flags: u8,
 }
 
 /// Why an entry was not taken.
@@ -49,22 +55,50 @@ pub(super) enum Rejection {
 impl<E> Inbox<E> {
     /// Makes the inbox of a reactor that is awake.
     pub(super) fn new() -> Self {
-        let state = InboxState { entries: Vec::new(), closed: false };
+        let state = InboxState { entries: Vec::new(), flags: 0 };
         Self { state: Mutex::new(state), signal: AtomicU8::new(0), senders: AtomicUsize::new(0) }
     }
 
-    /// Puts an entry in, which `enter` makes of `value`, and wakes the reactor if it is asleep.
+    /// Puts an entry in, which `enter` makes of `value` and of whether it is to bear where it comes from,
+    /// and wakes the reactor if it is asleep.
     #[inline]
     pub(super) fn send<V>(
         &self,
         value: V,
+        enter: impl FnOnce(V, bool) -> E,
+        wake: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), (V, Rejection)> {
+        let state = self.lock();
+        if state.flags == 0 {
+            self.put(state, value, |value| enter(value, false), wake)
+        } else {
+            self.send_slow(state, value, enter, wake)
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn send_slow<V>(
+        &self,
+        state: MutexGuard<'_, InboxState<E>>,
+        value: V,
+        enter: impl FnOnce(V, bool) -> E,
+        wake: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), (V, Rejection)> {
+        if state.flags & CLOSED != 0 {
+            return Err((value, Rejection::Closed));
+        }
+        self.put(state, value, |value| enter(value, true), wake)
+    }
+
+    #[inline(always)]
+    fn put<V>(
+        &self,
+        mut state: MutexGuard<'_, InboxState<E>>,
+        value: V,
         enter: impl FnOnce(V) -> E,
         wake: impl FnOnce() -> io::Result<()>,
     ) -> Result<(), (V, Rejection)> {
-        let mut state = self.lock();
-        if state.closed {
-            return Err((value, Rejection::Closed));
-        }
         // Else the reactor has not looked since the first of them entered, so it does not sleep (I2).
         if state.entries.is_empty()
             && let Err(error) = self.signal(wake)
@@ -91,7 +125,7 @@ impl<E> Inbox<E> {
     /// Has the reactor look, and wakes it if it is asleep.
     pub(super) fn notify(&self, wake: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let state = self.lock();
-        if state.closed { Ok(()) } else { self.signal(wake) }
+        if state.flags & CLOSED != 0 { Ok(()) } else { self.signal(wake) }
     }
 
     /// Sets `MAIL`, with the lock held, and wakes the reactor if it is asleep.
@@ -136,9 +170,15 @@ impl<E> Inbox<E> {
     /// Takes all entries, and no more from now on.
     pub(super) fn close(&self) -> Vec<E> {
         let mut state = self.lock();
-        state.closed = true;
+        state.flags |= CLOSED;
         self.signal.swap(0, Ordering::AcqRel);
         mem::take(&mut state.entries)
+    }
+
+    /// Has entries bear where they come from, from now on or no more.
+    pub(super) fn set_traced(&self, traced: bool) {
+        let mut state = self.lock();
+        state.flags = if traced { state.flags | TRACED } else { state.flags & !TRACED };
     }
 
     /// Counts a sender less, which the reactor has just seen to.

@@ -10,6 +10,7 @@ use mio::event::Source;
 use mio::{Events, Registry, Token, Waker};
 
 use crate::arena::{Arena, ArenaKey};
+use crate::outside::TurnStep;
 use crate::queue::QueueHandle;
 use crate::reactor::event_stats::EventCounts;
 use crate::reactor::readiness::Flags;
@@ -51,10 +52,15 @@ impl ReactorHandle {
 impl UnwindSafe for ReactorHandle {}
 impl RefUnwindSafe for ReactorHandle {}
 
+/// The poll is the parent process's.
+const LEFT: u8 = 1;
+/// A turn was observed: whether polls still are is asked.
+const OBSERVED: u8 = 1 << 1;
+
 pub(super) struct Shared {
     registry: Registry,
-    /// Whether the poll is the parent process's.
-    pub(super) is_left: Cell<bool>,
+    /// Zero as usual, `LEFT`, `OBSERVED`.
+    poll: Cell<u8>,
     /// Whether others may have registered with the poll what looks like ours: another guest,
     /// or one that is gone, and survived by its registrations.
     shares_poll: bool,
@@ -81,7 +87,7 @@ impl Shared {
     ) -> Self {
         Self {
             registry,
-            is_left: Cell::new(false),
+            poll: Cell::new(0),
             shares_poll,
             watches: RefCell::new(Arena::new()),
             line: Rc::new(Line::new(queue.clone())),
@@ -198,7 +204,39 @@ impl Shared {
     /// The poll's registry.
     #[inline(always)]
     pub(super) fn registry(&self) -> io::Result<&Registry> {
-        if self.is_left.get() { Err(poll_was_left()) } else { Ok(&self.registry) }
+        if self.poll.get() & LEFT != 0 { Err(poll_was_left()) } else { Ok(&self.registry) }
+    }
+
+    /// The reactor is about to poll: notifies the observers of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`registry`](Self::registry).
+    #[inline(always)]
+    pub(super) fn begin_poll(&self) -> io::Result<()> {
+        if self.poll.get() == 0 { Ok(()) } else { self.begin_poll_slow() }
+    }
+
+    #[cold]
+    fn begin_poll_slow(&self) -> io::Result<()> {
+        self.registry()?;
+        let core = self.queue.core();
+        if core.is_observed() {
+            core.notify_of_turn(&TurnStep::Polls);
+        } else {
+            self.poll.set(self.poll.get() & !OBSERVED);
+        }
+        Ok(())
+    }
+
+    /// The poll is left to the parent process.
+    pub(super) fn leave_poll(&self) {
+        self.poll.set(self.poll.get() | LEFT);
+    }
+
+    /// Has observers notified of polls from now on.
+    pub(super) fn observe_polls(&self) {
+        self.poll.set(self.poll.get() | OBSERVED);
     }
 
     #[inline(always)]

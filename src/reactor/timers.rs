@@ -14,6 +14,7 @@ use std::time::Instant;
 use crate::callback::Callback;
 use crate::erased::Site;
 use crate::id::CallId;
+use crate::outside::CallOrigin;
 use crate::queue::QueueHandle;
 use crate::reactor::shared::ReactorHandle;
 use crate::unwind::to_the_end;
@@ -336,7 +337,9 @@ impl Timers {
             steps -= 1;
             wanted -= usize::from(callback.is_wanted());
             // If the queue takes no more, neither does it dial.
-            callback.answer_from(site, ());
+            callback.answer_from(site, (), |core, call| {
+                core.notify_of_origin(call, &CallOrigin::Timer);
+            });
         }
         drop(unset);
         let mut waiting = self.waiting.borrow_mut();

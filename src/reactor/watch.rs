@@ -20,7 +20,9 @@ use mio::Interest;
 use crate::arena::ArenaKey;
 use crate::id::CallId;
 use crate::origin::SetUp;
+use crate::outside::CallOrigin;
 use crate::queue::QueueHandle;
+use crate::queue::state::Core;
 use crate::reactor::limits::Limits;
 use crate::reactor::readiness::{Flags, Readiness, ReadySource};
 use crate::reactor::source_state::SourceState;
@@ -81,7 +83,12 @@ impl Line {
 /// Whose handler is called of a source's readiness.
 pub(super) trait Destination: Sized + 'static {
     /// Schedules a readiness call.
-    fn schedule(&self, site: &'static Location<'static>, delivery: ReadinessCall<Self>);
+    fn schedule(
+        &self,
+        site: &'static Location<'static>,
+        delivery: ReadinessCall<Self>,
+        if_observed: impl FnOnce(&Core, CallId),
+    );
 
     fn is_gone(&self) -> bool;
 
@@ -99,10 +106,16 @@ where
     H: Fn(&mut T, &Context<'_, T>, &Readiness<'_>) + 'static,
 {
     #[inline(always)]
-    fn schedule(&self, site: &'static Location<'static>, delivery: ReadinessCall<Self>) {
-        self.recipient.promised_call(site, move |recipient: &mut T, cx: &Context<'_, T>| {
+    fn schedule(
+        &self,
+        site: &'static Location<'static>,
+        delivery: ReadinessCall<Self>,
+        if_observed: impl FnOnce(&Core, CallId),
+    ) {
+        let handler = move |recipient: &mut T, cx: &Context<'_, T>| {
             delivery.dial(|to, ready| (to.handler)(recipient, cx, ready));
-        });
+        };
+        self.recipient.promised_call(site, handler, if_observed);
     }
 
     fn is_gone(&self) -> bool {
@@ -125,10 +138,16 @@ where
     H: Fn(&QueueHandle, &Readiness<'_>) + 'static,
 {
     #[inline(always)]
-    fn schedule(&self, site: &'static Location<'static>, delivery: ReadinessCall<Self>) {
-        self.queue.promised_call(site, move |queue: &QueueHandle| {
+    fn schedule(
+        &self,
+        site: &'static Location<'static>,
+        delivery: ReadinessCall<Self>,
+        if_observed: impl FnOnce(&Core, CallId),
+    ) {
+        let function = move |queue: &QueueHandle| {
             delivery.dial(|to, ready| (to.handler)(queue, ready));
-        });
+        };
+        self.queue.promised_call(site, function, if_observed);
     }
 
     fn is_gone(&self) -> bool {
@@ -176,6 +195,11 @@ impl<D: Destination> Watch<D> {
         before == Flags::NONE
     }
 
+    fn origin(&self) -> CallOrigin {
+        let ArenaKey { slot, generation } = self.key;
+        CallOrigin::Source { slot, generation }
+    }
+
     /// Cancels the readiness call.
     fn cancel(&self, reason: &'static str) {
         if let Some(call) = self.call.take() {
@@ -215,7 +239,10 @@ impl<D: Destination> AnyWatch for Watch<D> {
         self.call.set(Some(self.line.queue.core().next_id()));
         let delivery = ReadinessCall { watch: Rc::clone(&self), dialed: false };
         let is_observed = self.line.queue.core().is_observed();
-        self.set_up.replay(is_observed, || self.to.schedule(self.site, delivery));
+        self.set_up.replay(is_observed, || {
+            let if_observed = |core: &Core, call| core.notify_of_origin(call, &self.origin());
+            self.to.schedule(self.site, delivery, if_observed);
+        });
     }
 
     fn again(self: Rc<Self>, flags: Flags) {

@@ -3,6 +3,8 @@
 
 #[cfg(feature = "journal")]
 mod hazards;
+#[cfg(all(feature = "journal", feature = "mio", feature = "testing"))]
+mod outside;
 #[cfg(feature = "journal")]
 mod production;
 #[cfg(all(feature = "mio", feature = "tracing"))]

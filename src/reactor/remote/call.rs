@@ -11,8 +11,10 @@ use mio::Waker;
 use crate::arena::ArenaKey;
 use crate::erased::Site;
 use crate::origin::SetUp;
+use crate::queue::QueueHandle;
 use crate::reactor::error::SendError;
 use crate::reactor::inbox::{Inbox, Quota, Rejection};
+use crate::reactor::remote::sender::FromThread;
 use crate::reactor::shared::ReactorHandle;
 use crate::recipient::Context;
 
@@ -36,7 +38,8 @@ impl Post {
         call: Box<D>,
     ) -> Result<(), (Box<D>, SendError<()>)> {
         let set_up = SetUp::here();
-        let sent = self.inbox.send(call, |call| Sent { call, set_up }, || self.waker.wake());
+        let enter = |call, traced| Sent::new(call, set_up, traced);
+        let sent = self.inbox.send(call, enter, || self.waker.wake());
         sent.map_err(|(call, rejection)| match rejection {
             Rejection::Closed => (call, SendError::ReactorDropped(())),
             Rejection::NotWoken(source) => (call, SendError::NotWoken { source, rejected: () }),
@@ -51,7 +54,8 @@ impl Post {
             Ok(())
         };
         let set_up = SetUp::here();
-        let _ = self.inbox.send(call, |call| Sent { call, set_up }, wake);
+        let enter = |call, traced| Sent::new(call, set_up, traced);
+        let _ = self.inbox.send(call, enter, wake);
     }
 
     /// Asks for the end of `run`.
@@ -107,6 +111,12 @@ pub(super) struct Sent {
 }
 
 impl Sent {
+    #[inline(always)]
+    fn new<D: Deliver + 'static>(call: Box<D>, set_up: SetUp, traced: bool) -> Self {
+        let call = if traced { FromThread::here(call) } else { call };
+        Self { call, set_up }
+    }
+
     pub(super) fn deliver(self, reactor: &ReactorHandle) {
         let Self { call, set_up } = self;
         let is_observed = reactor.queue().core().is_observed();
@@ -130,11 +140,12 @@ impl<F: FnOnce(&ReactorHandle) + Send + 'static> Deliver for RemoteFunction<F> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let (site, handle) = (self.site, reactor.clone());
         // The call comes back if the queue takes no more; it is dropped here then (I1).
-        reactor.queue().promised_call(site, move |_| {
+        let call = move |_: &QueueHandle| {
             let Self { function, permit, .. } = *self;
             drop(permit);
             function(&handle);
-        });
+        };
+        reactor.queue().promised_call(site, call, reactor.shared().remotes.if_observed());
     }
 }
 
@@ -153,10 +164,12 @@ where
 {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let address = reactor.shared().remotes.address::<T>(&self.mark);
-        address.promised_call(self.site, move |recipient: &mut T, cx: &Context<'_, T>| {
+        let site = self.site;
+        let call = move |recipient: &mut T, cx: &Context<'_, T>| {
             let Self { handler, permit, .. } = *self;
             drop(permit);
             handler(recipient, cx);
-        });
+        };
+        address.promised_call(site, call, reactor.shared().remotes.if_observed());
     }
 }

@@ -158,7 +158,7 @@ impl<A: Send + 'static> Deliver for RemoteAnswer<A> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let Self { kept, value, site } = *self;
         if let Some(callback) = kept.take(reactor) {
-            callback.answer_from(site, value);
+            callback.answer_from(site, value, reactor.shared().remotes.if_observed());
         }
     }
 }

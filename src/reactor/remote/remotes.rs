@@ -15,10 +15,12 @@ use mio::Waker;
 use crate::arena::{Arena, ArenaKey};
 use crate::callback::Callback;
 use crate::id::CallId;
+use crate::outside::CallOrigin;
+use crate::queue::state::Core;
 use crate::reactor::remote::call::{Mark, Post, Sent};
 use crate::reactor::shared::ReactorHandle;
 use crate::recipient::Address;
-use crate::unwind::to_the_end;
+use crate::unwind::{RunOnDrop, to_the_end};
 
 /// Room for as many calls is kept for the next ones.
 const KEPT: usize = 1024;
@@ -34,6 +36,8 @@ pub(crate) struct Remotes {
     addresses: RefCell<Arena<Option<Rc<dyn Any>>>>,
     /// Those behind [`RemoteCallback`]s (I4).
     callbacks: RefCell<Arena<Option<Box<dyn AnyCallback>>>>,
+    /// The thread that has sent the call that is being delivered, if that is known.
+    sender: RefCell<Option<Arc<str>>>,
     /// Whether a host may sleep whenever the reactor does not turn: by its own poll, or the descriptor
     /// of the reactor's.
     host_sleeps: Cell<bool>,
@@ -49,9 +53,32 @@ impl Remotes {
             taken: RefCell::default(),
             addresses: RefCell::default(),
             callbacks: RefCell::default(),
+            sender: RefCell::default(),
             host_sleeps: Cell::new(false),
             beyond: Cell::new(None),
         }
+    }
+
+    /// Notifies observers which thread has sent the call that is being delivered.
+    pub(super) fn if_observed(&self) -> impl Fn(&Core, CallId) {
+        move |core, call| {
+            let name = self.sender.borrow().clone();
+            if name.is_none() {
+                self.post.inbox.set_traced(true);
+            }
+            core.notify_of_origin(call, &CallOrigin::Thread { name });
+        }
+    }
+
+    /// Delivers what the thread of that name has sent.
+    #[cold]
+    pub(super) fn deliver_from(&self, sender: Arc<str>, core: &Core, deliver: impl FnOnce()) {
+        if !core.is_observed() {
+            self.post.inbox.set_traced(false);
+        }
+        self.sender.replace(Some(sender));
+        let _delivered = RunOnDrop(Some(|| _ = self.sender.take()));
+        deliver();
     }
 
     #[cfg(all(target_os = "linux", feature = "timerfd"))]
