@@ -17,7 +17,7 @@ use switchboard::{CallId, CallOrigin, CallQueue, Callback, Observer, Report, Ste
 /// The origin of each call of a history, as it is shown.
 fn origins(history: &History) -> Vec<String> {
     let origin =
-        |origin: &Option<CallOrigin>| origin.as_ref().map_or("".into(), |it| it.to_string());
+        |origin: &Option<CallOrigin>| origin.as_ref().map_or("".into(), ToString::to_string);
     history.calls().iter().map(|call| origin(&call.origin)).collect()
 }
 
