@@ -1,24 +1,31 @@
-//! `cargo run --example embed_calloop`
+//! `cargo run --example embed_calloop` (Unix)
 //!
 //! Inside calloop: the reactor as an event source like any other.
 
 use std::error::Error;
-use std::io;
-use std::os::fd::{AsFd, OwnedFd};
-use std::panic::{self, AssertUnwindSafe};
-use std::time::Duration;
+#[cfg(unix)]
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    panic::{self, AssertUnwindSafe},
+    time::Duration,
+};
 
-use calloop::generic::Generic;
-use calloop::ping::{Ping, PingSource, make_ping};
-use calloop::timer::{TimeoutAction, Timer};
-use calloop::{EventLoop, EventSource, Interest, Mode, Poll, PostAction};
-use calloop::{Readiness, Token, TokenFactory};
-use switchboard::Report;
-use switchboard::reactor::Reactor;
+#[cfg(unix)]
+use calloop::{
+    EventLoop, EventSource, Interest, Mode, Poll, PostAction, Readiness, Token, TokenFactory,
+    generic::Generic,
+    ping::{Ping, PingSource, make_ping},
+    timer::{TimeoutAction, Timer},
+};
+#[cfg(unix)]
+use switchboard::{Report, reactor::Reactor};
 
+#[cfg(unix)]
 mod app;
 
 /// A reactor that calloop turns. Its event is the report of a turn.
+#[cfg(unix)]
 #[derive(Debug)]
 pub struct Embedded {
     reactor: Reactor,
@@ -28,6 +35,7 @@ pub struct Embedded {
     woken: PingSource,
 }
 
+#[cfg(unix)]
 impl Embedded {
     /// Makes the source. Keep a handle of the reactor: calloop takes the reactor itself.
     ///
@@ -44,6 +52,7 @@ impl Embedded {
     }
 }
 
+#[cfg(unix)]
 impl EventSource for Embedded {
     type Event = Report;
     type Metadata = ();
@@ -70,7 +79,7 @@ impl EventSource for Embedded {
         Ok(PostAction::Reregister)
     }
 
-    // The timer comes last: it takes a token only if it has a deadline, and the others keep theirs.
+    // The timer is last: it takes a token only if it has a deadline, and the others keep theirs.
     fn register(&mut self, poll: &mut Poll, tokens: &mut TokenFactory) -> calloop::Result<()> {
         self.descriptor.register(poll, tokens)?;
         self.woken.register(poll, tokens)?;
@@ -90,6 +99,7 @@ impl EventSource for Embedded {
     }
 }
 
+#[cfg(unix)]
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let mut host = EventLoop::<()>::try_new()?;
     let reactor = Reactor::new()?;
@@ -105,4 +115,9 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     host.run(None, &mut (), |()| ())?;
     println!("host: stopped");
     Ok(())
+}
+
+#[cfg(not(unix))]
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
+    Err("this takes descriptors, which are Unix's".into())
 }

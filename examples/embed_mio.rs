@@ -18,8 +18,8 @@ mod app;
 const WAKE: Token = Token(0);
 const OWN: Token = Token(1);
 
-/// Runs the loop until nothing can happen any more in the guest, or somebody stops it. `serve`
-/// sees to the events of the host.
+/// Runs the loop until nothing more can happen in the guest, or until it is stopped. `serve` sees to
+/// the events of the host.
 ///
 /// # Errors
 ///

@@ -24,18 +24,18 @@ pub enum HostEvent {
     Polled(io::Result<Events>),
 }
 
-/// The thread that polls, until this drops. It waits for each batch to come back.
+/// The thread that polls, until this drops. It waits for the return of each batch.
 #[derive(Debug)]
 pub struct Poller {
-    /// Where batches come back to.
+    /// Where batches are returned.
     batches: Option<Sender<Events>>,
     waker: Arc<Waker>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Poller {
-    /// Starts the thread. `post` puts an event in the host's queue, from any thread, and wakes the host:
-    /// winit's `EventLoopProxy::send_event`, say, or `PostMessage`.
+    /// Starts the thread. `post` puts an event in the host's queue, from any thread, and wakes the
+    /// host: Such as winit's `EventLoopProxy::send_event`, or `PostMessage`.
     ///
     /// # Errors
     ///

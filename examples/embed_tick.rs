@@ -57,7 +57,7 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     alarms.at(3, alarm);
 
     for tick in 1..=5 {
-        // The host's own work comes first; then what is left of the tick is the queue's.
+        // First the host's own work; the rest of the tick is the queue's.
         let end = Instant::now() + Duration::from_secs(1);
         alarms.fire(tick);
         let report = dial(&queue, 2_500, || Instant::now() >= end);

@@ -1,7 +1,8 @@
 //! Callbacks: calls that are created by one party and scheduled by another (rules R5 to R7).
 //!
-//! What is to be called waits in a cell of the queue's [`Storage`](crate::erased::cells::Storage), which
-//! a [`Callback`] in its caller's hands refers to. Answering puts the call in the queue's order.
+//! A call that waits for its value lies in a cell of the queue's
+//! [`Storage`](crate::erased::cells::Storage), which a [`Callback`] in its caller's hands refers to.
+//! Answering puts the call in the queue's order.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -23,8 +24,23 @@ use crate::step::RecipientInfo;
 
 /// Making callbacks to functions.
 impl QueueHandle {
-    /// Creates a callback to a function: a function call that some caller will schedule later.
-    /// See [`Address::callback`].
+    /// Creates a function call that its caller schedules later, and returns it as a callback. See
+    /// [`Address::callback`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// // A callback for code that knows no recipient of ours: a C library, say.
+    /// let on_done = queue.callback(|queue, status: i32| {
+    ///     assert_eq!(status, 0);
+    ///     queue.call(|_| println!("next step"));
+    /// });
+    /// on_done.answer(0);
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     #[track_caller]
     pub fn callback<A, F>(&self, function: F) -> Callback<A>
     where
@@ -37,10 +53,11 @@ impl QueueHandle {
 
 /// Making callbacks to recipients.
 impl<T: 'static> Address<T> {
-    /// Creates a call that some caller will schedule later, with a value of type `A`.
+    /// Creates a call to the recipient that its caller schedules later, with a value of type `A`, and
+    /// returns it as a callback.
     ///
-    /// Keep its [`id`](Callback::id), to cancel it when it is no longer wanted (rule R6). If the
-    /// queue is gone, so is the call: it is Canceled from the start.
+    /// Keep its [`id`](Callback::id), to cancel it when it is no longer wanted (rule R6). If the queue
+    /// is gone, the call ends Canceled at once.
     ///
     /// # Examples
     ///
@@ -70,13 +87,13 @@ impl<T: 'static> Address<T> {
 
 /// A call to be scheduled by its future caller, with a value of type `A`.
 ///
-/// Made by the recipient, with [`Address::callback`] or [`QueueHandle::callback`], and used up by
-/// its caller: [`answer`](Self::answer) schedules the call, [`decline`](Self::decline) says that
-/// it will never come. Dropping it otherwise is a bug (rule R5): the call ends Abandoned, which is
+/// Made by the recipient, with [`Address::callback`] or [`QueueHandle::callback`], and used up by its
+/// caller: [`answer`](Self::answer) schedules the call, [`decline`](Self::decline) ends it. A callback
+/// must be answered or declined. To drop it is a bug (rule R5): the call ends Abandoned, which is
 /// counted, observed and, with feature `tracing`, logged as a warning.
 ///
-/// Whether the call is still wanted is not the caller's business: a canceled callback can be
-/// answered, declined or dropped freely.
+/// The caller need not know whether the call is still wanted: a canceled callback can be answered,
+/// declined or dropped freely.
 #[doc(alias("AsyncCall", "promise", "completion handler", "oneshot"))]
 #[must_use = "a callback must be answered or declined"]
 pub struct Callback<A: 'static> {
@@ -145,7 +162,26 @@ impl<A: 'static> Callback<A> {
         }
     }
 
-    /// The id of the call, before and after it is scheduled.
+    /// Returns the id of the call, which stays the same once it is scheduled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Callback, CallId, CallQueue, Cancellation};
+    ///
+    /// struct Client { waits_for: Option<CallId> }
+    ///
+    /// let queue = CallQueue::new();
+    /// let client = queue.recipient(Client { waits_for: None });
+    /// let on_reply = client.callback(|client: &mut Client, _, _reply: String| client.waits_for = None);
+    /// let id = on_reply.id();
+    /// client.call(move |client, _| client.waits_for = Some(id));
+    ///
+    /// // The client no longer wants the reply. The caller may still answer: that is a no-op.
+    /// assert_eq!(queue.cancel(id, "client disconnected"), Cancellation::Canceled);
+    /// on_reply.answer("too late".into());
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn id(&self) -> CallId {
         match &self.holder {
             Holder::Waiting(waiting) => waiting.storage().id(CallId::callback_key(waiting.key())),
@@ -154,9 +190,9 @@ impl<A: 'static> Callback<A> {
         }
     }
 
-    /// Whether the call is still wanted: it was not canceled, and its recipient is not gone.
+    /// Returns true if the call is still wanted: it was not canceled, and its recipient is not gone.
     ///
-    /// For a caller that could save itself work. Answering is right in any case.
+    /// A caller asks this to save itself work. It may answer in any case.
     ///
     /// ```
     /// use switchboard::CallQueue;
@@ -187,16 +223,50 @@ impl<A: 'static> Callback<A> {
         }
     }
 
-    /// The queue that will dial the call.
+    /// Returns a handle to the queue that dials the call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Callback};
+    ///
+    /// /// Answers later, after all calls that are pending now.
+    /// fn answer_later(callback: Callback<u32>) {
+    ///     callback.queue().call(move |_| callback.answer(7));
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// answer_later(queue.callback(|_, value| assert_eq!(value, 7)));
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     pub fn queue(&self) -> QueueHandle {
         QueueHandle::of(self.core())
     }
 
     /// Schedules the call, to be dialed with `value`.
     ///
-    /// Cannot fail. If the call was canceled, `value` is dropped; if the queue is gone, so was the call.
+    /// This cannot fail. If the call was canceled, or the queue is gone, `value` is dropped.
     ///
     /// Cost: no allocation if the handler's captures and `value` take at most 40 bytes each.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Callback};
+    ///
+    /// fn read_config(done: Callback<Result<String, String>>) {
+    ///     done.answer(Ok("port = 80".into())); // schedules the call; the handler does not run yet
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// let config = queue.recipient(String::new());
+    /// let done = config.callback(|config, _, read: Result<String, String>| {
+    ///     *config = read.unwrap_or_else(|error| format!("port = 8080 # {error}"));
+    /// });
+    /// read_config(done);
+    /// config.call(|config, _| assert_eq!(config, "port = 80"));
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     #[inline]
     #[track_caller]
     pub fn answer(self, value: A) {
@@ -224,7 +294,27 @@ impl<A: 'static> Callback<A> {
         }
     }
 
-    /// Says that the call will never be scheduled, and why: it ends Canceled.
+    /// Ends the call as Canceled, with `reason`: it will never be scheduled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Callback};
+    ///
+    /// /// Starts a lookup, unless `host` is empty: then the callback is never called.
+    /// fn look_up(host: &str, found: Callback<String>) -> Result<(), &'static str> {
+    ///     if host.is_empty() {
+    ///         found.decline("no host given");
+    ///         return Err("no host given");
+    ///     }
+    ///     found.answer(format!("{host}: 127.0.0.1"));
+    ///     Ok(())
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// assert!(look_up("", queue.callback(|_, _: String| ())).is_err());
+    /// assert_eq!((queue.tally().canceled, queue.tally().abandoned), (1, 0));
+    /// ```
     pub fn decline(self, reason: &'static str) {
         match self.into_holder() {
             Holder::Waiting(waiting) => Core::decline(waiting, reason),
@@ -233,10 +323,11 @@ impl<A: 'static> Callback<A> {
         }
     }
 
-    /// Makes a callback with a value of another type, which `convert` makes the value of this one of.
+    /// Returns a callback that accepts a value of another type, which `convert` turns into a value of
+    /// this one's.
     ///
-    /// It is the same call, with the same id: canceling, declining and abandoning it do what they do to
-    /// this one. `convert` runs when the callback is answered, in the caller.
+    /// It is the same call, with the same id, so to cancel, decline or abandon it ends this one.
+    /// `convert` runs in the caller, when it answers.
     ///
     /// ```
     /// use switchboard::CallQueue;
@@ -284,7 +375,7 @@ impl<A: 'static> fmt::Debug for Callback<A> {
     }
 }
 
-/// A panic leaves the queue as rule R10 says, and the callback as it was.
+/// A panic leaves the queue as rule R10 demands, and the callback as it was.
 impl<A: 'static> UnwindSafe for Callback<A> {}
 impl<A: 'static> RefUnwindSafe for Callback<A> {}
 

@@ -1,9 +1,10 @@
-//! Checks of users' own operations: whether they keep the rules of [`op`](crate::op).
+//! Checks that operations of a host's own modules keep the rules of [`op`](crate::op).
 //!
-//! A [`Subject`] knows how to start an operation and how to make it ready. (For a
-//! [`Module`] there is one: see [`Conformance::check_module`].) [`Conformance::check`] runs it through all [`Scenario`]s, each on a reactor of its own, and watches it from outside: by
-//! its callbacks, the steps of every call, and what is left in the reactor. The first [`Rule`] that
-//! it breaks comes back as a [`Violation`], which names the scenario.
+//! A [`Subject`] knows how to start an operation and how to make it ready. (For a [`Module`] there is
+//! one: see [`Conformance::check_module`].) [`Conformance::check`] runs it through all [`Scenario`]s,
+//! each on a reactor of its own, and watches it from outside: by its callbacks, the steps of every
+//! call, and the remains in the reactor. It returns the first [`Rule`] that is broken as a
+//! [`Violation`], which names the scenario.
 //!
 //! The scenarios are {complete, cancel} x {before open, waiting, completing, in the handler, after}
 //! x {ready at once, ready later} x {one, two, a thousand at a time}:
@@ -19,17 +20,17 @@
 //! In each it is checked that
 //!
 //! - a start before open or after close fails, and its callback is declined (O1),
-//! - every operation that was started has its callback called exactly once (O1), neither inside
-//!   start nor inside cancel (O2), with the result that is due (O4, O5): a real one if nobody
+//! - every operation that was started has its callback called exactly once (O1), neither inside start
+//!   nor inside cancel (O2), with the result that is due (O4, O5): a real one if the operation was not
 //!   canceled or the cancel was late, Canceled if it was canceled before it was ready,
-//! - cancel says what it did, and its second time nothing (O3),
+//! - cancel returns what it did, and a second cancel is a no-op (O3),
 //! - no call is abandoned (R5) or refused because its recipient is live (R2), and the tally
 //!   balances at every turn (R12),
 //! - once all are over, no registration (M4), no timer (M7) and no call (R12) is left, what the
 //!   callbacks captured is dropped (R7), and in the end nothing holds on to the reactor (R11).
 //!
-//! A panic of the subject passes through. Nothing is waited for without end: an operation that
-//! makes no progress for as long as [`Conformance::patience`] never completes.
+//! A panic of the subject passes through. An operation that makes no progress for
+//! [`Conformance::patience`] counts as one that never completes.
 //!
 //! # Examples
 //!
@@ -127,18 +128,140 @@ pub struct Conformance {
 
 impl Conformance {
     /// Checks one, two and a thousand operations at a time, with a patience of 10 seconds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{cell::Cell, convert::Infallible, error::Error};
+    /// # use switchboard::Callback;
+    /// # use switchboard::conformance::{Subject, Started, Timing};
+    /// # use switchboard::op::{OpError, OpResult, Operation};
+    /// # #[derive(Default)]
+    /// # struct Bell { open: Cell<bool> }
+    /// # impl Subject for Bell {
+    /// #     type Answer = u32;
+    /// #     type Error = Infallible;
+    /// #     fn open(&self) { self.open.set(true) }
+    /// #     fn close(&self) { self.open.set(false) }
+    /// #     fn start(
+    /// #         &self,
+    /// #         ready: Timing,
+    /// #         done: Callback<OpResult<u32, Infallible>>,
+    /// #     ) -> Result<Started, Box<dyn Error>> {
+    /// #         if !self.open.get() {
+    /// #             done.decline("not open");
+    /// #             return Err("not open".into());
+    /// #         }
+    /// #         let wait = Operation::new(done, (), |wait| drop(wait.complete(Err(OpError::Canceled))));
+    /// #         let started = Started::new(wait.handle());
+    /// #         let ring = move || drop(wait.complete(Ok(3)));
+    /// #         if ready == Timing::AtOnce {
+    /// #             ring();
+    /// #             return Ok(started.with_trigger(|| ()));
+    /// #         }
+    /// #         Ok(started.with_trigger(ring))
+    /// #     }
+    /// # }
+    /// use switchboard::conformance::Conformance;
+    ///
+    /// let summary = Conformance::new().check(|_| Bell::default())?;
+    /// assert_eq!(summary.scenarios, 60);
+    /// # Ok::<(), Box<dyn Error>>(())
+    /// ```
     pub fn new() -> Self {
         Self { sizes: vec![1, 2, 1000], patience: Duration::from_secs(10) }
     }
 
     /// Sets how many operations run at a time: `sizes`, one after the other. Smaller ones are for
     /// operations that take up much; a thousand sockets are more than some systems allow.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{cell::Cell, convert::Infallible, error::Error};
+    /// # use switchboard::Callback;
+    /// # use switchboard::conformance::{Subject, Started, Timing};
+    /// # use switchboard::op::{OpError, OpResult, Operation};
+    /// # #[derive(Default)]
+    /// # struct Bell { open: Cell<bool> }
+    /// # impl Subject for Bell {
+    /// #     type Answer = u32;
+    /// #     type Error = Infallible;
+    /// #     fn open(&self) { self.open.set(true) }
+    /// #     fn close(&self) { self.open.set(false) }
+    /// #     fn start(
+    /// #         &self,
+    /// #         ready: Timing,
+    /// #         done: Callback<OpResult<u32, Infallible>>,
+    /// #     ) -> Result<Started, Box<dyn Error>> {
+    /// #         if !self.open.get() {
+    /// #             done.decline("not open");
+    /// #             return Err("not open".into());
+    /// #         }
+    /// #         let wait = Operation::new(done, (), |wait| drop(wait.complete(Err(OpError::Canceled))));
+    /// #         let started = Started::new(wait.handle());
+    /// #         let ring = move || drop(wait.complete(Ok(3)));
+    /// #         if ready == Timing::AtOnce {
+    /// #             ring();
+    /// #             return Ok(started.with_trigger(|| ()));
+    /// #         }
+    /// #         Ok(started.with_trigger(ring))
+    /// #     }
+    /// # }
+    /// use switchboard::conformance::Conformance;
+    ///
+    /// // Ten at a time, at most: each takes a process.
+    /// let summary = Conformance::new().sizes([1, 10]).check(|_| Bell::default())?;
+    /// assert_eq!(summary.scenarios, 40);
+    /// # Ok::<(), Box<dyn Error>>(())
+    /// ```
     #[must_use]
     pub fn sizes(self, sizes: impl IntoIterator<Item = usize>) -> Self {
         Self { sizes: sizes.into_iter().collect(), ..self }
     }
 
-    /// Sets how long to wait for any progress of a scenario before something is said to never come.
+    /// Sets how long a scenario may make no progress before it fails.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{cell::Cell, convert::Infallible, error::Error};
+    /// # use switchboard::Callback;
+    /// # use switchboard::conformance::{Subject, Started, Timing};
+    /// # use switchboard::op::{OpError, OpResult, Operation};
+    /// # #[derive(Default)]
+    /// # struct Bell { open: Cell<bool> }
+    /// # impl Subject for Bell {
+    /// #     type Answer = u32;
+    /// #     type Error = Infallible;
+    /// #     fn open(&self) { self.open.set(true) }
+    /// #     fn close(&self) { self.open.set(false) }
+    /// #     fn start(
+    /// #         &self,
+    /// #         ready: Timing,
+    /// #         done: Callback<OpResult<u32, Infallible>>,
+    /// #     ) -> Result<Started, Box<dyn Error>> {
+    /// #         if !self.open.get() {
+    /// #             done.decline("not open");
+    /// #             return Err("not open".into());
+    /// #         }
+    /// #         let wait = Operation::new(done, (), |wait| drop(wait.complete(Err(OpError::Canceled))));
+    /// #         let started = Started::new(wait.handle());
+    /// #         let ring = move || drop(wait.complete(Ok(3)));
+    /// #         if ready == Timing::AtOnce {
+    /// #             ring();
+    /// #             return Ok(started.with_trigger(|| ()));
+    /// #         }
+    /// #         Ok(started.with_trigger(ring))
+    /// #     }
+    /// # }
+    /// use std::time::Duration;
+    /// use switchboard::conformance::Conformance;
+    ///
+    /// // On a machine that is slow, or under valgrind:
+    /// let checks = Conformance::new().sizes([1]).patience(Duration::from_secs(120));
+    /// assert!(checks.check(|_| Bell::default()).is_ok());
+    /// ```
     #[must_use]
     pub const fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
@@ -152,11 +275,52 @@ impl Conformance {
     ///
     /// # Errors
     ///
-    /// The first rule broken, and in which scenario. The simplest come first.
+    /// Returns the first rule that is broken, and its scenario. Simple scenarios run first.
     ///
     /// # Panics
     ///
-    /// Passes on a panic of the subject.
+    /// If the subject panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{cell::Cell, convert::Infallible, error::Error};
+    /// # use switchboard::Callback;
+    /// # use switchboard::conformance::{Subject, Started, Timing};
+    /// # use switchboard::op::{OpError, OpResult, Operation};
+    /// # #[derive(Default)]
+    /// # struct Bell { open: Cell<bool> }
+    /// # impl Subject for Bell {
+    /// #     type Answer = u32;
+    /// #     type Error = Infallible;
+    /// #     fn open(&self) { self.open.set(true) }
+    /// #     fn close(&self) { self.open.set(false) }
+    /// #     fn start(
+    /// #         &self,
+    /// #         ready: Timing,
+    /// #         done: Callback<OpResult<u32, Infallible>>,
+    /// #     ) -> Result<Started, Box<dyn Error>> {
+    /// #         if !self.open.get() {
+    /// #             done.decline("not open");
+    /// #             return Err("not open".into());
+    /// #         }
+    /// #         let wait = Operation::new(done, (), |wait| drop(wait.complete(Err(OpError::Canceled))));
+    /// #         let started = Started::new(wait.handle());
+    /// #         let ring = move || drop(wait.complete(Ok(3)));
+    /// #         if ready == Timing::AtOnce {
+    /// #             ring();
+    /// #             return Ok(started.with_trigger(|| ()));
+    /// #         }
+    /// #         Ok(started.with_trigger(ring))
+    /// #     }
+    /// # }
+    /// use switchboard::conformance::Conformance;
+    ///
+    /// // `Bell` is a `Subject`: see the module's example.
+    /// let summary = Conformance::new().sizes([1, 2]).check(|_reactor| Bell::default())?;
+    /// println!("{} scenarios, {} operations", summary.scenarios, summary.operations);
+    /// # Ok::<(), Box<dyn Error>>(())
+    /// ```
     pub fn check<S: Subject>(&self, make: impl Fn(&Reactor) -> S) -> Result<Summary, Violation> {
         let mut summary = Summary::default();
         for scenario in scenario::all(&self.sizes, S::GATED) {
@@ -176,11 +340,11 @@ impl Conformance {
     ///
     /// # Errors
     ///
-    /// The first rule broken, and in which scenario. The simplest come first.
+    /// Returns the first rule that is broken, and its scenario. Simple scenarios run first.
     ///
     /// # Panics
     ///
-    /// Passes on a panic of the module.
+    /// If the module panics.
     ///
     /// # Examples
     ///
@@ -222,7 +386,7 @@ impl Conformance {
         })
     }
 
-    /// Runs one scenario only: that of a [`Violation`] again, say.
+    /// Runs one scenario only, such as that of a [`Violation`].
     ///
     /// # Errors
     ///
@@ -230,7 +394,53 @@ impl Conformance {
     ///
     /// # Panics
     ///
-    /// Passes on a panic of the subject.
+    /// If the subject panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::{cell::Cell, convert::Infallible, error::Error};
+    /// # use switchboard::Callback;
+    /// # use switchboard::conformance::{Subject, Started, Timing};
+    /// # use switchboard::op::{OpError, OpResult, Operation};
+    /// # #[derive(Default)]
+    /// # struct Bell { open: Cell<bool> }
+    /// # impl Subject for Bell {
+    /// #     type Answer = u32;
+    /// #     type Error = Infallible;
+    /// #     fn open(&self) { self.open.set(true) }
+    /// #     fn close(&self) { self.open.set(false) }
+    /// #     fn start(
+    /// #         &self,
+    /// #         ready: Timing,
+    /// #         done: Callback<OpResult<u32, Infallible>>,
+    /// #     ) -> Result<Started, Box<dyn Error>> {
+    /// #         if !self.open.get() {
+    /// #             done.decline("not open");
+    /// #             return Err("not open".into());
+    /// #         }
+    /// #         let wait = Operation::new(done, (), |wait| drop(wait.complete(Err(OpError::Canceled))));
+    /// #         let started = Started::new(wait.handle());
+    /// #         let ring = move || drop(wait.complete(Ok(3)));
+    /// #         if ready == Timing::AtOnce {
+    /// #             ring();
+    /// #             return Ok(started.with_trigger(|| ()));
+    /// #         }
+    /// #         Ok(started.with_trigger(ring))
+    /// #     }
+    /// # }
+    /// use switchboard::conformance::{Conformance, Cue, Ending, Scenario};
+    ///
+    /// // The scenario that a violation named, again, in a debugger.
+    /// let scenario = Scenario {
+    ///     ending: Ending::Cancel,
+    ///     moment: Cue::Completing,
+    ///     ready: Timing::Later,
+    ///     operations: 1,
+    /// };
+    /// Conformance::new().check_one(scenario, |_| Bell::default())?;
+    /// # Ok::<(), Box<dyn Error>>(())
+    /// ```
     pub fn check_one<S: Subject>(
         &self,
         scenario: Scenario,
@@ -251,7 +461,7 @@ impl Default for Conformance {
     }
 }
 
-/// What has been checked, and found right.
+/// The scenarios and operations that passed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Summary {

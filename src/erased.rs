@@ -12,8 +12,8 @@
 //!
 //! - I1 The words of an `Erased`, and of a place whose vtable is set, hold one valid payload, and
 //!   the vtable is that of the payload's type.
-//! - I2 A payload leaves its words at most once: whoever moves it out has cleared the vtable of its
-//!   place, has moved the head past its place, or has consumed the `Erased`.
+//! - I2 A payload leaves its words at most once: the code that moves it out has cleared the vtable of
+//!   its place, has moved the head past its place, or has consumed the `Erased`.
 //! - I3 Only a payload that [`fits`] is written to words, so they are large and aligned enough.
 //! - I4 Every place from head to tail whose block has memory is initialized; if its vtable is clear,
 //!   its first word too. So is the vtable of the place at the tail, which is clear. A block has one
@@ -243,7 +243,7 @@ fn position<C: DialContext>(place: *mut Place<C>, base: u64) -> u64 {
 
 /// The pending calls, from head to tail.
 ///
-/// What pushes and dials use comes first, on one cache line.
+/// The fields that pushes and dials use stand first, on one cache line.
 #[repr(C, align(64))]
 pub(crate) struct Calls<C: DialContext> {
     head: Cell<*mut Place<C>>,
@@ -292,7 +292,7 @@ impl<C: DialContext> Calls<C> {
         }
     }
 
-    /// The position whose turn comes next.
+    /// The position that is dialed next.
     #[inline(always)]
     pub(crate) fn head(&self) -> u64 {
         position(self.head.get(), self.head_base.get())
@@ -324,14 +324,14 @@ impl<C: DialContext> Calls<C> {
         self.set_fast_end();
     }
 
-    /// Puts the call that `make` makes at the tail, whatever the limit. Returns its position.
+    /// Puts the call that `make` returns at the tail, even beyond the limit. Returns its position.
     ///
     /// # Panics
     ///
     /// If the positions of 64 bits are used up.
     #[inline(always)]
     pub(crate) fn push<P: Payload<C>>(&self, make: impl FnOnce() -> P, site: Site) -> u64 {
-        // What may use these calls comes first: `make`, the allocator.
+        // First the code that may use these calls: `make`, the allocator.
         if fits::<P>() {
             // SAFETY: the vtable is that of the payload.
             unsafe { self.push_fitting(make(), site, &P::VTABLE) }
@@ -371,9 +371,9 @@ impl<C: DialContext> Calls<C> {
     /// Passes the next place, if its position is less than `end`, and dials its call.
     #[inline(always)]
     pub(crate) fn dial_next(&self, end: u64, context: &mut C::At<'_>) -> DialNext {
-        let (place, position) = (self.head.get(), self.head());
+        let place = self.head.get();
         // (The first condition costs nothing if `end` is known.)
-        if end != u64::MAX && position >= end {
+        if end != u64::MAX && self.head() >= end {
             return DialNext::Empty;
         }
         debug_assert!(place.is_aligned());
@@ -383,13 +383,15 @@ impl<C: DialContext> Calls<C> {
                 return DialNext::Empty;
             }
             if place == self.head_end.get() {
-                return self.dial_in_next_block(position, context);
+                return self.dial_in_next_block(context);
             }
+            let position = self.head();
             // SAFETY: the place is between head and tail (I4), and its vtable is clear.
             let note = unsafe { self.pass_tombstone(place) };
             C::begin(context, position);
             return DialNext::Tombstone(note);
         };
+        let position = self.head();
         self.head.set(place.wrapping_add(1));
         // SAFETY: the words hold a payload of the vtable's type (I1).
         // The head has passed the place, so the payload is moved out just once (I2). The function
@@ -401,7 +403,8 @@ impl<C: DialContext> Calls<C> {
     /// The same if the head is at the end of its block.
     #[cold]
     #[inline(never)]
-    fn dial_in_next_block(&self, position: u64, context: &mut C::At<'_>) -> DialNext {
+    fn dial_in_next_block(&self, context: &mut C::At<'_>) -> DialNext {
+        let position = self.head();
         match self.enter_block() {
             Entered::Block => self.dial_next(u64::MAX, context),
             Entered::Tombstone(note) => {
@@ -448,13 +451,20 @@ impl<C: DialContext> Calls<C> {
         }
     }
 
+    /// Whether there is no place between head and tail. (False at times even so: if the head is at the end
+    /// of its block, I6.)
+    #[inline(always)]
+    pub(crate) fn is_drained(&self) -> bool {
+        self.head.get() == self.tail.get()
+    }
+
     /// Whether `position` is between head and tail.
     #[inline(always)]
     pub(crate) fn contains(&self, position: u64) -> bool {
         position >= self.head() && position < self.tail()
     }
 
-    /// Whether the call at `position` was canceled, and its turn has not come.
+    /// Whether the call at `position` was canceled, and the queue has not reached it.
     #[cfg(any(test, feature = "testing"))]
     pub(crate) fn is_tombstone(&self, position: u64) -> bool {
         match self.find(position) {
@@ -520,8 +530,8 @@ impl<C: DialContext> Calls<C> {
         Canceled::Call(None)
     }
 
-    /// Makes the place at `position` a tombstone without a note, and returns true, if that is all
-    /// there is to do: a call is pending there that need not be dropped. Else does nothing.
+    /// Makes the place at `position` a tombstone without a note, and returns true, if nothing else is
+    /// needed: a call is pending there that need not be dropped. Else does nothing.
     #[inline(always)]
     pub(crate) fn cancel_fast(&self, position: u64) -> bool {
         let Some(place) = self.find(position) else { return false };

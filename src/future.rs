@@ -1,8 +1,8 @@
-//! Futures, for those who have async code around: calls and operations that can be awaited.
+//! Futures: calls and operations that async code awaits.
 //!
-//! Thin by intent: there is no executor here. What is awaited is polled by an executor of yours on
-//! the queue's thread, and completes while the queue is dialed. So whoever runs the executor also
-//! turns the queue: `docs/embedding.md` shows it with tokio.
+//! There is no executor here. The host's executor polls the futures on the queue's thread, and they
+//! complete while the queue is dialed. So the thread of the executor must also turn the queue:
+//! `docs/embedding.md` shows this with tokio.
 //!
 //! - [`callback`] makes a callback and the future of its answer.
 //! - [`operation`] starts an operation whose result is awaited, and canceled if it is not.
@@ -54,11 +54,27 @@ use crate::id::CallId;
 use crate::op::{AsyncOp, CancelOnDrop, OpError, OpResult};
 use crate::queue::QueueHandle;
 
-/// Makes a callback, and the future of the value that it is answered with.
+/// Returns a callback, and a future of the value that it is answered with.
 ///
 /// The future is ready once the call is dialed. Dropping the future cancels the call.
 ///
 /// Cost: one allocation, beside the callback.
+///
+/// # Examples
+///
+/// ```
+/// use std::pin::Pin;
+/// use std::task::{Context, Poll, Waker};
+/// use switchboard::{CallQueue, future};
+///
+/// let queue = CallQueue::new();
+/// let (question, mut answer) = future::callback(&queue);
+/// question.answer(42);
+/// queue.dial_all();
+/// // An executor polls it; by hand, to show the result:
+/// let mut context = Context::from_waker(Waker::noop());
+/// assert_eq!(Pin::new(&mut answer).poll(&mut context), Poll::Ready(Ok(42)));
+/// ```
 #[track_caller]
 pub fn callback<A: 'static>(queue: &QueueHandle) -> (Callback<A>, CallbackFuture<A>) {
     let slot = Rc::new(AnswerSlot { state: Cell::new(AnswerState::Waiting(None)) });
@@ -68,13 +84,13 @@ pub fn callback<A: 'static>(queue: &QueueHandle) -> (Callback<A>, CallbackFuture
     (callback, answer)
 }
 
-/// Starts an operation, whose result the future is of.
+/// Starts an operation, and returns a future of its result.
 ///
-/// Dropping the future before that cancels the operation, and nothing is reported then.
+/// To drop the future before it is ready cancels the operation. Its result is then not delivered.
 ///
 /// # Errors
 ///
-/// Passes on the error of `start`.
+/// Returns the error of `start`.
 ///
 /// # Examples
 ///
@@ -120,10 +136,9 @@ pub struct CallbackFuture<A: 'static> {
     call: CallId,
 }
 
-/// The call was not dialed: its caller declined or lost it, somebody canceled it, or its queue is
-/// gone.
+/// The call was not dialed: its caller declined or dropped it, it was canceled, or its queue is gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
-#[error("the callback was not answered")]
+#[error("callback not answered: its caller declined or dropped it, or the call was canceled")]
 pub struct Unanswered;
 
 impl<A: 'static> Future for CallbackFuture<A> {
@@ -136,7 +151,7 @@ impl<A: 'static> Future for CallbackFuture<A> {
 
 impl<A: 'static> Drop for CallbackFuture<A> {
     fn drop(&mut self) {
-        // What has come is dropped, or else the call canceled; its end is not to wake anybody.
+        // An answer is dropped; otherwise the call is canceled, and its end wakes no task.
         if let AnswerState::Waiting(_) = self.slot.state.replace(AnswerState::Over) {
             let _ = self.queue.core().cancel_if_not_late(self.call, "future dropped");
         }
@@ -162,13 +177,59 @@ pub struct OpFuture<A: 'static, E: 'static> {
 }
 
 impl<A: 'static, E: 'static> OpFuture<A, E> {
-    /// The id of the call that delivers the result: for observers, the name of the operation.
+    /// Returns the id of the call that delivers the result. Observers name the operation by it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use switchboard::op::Operation;
+    /// # use switchboard::{CallQueue, future};
+    /// # let queue = CallQueue::new();
+    /// # let start = |done| {
+    /// #     let op = Operation::<_, u32, Infallible>::new(done, (), |_| ());
+    /// #     op.complete(Ok(3)).expect("it runs");
+    /// #     Ok::<_, Infallible>(op.handle())
+    /// # };
+    /// let sum = future::operation(&queue, start)?;
+    /// queue.name_call(sum.id(), "sum"); // how observers show the operation
+    /// # drop(sum);
+    /// # Ok::<(), Infallible>(())
+    /// ```
     pub const fn id(&self) -> CallId {
         self.answer.call
     }
 
-    /// The handle, for whoever else may cancel: the future is then that of
+    /// Returns the handle, with which other code can cancel. The future then returns
     /// [`OpError::Canceled`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use switchboard::op::{OpError, Operation};
+    /// # use switchboard::{CallQueue, future};
+    /// use std::pin::Pin;
+    /// use std::task::{Context, Poll, Waker};
+    /// # let queue = CallQueue::new();
+    /// # let start = |done| {
+    /// #     let op = Operation::<_, u32, Infallible>::new(done, (), |op| {
+    /// #         let _ = op.complete(Err(OpError::Canceled));
+    /// #     });
+    /// #     let handle = op.handle();
+    /// #     queue.call(move |_| drop(op)); // kept while it runs
+    /// #     Ok::<_, Infallible>(handle)
+    /// # };
+    ///
+    /// let mut operation = future::operation(&queue, start)?;
+    /// let stop = operation.handle().clone(); // for a stop button
+    /// let _ = stop.cancel();
+    /// queue.dial_all();
+    /// let mut context = Context::from_waker(Waker::noop());
+    /// let result = Pin::new(&mut operation).poll(&mut context);
+    /// assert_eq!(result, Poll::Ready(Err(OpError::Canceled)));
+    /// # Ok::<(), Infallible>(())
+    /// ```
     pub const fn handle(&self) -> &AsyncOp {
         self.op.handle()
     }
@@ -195,7 +256,7 @@ struct AnswerSlot<A> {
 }
 
 enum AnswerState<A> {
-    /// Nothing has come yet; who is to be woken when it does.
+    /// There is no answer yet; the waker, if the future was polled.
     Waiting(Option<Waker>),
     Answered(A),
     Lost,
@@ -217,11 +278,11 @@ impl<A> AnswerSlot<A> {
             }
             AnswerState::Answered(value) => Poll::Ready(Ok(value)),
             AnswerState::Lost => Poll::Ready(Err(Unanswered)),
-            AnswerState::Over => panic!("a future was polled after it was ready"),
+            AnswerState::Over => panic!("a future was polled after it was ready; drop it instead"),
         }
     }
 
-    /// Keeps the waker, or wakes it if the answer has come meanwhile.
+    /// Keeps the waker, or wakes it if the answer is there already.
     fn keep(&self, waker: Waker) {
         match self.state.replace(AnswerState::Over) {
             AnswerState::Waiting(before) => {
@@ -250,7 +311,7 @@ impl<A> AnswerSlot<A> {
     }
 }
 
-/// Brings the answer, or the news that none comes.
+/// Delivers the answer or, when it is dropped, the news that there is none.
 struct Filler<A> {
     slot: Rc<AnswerSlot<A>>,
 }

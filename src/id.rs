@@ -7,9 +7,9 @@ use crate::erased::Key;
 
 /// Names one call of one queue.
 ///
-/// Small (16 bytes) and `Copy`. It is never used again for another call in the life of the
-/// process, and means nothing to another queue. Having it is no proof of any right: whoever has
-/// the id can cancel the call.
+/// An id takes 16 bytes and is `Copy`. It is never reused in the life of the process, and names nothing
+/// in another queue. An id grants no right and proves none: any code that has the id can cancel the
+/// call.
 ///
 /// Prints as `#17` for the queue's 18th call scheduled, as `#c3.1` for a callback, and as `#x2` for a
 /// call that the queue did not admit. Ordered, so
@@ -31,7 +31,7 @@ impl CallId {
     /// Positions end here.
     pub(crate) const END: u64 = Self::TURNED_AWAY;
 
-    /// The id as an integer: for its way through a C ABI, say, as two words.
+    /// Returns the id as an integer, which fits through a C ABI as two words.
     ///
     /// ```
     /// use switchboard::{CallId, CallQueue, Cancellation};
@@ -46,11 +46,25 @@ impl CallId {
         (self.queue.get() as u128) << 64 | self.key as u128
     }
 
-    /// The id that [`to_bits`](Self::to_bits) made an integer of. `None` for an integer of which the upper
-    /// half is zero: no queue has that number.
+    /// Returns the id of which [`to_bits`](Self::to_bits) returned this integer, or `None` if the upper
+    /// half of the integer is zero: no queue has that number.
     ///
-    /// An integer that came from elsewhere names a call, or none: like any id it is no proof of a right,
-    /// and harmless.
+    /// Any other integer names some call, or none. That is harmless: it can at most cancel a call of
+    /// this thread.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallId, CallQueue, Cancellation};
+    ///
+    /// let queue = CallQueue::new();
+    /// let user_data: u128 = queue.call(|_| ()).to_bits(); // what the host keeps
+    ///
+    /// let id = CallId::from_bits(user_data).ok_or("not an id")?;
+    /// assert_eq!(queue.cancel(id, "the host asked for it"), Cancellation::Canceled);
+    /// assert_eq!(CallId::from_bits(0), None);
+    /// # Ok::<(), &str>(())
+    /// ```
     pub const fn from_bits(bits: u128) -> Option<Self> {
         match NonZeroU64::new((bits >> 64) as u64) {
             Some(queue) => Some(Self { queue, key: bits as u64 }),
@@ -70,7 +84,20 @@ impl CallId {
         Self::TURNED_AWAY | serial
     }
 
-    /// The number of the call's queue, which no other queue of the process has.
+    /// Returns the number of the call's queue, which no other queue of the process has.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let (ui, network) = (CallQueue::new(), CallQueue::new());
+    /// let id = network.call(|_| ());
+    /// let other = ui.call(|_| ());
+    /// // One observer of two queues finds out whose call it is.
+    /// assert_ne!(id.queue(), other.queue());
+    /// assert_eq!(id.queue(), network.call(|_| ()).queue());
+    /// ```
     pub const fn queue(self) -> NonZeroU64 {
         self.queue
     }
@@ -91,7 +118,7 @@ impl CallId {
     }
 }
 
-/// What a [`CallId`] names within its queue.
+/// The object that a [`CallId`] names within its queue.
 pub(crate) enum Named {
     Position(u64),
     Callback(Key),

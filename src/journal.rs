@@ -1,9 +1,9 @@
 //! The journal: what happened to calls and operations, to be asked later (feature `journal`).
 //!
-//! A [`Journal`] is an observer that keeps the latest steps in a ring. [`Journal::explain`] reports
-//! one call's story. [`Journal::history`] is a copy to look around in: calls, operations,
-//! recipients, causes and effects; it is exported as a page to look at
-//! ([`History::write_timeline`]) or as a trace for Perfetto ([`History::write_trace`]).
+//! A [`Journal`] is an observer that keeps the latest steps in a ring. [`Journal::explain`] reports one
+//! call's story. [`Journal::history`] returns a copy to search: calls, operations, recipients, causes
+//! and effects; it is exported as a page for a browser ([`History::write_timeline`]) or as a trace for
+//! Perfetto ([`History::write_trace`]).
 //!
 //! ```
 //! use switchboard::CallQueue;
@@ -27,18 +27,16 @@
 //!
 //! # Who did it
 //!
-//! While a call is live, whatever happens is its doing: the journal keeps a stack of live calls,
-//! also over several queues of a thread that share one journal in an `Rc`. If it is set while a
-//! call is live, it learns of that call when that ends. If it is removed from a queue, it keeps the steps
-//! that it has, and forgets which of the queue's calls were pending and live.
-//!
-//! A call whose dial was interrupted by the panic of another observer is pending again (rule R10), but the
-//! journal is not notified of that: it takes the call for live until that is over.
+//! Every step is attributed to the call that is live. The journal keeps a stack of live calls; queues
+//! of one thread can share it, in an `Rc`. If it is set while a call is live, it learns of that call
+//! when that ends. If it is removed from a queue, it keeps the steps that it has, and forgets which of
+//! the queue's calls were pending and live.
 //!
 //! # In production
 //!
-//! A [trigger](JournalBuilder::trigger) stops the journal when something has gone wrong, so that what led to it
-//! is there when somebody looks; a [filter](JournalBuilder::filter) makes a short journal reach further back. A
+//! A [trigger](JournalBuilder::trigger) stops the journal when something has gone wrong, so that the
+//! steps that led to it are still there later; a filter, of [steps](JournalBuilder::filter) or of
+//! [recipients](JournalBuilder::filter_recipients), makes a short journal reach further back. A
 //! [`Snapshot`] is put in order and written by another thread, which it may be sent to.
 //!
 //! Labels of recipients and names of calls are shown, even after the recipient is gone. If queues share
@@ -46,14 +44,18 @@
 //!
 //! # Cost
 //!
-//! For a call that is scheduled and dialed, which takes four steps: three reads of the clock and two for each turn, and
-//! the instructions that `cargo bench --features journal --bench instructions journaled` counts. 96 bytes for each
-//! step that is kept, and up to 75 for each call that is pending and whose schedule is among them: no
-//! more than that, whatever the journal has missed. 100 bytes for each turn with calls, and 40 for each call
-//! that comes from a source, a timer or another thread, of as many as there are steps at most.
+//! For a call that is scheduled and dialed, which takes four steps: three reads of the clock (four with
+//! a filter, a trigger or another observer) and two for each turn, and the instructions that `cargo bench
+//! --features journal --bench instructions journaled` counts. 96 bytes for each step that is kept, and up
+//! to 86 for each call that is pending, but for no more calls than it keeps steps; 84 KiB of counts for the
+//! latencies. 104 bytes for each turn with calls, and 40 for each call that comes from a source, a timer or
+//! another thread, but of no more than it keeps steps. Never more than that.
 
 mod builder;
+mod call_table;
 mod explain;
+mod figures;
+mod filter;
 mod history;
 mod latency;
 mod loop_log;
@@ -61,6 +63,7 @@ mod map;
 mod pages;
 mod recorder;
 mod records;
+mod ring;
 mod snapshot;
 mod texts;
 mod time;
@@ -70,10 +73,10 @@ mod trigger;
 
 pub use builder::JournalBuilder;
 pub use explain::Story;
+pub use figures::{Figures, StepCounts};
 pub use history::History;
 pub use latency::Latency;
 pub use loop_log::TurnRecord;
-pub use pages::{Figures, StepCounts};
 pub use recorder::Journal;
 pub use records::{CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord};
 pub use snapshot::Snapshot;

@@ -1,7 +1,7 @@
 //! A single-threaded call queue, the event loop around it, and cancellable asynchronous operations.
 //!
-//! Code that wants something done later *schedules a call*; the queue *dials* scheduled calls in
-//! order, each to its *recipient*, one at a time.
+//! Code that wants work done later *schedules a call*. The queue *dials* calls in order, each to its
+//! *recipient*, at most one at a time per recipient.
 //!
 //! ```
 //! use switchboard::{CallQueue, Cancellation};
@@ -14,7 +14,7 @@
 //! // Create and schedule a call in one go.
 //! server.call(|server, _| server.lines.push("first".into()));
 //!
-//! // Create a callback to the server, and let somebody else schedule it, with a value.
+//! // Create a callback to the server, and let other code schedule it, with a value.
 //! let read = server.callback(|server, cx, text: String| {
 //!     server.lines.push(text);
 //!     cx.call(|server, _| assert_eq!(server.lines, ["first", "second"]));
@@ -32,38 +32,38 @@
 //!
 //! # Where to look
 //!
-//! - [`CallQueue`] owns a queue, [`QueueHandle`] is what can be asked of it.
-//! - [`Recipient`] owns a value that receives calls, [`Recipients`] many of them, [`Address`] is where to call it, [`Context`] is
-//!   what its handlers get beside the value.
-//! - [`Callback`] is a call to be scheduled by somebody else. [`Call`] is for call types with a
-//!   check of their own.
-//! - [`Observer`] sees every [`Step`] of every call and every [`OpStep`] of every operation,
-//!   [`Tally`] counts how calls ended. Ready to use are [`Reporter`], which reports bugs in sentences,
+//! - [`CallQueue`] owns a queue; [`QueueHandle`] has its methods.
+//! - [`Recipient`] owns a value that receives calls, and [`Recipients`] owns many of them. [`Address`]
+//!   is the address to call; handlers receive the value and a [`Context`].
+//! - [`Callback`] is a call that other code schedules. [`Call`] is the trait of call types with a check
+//!   of their own.
+//! - [`Observer`] sees every [`Step`] of every call and every [`OpStep`] of every operation, [`Tally`]
+//!   counts how calls ended. Ready-made observers are [`Reporter`], which reports bugs in sentences,
 //!   `journal::Journal`, and `DialSpans` with the feature `tracing`.
-//! - [`op`] has cancellable operations, and [`future`] what async code awaits. `reactor` is the event
-//!   loop around mio, and `samples` has modules to learn from and build on; these two need the
-//!   feature `mio`, which is on by default.
+//! - [`op`] has cancellable operations, and [`future`] has futures of calls and operations. `reactor`
+//!   is the event loop around mio, and `samples` has modules to learn from and build on. These two need
+//!   the feature `mio`, which is on by default.
 //!
 //! # Vocabulary
 //!
 //! - **call**: one unit of work meant to be delivered by a caller to a recipient.
 //! - **recipient**: the destination; the function that receives the call is its **handler**. A
 //!   *function call* has a handler, but no recipient.
-//! - **creator**: makes the call. **caller**: schedules it. Often not the same code: a recipient
-//!   creates a *callback* and hands it to a future caller.
+//! - **creator**: makes the call. **caller**: schedules it. They are often different code: a recipient
+//!   creates a *callback* and hands it to its future caller.
 //! - **schedule**: put a call in the queue. **dial**: the final act of delivering it. **cancel**:
 //!   prevent it from being dialed in the future.
-//! - **promise**: a call that was assured: an answered callback, a call from another
-//!   thread that was accepted, a readiness call.
+//! - **promise**: a call that must not be lost: an answered callback, an accepted call from another
+//!   thread, a readiness call.
 //! - **pending**: scheduled, no attempt to dial yet. **live**: dialed, handler not yet returned.
-//! - **turn**: one run of the queue, [`dial_all`](QueueHandle::dial_all) say.
+//! - **turn**: one run of the queue, such as [`dial_all`](QueueHandle::dial_all).
 //!
 //! # Life of a call
 //!
 //! ```text
 //! Created -> Pending -> Live -> Finished    handler returned
 //!    |          |         `---> Panicked    handler unwound
-//!    |          |-------------> Refused     not to be dialed when its turn came, or the queue was full
+//!    |          |-------------> Refused     a check failed at the dial, or the queue was full
 //!    |          `-------------> Canceled    will not be dialed
 //!    |------------------------> Canceled
 //!    `------------------------> Abandoned   a callback dropped without being called
@@ -75,68 +75,70 @@
 //!
 //! - **R1 order.** Calls are dialed in the order they were scheduled: over the whole queue, across
 //!   turns, and for calls that handlers schedule while the queue is dialing.
-//! - **R2 one live call per recipient.** A call whose turn comes while its recipient is live with
-//!   another is not dialed, and a report names both calls and both schedule sites. It happens if a
-//!   handler dials the queue (a modal loop); calls to other recipients are dialed normally there. A
-//!   *promise* (an answered callback, a readiness call, a call from another thread) is deferred: it
-//!   is still pending, can be canceled, and is dialed as soon as the live call has ended, ahead of what
-//!   was scheduled after it. A plain call is refused, unless the recipient's owner asks for it to be
-//!   deferred too ([`Recipient::set_defers_calls`]). Function calls have no such limit.
+//! - **R2 one live call per recipient.** If the queue reaches a call while its recipient is live with
+//!   another one, the call is not dialed, and a report names both calls and both schedule sites. This
+//!   happens if a handler dials the queue (a modal loop). Calls to other recipients are dialed normally
+//!   there. A *promise* (an answered callback, a readiness call, a call from another thread) is
+//!   deferred: it is still pending, can be canceled, and is dialed as soon as the live call has ended,
+//!   ahead of what was scheduled after it. A plain call is refused, unless the recipient's owner asks
+//!   for it to be deferred too ([`Recipient::set_defers_calls`]). Function calls have no such limit.
 //! - **R3 cancel is immediate.** After [`cancel`](QueueHandle::cancel) returns, the handler never
 //!   runs, and what the call captured is dropped. That drop may itself use the queue in any way.
-//! - **R4 late cancel is a no-op**, and says so: [`Cancellation::Late`]. A call that was canceled before
-//!   is [`Cancellation::Already`], until its turn would have come.
+//! - **R4 late cancel is a no-op** and returns [`Cancellation::Late`]. A second cancel returns
+//!   [`Cancellation::Already`] until the queue has passed the place of the canceled call, and
+//!   [`Cancellation::Late`] after that.
 //! - **R5 a callback must be called**, or declined. One that is dropped otherwise ends Abandoned,
 //!   with a report of the site that created it. A canceled callback can be answered or dropped
 //!   freely.
 //! - **R6 unwanted calls must be canceled**, by their recipient: it keeps the [`CallId`] of every
-//!   callback that it gave away. Where an operation has a cancel of its own
-//!   ([`AsyncOp::cancel`](op::AsyncOp::cancel), dropping a registration), that is the one to use.
-//!   Anyone on the thread who has the id can cancel, but only the recipient knows that it should.
-//! - **R7 processed calls are forgotten.** Scheduling uses a callback up, so nothing is scheduled
-//!   twice. A stale or foreign [`CallId`] never names another call. A call's memory goes when it
+//!   callback that it hands out. If an operation has a cancel of its own
+//!   ([`AsyncOp::cancel`](op::AsyncOp::cancel), dropping a registration), use that one. Any code on the
+//!   thread that has the id can cancel, but only the recipient knows that it should.
+//! - **R7 processed calls are forgotten.** Scheduling consumes a callback, so nothing is scheduled
+//!   twice. A stale or foreign [`CallId`] never names another call. A call's memory is freed when it
 //!   ends.
 //! - **R8 checks at the dial.** Before a dial: was the call canceled? is the recipient gone? is it
-//!   live? does the call's own check ([`Call::can_dial`]) object? A call that fails one is not
-//!   dialed.
-//! - **R9 recipient gone.** When its owner lets a recipient go, its value is dropped at once or, if
-//!   it is live, right after its call has ended; and what its waiting callbacks and pending calls captured
-//!   at once. These calls are refused when their turn comes.
-//! - **R10 live ends on return or unwind.** A panicking handler unwinds to whoever dials. The queue
-//!   stays right, and later calls are still pending in order.
-//! - **R11 the queue's end.** Dropping the [`CallQueue`] ends every pending call as Canceled, first
-//!   to last, and drops what they captured. What surviving handles schedule later ends Canceled at once;
-//!   [`QueueHandle::try_call`] hands it back.
+//!   live? does the call's own check ([`Call::can_dial`]) return an error? A call that fails a check is
+//!   not dialed.
+//! - **R9 recipient gone.** When its owner drops a recipient, its value is dropped at once or, if it is
+//!   live, right after its handler returns. The captures of its pending calls and waiting callbacks are
+//!   dropped at once; these calls end Refused when the queue reaches them.
+//! - **R10 live ends on return or unwind.** A panicking handler unwinds to the code that dials. The
+//!   queue stays consistent, and later calls are still pending in order.
+//! - **R11 the queue's end.** Dropping the [`CallQueue`] ends every pending call as Canceled, first to
+//!   last, and drops its captures. Calls that surviving handles schedule later end Canceled at once;
+//!   [`QueueHandle::try_call`] returns the closure in the error.
 //! - **R12 conservation.** At every instant, the [`Tally`] balances: created = unscheduled +
 //!   pending + live + finished + canceled + refused + abandoned + panicked.
 //! - **R13** Misuse is the same in debug and release.
-//! - **R14 memory follows what is pending.** No call waits for the storage to be copied. After a burst the
-//!   memory goes back by itself; a canceled call keeps a few bytes at most until its turn.
+//! - **R14 memory follows what is pending.** No call waits for the storage to be copied. After a burst
+//!   the memory is freed without a request. A canceled call keeps at most a few bytes until the queue
+//!   has passed its place.
 //!
 //! The rules of operations (O1 to O7) are in [`op`], those of the reactor (M1 to M10) in
 //! `reactor`.
 //!
 //! # Cost
 //!
-//! Scheduling and dialing a function call takes about 46 instructions on x86-64, a call to a
-//! recipient about 72, both with 24 bytes captured, and neither allocates (up to 48 and 40 bytes
+//! Scheduling and dialing a function call takes about 40 instructions on x86-64, a call to a
+//! recipient about 64, both with 24 bytes captured, and neither allocates (up to 48 and 40 bytes
 //! captured). A pending call takes 64 bytes. See `docs/design.md` for how this is measured.
 //!
 //! # Features
 //!
 //! - `mio` (default): the modules `reactor` and `samples`, on 64-bit targets. Without it the crate is
 //!   `no_std + alloc`, touches no clock and no thread.
-//! - `conformance`: the module `conformance`, for tests: it checks that operations of your own keep
-//!   the rules. Implies `mio`.
-//! - `journal`: the module `journal`, an observer that remembers what happened. It explains a call,
-//!   and exports a timeline to look at in a browser, or a trace for Perfetto. Needs `std`.
+//! - `conformance`: the module `conformance`, for tests: it checks that your operations keep the rules.
+//!   Implies `mio`.
+//! - `journal`: the module `journal`, an observer that records steps. It explains calls, and exports a
+//!   timeline for a browser or a trace for Perfetto. Needs `std`.
 //! - `testing`: the module `testing`, to drive recipients step by step in tests: with `mio`, a
 //!   scripted reactor with a virtual clock.
 //! - `timerfd`: on Linux, `Reactor::signal_when_due`: one descriptor is readable whenever a turn is due.
 //!   Implies `mio`.
-//! - `tracing`: calls that are canceled or refused, and handlers that panic, are logged as
-//!   `tracing` events at debug level; bugs (R2, R5) as warnings. With the observer `DialSpans`,
-//!   what handlers log carries the call.
+//! - `tracing`: calls that are canceled or refused, and handlers that panic, are logged as `tracing`
+//!   events at debug level; bugs (R2, R5) as warnings. With the observer `DialSpans`, log lines of
+//!   handlers carry the call.
 
 #![no_std]
 #![cfg_attr(docsrs, feature(doc_cfg))]

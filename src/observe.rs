@@ -1,7 +1,8 @@
-//! Who is notified of the steps of calls and operations.
+//! Observers of the steps of calls and operations.
 
 use alloc::rc::Rc;
 use core::num::NonZeroU64;
+use core::panic::Location;
 
 use crate::id::CallId;
 use crate::op_step::OpStep;
@@ -11,9 +12,9 @@ use crate::step::{RecipientInfo, Step};
 /// Sees every step of every call of a queue, as it happens.
 ///
 /// An observer is notified after the queue's own state has changed, with nothing borrowed, so it may
-/// use the queue. If it panics, the panic goes to whoever caused the step (the one who schedules,
-/// cancels or dials) and the queue stays right; during an unwinding it aborts the process, as any
-/// second panic does.
+/// use the queue. If it panics, the panic unwinds to the code that caused the step (which schedules,
+/// cancels or dials), and the queue stays consistent. During another unwinding it aborts the process,
+/// as any second panic does.
 ///
 /// Closures are observers:
 ///
@@ -27,15 +28,28 @@ use crate::step::{RecipientInfo, Step};
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 ///
-/// A queue may have many observers. Each step is reported to all, in the order in which they were added,
-/// even if one of them panics (a second panic then aborts). If one dials or cancels, those behind it
-/// are notified of what comes of it before they are notified of that step: add the one that acts last,
-/// behind a journal say.
+/// A queue may have many observers. Each step is reported to all, in the order in which they were
+/// added, even if one of them panics (a second panic then aborts). If one of them dials or cancels,
+/// those after it see the steps that this causes before they see the step itself. So add an observer
+/// that acts last, after a journal.
 ///
 /// Cost: one predictable branch for each step while no observer is set.
 pub trait Observer {
     /// Receives one step of one call.
     fn observe(&self, call: CallId, step: &Step);
+
+    /// Receives both steps at once of a call that is created and scheduled in one go, at `site`, if this is
+    /// the only observer. Unless it returns true, [`observe`](Self::observe) receives them one by one, as
+    /// it does by default.
+    fn observe_call(
+        &self,
+        call: CallId,
+        recipient: Option<&RecipientInfo>,
+        site: &'static Location<'static>,
+    ) -> bool {
+        let _ = (call, recipient, site);
+        false
+    }
 
     /// Receives the label of a recipient when it is set
     /// ([`Address::set_label`](crate::Address::set_label)) or, if that was before, when this observer is
@@ -50,10 +64,22 @@ pub trait Observer {
         let _ = (call, name);
     }
 
-    /// Is called as this observer is removed from a queue, of that [number](CallId::queue), whose calls it is
-    /// notified of no more (if it was not added twice).
+    /// Is called when this observer is removed from the queue of that [number](CallId::queue). It sees
+    /// no further step of the queue, unless it was added twice.
     fn observe_removal(&self, queue: NonZeroU64) {
         let _ = queue;
+    }
+
+    /// Is called when a call is pending again that was reported as [dialed](Step::Dialed), since an observer
+    /// panicked then (rule R10). It must not panic, as that panic is under way. Closures do not get these.
+    fn observe_put_back(&self, call: CallId) {
+        let _ = call;
+    }
+
+    /// Is called when the handler of such a call is about to run: it is not reported as dialed again. If an
+    /// observer panics, the call is put back as before. Closures do not get these.
+    fn observe_dial_again(&self, call: CallId) {
+        let _ = call;
     }
 
     /// Receives one step of one operation, which is named by the call that delivers its result: the
@@ -86,6 +112,15 @@ impl<O: Observer + ?Sized> Observer for Rc<O> {
         (**self).observe(call, step);
     }
 
+    fn observe_call(
+        &self,
+        call: CallId,
+        recipient: Option<&RecipientInfo>,
+        site: &'static Location<'static>,
+    ) -> bool {
+        (**self).observe_call(call, recipient, site)
+    }
+
     fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
         (**self).observe_label(recipient, label);
     }
@@ -96,6 +131,14 @@ impl<O: Observer + ?Sized> Observer for Rc<O> {
 
     fn observe_removal(&self, queue: NonZeroU64) {
         (**self).observe_removal(queue);
+    }
+
+    fn observe_put_back(&self, call: CallId) {
+        (**self).observe_put_back(call);
+    }
+
+    fn observe_dial_again(&self, call: CallId) {
+        (**self).observe_dial_again(call);
     }
 
     fn observe_operation(&self, operation: CallId, step: &OpStep) {

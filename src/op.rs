@@ -1,8 +1,8 @@
 //! Cancellable asynchronous operations.
 //!
-//! A *start function* begins an operation and returns its handle, an [`AsyncOp`], for the caller
-//! to cancel it with. The result arrives as a call to the callback that the caller passed in.
-//! Behind the handle is an [`Operation`], which belongs to the author of the module:
+//! A *start function* begins an operation and returns its handle, an [`AsyncOp`], for the caller to
+//! cancel it with. The result arrives as a call to the callback that the caller passed in. The handle
+//! refers to an [`Operation`], which belongs to the module:
 //!
 //! ```
 //! use std::convert::Infallible;
@@ -26,22 +26,24 @@
 //!
 //! # Rules
 //!
-//! - **O1** A start function that returns an `AsyncOp` has its callback called exactly once,
-//!   eventually; one that returns an error never (it [declines](Operation::decline)). A module
-//!   that loses an operation answers [`OpError::Dropped`]: when the last [`Operation`] goes, an
-//!   unanswered callback is answered.
-//! - **O2** The callback runs neither inside the start function nor inside [`AsyncOp::cancel`],
-//!   even if the result is there at once: it goes through the queue.
-//! - **O3** [`AsyncOp::cancel`] runs the cancel hook once, and is a no-op after that. The states
-//!   go from Running, maybe over Canceling, to Completed, and end there; [`AsyncOp::state`] returns the current one.
-//! - **O4** The result is fixed when its call is scheduled. To cancel the operation between that
-//!   and the dial is late, and the real result arrives. To cancel the *call* instead, by the
-//!   callback's id, silences it: then nothing arrives. Canceling a call is silent; canceling an
-//!   operation delivers one [`OpError::Canceled`].
+//! - **O1** If a start function returns an `AsyncOp`, its callback is called exactly once, eventually.
+//!   If it returns an error, the callback is never called (it is [declined](Operation::decline)). If a
+//!   module loses an operation, the result is [`OpError::Dropped`]: the drop of the last [`Operation`]
+//!   answers the callback.
+//! - **O2** The callback never runs inside the start function or inside [`AsyncOp::cancel`], even if
+//!   the result is ready at once: the queue dials it.
+//! - **O3** [`AsyncOp::cancel`] runs the cancel hook once, and is a no-op after that. The states are
+//!   Running, optionally Canceling, and Completed, which is final; [`AsyncOp::state`] returns the
+//!   current one.
+//! - **O4** The result is fixed when its call is scheduled. A cancel of the operation between that and
+//!   the dial is late, and the real result arrives. A cancel of the *call*, by the callback's id,
+//!   silences it: nothing arrives. So a canceled call is silent, and a canceled operation delivers one
+//!   [`OpError::Canceled`].
 //! - **O5** Dropping an `AsyncOp` does not cancel; dropping a [`CancelOnDrop`] does.
-//! - **O6** What another attempt may cure is a result, not a refusal to start: a limit that is reached,
-//!   a connect that fails at once. A start function returns an error only for what the same request can
-//!   never cure, as the module is not open, and for what the caller must see before it goes on.
+//! - **O6** A failure that a retry may cure is a result, not an error of the start: a limit that is
+//!   reached, a connect that fails at once. A start function returns an error only if the same request
+//!   can never succeed, as when the module is not open, or if the caller must see the error before it
+//!   continues.
 //! - **O7** A start function can be answered from another thread: by a `RemoteCallback` (of the feature
 //!   `mio`), which is `Send`. Dropping it unanswered is a bug (R5), reported on the reactor's thread.
 
@@ -74,23 +76,75 @@ pub struct AsyncOp {
 }
 
 impl AsyncOp {
-    /// Cancels the operation, unless it is canceled or complete already (rules O3 and O4).
+    /// Cancels the operation, and returns what this did: a no-op if it is canceled or complete already
+    /// (rules O3 and O4).
     ///
     /// # Panics
     ///
-    /// Passes on a panic of the module's cancel hook, or of the observer. The hook runs all the
-    /// same.
+    /// If the module's cancel hook or an observer panics. The hook runs in any case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::op::{OpError, OpResult, Operation};
+    /// use switchboard::{CallQueue, Cancellation};
+    ///
+    /// let queue = CallQueue::new();
+    /// let done = queue.callback(|_, result: OpResult<(), String>| {
+    ///     assert_eq!(result, Err(OpError::Canceled));
+    /// });
+    /// // What a start function does: the cancel hook completes the operation.
+    /// let operation = Operation::new(done, (), |op| drop(op.complete(Err(OpError::Canceled))));
+    /// let handle = operation.handle();
+    /// assert_eq!(handle.cancel(), Cancellation::Canceled);
+    /// assert_eq!(handle.cancel(), Cancellation::Late); // complete already: a no-op
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     #[track_caller]
     pub fn cancel(&self) -> Cancellation {
         (self.op.functions().cancel)(&self.op, Location::caller())
     }
 
-    /// How far the operation is.
+    /// Returns the state of the operation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    /// use switchboard::op::{OpResult, OpState, Operation};
+    ///
+    /// let queue = CallQueue::new();
+    /// let done = queue.callback(|_, _: OpResult<u32, String>| ());
+    /// let operation = Operation::new(done, (), |_| ());
+    /// let handle = operation.handle();
+    /// assert_eq!(handle.state(), OpState::Running);
+    /// operation.complete(Ok(7)).expect("it runs");
+    /// assert_eq!(handle.state(), OpState::Completed);
+    /// # queue.dial_all();
+    /// ```
     pub fn state(&self) -> OpState {
         (self.op.functions().state)(&self.op)
     }
 
-    /// Makes a guard of the handle, which cancels the operation when it is dropped.
+    /// Returns a guard that cancels the operation when it is dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    /// use switchboard::op::{CancelOnDrop, OpError, OpResult, Operation};
+    ///
+    /// struct Session { lookup: Option<CancelOnDrop> }
+    ///
+    /// let queue = CallQueue::new();
+    /// let done = queue.callback(|_, result: OpResult<u32, String>| {
+    ///     assert_eq!(result, Err(OpError::Canceled));
+    /// });
+    /// let operation = Operation::new(done, (), |op| drop(op.complete(Err(OpError::Canceled))));
+    /// let session = Session { lookup: Some(operation.handle().cancel_on_drop()) };
+    /// drop(session); // the lookup does not outlive it
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub const fn cancel_on_drop(self) -> CancelOnDrop {
         CancelOnDrop { op: self, armed: true }
     }
@@ -111,12 +165,44 @@ pub struct CancelOnDrop {
 }
 
 impl CancelOnDrop {
-    /// The handle.
+    /// Returns the handle.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    /// use switchboard::op::{OpError, OpResult, OpState, Operation};
+    ///
+    /// let queue = CallQueue::new();
+    /// let done = queue.callback(|_, _: OpResult<u32, String>| ());
+    /// let operation = Operation::new(done, (), |op| drop(op.complete(Err(OpError::Canceled))));
+    /// let guard = operation.handle().cancel_on_drop();
+    /// assert_eq!(guard.handle().state(), OpState::Running);
+    /// drop(guard);
+    /// # queue.dial_all();
+    /// ```
     pub const fn handle(&self) -> &AsyncOp {
         &self.op
     }
 
-    /// Gives the handle back; the operation goes on.
+    /// Returns the handle, and does not cancel.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    /// use switchboard::op::{OpResult, OpState, Operation};
+    ///
+    /// let queue = CallQueue::new();
+    /// let done = queue.callback(|_, _: OpResult<u32, String>| ());
+    /// let operation = Operation::new(done, (), |_| ());
+    /// let guard = operation.handle().cancel_on_drop();
+    /// // The session is set up: from now on, the operation may outlive this function.
+    /// let handle = guard.disarm();
+    /// assert_eq!(handle.state(), OpState::Running);
+    /// # operation.complete(Ok(1)).expect("it runs");
+    /// # queue.dial_all();
+    /// ```
     pub fn disarm(mut self) -> AsyncOp {
         self.armed = false;
         self.op.clone()
@@ -147,14 +233,46 @@ struct OpCell<C: 'static, A: 'static, E: 'static> {
 }
 
 impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
-    /// Makes an operation that runs.
+    /// Creates an operation, which is Running.
     ///
-    /// `on_cancel` runs inside [`AsyncOp::cancel`], at most once, while the state is Canceling. It
-    /// sees to it that the operation is completed, now or later. It captures nothing: what it needs is
-    /// in the context.
+    /// `on_cancel` runs inside [`AsyncOp::cancel`], at most once, while the state is Canceling. It must
+    /// complete the operation, now or later. It captures nothing: its data is in the context.
     ///
     /// Cost: a block of memory of the queue's, which is used again once the operation and all its handles
     /// are gone; an allocation if the queue has none of that size, or for a context of more than some 200 bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # #[cfg(feature = "mio")] {
+    /// use std::cell::Cell;
+    /// use std::convert::Infallible;
+    /// use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
+    /// use switchboard::reactor::{ReactorHandle, Timer};
+    /// use switchboard::Callback;
+    ///
+    /// /// Starts a pause that can be canceled.
+    /// fn pause(
+    ///     reactor: &ReactorHandle,
+    ///     seconds: u64,
+    ///     done: Callback<OpResult<(), Infallible>>,
+    /// ) -> AsyncOp {
+    ///     let timer = Cell::new(None::<Timer>);
+    ///     let op = Operation::new(done, timer, |op| {
+    ///         drop(op.context().take()); // cancels the timer
+    ///         let _ = op.complete(Err(OpError::Canceled));
+    ///     });
+    ///     let upper = op.clone();
+    ///     let due = reactor.queue().callback(move |_, ()| drop(upper.complete(Ok(()))));
+    ///     op.context().set(Some(reactor.after(std::time::Duration::from_secs(seconds), due)));
+    ///     op.handle()
+    /// }
+    /// # let mut reactor = switchboard::reactor::Reactor::new().expect("a poll");
+    /// # let done = reactor.queue().callback(|_, paused| assert_eq!(paused, Err(OpError::Canceled)));
+    /// # let _ = pause(&reactor, 60, done).cancel();
+    /// # reactor.run().expect("a poll");
+    /// # }
+    /// ```
     #[track_caller]
     pub fn new(upper: Callback<OpResult<A, E>>, context: C, on_cancel: fn(&Self)) -> Self {
         let site = Location::caller();
@@ -167,23 +285,95 @@ impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
         op
     }
 
-    /// The handle for the caller.
+    /// Returns the handle for the caller.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use switchboard::op::{AsyncOp, OpResult, Operation};
+    /// use switchboard::{Callback, CallQueue};
+    ///
+    /// /// A start function: it returns the handle, and keeps the operation where the result will come.
+    /// fn start(done: Callback<OpResult<u32, Infallible>>) -> AsyncOp {
+    ///     let operation = Operation::new(done, (), |_| ());
+    ///     let handle = operation.handle();
+    ///     operation.complete(Ok(7)).expect("it runs");
+    ///     handle
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// let _handle = start(queue.callback(|_, result| assert_eq!(result, Ok(7))));
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn handle(&self) -> AsyncOp {
         AsyncOp { op: self.cell.downgrade() }
     }
 
-    /// What the module keeps for this operation.
+    /// Returns the data that the module keeps for this operation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use switchboard::CallQueue;
+    /// use switchboard::op::{OpError, OpResult, Operation};
+    ///
+    /// let queue = CallQueue::new();
+    /// let done = queue.callback(|_, read: OpResult<usize, String>| assert_eq!(read, Ok(12)));
+    /// // The context counts what has been read so far.
+    /// let operation = Operation::new(done, Cell::new(0), |op| drop(op.complete(Err(OpError::Canceled))));
+    /// let count = operation.context();
+    /// count.set(count.get() + 12);
+    /// operation.complete(Ok(count.get())).expect("it runs");
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn context(&self) -> &C {
         &self.cell.context
     }
 
-    /// How far the operation is.
+    /// Returns the state of the operation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    /// use switchboard::op::{OpError, OpResult, OpState, Operation};
+    ///
+    /// let queue = CallQueue::new();
+    /// let done = queue.callback(|_, result: OpResult<u32, String>| {
+    ///     assert_eq!(result, Err(OpError::Canceled));
+    /// });
+    /// let operation = Operation::new(done, (), |_| ()); // its hook leaves it to the next step
+    /// let _ = operation.handle().cancel();
+    /// // The next step, before it begins:
+    /// if operation.state() == OpState::Canceling {
+    ///     operation.complete(Err(OpError::Canceled)).expect("not complete yet");
+    /// }
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn state(&self) -> OpState {
         self.cell.state.get()
     }
 
-    /// Says that the operation goes on when `call` comes: the completion of a lower operation, or
-    /// a timer. Does nothing but notify the observer, which knows the layers then.
+    /// Reports to observers that the operation continues with `call`: the completion of a lower
+    /// operation, or a timer. This has no other effect; a journal learns the layers from it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    /// use switchboard::op::{OpResult, Operation};
+    ///
+    /// let queue = CallQueue::new();
+    /// let done = queue.callback(|_, result: OpResult<u32, String>| assert_eq!(result, Ok(7)));
+    /// let operation = Operation::new(done, (), |_| ());
+    /// let upper = operation.clone();
+    /// let lower = queue.callback(move |_, value| drop(upper.complete(Ok(value))));
+    /// operation.waits_for(lower.id()); // so that the journal shows one layer above the other
+    /// lower.answer(7);
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     pub fn waits_for(&self, call: CallId) {
         self.cell.reporter().report(|| OpStep::WaitsFor { call });
     }
@@ -192,15 +382,53 @@ impl<C: 'static, A: 'static, E: 'static> Operation<C, A, E> {
     ///
     /// # Errors
     ///
-    /// Hands `result` back if the operation is complete already (rule O1).
+    /// Returns `result` if the operation is complete already (rule O1).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    /// use switchboard::op::{OpError, OpResult, Operation};
+    ///
+    /// let queue = CallQueue::new();
+    /// let done = queue.callback(|_, result: OpResult<u32, String>| {
+    ///     assert_eq!(result, Err(OpError::Canceled));
+    /// });
+    /// let operation = Operation::new(done, (), |op| drop(op.complete(Err(OpError::Canceled))));
+    /// let _ = operation.handle().cancel();
+    /// // The completion comes after all. It is late, and gets its result back.
+    /// assert_eq!(operation.complete(Ok(7)), Err(Ok(7)));
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     #[track_caller]
     pub fn complete(&self, result: OpResult<A, E>) -> Result<(), OpResult<A, E>> {
         self.cell.complete(result)
     }
 
-    /// Takes the start back: the callback will never be called, because `reason`.
+    /// Takes the start back, with `reason`: the callback will never be called.
     ///
-    /// For a start function that is about to return an error.
+    /// A start function calls this before it returns an error.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::op::{AsyncOp, OpResult, Operation};
+    /// use switchboard::{Callback, CallQueue};
+    ///
+    /// fn start(path: &str, done: Callback<OpResult<u64, String>>) -> Result<AsyncOp, String> {
+    ///     let operation = Operation::new(done, (), |_| ());
+    ///     if path.is_empty() {
+    ///         operation.decline("no path"); // `done` will never be called
+    ///         return Err("no path given".into());
+    ///     }
+    ///     operation.complete(Ok(4096)).expect("it runs");
+    ///     Ok(operation.handle())
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// assert!(start("", queue.callback(|_, _| ())).is_err());
+    /// assert_eq!(queue.tally().canceled, 1);
+    /// ```
     pub fn decline(self, reason: &'static str) {
         self.cell.state.set(OpState::Completed);
         if let Some(upper) = self.cell.upper.take() {

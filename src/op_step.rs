@@ -1,4 +1,4 @@
-//! What can be observed of an operation: every [`OpStep`], reported under the id of the upper callback.
+//! The observable steps of an operation, which are reported under the id of the upper callback.
 
 use core::fmt;
 use core::panic::Location;
@@ -20,9 +20,8 @@ pub enum OpStep {
         /// Where it was made.
         site: &'static Location<'static>,
     },
-    /// The operation goes on when `call` comes
-    /// ([`Operation::waits_for`](crate::op::Operation::waits_for)). If `call` delivers the result of
-    /// another operation, that is the layer below.
+    /// The operation continues with `call` ([`Operation::waits_for`](crate::op::Operation::waits_for)).
+    /// If `call` delivers the result of another operation, that is the layer below.
     WaitsFor {
         /// The call.
         call: CallId,
@@ -34,7 +33,7 @@ pub enum OpStep {
     },
     /// It is complete: its result is fixed, and on its way unless its call was canceled.
     Completed {
-        /// What kind of result.
+        /// The kind of the result.
         outcome: Outcome,
     },
     /// Its start was taken back.
@@ -58,7 +57,7 @@ impl fmt::Display for OpStep {
     }
 }
 
-/// What kind of [`OpResult`](crate::op::OpResult) an operation came to.
+/// The kind of [`OpResult`](crate::op::OpResult) that an operation ended with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Outcome {

@@ -1,5 +1,5 @@
-//! Where a call comes from: the `tracing` span that is entered where it is created, or that was where
-//! the source, or the other thread, was that it is created for.
+//! The origin of a call: the `tracing` span that is entered where the call is created, or that was
+//! entered where its source was registered or where another thread sent it.
 //!
 //! Spans of calls are counted, as each keeps its parent open: [`DialSpans`](crate::DialSpans) begins a
 //! chain anew that gets too long.
@@ -26,16 +26,17 @@ impl SetUp {
         }
     }
 
-    /// Calls that `create` creates come from where this was made, for whoever observes it.
+    /// Until the result is dropped, calls that are created have the origin of this, for observers.
     #[inline(always)]
-    pub(crate) fn replay<R>(&self, is_observed: bool, create: impl FnOnce() -> R) -> R {
+    pub(crate) fn replay(&self, is_observed: bool) -> Option<impl Sized + use<>> {
         #[cfg(feature = "tracing")]
         let origin = self.origin.as_deref().filter(|_| is_observed);
-        #[cfg(feature = "tracing")]
-        let _scope = origin.map(|origin| spans::Replay::new(origin.clone()));
         #[cfg(not(feature = "tracing"))]
-        let _ = is_observed;
-        create()
+        let origin = Some(()).filter(|()| is_observed);
+        #[cfg(feature = "tracing")]
+        return origin.map(|origin| spans::Replay::new(origin.clone()));
+        #[cfg(not(feature = "tracing"))]
+        origin
     }
 }
 
@@ -46,7 +47,7 @@ mod spans {
 
     use tracing::Span;
 
-    /// Where a call comes from.
+    /// The origin of a call.
     #[derive(Clone)]
     pub(crate) struct Origin {
         /// The span that was entered there, of the user's or of a call.
@@ -72,7 +73,7 @@ mod spans {
     }
 
     impl Scopes {
-        /// Enters a scope in which what is created comes from `origin`, unless a span is entered there. With
+        /// Enters a scope in which new calls have this `origin`, unless a span is entered there. With
         /// `is_replay`, even then. Returns its number.
         pub(crate) fn enter(&self, origin: Option<Origin>, is_replay: bool) -> u64 {
             let number = self.entered.get();
@@ -91,7 +92,7 @@ mod spans {
             drop(left);
         }
 
-        /// Where what is created now comes from.
+        /// Returns the origin of a call that is created now.
         pub(crate) fn here(&self) -> Option<Origin> {
             // Taken out to be cloned, which runs code of the subscriber.
             let top = self.scopes.borrow_mut().pop();
@@ -119,7 +120,7 @@ mod spans {
 
     #[cfg(feature = "mio")]
     impl Origin {
-        /// Where what is created or set up here comes from.
+        /// Returns the origin of what is created or set up here.
         pub(crate) fn here() -> Option<Self> {
             OF_THREAD.try_with(Scopes::here).ok().flatten()
         }
@@ -130,7 +131,7 @@ mod spans {
         }
     }
 
-    /// A scope of calls that come from elsewhere.
+    /// A scope of calls with another origin.
     #[cfg(feature = "mio")]
     pub(super) struct Replay(Option<u64>);
 

@@ -1,13 +1,12 @@
-//! What comes of scheduling, dialing and canceling.
+//! The outcomes of scheduling, dialing and canceling.
 
 use core::fmt;
 
 use thiserror::Error;
 
-/// A call was not scheduled: why, and the value that would have been.
+/// A call was not scheduled: the kind of the error, and the rejected value.
 ///
-/// Only the kind implements [`Error`](core::error::Error) whatever the rejected value is, so that is
-/// what goes through `?`:
+/// The kind implements [`Error`](core::error::Error) for every type of value, so use the kind with `?`:
 ///
 /// ```
 /// use std::rc::Rc;
@@ -32,7 +31,7 @@ pub struct ScheduleError<C> {
 #[non_exhaustive]
 pub enum ScheduleErrorKind {
     /// The owner of the queue has dropped it (rule R11).
-    #[error("call not scheduled: the owner of the queue has dropped it")]
+    #[error("call not scheduled: the owner of the queue has dropped it; use a live queue")]
     QueueDropped,
     /// The queue's limit of pending calls is reached
     /// ([`CallQueue::bounded`](crate::CallQueue::bounded)).
@@ -48,22 +47,86 @@ impl<C> ScheduleError<C> {
         Self { kind, rejected }
     }
 
-    /// Why the call was not scheduled.
+    /// Returns why the call was not scheduled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, ScheduleErrorKind};
+    ///
+    /// let queue = CallQueue::bounded(1);
+    /// queue.call(|_| ());
+    /// let error = queue.try_call(|_| ()).expect_err("the queue is full");
+    /// match error.kind() {
+    ///     ScheduleErrorKind::Full => println!("busy: {error}"),
+    ///     kind => panic!("{kind}"),
+    /// }
+    /// # queue.dial_all();
+    /// ```
     pub const fn kind(&self) -> ScheduleErrorKind {
         self.kind
     }
 
-    /// The value that was not scheduled.
+    /// Returns the value that was not scheduled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::bounded(1);
+    /// queue.call(|_| ());
+    /// let line = String::from("log this");
+    /// let Err(error) = queue.try_call(move |_| assert_eq!(line, "log this")) else {
+    ///     panic!("there is room for one");
+    /// };
+    /// let call = error.into_inner(); // with all that it has captured
+    /// queue.dial_all();
+    /// queue.call(call);
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn into_inner(self) -> C {
         self.rejected
     }
 
-    /// Why the call was not scheduled; drops the rejected value.
+    /// Returns why the call was not scheduled, and drops the rejected value.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::error::Error;
+    /// use switchboard::{CallQueue, ScheduleError};
+    ///
+    /// fn submit(queue: &CallQueue) -> Result<(), Box<dyn Error + Send + Sync>> {
+    ///     queue.try_call(|_| ()).map_err(ScheduleError::into_kind)?;
+    ///     Ok(())
+    /// }
+    ///
+    /// let queue = CallQueue::bounded(0);
+    /// assert!(submit(&queue).is_err_and(|error| error.to_string().contains("full")));
+    /// ```
     pub fn into_kind(self) -> ScheduleErrorKind {
         self.kind
     }
 
-    /// Splits the error.
+    /// Returns the kind of the error and the value that was not scheduled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, ScheduleErrorKind};
+    ///
+    /// let queue = CallQueue::bounded(1);
+    /// let mut waiting = Vec::new();
+    /// for _ in 0..3 {
+    ///     if let Err(error) = queue.try_call(|_| ()) {
+    ///         let (kind, call) = error.into_parts();
+    ///         assert_eq!(kind, ScheduleErrorKind::Full);
+    ///         waiting.push(call); // scheduled again when there is room
+    ///     }
+    /// }
+    /// assert_eq!(waiting.len(), 2);
+    /// ```
     pub fn into_parts(self) -> (ScheduleErrorKind, C) {
         (self.kind, self.rejected)
     }
@@ -81,14 +144,14 @@ impl<C> fmt::Debug for ScheduleError<C> {
     }
 }
 
-/// What came of an attempt to cancel.
+/// The outcome of a cancel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Cancellation {
     /// Canceled, now.
     Canceled,
-    /// Canceled before; the first reason stays. The queue knows this until the turn of the
-    /// canceled call would have come (for a callback that is not called: until its caller lets it
-    /// go), or until it needs the room. It says [`Late`](Self::Late) afterwards.
+    /// Canceled before; the first reason stays. The queue returns this until it has passed the place of
+    /// the canceled call (for a callback that is not called, until its caller drops it), or until it
+    /// needs the memory, and [`Late`](Self::Late) after that.
     Already,
     /// Too late: the call is live or over. Nothing happened.
     Late,
@@ -102,9 +165,9 @@ pub enum Cancellation {
 pub struct Report {
     /// Calls whose handler ran.
     pub dialed: u64,
-    /// Calls found canceled when their turn came.
+    /// Canceled calls that the queue passed over.
     pub canceled: u64,
-    /// Calls refused when their turn came.
+    /// Calls that were refused when the queue reached them.
     pub refused: u64,
     /// Calls still pending at the end.
     pub remaining: u64,

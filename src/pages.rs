@@ -4,8 +4,9 @@
 #[doc = include_str!("../README.md")]
 mod readme {}
 
-/// Pages as modules. Where the links of a page lead, which name files of the project, is defined at its end
-/// for a forge. What comes first counts, and so here they lead into the documentation.
+/// Pages as modules. Where the links of a page lead, which name files of the project, is defined at its
+/// end for a forge. The first definition of a link counts, so here the links lead into the
+/// documentation.
 macro_rules! pages {
     ($($(#[$when:meta])* $name:ident: $($file:literal),+;)+) => {
         $(

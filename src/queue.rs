@@ -1,9 +1,9 @@
-//! The queue: its owner, the handles to it, and what can be asked of them.
+//! The queue: its owner, the handles to it, and their methods.
 //!
 //! # The way of a call
 //!
-//! Whoever has read this section knows where to change what. Files are in layers (see
-//! CONTRIBUTING.md); what is marked *slow* runs only if there is more to do than usual.
+//! Files are in layers (see CONTRIBUTING.md). Steps marked *slow* run only if there is more to do than
+//! usual.
 //!
 //! A call to a recipient, from [`Address::call`] to its end:
 //!
@@ -12,9 +12,9 @@
 //! 2. `queue/schedule.rs`, `Core::schedule`: asks the storage whether a push is fast
 //!    (`erased.rs`, `Calls::is_fast`). It is unless the block is full, the limit of the queue is reached,
 //!    or a flag of `ON_SCHEDULE` is set (`queue/listener.rs`).
-//!    - *slow*, `schedule_slow`: `admission_error` says whether the queue is gone, full or out of ids;
-//!      then `turn_away` counts and ends the call. Else `schedule_admitted` pushes it, notifies the
-//!      observers, and wakes the embedder (`queue/notify.rs`).
+//!    - *slow*, `schedule_slow`: `admission_error` returns whether the queue is gone, full or out of
+//!      ids; then `turn_away` counts and ends the call. Else `schedule_admitted` pushes it, notifies
+//!      the observers, and wakes the embedder (`queue/notify.rs`).
 //! 3. `erased.rs`, `Calls::push`: writes vtable, site and payload to the place at the tail. Its position is
 //!    the call's id ([`CallId`]).
 //! 4. `queue/turn.rs`, `Turn::dial_while`: deferred calls that are ready first
@@ -32,9 +32,10 @@
 //!    already (refused, deferred), or a deferred call is ready. If the handler unwinds, the drop of
 //!    `Attempt` counts it as panicked.
 //!
-//! Other ends: `queue/cancel.rs` (a tombstone takes the place of the call until its turn;
-//! `Core::pass_tombstone`), `queue/close.rs` (the queue's end), `Attempt::refuse`, and for a recipient that
-//! is gone `queue/release.rs` (what its calls captured drops at once; they are refused at their turn).
+//! Other ends: `queue/cancel.rs` (a tombstone takes the place of the call until the queue passes it;
+//! `Core::pass_tombstone`), `queue/close.rs` (the queue's end), `Attempt::refuse`, and for a recipient
+//! that is gone `queue/release.rs` (the captures of its calls are dropped at once; the calls are
+//! refused when the queue reaches them).
 //!
 //! A callback differs at both ends. `Callback::to_recipient` (`callback.rs`) puts a join, a call without
 //! its value, in a slot of the storage (`erased/cells.rs`, `Storage::create`).
@@ -48,16 +49,30 @@
 //! answer callbacks; calls from other threads (`reactor/remote/remotes.rs`, `Remotes::deliver`) are
 //! promised calls.
 //!
-//! Where to change what: another end of a call: `step.rs`, `tally.rs`, and the place where it is counted
-//! (`queue/attempt.rs` if its turn has come, `queue/cancel.rs` if not), and how the journal takes it
-//! (`journal/history.rs`, `CallRecord::take`). Another reason not to dial:
-//! `step.rs` (`Refusal`) and `recipient/cell.rs`. Something to do for each call:
-//! a flag in `queue/listener.rs`, so that the fast path stays as it is. What a handler gets:
-//! `recipient/call.rs` (`Context`). Another source of promised calls: `reactor/`, by `promised_call`.
-//! How many blocks there are, and how large: `erased/directory.rs`. In what order timers are due:
-//! `reactor/timers/heap.rs`. What is remembered of a call: `journal/records.rs`. Another law for operations
-//! of users: `conformance/violation.rs` (`Rule`), and where it shows: `record.rs` by one operation, `log.rs`
-//! by all that was observed. How a stream reads and writes: `streams/transfer.rs`.
+//! # Where to change what
+//!
+//! - Another end of a call: `step.rs`, `tally.rs` with the count in `queue/state.rs`, and the place where it is
+//!   counted: `queue/attempt.rs` if the queue has reached it, `queue/cancel.rs` if not. Each match on steps has an
+//!   arm for all others, so the compiler lists none of these: `journal/history.rs` (`take`) and `journal/pages.rs`,
+//!   `reporter.rs`, `spans.rs`, `conformance/log.rs`; in tests the model (`worlds/sequences/model.rs`) and
+//!   the books (`worlds/books.rs`).
+//! - Another reason not to dial: `step.rs` (`Refusal`) and `recipient/cell.rs`.
+//! - Something to do for each call: a flag in `queue/listener.rs`, so that the fast path stays as it is.
+//! - What a handler receives: `recipient/call.rs` (`Context`).
+//! - Another kind of source: what mio can poll is registered as it is; what has a descriptor, by
+//!   `reactor/fd_source.rs`; what a stream or an acceptor can use, by the traits in `streams/`. A new
+//!   producer of calls, as timers and other threads are, is a field of `Shared` (`reactor/shared.rs`,
+//!   where `can_go_on` returns whether more calls can arrive), enters in `reactor/guest.rs`
+//!   (`turn_noting`, with its share), by `promised_call`, and has its part in how long the loop sleeps
+//!   (`reactor/handle.rs`, `poll_timeout`).
+//! - How many blocks there are, and how large: `erased/directory.rs`.
+//! - In what order timers are due: `reactor/timers/heap.rs`.
+//! - A new field in the journal: `journal/records.rs`, from a step that is observed (`journal/history.rs`, `take`);
+//!   shown in `journal/explain.rs`, `trace.rs` and `timeline.rs`. A figure that is counted as it happens:
+//!   `journal/pages.rs`.
+//! - Another law for users' operations: `conformance/violation.rs` (`Rule`), and where it shows: `record.rs` by one
+//!   operation, `log.rs` by all that was observed.
+//! - How a stream reads and writes: `streams/transfer.rs`.
 //!
 //! [`Address::call`]: crate::Address::call
 //! [`Callback::answer`]: crate::Callback::answer
@@ -89,7 +104,7 @@ mod release;
 mod schedule;
 mod serial;
 pub(crate) mod state;
-mod turn;
+pub(crate) mod turn;
 
 pub use budget::Budget;
 use function_call::FunctionCall;
@@ -98,11 +113,10 @@ use state::{Claim, Core, QueueState};
 
 /// Owns a queue of calls.
 ///
-/// Everything that can be asked of a queue is on its [`QueueHandle`], to which this derefs.
-/// Dropping the owner ends every call that is neither live nor over as Canceled, and drops what it
-/// captured: pending calls first to last, then callbacks that were not called. Handles that survive
-/// take no more calls (rule R11), and the observer and the wake hook go. So nothing leaks, whatever
-/// the calls refer to.
+/// The methods of a queue are on [`QueueHandle`], to which this derefs. Dropping the owner ends every
+/// call that is neither live nor over as Canceled, and drops its captures: pending calls first to last,
+/// then callbacks that were not called. Handles that survive accept no more calls (rule R11), and the
+/// observers and the wake hook are dropped. So nothing leaks, even if calls refer to the queue.
 ///
 /// A queue belongs to one thread: neither the owner nor any handle is `Send`.
 ///
@@ -135,25 +149,34 @@ pub struct CallQueue {
 }
 
 impl CallQueue {
-    /// Makes an empty queue.
+    /// Creates an empty queue.
     ///
-    /// Cost: two allocations, of about 4.5 KiB in all. On targets without compare-and-swap (thumbv6m, say)
-    /// a byte more, which is never freed: its address is what tells the queue from all others.
+    /// Cost: two allocations, of about 4.5 KiB in all. On targets without compare-and-swap (such as
+    /// thumbv6m) a byte more, which is never freed: its address identifies the queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.call(|_| println!("hello"));
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn new() -> Self {
         Self::starting_at(0, u64::MAX)
     }
 
-    /// Makes an empty queue in which at most `capacity` calls may be pending.
+    /// Creates an empty queue in which at most `capacity` calls may be pending.
     ///
-    /// Calls scheduled beyond that end Refused, or come back from
-    /// [`try_call`](QueueHandle::try_call). Callbacks are promises, so
-    /// they are always admitted when they are answered: bound them by how many you give away. So are
-    /// timers, and the readiness calls of a reactor, of which a source has at most one. Calls of
-    /// other threads wait until there is room, but for one a turn. A queue of capacity 0 takes nothing
-    /// else.
+    /// Calls scheduled beyond that end Refused, or are returned in the error of
+    /// [`try_call`](QueueHandle::try_call). Promises do not count as long as they wait, and are always
+    /// admitted: answered callbacks (bound them by the number that you hand out), timers, and the
+    /// readiness calls of a reactor, of which a source has at most one. Calls from other threads wait
+    /// until there is room, but for one a turn. A queue of capacity 0 admits promises only.
     ///
-    /// A call that is canceled is not pending any more, but keeps its 64 bytes until all that were
-    /// scheduled before it are over.
+    /// A canceled call is no longer pending, but keeps its 64 bytes until all calls that were scheduled
+    /// before it are over.
     ///
     /// ```
     /// use switchboard::CallQueue;
@@ -166,8 +189,8 @@ impl CallQueue {
     /// queue.call(third);
     /// ```
     ///
-    /// Cost: as [`new`](Self::new). A call costs as much as in a queue without bounds, but for a second
-    /// look each time that as many were scheduled as there was room for.
+    /// Cost: as [`new`](Self::new). A call costs what it costs in a queue without a limit, plus a
+    /// second check each time that the number of calls that there was room for has been scheduled.
     pub fn bounded(capacity: usize) -> Self {
         Self::starting_at(0, capacity as u64)
     }
@@ -182,7 +205,23 @@ impl CallQueue {
         }
     }
 
-    /// A handle to the queue, to keep.
+    /// Returns a handle to the queue, to keep.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, QueueHandle};
+    ///
+    /// struct Service { queue: QueueHandle }
+    ///
+    /// let queue = CallQueue::new();
+    /// let service = Service { queue: queue.handle() };
+    /// drop(queue);
+    /// // A handle does not keep the queue alive: the call ends Canceled at once.
+    /// assert!(service.queue.is_closed());
+    /// service.queue.call(|_| unreachable!());
+    /// assert_eq!(service.queue.tally().canceled, 1);
+    /// ```
     pub fn handle(&self) -> QueueHandle {
         self.handle.clone()
     }
@@ -221,12 +260,30 @@ impl fmt::Debug for CallQueue {
 
 /// Scheduling.
 impl QueueHandle {
-    /// Schedules a function call: one without a recipient.
+    /// Schedules a function call, which has no recipient, and returns its id.
     ///
-    /// Cannot fail. If the queue is gone, the call ends Canceled at once; if it is full
-    /// ([`CallQueue::bounded`]), Refused. [`try_call`](Self::try_call) hands the closure back instead.
+    /// This cannot fail. If the queue is gone, the call ends Canceled at once; if it is full
+    /// ([`CallQueue::bounded`]), Refused. [`try_call`](Self::try_call) returns the closure instead.
     ///
     /// Cost: no allocation for a closure of at most 48 bytes, aligned to at most 8.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::rc::Rc;
+    /// use switchboard::CallQueue;
+    ///
+    /// let log = Rc::new(RefCell::new(Vec::new()));
+    /// let queue = CallQueue::new();
+    /// let (first, second) = (Rc::clone(&log), Rc::clone(&log));
+    /// queue.call(move |queue| {
+    ///     first.borrow_mut().push("first");
+    ///     queue.call(move |_| second.borrow_mut().push("second")); // behind all that is pending
+    /// });
+    /// queue.dial_all();
+    /// assert_eq!(*log.borrow(), ["first", "second"]);
+    /// ```
     #[doc(alias("post", "defer", "call_soon", "next_tick", "enqueue"))]
     #[inline]
     #[track_caller]
@@ -248,7 +305,23 @@ impl QueueHandle {
     ///
     /// # Errors
     ///
-    /// Hands the closure back if the queue is gone, full, or out of ids. Nothing is counted then.
+    /// Returns the closure in the error if the queue is gone, full, or out of ids. Nothing is counted
+    /// then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::bounded(1);
+    /// queue.try_call(|_| ())?;
+    /// // Full: the closure comes back, and can be scheduled when there is room.
+    /// let Err(error) = queue.try_call(|_| println!("second")) else { panic!("no room for two") };
+    /// queue.dial_all();
+    /// queue.try_call(error.into_inner())?;
+    /// # queue.dial_all();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_call<F>(&self, function: F) -> Result<CallId, ScheduleError<F>>
@@ -270,20 +343,34 @@ impl QueueHandle {
     where
         F: FnOnce(&Self) + 'static,
     {
-        self.core.schedule(Claim::Promised, function, site, FunctionCall, || None, if_observed)
+        self.core.promised_call(site, function, if_observed)
     }
 
-    /// Cancels a call: after this returns, its handler never runs, and what it captured is
-    /// dropped (rule R3).
+    /// Cancels a call, and returns what this did. After this returns, the handler never runs, and its
+    /// captures are dropped (rule R3).
     ///
-    /// `reason` is for observers and logs. A call may be canceled at any time, before it is
-    /// scheduled and from its own handler included; too late is a no-op (rule R4). Meant for the
-    /// recipient, who alone knows that it does not want the call any more (rule R6).
+    /// `reason` is for observers and logs. A call may be canceled at any time, before it is scheduled
+    /// and from its own handler included. A late cancel is a no-op (rule R4). Only the recipient of a
+    /// call should cancel it, as it alone knows that the call is no longer wanted (rule R6).
     ///
     /// # Panics
     ///
-    /// Passes on a panic of a captured value's drop, or of the observer. The call is canceled
-    /// all the same.
+    /// If the drop of a captured value panics, or an observer. The call is canceled in any case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Cancellation};
+    ///
+    /// let queue = CallQueue::new();
+    /// let redraw = queue.call(|_| unreachable!("canceled"));
+    /// assert_eq!(queue.cancel(redraw, "window closed"), Cancellation::Canceled);
+    /// assert_eq!(queue.cancel(redraw, "again"), Cancellation::Already);
+    ///
+    /// let save = queue.call(|_| ());
+    /// queue.dial_all();
+    /// assert_eq!(queue.cancel(save, "too late"), Cancellation::Late); // no error: nothing happened
+    /// ```
     #[inline]
     pub fn cancel(&self, id: CallId, reason: &'static str) -> Cancellation {
         if self.core.cancel_fast(id) {
@@ -293,58 +380,164 @@ impl QueueHandle {
     }
 }
 
-/// Dialing. A handler may dial the queue too: a turn within the turn, in which calls to the
-/// handler's own recipient are refused (rule R2).
+/// Dialing. A handler may dial the queue too. In this nested turn, calls to the handler's own recipient
+/// are refused (rule R2).
 ///
-/// A panic of a handler goes to whoever dials. The queue stays right: the call ends Panicked, and
-/// the next turn goes on with the calls behind it (rule R10).
+/// A panic of a handler unwinds to the code that dials. The queue stays consistent: the call ends
+/// Panicked, and the next turn continues with the calls after it (rule R10).
 impl QueueHandle {
-    /// Dials until the queue is empty, calls scheduled meanwhile included. It does not end while
-    /// handlers keep scheduling.
+    /// Dials until the queue is empty, calls scheduled meanwhile included, and returns a report. It
+    /// does not return while handlers keep scheduling.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.call(|queue| {
+    ///     queue.call(|_| ()); // scheduled meanwhile: dialed too
+    /// });
+    /// let report = queue.dial_all();
+    /// assert_eq!((report.dialed, report.remaining), (2, 0));
+    /// ```
     #[doc(alias("run", "fire", "poll", "drain"))]
     pub fn dial_all(&self) -> Report {
         self.turn(|turn| turn.dial_before(u64::MAX))
     }
 
-    /// Dials the calls that are pending now, and not those scheduled meanwhile.
+    /// Dials the calls that are pending now, not those scheduled meanwhile, and returns a report.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, QueueHandle};
+    ///
+    /// fn animate(queue: &QueueHandle) {
+    ///     queue.call(animate); // once a frame, so `dial_all` would not return
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.call(animate);
+    /// for _frame in 0..3 {
+    ///     let report = queue.dial_pending();
+    ///     assert_eq!((report.dialed, report.remaining), (1, 1));
+    /// }
+    /// ```
     pub fn dial_pending(&self) -> Report {
         let end = self.core.calls().tail();
         self.turn(|turn| turn.dial_before(end))
     }
 
-    /// Dials within a budget.
+    /// Dials within a budget, and returns a report.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Budget, CallQueue};
+    ///
+    /// let queue = CallQueue::new();
+    /// for _ in 0..100 {
+    ///     queue.call(|_| ());
+    /// }
+    /// // A share of the work in each tick of a game's loop.
+    /// let mut ticks = 0;
+    /// while queue.dial(Budget::calls(30)).remaining > 0 {
+    ///     ticks += 1;
+    /// }
+    /// assert_eq!(ticks, 3);
+    /// ```
     pub fn dial(&self, budget: Budget<'_>) -> Report {
         self.turn(|turn| turn.dial(budget, || u64::MAX))
     }
 
-    /// Whether a turn would find no call to dial.
+    /// Returns true if a turn would find no call to dial.
     ///
-    /// A handler's nested turn can leave deferred calls behind (rule R2), which are pending, but cannot
-    /// be dialed before the live call has ended. Outside of handlers nothing is pending if this is true.
+    /// A handler's nested turn can leave deferred calls (rule R2), which are pending, but cannot be
+    /// dialed before the live call has ended. Outside of handlers, nothing is pending if this returns
+    /// true.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let own_timeout = Duration::from_secs(1);
+    /// // How long the host's loop may sleep:
+    /// let timeout = || if queue.is_idle() { own_timeout } else { Duration::ZERO };
+    /// queue.call(|_| ());
+    /// assert_eq!(timeout(), Duration::ZERO);
+    /// queue.dial_all();
+    /// assert_eq!(timeout(), own_timeout);
+    /// ```
     pub fn is_idle(&self) -> bool {
         self.core.is_idle()
     }
 
-    /// Whether the owner has dropped the queue.
+    /// Returns true if the owner has dropped the queue.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let handle = queue.handle();
+    /// assert!(!handle.is_closed());
+    /// drop(queue);
+    /// assert!(handle.is_closed());
+    /// ```
     pub fn is_closed(&self) -> bool {
         self.core.is_closed()
     }
 
-    /// Sets what is called when the queue goes from empty to non-empty outside a turn: the
-    /// embedder's cue to come back and dial. It replaces the hook set before.
+    /// Sets the hook that is called when the queue goes from empty to non-empty outside a turn, so that
+    /// the embedder schedules a turn. It replaces the previous hook.
     ///
-    /// With a reactor, it is also called when a timer is armed, outside a turn, that is due before
-    /// all others: the cue to ask for the reactor's `poll_timeout` again. An embedder that asks for
-    /// that right before it sleeps needs no hook, if no other code of its thread runs meanwhile (as other tasks of an
-    /// executor do).
+    /// A reactor also calls it when a timer is armed, outside a turn, that is due before all others:
+    /// the embedder must then read the reactor's `poll_timeout` again. An embedder that reads it right
+    /// before it sleeps needs no hook, if no other code of its thread runs in between (as other tasks
+    /// of an executor do).
     ///
-    /// If calls are pending already, the hook is called now. Calls left over by a turn are not news:
-    /// see [`Report::remaining`]. Once the owner has dropped the queue this does nothing.
+    /// If calls are pending already, the hook is called now. It is not called for calls that a turn
+    /// leaves: see [`Report::remaining`]. Once the owner has dropped the queue, this does nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let wakeups = Rc::new(Cell::new(0));
+    /// let count = Rc::clone(&wakeups);
+    /// // A host would post itself an event here, whose handler dials the queue.
+    /// queue.set_wake_hook(move || count.set(count.get() + 1));
+    /// queue.call(|_| ());
+    /// queue.call(|_| ()); // the host knows already
+    /// assert_eq!(wakeups.get(), 1);
+    /// # queue.dial_all();
+    /// ```
     pub fn set_wake_hook(&self, hook: impl Fn() + 'static) {
         self.core.set_wake_hook(Some(Rc::new(hook)));
     }
 
     /// Removes the wake hook.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.set_wake_hook(|| panic!("the host's loop has ended"));
+    /// queue.clear_wake_hook(); // as the host's loop ends
+    /// queue.call(|_| ());
+    /// assert!(!queue.is_idle());
+    /// ```
     pub fn clear_wake_hook(&self) {
         self.core.set_wake_hook(None);
     }
@@ -352,13 +545,29 @@ impl QueueHandle {
 
 /// Watching.
 impl QueueHandle {
-    /// How many calls there are, and how they ended.
+    /// Returns the number of calls in each state, and of those that ended in each way.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.call(|_| ());
+    /// let unwanted = queue.call(|_| ());
+    /// queue.cancel(unwanted, "not needed");
+    /// queue.dial_all();
+    ///
+    /// let tally = queue.tally();
+    /// assert_eq!((tally.created, tally.finished, tally.canceled), (2, 1, 1));
+    /// println!("{tally}"); // 2 created = 0 unscheduled + 0 pending + 0 live + 1 finished + ...
+    /// ```
     pub fn tally(&self) -> Tally {
         self.core.tally()
     }
 
-    /// Names a call that is not over, for observers: the place in a script or in the host's code that a
-    /// shim schedules it for, say, as the site would be the shim's for all.
+    /// Names a call that is not over, for observers. A shim that schedules calls for a script or for
+    /// another language gives each its place there, as otherwise all calls have the site of the shim.
     ///
     /// Observers are notified of it ([`Observer::observe_name`]), and the [`Reporter`](crate::Reporter)
     /// shows it. A call that is deferred, over or of another queue gets no name. A shim in Rust needs none:
@@ -385,22 +594,57 @@ impl QueueHandle {
         self.core.name_call(call, name);
     }
 
-    /// Adds an observer, which is notified of every step of every call from now on, behind the
-    /// observers that there are.
+    /// Adds an observer, which is notified of every step of every call from now on, after the other
+    /// observers. Returns its id.
     ///
-    /// A handler may add one, too, and a call's own check. It is then notified of how the call ends whose
-    /// turn it is; whether it is notified that the call is dialed depends on whether there was an observer
-    /// before. Once the owner has dropped the queue this does nothing.
+    /// A handler may add one, and so may a call's own check. The observer is then notified of the end
+    /// of the current call; it is notified of the dial only if there was an observer before. Once the
+    /// owner has dropped the queue, this does nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use switchboard::{CallId, CallQueue, Step};
+    ///
+    /// let queue = CallQueue::new();
+    /// let lost = Rc::new(Cell::new(0));
+    /// let count = Rc::clone(&lost);
+    /// queue.add_observer(move |_: CallId, step: &Step| {
+    ///     if let Step::Abandoned { .. } = step {
+    ///         count.set(count.get() + 1);
+    ///     }
+    /// });
+    /// drop(queue.callback(|_, ()| ())); // a bug: neither answered nor declined
+    /// assert_eq!(lost.get(), 1);
+    /// ```
     pub fn add_observer(&self, observer: impl Observer + 'static) -> ObserverId {
         let observer: Rc<dyn Observer> = Rc::new(observer);
         self.core.add_observer(&observer)
     }
 
-    /// Removes an observer. Returns whether it was there.
+    /// Removes an observer. Returns false if it was not there.
     ///
     /// # Panics
     ///
-    /// Passes on a panic of the observer's drop.
+    /// If the drop of the observer panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallId, CallQueue, Step};
+    ///
+    /// let queue = CallQueue::new();
+    /// let trace = queue.add_observer(|call: CallId, step: &Step| println!("{call} {step}"));
+    /// queue.call(|_| ());
+    /// queue.dial_all(); // traced
+    ///
+    /// assert!(queue.remove_observer(trace));
+    /// queue.call(|_| ());
+    /// queue.dial_all(); // not traced
+    /// assert!(!queue.remove_observer(trace));
+    /// ```
     pub fn remove_observer(&self, observer: ObserverId) -> bool {
         self.core.remove_observers(|id| id == observer)
     }
@@ -409,7 +653,23 @@ impl QueueHandle {
     ///
     /// # Panics
     ///
-    /// Passes on a panic of an observer.
+    /// If an observer panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use switchboard::{CallId, CallQueue, Step};
+    ///
+    /// let queue = CallQueue::new();
+    /// let steps = Rc::new(Cell::new(0));
+    /// let count = Rc::clone(&steps);
+    /// queue.add_observer(move |_: CallId, _: &Step| count.set(count.get() + 1));
+    /// queue.clear_observers(); // before what the observer shares goes away
+    /// queue.call(|_| ());
+    /// assert_eq!((steps.get(), Rc::strong_count(&steps)), (0, 1));
+    /// ```
     pub fn clear_observers(&self) {
         self.core.remove_observers(|_| true);
     }

@@ -32,14 +32,26 @@ pub use set::Recipients;
 
 /// Making recipients.
 impl QueueHandle {
-    /// Makes a recipient of `value`, owned by the caller.
+    /// Makes a recipient of `value`, and returns its owner.
     ///
     /// Cost: one allocation.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let log = queue.recipient(Vec::new());
+    /// log.call(|log, _| log.push("started"));
+    /// log.call(|log, _| assert_eq!(*log, ["started"]));
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     pub fn recipient<T: 'static>(&self, value: T) -> Recipient<T> {
         self.recipient_with(|_| value)
     }
 
-    /// Makes a recipient of a value that is given its own address.
+    /// Makes a recipient of the value that `value` returns for its own address, and returns its owner.
     ///
     /// ```
     /// use switchboard::{Address, CallQueue};
@@ -57,12 +69,32 @@ impl QueueHandle {
         made.unwrap_or_else(|never| match never {})
     }
 
-    /// As [`recipient_with`](Self::recipient_with), for a value that may not come about: one that
-    /// registers a source, say.
+    /// As [`recipient_with`](Self::recipient_with), for a value whose creation may fail, such as one
+    /// that registers a source.
     ///
     /// # Errors
     ///
-    /// Passes on the error of `value`.
+    /// Returns the error of `value`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Address, CallQueue};
+    ///
+    /// struct Parser { own: Address<Parser>, limit: u32 }
+    ///
+    /// let queue = CallQueue::new();
+    /// let make = |limit: &str| {
+    ///     queue.try_recipient_with(|own| {
+    ///         Ok::<_, std::num::ParseIntError>(Parser { own: own.clone(), limit: limit.parse()? })
+    ///     })
+    /// };
+    /// let parser = make("80")?;
+    /// parser.call(|parser, cx| assert_eq!((&parser.own, parser.limit), (&cx.address(), 80)));
+    /// assert!(make("eighty").is_err());
+    /// # queue.dial_all();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_recipient_with<T: 'static, E>(
         &self,
         value: impl FnOnce(&Address<T>) -> Result<T, E>,
@@ -73,17 +105,17 @@ impl QueueHandle {
 
 /// Owns a recipient: a value of type `T` that receives calls, one at a time.
 ///
-/// Made by [`QueueHandle::recipient`]. Everything that can be asked of a recipient is on its
-/// [`Address`], to which this derefs. Dropping the `Recipient` hangs up (rule R9): the value is
-/// dropped at once or, if a call to it is live, right after that has ended. Calls that are
-/// still pending then end Refused when their turn comes.
+/// Made by [`QueueHandle::recipient`]. The methods of a recipient are on [`Address`], to which this
+/// derefs. Dropping the `Recipient` hangs up (rule R9): the value is dropped at once or, if a call to
+/// it is live, right after that has ended. Calls that are still pending then end Refused when the queue
+/// reaches them.
 ///
-/// The value cannot be looked at from outside: a call gets to it, or what it shares in an `Rc`.
+/// Only calls can access the value. To share data with other code, put it in an `Rc`.
 ///
-/// A value that owns its own `Recipient` lives until [`Context::hang_up`]: like any owner of
-/// itself, it leaks if that never comes.
+/// A value that owns its own `Recipient` lives until [`Context::hang_up`]: like any value that owns
+/// itself, it leaks if it is never hung up.
 #[doc(alias("actor", "AsyncJob", "object"))]
-#[must_use = "dropping a recipient lets its value go"]
+#[must_use = "dropping a recipient drops its value"]
 pub struct Recipient<T: 'static> {
     address: Address<T>,
 }
@@ -100,12 +132,24 @@ impl<T: 'static> Recipient<T> {
         Ok(recipient)
     }
 
-    /// Lets the recipient go; the same as dropping it.
+    /// Hangs up the recipient, as its drop does.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let session = queue.recipient(String::from("session"));
+    /// session.call(|_, _| unreachable!("the recipient is gone"));
+    /// session.hang_up(); // the value drops here
+    /// assert_eq!(queue.dial_all().refused, 1);
+    /// ```
     #[doc(alias("mustStop", "swanSong", "destroy"))]
     pub fn hang_up(self) {}
 
-    /// Sets whether plain calls are deferred, rather than refused, if their turn comes while the
-    /// recipient is live (rule R2). Promises always are. Not so at first.
+    /// Sets whether plain calls are deferred, rather than refused, if the queue reaches them while the
+    /// recipient is live (rule R2). The default is to refuse them. Promises are always deferred.
     ///
     /// ```
     /// use switchboard::CallQueue;
@@ -146,7 +190,8 @@ impl<T: 'static> fmt::Debug for Recipient<T> {
     }
 }
 
-/// Where to call a recipient. Does not own it: the value goes when its [`Recipient`] does.
+/// The address of a recipient, to call it. It does not own the value, which is dropped with its
+/// [`Recipient`].
 ///
 /// One pointer; cloning counts a reference.
 #[doc(alias("weak", "CbcPointer", "handle"))]
@@ -155,14 +200,34 @@ pub struct Address<T: 'static> {
 }
 
 impl<T: 'static> Address<T> {
-    /// Creates and schedules a call to the recipient, in one go.
+    /// Creates and schedules a call to the recipient, and returns its id.
     ///
-    /// Cannot fail. If the recipient is gone, the call ends Refused when its turn comes. If the queue is
-    /// gone, it ends Canceled at once; if the queue is full ([`CallQueue::bounded`]), Refused at once.
+    /// This cannot fail. If the recipient is gone, the call ends Refused when the queue reaches it. If
+    /// the queue is gone, it ends Canceled at once; if the queue is full ([`CallQueue::bounded`]),
+    /// Refused at once.
     ///
     /// [`CallQueue::bounded`]: crate::CallQueue::bounded
     ///
     /// Cost: no allocation for a closure of at most 40 bytes, aligned to at most 8.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// struct Counter { total: u32 }
+    ///
+    /// let queue = CallQueue::new();
+    /// let counter = queue.recipient(Counter { total: 0 });
+    /// let address = counter.address(); // for others, who do not own the counter
+    /// address.call(|counter, _| counter.total += 1);
+    /// address.call(|counter, cx| {
+    ///     assert_eq!(counter.total, 1);
+    ///     cx.hang_up(); // it has all it wants
+    /// });
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// assert!(address.is_gone());
+    /// ```
     #[inline]
     #[track_caller]
     pub fn call<F>(&self, handler: F) -> CallId
@@ -176,8 +241,29 @@ impl<T: 'static> Address<T> {
     ///
     /// # Errors
     ///
-    /// Hands the closure back if the queue is gone, full, or out of ids. Nothing is counted then. A
-    /// recipient that is gone is no error here: the call then ends Refused when its turn comes.
+    /// Returns the closure in the error if the queue is gone, full, or out of ids. Nothing is counted
+    /// then. A recipient that is gone is not an error: the call then ends Refused when the queue
+    /// reaches it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, ScheduleErrorKind};
+    ///
+    /// let queue = CallQueue::bounded(2);
+    /// let worker = queue.recipient(Vec::new());
+    /// let mut accepted = 0;
+    /// for number in 0..10 {
+    ///     match worker.try_call(move |list, _| list.push(number)) {
+    ///         Ok(_) => accepted += 1,
+    ///         Err(error) if error.kind() == ScheduleErrorKind::Full => break, // the client is to wait
+    ///         Err(error) => return Err(error.into_kind()),
+    ///     }
+    /// }
+    /// assert_eq!(accepted, 2);
+    /// # queue.dial_all();
+    /// # Ok::<(), ScheduleErrorKind>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_call<F>(&self, handler: F) -> Result<CallId, ScheduleError<F>>
@@ -202,7 +288,55 @@ impl<T: 'static> Address<T> {
         self.schedule_as::<_, true>(Handler::new(handler), site, if_observed)
     }
 
+    /// As [`promised_call`](Self::promised_call), for who has another reference to the queue, whose `core`
+    /// that is, and needs this address no more.
+    #[cfg(feature = "mio")]
+    #[inline(always)]
+    pub(crate) fn into_promised_call<F>(
+        self,
+        core: &Core,
+        site: Site,
+        handler: F,
+        if_observed: impl FnOnce(&Core, CallId),
+    ) -> CallId
+    where
+        F: FnOnce(&mut T, &Context<'_, T>) + 'static,
+    {
+        let info = self.info();
+        let pack = |call| ToRecipient::<_, true> { address: self, call };
+        let call = Handler::new(handler);
+        core.schedule(Claim::Promised, call, site, pack, || Some(info), if_observed)
+    }
+
     /// Schedules a call of a type of its own, as [`call`](Self::call).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Call, CallQueue, Context};
+    ///
+    /// struct Account { balance: u32 }
+    /// struct Withdraw(u32);
+    ///
+    /// impl Call for Withdraw {
+    ///     type Recipient = Account;
+    ///
+    ///     fn can_dial(&self, account: &Account) -> Result<(), &'static str> {
+    ///         if self.0 <= account.balance { Ok(()) } else { Err("balance too low") }
+    ///     }
+    ///
+    ///     fn dial(self, account: &mut Account, _: &Context<'_, Account>) {
+    ///         account.balance -= self.0;
+    ///     }
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// let account = queue.recipient(Account { balance: 50 });
+    /// account.schedule(Withdraw(40));
+    /// account.schedule(Withdraw(40)); // checked when its turn comes: refused
+    /// let report = queue.dial_all();
+    /// assert_eq!((report.dialed, report.refused), (1, 1));
+    /// ```
     #[inline]
     #[track_caller]
     pub fn schedule<C>(&self, call: C) -> CallId
@@ -216,7 +350,32 @@ impl<T: 'static> Address<T> {
     ///
     /// # Errors
     ///
-    /// Hands the call back if the queue is gone, full, or out of ids. Nothing is counted then.
+    /// Returns the call in the error if the queue is gone, full, or out of ids. Nothing is counted
+    /// then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Call, CallQueue, Context};
+    ///
+    /// struct Set(u32);
+    ///
+    /// impl Call for Set {
+    ///     type Recipient = u32;
+    ///
+    ///     fn dial(self, value: &mut u32, _: &Context<'_, u32>) {
+    ///         *value = self.0;
+    ///     }
+    /// }
+    ///
+    /// let queue = CallQueue::bounded(1);
+    /// let value = queue.recipient(0);
+    /// value.try_schedule(Set(1))?;
+    /// let error = value.try_schedule(Set(2)).expect_err("the queue is full");
+    /// assert_eq!(error.into_inner().0, 2);
+    /// # queue.dial_all();
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     #[track_caller]
     pub fn try_schedule<C>(&self, call: C) -> Result<CallId, ScheduleError<C>>
@@ -256,24 +415,85 @@ impl<T: 'static> Address<T> {
         self.cell.queue.core().try_schedule(call, site, pack, || Some(self.info()))
     }
 
-    /// The queue that dials this recipient's calls.
+    /// Returns the queue that dials this recipient's calls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Address, CallQueue};
+    ///
+    /// fn ping(address: &Address<u32>) {
+    ///     // Code that has the address needs no handle of the queue.
+    ///     let pinged = address.callback(|count, _, ()| *count += 1);
+    ///     address.queue().call(|_| pinged.answer(()));
+    /// }
+    ///
+    /// let queue = CallQueue::new();
+    /// let count = queue.recipient(0);
+    /// ping(&count);
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     #[inline]
     pub fn queue(&self) -> &QueueHandle {
         &self.cell.queue
     }
 
-    /// A copy of this address. (So that [`Recipient`] and [`Context`] need no `Clone`.)
+    /// Returns a copy of this address. ([`Recipient`] and [`Context`], which deref to it, have no
+    /// `Clone`.)
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Address, CallQueue};
+    ///
+    /// struct Client { server: Address<Server> }
+    /// struct Server { requests: u32 }
+    ///
+    /// let queue = CallQueue::new();
+    /// let server = queue.recipient(Server { requests: 0 });
+    /// let client = queue.recipient(Client { server: server.address() });
+    /// client.call(|client, _| {
+    ///     client.server.call(|server, _| server.requests += 1);
+    /// });
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     #[inline]
     pub fn address(&self) -> Self {
         self.clone()
     }
 
-    /// Whether a call to the recipient is live.
+    /// Returns true if a call to the recipient is live.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let dialog = queue.recipient(());
+    /// assert!(!dialog.is_live());
+    /// dialog.call(|_, cx| assert!(cx.is_live())); // a call made here ends Refused in a nested turn
+    /// queue.dial_all();
+    /// assert!(!dialog.is_live());
+    /// ```
     pub fn is_live(&self) -> bool {
         self.cell.is_live()
     }
 
-    /// Whether the recipient's owner has let it go.
+    /// Returns true if the recipient was hung up: by its owner, or by itself.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let sessions = vec![queue.recipient("a"), queue.recipient("b")];
+    /// let mut subscribers: Vec<_> = sessions.iter().map(|session| session.address()).collect();
+    /// drop(sessions);
+    /// subscribers.retain(|session| !session.is_gone());
+    /// assert!(subscribers.is_empty());
+    /// ```
     pub fn is_gone(&self) -> bool {
         self.cell.is_gone()
     }
@@ -284,24 +504,64 @@ impl<T: 'static> Address<T> {
         self.cell.gone_flag()
     }
 
-    /// The recipient as observers see it.
+    /// Returns the recipient as observers see it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// struct Server;
+    ///
+    /// let queue = CallQueue::new();
+    /// let server = queue.recipient(Server);
+    /// let info = server.info();
+    /// assert_eq!(info.to_string(), "Server(0)"); // as observers and the journal show it
+    /// ```
     pub fn info(&self) -> RecipientInfo {
         self.cell.info()
     }
 
-    /// Labels the recipient: `10.0.0.7 -> example.org:443`, say. Observers are notified of it
-    /// ([`Observer::observe_label`](crate::Observer::observe_label)), those that are added later
-    /// included; the journal and the [`Reporter`](crate::Reporter) show it. It replaces the label
-    /// before. A recipient that is gone takes none.
+    /// Labels the recipient, as with `10.0.0.7 -> example.org:443`. Observers receive the label
+    /// ([`Observer::observe_label`](crate::Observer::observe_label)), including those that are added
+    /// later; the journal and the [`Reporter`](crate::Reporter) show it. It replaces the previous
+    /// label. If the recipient is gone, this does nothing.
     ///
     /// Cost: an allocation, and an entry in a B-tree of the queue until the recipient is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let session = queue.recipient(());
+    /// session.set_label("10.0.0.7 -> example.org:443");
+    /// assert_eq!(session.label().as_deref(), Some("10.0.0.7 -> example.org:443"));
+    /// ```
     pub fn set_label(&self, label: impl Into<Rc<str>>) {
         if !self.is_gone() {
             self.cell.queue.core().set_label(self.info(), label.into());
         }
     }
 
-    /// The label of the recipient, if it has one and is not gone.
+    /// Returns the label of the recipient, or `None` if it has none or is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let session = queue.recipient(());
+    /// session.set_label(format!("client {}", 7));
+    /// session.call(|_, cx| {
+    ///     let label = cx.label();
+    ///     println!("{}: done", label.as_deref().unwrap_or("unnamed"));
+    ///     assert_eq!(label.as_deref(), Some("client 7"));
+    /// });
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn label(&self) -> Option<Rc<str>> {
         self.cell.queue.core().label(self.number())
     }
@@ -351,8 +611,7 @@ impl<T: 'static> Hash for Address<T> {
     }
 }
 
-/// A panic of a handler leaves the recipient as rule R10 says. What its value then holds is for its
-/// type to say.
+/// A panic of a handler leaves the recipient as rule R10 demands. The value is as the handler left it.
 impl<T: 'static> UnwindSafe for Address<T> {}
 impl<T: 'static> RefUnwindSafe for Address<T> {}
 

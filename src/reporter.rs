@@ -12,7 +12,7 @@ use crate::id::CallId;
 use crate::observe::Observer;
 use crate::step::{RecipientInfo, Refusal, Step};
 
-/// How many times the same thing is reported of the same place.
+/// How often the same bug is reported of the same place.
 const REPEATS: u32 = 10;
 
 /// An observer that reports bugs, one line for each: what happened, where, and what to do.
@@ -72,12 +72,27 @@ enum Kind {
 }
 
 impl Reporter {
-    /// Makes a reporter that hands each line to `sink`, without a line break.
+    /// Creates a reporter that passes each line to `sink`, without a line break.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::RefCell;
+    /// use std::rc::Rc;
+    /// use switchboard::{CallQueue, Reporter};
+    ///
+    /// let queue = CallQueue::new();
+    /// let lines = Rc::new(RefCell::new(Vec::new()));
+    /// let log = Rc::clone(&lines);
+    /// queue.add_observer(Reporter::new(move |line| log.borrow_mut().push(line.to_owned())));
+    /// drop(queue.callback(|_, ()| ())); // a bug: neither answered nor declined
+    /// assert_eq!(lines.borrow().len(), 1);
+    /// ```
     pub fn new(sink: impl Fn(&str) + 'static) -> Self {
         Self { sink: Box::new(sink), state: RefCell::default() }
     }
 
-    /// Makes a reporter that writes to standard error.
+    /// Creates a reporter that writes to standard error.
     ///
     /// ```
     /// use switchboard::{CallQueue, Reporter};
@@ -172,8 +187,8 @@ impl Observer for Reporter {
                 ));
             }
             Step::Refused { refusal: Refusal::Gone, site } => self.report(Kind::Gone, site, format_args!(
-                "call {call}{to}, scheduled at {site}, was refused: its recipient is gone; cancel what a \
-                 recipient no longer wants before it goes"
+                "call {call}{to}, scheduled at {site}, was refused: its recipient is gone; cancel the calls \
+                 of a recipient before it is dropped"
             )),
             Step::Refused { refusal: Refusal::Check(reason), site } => {
                 self.report(Kind::Check, site, format_args!(
@@ -187,8 +202,8 @@ impl Observer for Reporter {
             }
             Step::Undrained { site, .. } => self.report(Kind::Undrained, site, format_args!(
                 "readiness call {call}{to}, of the source registered at {site}, stopped before its source \
-                 would block, and may be called no more; go on until an attempt would block, ask to be \
-                 called again (Readiness::again), or keep what is left for another handler \
+                 would block, so it may never be called again; continue until an attempt would block, \
+                 ask to be called again (Readiness::again), or keep the rest for another handler \
                  (Readiness::keep)"
             )),
             _ => {}

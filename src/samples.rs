@@ -1,14 +1,15 @@
-//! Modules that teach how to use [`AsyncOp`](crate::op::AsyncOp) without races, and that are good enough to build on.
+//! Modules that show how to use [`AsyncOp`](crate::op::AsyncOp) without races, and that real programs
+//! can build on.
 //!
-//! A module is a recipient: what its operations come to arrives as calls to it, one at a time. It
-//! starts operations on behalf of the layer above it, which may be another module. All share one trait,
-//! [`Module`], so any middle or high layer stands on any lower one. ([`Hl`] passes everything on, so it
-//! receives nothing.)
+//! A module is a recipient: the results of its operations arrive as calls to it, one at a time. It
+//! starts operations on behalf of the layer above, which may be another module. All share one trait,
+//! [`Module`], so any middle or high layer stands on any lower one. ([`Hl`] receives no calls, as it
+//! only forwards.)
 //!
 //! | module | an operation of it | its cancel |
 //! |---|---|---|
 //! | [`LlRealCancel`] | reads from a [`Socket`] | really cancels: nothing is read, the socket stays |
-//! | [`LlFakeCancel`] | runs blocking work on a thread | only says so: the work goes on, its result is swallowed |
+//! | [`LlFakeCancel`] | runs blocking work on a thread | is a pretense: the work continues, its result is swallowed |
 //! | [`MlPassThrough`] | is one of the layer below | passes it on |
 //! | [`MlChain`] | is several of the layers below, each after the one before | reaches the latest, and none follows |
 //! | [`MlRetries`] | is one of the layer below, again until it succeeds | reaches the latest, or the timer between |
@@ -30,7 +31,7 @@
 //!
 //! # A layer of one's own
 //!
-//! needs three types and two functions; what opens, closes and counts leftovers is provided:
+//! needs three types and two functions; the trait provides the rest:
 //!
 //! ```
 //! use switchboard::Callback;

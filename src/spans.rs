@@ -1,4 +1,4 @@
-//! What of the life of calls goes to `tracing`: bad ends as events, and each dial as a span.
+//! Calls in `tracing`: ends other than Finished as events, and each dial as a span.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -16,11 +16,11 @@ use crate::observe::Observer;
 use crate::origin::{Origin, Scopes};
 use crate::step::{RecipientInfo, Step};
 
-/// How many spans may stand one within the other, unless [`DialSpans::with_depth`] says otherwise.
+/// How many spans may be nested, unless [`DialSpans::with_depth`] sets another number.
 const DEPTH: usize = 16;
 
-/// An observer that opens a `tracing` span for each dial, so that what handlers log carries the
-/// call and the span it comes from (feature `tracing`).
+/// An observer that opens a `tracing` span for each dial, so that log lines of handlers carry the call
+/// and the span that caused it (feature `tracing`).
 ///
 /// The span is entered while the handler runs, even if that unwinds. Its parent is the span that was
 /// entered where the call was **created**: one of the user's, or that of the live call. So a callback that waits in a
@@ -29,9 +29,9 @@ const DEPTH: usize = 16;
 /// is its parent.) The span is at debug level, named `call`, with the fields `id`, `recipient` (none for a function call)
 /// and `site`, where the call was scheduled. Where the subscriber does not want it, the parent is entered instead.
 ///
-/// A span keeps its parent open. So that a chain of calls that goes on forever neither keeps all
-/// its spans open nor makes its log lines ever longer, the chain begins anew after 16 spans: as a child of
-/// the user's span that it was begun in, if any, and following from the span before.
+/// A span keeps its parent open. So that an endless chain of calls neither keeps all its spans open nor
+/// makes its log lines ever longer, the chain begins anew after 16 spans: as a child of the user's span
+/// that it was begun in, if any, and following from the span before.
 ///
 /// Readiness calls are created where their source was registered (or redirected), calls of other threads where they were
 /// sent. (A span that was entered in another thread is found if the feature `mio` is enabled.)
@@ -69,7 +69,7 @@ pub struct DialSpans {
     scopes: Scopes,
 }
 
-/// What is known of a call that is to be dialed.
+/// What is known of a call that is not dialed yet.
 #[derive(Default)]
 struct Undialed {
     recipient: Option<RecipientInfo>,
@@ -81,18 +81,43 @@ struct Undialed {
 
 struct Live {
     call: CallId,
-    /// The number of its scope, in which calls come from its span.
+    /// The number of its scope, in which calls are created in its span.
     scope: u64,
     entered: EnteredSpan,
 }
 
 impl DialSpans {
-    /// Makes the observer.
+    /// Creates the observer, with chains of at most 16 spans.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, DialSpans};
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.add_observer(DialSpans::new());
+    /// queue.call(|_| tracing::info!("in the span of the call"));
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn new() -> Self {
         Self::with_depth(DEPTH)
     }
 
-    /// Makes the observer, with chains of calls that begin anew after `depth` spans; 0 counts as 1.
+    /// Creates the observer, with chains of calls that begin anew after `depth` spans; 0 counts as 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, DialSpans};
+    ///
+    /// let queue = CallQueue::new();
+    /// // Log lines name the call itself, and none of those that led to it.
+    /// queue.add_observer(DialSpans::with_depth(1));
+    /// queue.call(|queue| {
+    ///     queue.call(|_| tracing::info!("second"));
+    /// });
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     pub fn with_depth(depth: usize) -> Self {
         let depth = depth.max(1);
         Self {

@@ -1,4 +1,4 @@
-//! What can be observed of a call: every [`Step`] of its life, as plain data.
+//! The observable steps of a call, as plain data.
 
 use core::fmt;
 use core::panic::Location;
@@ -18,7 +18,7 @@ use crate::outcome::ScheduleErrorKind;
 pub enum Step {
     /// The call exists.
     Created {
-        /// Whom it is for; none for a function call.
+        /// Its recipient; none for a function call.
         recipient: Option<RecipientInfo>,
         /// Where it was created.
         site: &'static Location<'static>,
@@ -37,13 +37,14 @@ pub enum Step {
         /// The reason given.
         reason: &'static str,
     },
-    /// Somebody tried to cancel the call too late. Changes nothing (rule R4).
+    /// The call was canceled too late, which is a no-op (rule R4).
     LateCancel {
         /// The reason given.
         reason: &'static str,
     },
-    /// The call's turn came while its recipient was live with another call (rule R2). It is a promise,
-    /// or its recipient defers calls, so it is still pending, and dialed once the live call has ended.
+    /// The queue reached the call while its recipient was live with another call (rule R2). It is a
+    /// promise, or its recipient defers calls, so it is still pending, and dialed once the live call
+    /// has ended.
     Deferred {
         /// The call that was live.
         live: CallId,
@@ -52,7 +53,7 @@ pub enum Step {
         /// Where the deferred call was scheduled.
         site: &'static Location<'static>,
     },
-    /// The call's turn came, and it could not be dialed.
+    /// The queue reached the call, and could not dial it.
     Refused {
         /// Why.
         refusal: Refusal,
@@ -67,12 +68,13 @@ pub enum Step {
     /// The handler panicked; or the call's own check did, and it was not dialed.
     Panicked,
     /// The call was a readiness call, and over before. Its handler had made attempts by
-    /// [`Registration::try_io`], stopped before one would block, and neither asked to be called again nor
-    /// kept readiness on purpose (rule M3). This is a bug: it may be called no more. Changes nothing.
+    /// [`Registration::try_io`], stopped before one would block, and neither asked to be called again
+    /// nor kept readiness on purpose (rule M3). This is a bug: it may never be called again. The call
+    /// itself is not affected.
     ///
     /// [`Registration::try_io`]: crate::reactor::Registration::try_io
     Undrained {
-        /// Whom it was for; none for a function call.
+        /// Its recipient; none for a function call.
         recipient: Option<RecipientInfo>,
         /// Where the source was registered.
         site: &'static Location<'static>,
@@ -133,18 +135,18 @@ impl fmt::Display for RecipientInfo {
     }
 }
 
-/// A type's own name, without path and parameters; a tuple, say, has no such name.
+/// A type's own name, without path and parameters; a tuple, for example, has no such name.
 pub(crate) fn short_name(type_name: &'static str) -> &'static str {
     let named = type_name.starts_with(|first: char| first.is_alphabetic());
     let path = type_name.split('<').next().filter(|_| named);
     path.and_then(|path| path.rsplit("::").next()).unwrap_or(type_name)
 }
 
-/// Why a call was not dialed when its turn came.
+/// Why a call was not dialed when the queue reached it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Refusal {
-    /// The recipient's owner had let it go (rule R9), or its value is still being made.
+    /// The recipient was gone (rule R9), or its value was still being made.
     Gone,
     /// The recipient was still live with another call (rule R2). This is a bug: a handler dialed
     /// the queue while a call to its own recipient was pending.
@@ -154,7 +156,7 @@ pub enum Refusal {
         /// Where the live call was scheduled.
         site: &'static Location<'static>,
     },
-    /// The call type's own check said so (rule R8).
+    /// The call type's own check returned this error (rule R8).
     Check(&'static str),
     /// The queue was full, or out of ids, when the call was scheduled.
     NotAdmitted(ScheduleErrorKind),

@@ -1,17 +1,16 @@
-//! What every server writes: streams with buffers, a relay between two, and an acceptor.
+//! The parts of a server: buffered streams, a relay between two, and an acceptor.
 //!
-//! Small, over a [`Registration`](crate::reactor::Registration) and in its terms: each part can be
-//! replaced by one of your own.
+//! Each part is small and uses only the API of a [`Registration`](crate::reactor::Registration), so you
+//! can replace it by your own.
 //!
-//! - [`Stream`]: a source that reads and writes through buffers within limits, each direction with an end
-//!   of its own.
-//! - [`relay`]: what one stream reads, another one writes.
-//! - [`Acceptor`]: accepts connections, also while there are no descriptors for them.
+//! - [`Stream`]: a source with bounded buffers for both directions, each of which ends by itself.
+//! - [`relay`]: writes what one stream reads to another one, in both directions.
+//! - [`Acceptor`]: accepts connections, and survives a lack of descriptors.
 //!
 //! # Examples
 //!
-//! An echo server. It stays right, at bounded memory, with a peer that never reads, one that reads a byte
-//! at a time, one that closes its side first, and one that resets the connection:
+//! An echo server. It works, with bounded memory, for a peer that never reads, one that reads a byte at
+//! a time, one that closes its side first, and one that resets the connection:
 //!
 //! ```
 //! use mio::net::TcpStream;

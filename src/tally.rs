@@ -1,9 +1,9 @@
-//! How many calls there are, and how they ended.
+//! Counts of calls, by their state and by how they ended.
 
 use core::cell::Cell;
 use core::fmt;
 
-/// How many calls there are, and how they ended.
+/// Counts of calls, by their state and by how they ended.
 ///
 /// Rule R12, at every instant: [`created`](Self::created) is the sum of all other fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub struct Tally {
     pub finished: u64,
     /// Canceled before they were dialed.
     pub canceled: u64,
-    /// Not dialed when their turn came, see [`Refusal`](crate::Refusal).
+    /// Not dialed when the queue reached them, see [`Refusal`](crate::Refusal).
     pub refused: u64,
     /// Callbacks dropped without being called.
     pub abandoned: u64,
@@ -30,7 +30,19 @@ pub struct Tally {
 }
 
 impl Tally {
-    /// Whether the sum of rule R12 holds.
+    /// Returns true if the sum of rule R12 holds.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.call(|queue| assert!(queue.tally().balances())); // in the middle of a turn, too
+    /// queue.callback(|_, ()| ()).decline("not needed");
+    /// queue.dial_all();
+    /// assert!(queue.tally().balances());
+    /// ```
     pub const fn balances(&self) -> bool {
         let now = self.unscheduled + self.pending + self.live;
         let over = self.finished + self.canceled + self.refused + self.abandoned + self.panicked;
@@ -68,7 +80,7 @@ pub(crate) struct Counters {
     pub(crate) panicked: Count,
     /// Calls that the queue did not admit.
     pub(crate) turned_away: Count,
-    /// Those that ended Refused before their turn came.
+    /// Those that ended Refused as they were scheduled.
     pub(crate) refused_at_once: Count,
 }
 

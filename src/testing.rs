@@ -1,11 +1,11 @@
-//! For tests: a reactor that goes step by step, as a script says, and a look behind the counts.
+//! For tests: a reactor that a script drives step by step, and a check of the counts.
 //!
-//! With the feature `mio`, a [`ScriptedReactor`] drives recipients in memory: its poll never
-//! sleeps, its [`Clock`] stands still until it is advanced, its [`ScriptedSource`]s read what their
-//! [`Peer`] in the test's hands has pushed, and each [`Event`] is reported when the script says. What
-//! happens is then the same in every run. `docs/testing.md` walks through the test of a recipient.
+//! With the feature `mio`, a [`ScriptedReactor`] drives recipients in memory: its poll never sleeps,
+//! its [`Clock`] stands still until it is advanced, its [`ScriptedSource`]s read what their [`Peer`] in
+//! the test's hands has pushed, and the script reports each [`Event`]. What happens is then the same in
+//! every run. `docs/testing.md` walks through the test of a recipient.
 //!
-//! | a recipient meets | the script says |
+//! | a recipient meets | the script calls |
 //! |---|---|
 //! | bytes, one at a time | [`Peer::push`], [`Peer::limit_reads`] |
 //! | a peer that is slow | [`Peer::limit_writes`] |
@@ -48,10 +48,23 @@ pub use reactor::{ScriptedReactor, Unsettled};
 #[cfg(feature = "mio")]
 pub use source::{Peer, ScriptedSource, Sources};
 
-/// The number of pending calls, counted by walking the queue: what
-/// [`Tally::pending`](crate::Tally::pending) has to say too.
+/// Counts the pending calls by walking the queue, and returns the number, which
+/// [`Tally::pending`](crate::Tally::pending) must equal.
 ///
-/// Cost: a look at each place in the queue.
+/// Cost: O(n) for n places in the queue.
+///
+/// # Examples
+///
+/// ```
+/// use switchboard::CallQueue;
+/// use switchboard::testing::count_pending;
+///
+/// let queue = CallQueue::new();
+/// queue.call(|_| ());
+/// let unwanted = queue.call(|_| ());
+/// queue.cancel(unwanted, "not needed");
+/// assert_eq!(count_pending(&queue), queue.tally().pending);
+/// ```
 pub fn count_pending(queue: &QueueHandle) -> u64 {
     queue.walk()
 }

@@ -1,7 +1,7 @@
-//! Going on behind a panic of a user's code.
+//! Continuing after a panic of user code.
 
-/// Takes steps until `step` says that there are none, also behind one that panics. (A second panic
-/// aborts, as always during an unwinding.)
+/// Calls `step` until it returns false, even if one call panics. (A second panic aborts, as always
+/// during an unwinding.)
 pub(crate) fn to_the_end(step: impl FnMut() -> bool) {
     struct RemainingSteps<F: FnMut() -> bool>(F);
 
@@ -20,7 +20,7 @@ pub(crate) fn to_the_end(step: impl FnMut() -> bool) {
     RemainingSteps(step).take();
 }
 
-/// Runs a function, even if what comes before unwinds. (A panic of the function then aborts.)
+/// Runs a function when it is dropped, even in an unwinding. (A panic of the function then aborts.)
 pub(crate) struct RunOnDrop<F: FnOnce()>(pub(crate) Option<F>);
 
 impl<F: FnOnce()> RunOnDrop<F> {

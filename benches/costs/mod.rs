@@ -2,7 +2,7 @@
 #![allow(dead_code, reason = "each bench takes what it needs")]
 
 use std::collections::BTreeMap;
-use std::process::{Command, ExitCode};
+use std::process::{self, Command, ExitCode};
 use std::{env, fs};
 
 use super::work::{Group, groups};
@@ -39,6 +39,11 @@ impl Mode {
         match (arguments.next().as_deref(), arguments.next()) {
             (Some("--check"), _) => Self::Check,
             (Some("--update"), _) => Self::Update,
+            (Some(flag), _) if flag.starts_with('-') => {
+                // `cargo bench -- --save-baseline x` passes its flags to every bench.
+                println!("not measured: {flag} is a flag of criterion");
+                process::exit(0)
+            }
             (Some(name), Some(calls)) => {
                 Self::Work(name.to_string(), calls.parse().expect("how many calls"))
             }

@@ -1,4 +1,5 @@
 //! Groups of contenders as criterion's groups, named group/contender/batch.
+#![allow(unreachable_pub, reason = "the crate of the peers uses it, too")]
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -11,7 +12,7 @@ use super::work::Group;
 const LARGE: u64 = 1_000_000;
 
 /// Measures every contender of every group. One element is one call.
-pub(crate) fn measure(criterion: &mut Criterion, groups: &[Group]) {
+pub fn measure(criterion: &mut Criterion, groups: &[Group]) {
     for group in groups {
         let mut measured = criterion.benchmark_group(group.name);
         measured

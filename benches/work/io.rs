@@ -2,10 +2,10 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{self, IoSlice, Read as _, Write as _};
-use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 
-use mio::{Interest, net};
+use mio::Interest;
+use support::net::{LocalPeer, LocalStream, local_pair};
 use switchboard::op::{OpResult, Operation};
 use switchboard::reactor::{Reactor, Registration};
 use switchboard::samples::{LlRealCancel, Module, Read, Socket};
@@ -20,13 +20,6 @@ pub fn groups() -> Vec<Group> {
 }
 
 const BYTES: usize = size_of::<Words>();
-
-/// A stream to read from, and its peer.
-fn pair() -> (net::UnixStream, UnixStream) {
-    let (source, peer) = UnixStream::pair().expect("a pair of sockets");
-    source.set_nonblocking(true).expect("a socket that does not block");
-    (net::UnixStream::from_std(source), peer)
-}
 
 fn words(n: u64) -> [u8; BYTES] {
     let mut bytes = [0; BYTES];
@@ -43,7 +36,7 @@ fn take_in(bytes: &[u8]) {
 }
 
 /// (What the peer does is the same for all, and left out of counts of system calls.)
-fn send(mut peer: &UnixStream, n: u64) {
+fn send(mut peer: &LocalPeer, n: u64) {
     let sent = peer.write_vectored(&[IoSlice::new(&words(n))]).expect("room");
     assert_eq!(sent, BYTES);
 }
@@ -52,7 +45,7 @@ pub fn by_operation(_: u64) -> Run {
     let mut reactor = Reactor::new().expect("a poll");
     let module = LlRealCancel::new();
     module.open();
-    let (source, peer) = pair();
+    let (source, peer) = local_pair();
     let socket = Socket::stream(&reactor.handle(), source).expect("registered");
     let recipient = reactor.queue().recipient(());
     send(&peer, 0);
@@ -79,7 +72,7 @@ type ReadOperation = Operation<(), [u8; BYTES], io::Error>;
 /// What a handler reads from, and for whom.
 #[derive(Default)]
 struct Reader {
-    socket: RefCell<Option<Registration<net::UnixStream>>>,
+    socket: RefCell<Option<Registration<LocalStream>>>,
     op: Cell<Option<ReadOperation>>,
 }
 
@@ -97,7 +90,7 @@ impl Reader {
 
 pub fn in_a_handler(_: u64) -> Run {
     let mut reactor = Reactor::new().expect("a poll");
-    let (source, peer) = pair();
+    let (source, peer) = local_pair();
     let reader = Rc::new(Reader::default());
     let handled = reactor.queue().recipient(Rc::clone(&reader));
     let handle = reactor.handle();

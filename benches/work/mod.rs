@@ -4,7 +4,8 @@
 //! So the sum of what arrived is the number of calls that did: whoever runs a contender compares
 //! them, and nothing can be optimized away.
 //!
-//! The crate of the peers includes these files and adds its contenders to the same groups.
+//! The crate of the peers has these files from a library (`benches/shared.rs`), and adds its contenders to the same
+//! groups.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -20,6 +21,8 @@ pub mod echo;
 pub mod floors;
 #[cfg(feature = "mio")]
 pub mod io;
+#[cfg(feature = "mio")]
+pub mod layers;
 #[cfg(feature = "mio")]
 pub mod names;
 #[cfg(feature = "mio")]
@@ -105,6 +108,7 @@ pub fn groups() -> Vec<Group> {
     let groups = groups
         .chain(waiting::groups())
         .chain(io::groups())
+        .chain(layers::groups())
         .chain(remote::groups())
         .chain(names::groups())
         .chain(echo::groups());

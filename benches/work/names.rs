@@ -5,9 +5,11 @@ use std::collections::VecDeque;
 use std::io;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, mpsc};
 use std::thread;
 
+use mio::{Events, Poll, Token, Waker};
 use switchboard::Context;
 use switchboard::op::OpResult;
 use switchboard::reactor::Reactor;
@@ -25,6 +27,7 @@ type Names = LlFakeCancel<Vec<SocketAddr>, io::Error>;
 pub fn groups() -> Vec<Group> {
     vec![
         Group::new("resolve", "a name resolved, so many at a time", &[1, 32], operations)
+            .against("a pool and mio by hand", |batch| in_a_loop(batch, lock_pool()))
             .against("a pool by hand, channels", |batch| by_hand(batch, channel_pool()))
             .against("a pool by hand, a condition variable", |batch| by_hand(batch, lock_pool())),
     ]
@@ -72,7 +75,46 @@ fn operations(batch: u64) -> Run {
     })
 }
 
-/// The same with a channel back to the thread that waits.
+/// The same in a loop that can wait for sockets, too: a channel back, and a waker.
+fn in_a_loop(batch: u64, mut submit: impl FnMut(Job) + 'static) -> Run {
+    let mut poll = Poll::new().expect("a poll");
+    let mut events = Events::with_capacity(1024);
+    let waker = Arc::new(Waker::new(poll.registry(), Token(0)).expect("a waker"));
+    let (sender, results) = mpsc::channel();
+    // Whether the loop is woken already.
+    let woken = Arc::new(AtomicBool::new(false));
+    timed(move |calls| {
+        let (mut left, mut resolved) = (calls, 0);
+        let mut next = |left: &mut u64| {
+            if let Some(less) = left.checked_sub(1) {
+                *left = less;
+                let (sender, waker, woken) =
+                    (sender.clone(), Arc::clone(&waker), Arc::clone(&woken));
+                submit(Box::new(move || {
+                    sender.send(addresses()).expect("the loop is there");
+                    if !woken.swap(true, Ordering::AcqRel) {
+                        waker.wake().expect("a poll");
+                    }
+                }));
+            }
+        };
+        for _ in 0..batch {
+            next(&mut left);
+        }
+        while resolved < calls {
+            poll.poll(&mut events, None).expect("events");
+            // Before the results are taken, so that one that comes later wakes.
+            woken.swap(false, Ordering::AcqRel);
+            while let Ok(addresses) = results.try_recv() {
+                resolved += u64::from(!addresses.is_empty());
+                next(&mut left);
+            }
+        }
+        resolved
+    })
+}
+
+/// A thread that waits for nothing else: a channel back to it.
 fn by_hand(batch: u64, mut submit: impl FnMut(Job) + 'static) -> Run {
     let (sender, results) = mpsc::channel();
     timed(move |calls| {

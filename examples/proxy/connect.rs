@@ -11,8 +11,7 @@
 //!           LlConnect
 //! ```
 
-use std::error::Error;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 
@@ -26,11 +25,11 @@ use switchboard::samples::{
 };
 
 use super::allow::Rules;
-use super::flags::Settings;
 use super::heads::Refusal;
+use super::settings::Settings;
 
 /// Where a connection leads. (Hosts are in lower case, addresses of IPv6 without brackets.)
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Destination {
     pub(crate) host: Rc<str>,
     pub(crate) port: u16,
@@ -39,6 +38,9 @@ pub(crate) struct Destination {
 pub(crate) type Target = Retry<Destination, io::Error>;
 pub(crate) type Connector =
     HlCancelAll<Box<dyn Module<Request = Target, Answer = Socket, Error = io::Error>>>;
+
+/// None of the addresses is allowed, by us or by the system.
+const NOT_ALLOWED: ErrorKind = ErrorKind::PermissionDenied;
 
 /// How much may wait for the resolver.
 const NAMES: usize = 4096;
@@ -50,7 +52,7 @@ pub(crate) fn connector(
 ) -> Connector {
     let queue = reactor.queue();
     let names = LlFakeCancel::new(reactor, threads).bounded(NAMES);
-    let addresses = Addresses { names, rules: Rc::new(settings.rules.clone()) };
+    let addresses = Addresses { names, rules: Rc::new(Rules::new(&settings.allow)) };
     let each = LlConnect::new(reactor).within(reactor, settings.connect_timeout);
     let stack = addresses.then(queue, each.first(queue), |addresses| addresses).retried(
         reactor,
@@ -68,17 +70,11 @@ pub(crate) fn target(destination: Destination) -> Target {
     Retry::new(move |_, _| destination.clone())
 }
 
-/// None of the addresses is allowed.
-#[derive(Debug)]
-struct NotAllowed;
-
-impl std::fmt::Display for NotAllowed {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("destination not allowed")
-    }
-}
-
-impl Error for NotAllowed {}
+/// Errors that end once something else has ended.
+#[cfg(unix)]
+const SCARCE: &[Errno] = &[Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOMEM];
+#[cfg(not(unix))]
+const SCARCE: &[Errno] = &[Errno::MFILE, Errno::NOBUFS];
 
 /// What a client is told of a connection that was not made.
 pub(crate) fn refusal(error: &OpError<io::Error>) -> Refusal {
@@ -86,29 +82,16 @@ pub(crate) fn refusal(error: &OpError<io::Error>) -> Refusal {
         OpError::TimedOut => (504, "no address of the host answered in time"),
         OpError::Full => (503, "too many names are being resolved"),
         OpError::NotStarted(_) | OpError::Canceled => (503, "connections are not made now"),
-        other => match other.error() {
-            Some(cause) if is_not_allowed(cause) => (403, "this destination is not allowed"),
-            Some(cause) if is_out_of_resources(cause) => (503, "out of descriptors or memory"),
-            Some(cause) if cause.kind() == io::ErrorKind::TimedOut => {
-                (504, "no address of the host answered in time")
+        other => match other.error().map(|cause| (cause.kind(), Errno::from_io_error(cause))) {
+            Some((NOT_ALLOWED, _)) => (403, "this destination is not allowed"),
+            Some((ErrorKind::TimedOut, _)) => (504, "no address of the host answered in time"),
+            Some((_, Some(error))) if SCARCE.contains(&error) => {
+                (503, "out of descriptors or memory")
             }
             _ => (502, "the host could not be found or reached"),
         },
     };
-    Refusal { status, why }
-}
-
-fn is_not_allowed(error: &io::Error) -> bool {
-    error.get_ref().is_some_and(<dyn Error + Send + Sync>::is::<NotAllowed>)
-}
-
-/// EMFILE, ENFILE, ENOBUFS, ENOMEM, EADDRNOTAVAIL.
-fn is_out_of_resources(error: &io::Error) -> bool {
-    let number = error.raw_os_error().map(Errno::from_raw_os_error);
-    matches!(
-        number,
-        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM | Errno::ADDRNOTAVAIL)
-    )
+    Refusal(status, why)
 }
 
 /// A layer of our own: resolves names, takes addresses as they are, and leaves out what is not allowed.
@@ -131,23 +114,22 @@ impl Module for Addresses {
         destination: Destination,
         done: Callback<OpResult<Vec<SocketAddr>, io::Error>>,
     ) -> Result<AsyncOp, StartError<Destination>> {
-        let Destination { host, port } = destination.clone();
-        let (rules, of) = (Rc::clone(&self.rules), Rc::clone(&host));
+        let Destination { host, port } = &destination;
+        let rules = Rc::clone(&self.rules);
         let allowed = move |mut addresses: Vec<SocketAddr>| {
-            addresses.retain(|address| rules.allow_address(&of, *address));
-            let not_allowed =
-                || OpError::Failed(io::Error::new(io::ErrorKind::PermissionDenied, NotAllowed));
-            if addresses.is_empty() { Err(not_allowed()) } else { Ok(addresses) }
+            addresses.retain(|address| rules.allow(address.ip()));
+            match addresses.is_empty() {
+                true => Err(OpError::Failed(NOT_ALLOWED.into())),
+                false => Ok(addresses),
+            }
         };
         if let Ok(ip) = host.parse::<IpAddr>() {
             let op = Operation::new(done, (), |_| ());
-            let _ = op.complete(allowed(vec![SocketAddr::new(ip, port)]));
+            let _ = op.complete(allowed(vec![SocketAddr::new(ip, *port)]));
             return Ok(op.handle());
         }
-        let done =
-            done.map(move |found: OpResult<Vec<SocketAddr>, io::Error>| found.and_then(allowed));
-        self.names
-            .start(resolve(format!("{host}:{port}")), done)
-            .map_err(|error| error.map(|_| destination))
+        let done = done.map(|found: OpResult<Vec<_>, _>| found.and_then(allowed));
+        let started = self.names.start(resolve(format!("{host}:{port}")), done);
+        started.map_err(|error| error.map(|_| destination))
     }
 }

@@ -12,6 +12,7 @@
 use std::io::Write;
 use std::mem::MaybeUninit;
 use std::net::Ipv6Addr;
+use std::num::NonZero;
 
 use httparse::{Header, Status};
 
@@ -26,13 +27,10 @@ pub(crate) const HEAD_MAX_WRITTEN: usize = HEAD_MAX + 1024;
 
 /// Why a head is refused, as a status and a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal {
-    pub(crate) status: u16,
-    pub(crate) why: &'static str,
-}
+pub(crate) struct Refusal(pub(crate) u16, pub(crate) &'static str);
 
 const fn bad(why: &'static str) -> Refusal {
-    Refusal { status: 400, why }
+    Refusal(400, why)
 }
 
 /// What a request asks for.
@@ -75,64 +73,42 @@ pub(crate) struct Response {
     pub(crate) keeps_origin: bool,
 }
 
-/// Where a head ends, behind its empty line, if all of it is there. The first `from` bytes were looked at
-/// before.
-pub(crate) fn end(bytes: &[u8], from: usize) -> Result<Option<usize>, Refusal> {
-    let mut at = from.saturating_sub(3);
-    while let Some(next) = next_control(bytes, at) {
-        at = next;
-        match bytes[at] {
-            b'\n' if at == 0 || bytes[at - 1] != b'\r' => return Err(bad("a bare LF")), // H1
-            b'\n' if at >= 3 && bytes[at - 2] == b'\n' => return within(Some(at + 1), at + 1),
-            b'\r' if bytes.get(at + 1).is_some_and(|next| *next != b'\n') => {
-                return Err(bad("a bare CR"));
-            }
-            0 => return Err(bad("a NUL byte")),
-            _ => {}
+/// What the parser has found: the length of the head, if all of it is there.
+fn whole(
+    parsed: Result<Status<usize>, httparse::Error>,
+    bytes: &[u8],
+) -> Result<Option<usize>, Refusal> {
+    match parsed {
+        Ok(Status::Complete(length)) if length <= HEAD_MAX && has_no_bare_lf(&bytes[..length]) => {
+            Ok(Some(length))
         }
-        at += 1;
+        Ok(Status::Partial) if bytes.len() < HEAD_MAX => Ok(None),
+        Ok(Status::Complete(..=HEAD_MAX)) => Err(bad("a bare LF")),
+        Ok(_) => Err(Refusal(431, "the head is too long")),
+        Err(httparse::Error::TooManyHeaders) => Err(Refusal(431, "too many fields")),
+        Err(httparse::Error::Version) => Err(Refusal(505, "not HTTP/1.1")),
+        Err(_) => Err(bad("a malformed head")),
     }
-    within(None, bytes.len() + 1)
 }
 
-/// Where the next byte below 16 is, `at` or behind. Eight are looked at at a time.
-fn next_control(bytes: &[u8], mut at: usize) -> Option<usize> {
-    const EACH: u64 = 0x0101_0101_0101_0101;
-    while let Some(eight) = bytes.get(at..).and_then(|rest| rest.first_chunk()) {
-        let eight = u64::from_le_bytes(*eight);
-        // The lowest bit that is set is right: only those above may be by a borrow.
-        let below = eight.wrapping_sub(EACH * 16) & !eight & (EACH * 128);
-        if below != 0 {
-            return Some(at + below.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    bytes.get(at..)?.iter().position(|byte| *byte < 16).map(|further| at + further)
+/// The parser takes a bare LF for the end of a line (H1). (All bytes are compared, many at a time.)
+fn has_no_bare_lf(head: &[u8]) -> bool {
+    let is_bare = |(before, at): (&u8, &u8)| (*before != b'\r') & (*at == b'\n');
+    let pairs = head.iter().zip(&head[1..]);
+    !pairs.fold(head[0] == b'\n', |bare, pair| bare | is_bare(pair))
 }
 
-fn within(end: Option<usize>, length: usize) -> Result<Option<usize>, Refusal> {
-    let too_long = Refusal { status: 431, why: "the head is too long" };
-    if length > HEAD_MAX { Err(too_long) } else { Ok(end) }
-}
-
-/// Reads the head of a request, as far as its [`end`], and writes that for the origin to `out`.
+/// Reads the head of a request, if all of it is there, and writes that for the origin to `out`. Returns its
+/// length, too.
 pub(crate) fn request<'a>(
-    head: &'a [u8],
+    bytes: &'a [u8],
     via: &str,
     out: &mut Vec<u8>,
-) -> Result<Request<'a>, Refusal> {
+) -> Result<Option<(usize, Request<'a>)>, Refusal> {
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut parsed = httparse::Request::new(&mut []);
-    match parsed.parse_with_uninit_headers(head, &mut fields) {
-        Ok(Status::Complete(length)) if length == head.len() => {}
-        Err(httparse::Error::TooManyHeaders) => {
-            return Err(Refusal { status: 431, why: "too many fields" });
-        }
-        Err(httparse::Error::Version) if is_of_other_version(head) => {
-            return Err(Refusal { status: 505, why: "not HTTP/1.1" });
-        }
-        _ => return Err(bad("a malformed head")),
-    }
+    let status = parsed.parse_with_uninit_headers(bytes, &mut fields);
+    let Some(length) = whole(status, bytes)? else { return Ok(None) };
     let (method, target) = (parsed.method.unwrap_or_default(), parsed.path.unwrap_or_default());
     let is_old = parsed.version == Some(0);
     let scan = Scan::of(parsed.headers, via)?;
@@ -145,11 +121,11 @@ pub(crate) fn request<'a>(
         (None, length) => Body::of_length(length.unwrap_or(0)),
         (Some(_), Some(_)) => return Err(bad("a length and a coding")),
         (Some(_), None) if is_old => return Err(bad("a coding in HTTP/1.0")),
-        (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") => Body::CHUNKED,
-        (Some(_), None) => return Err(Refusal { status: 501, why: "an unknown coding" }),
+        (Some(coding), None) if coding.eq_ignore_ascii_case("chunked") => Body::Chunked,
+        (Some(_), None) => return Err(Refusal(501, "an unknown coding")),
     };
     if scan.expects.is_some_and(|what| !what.eq_ignore_ascii_case("100-continue")) {
-        return Err(Refusal { status: 417, why: "an unknown expectation" });
+        return Err(Refusal(417, "an unknown expectation"));
     }
     let keeps_alive = !is_old && !scan.closes;
     let asked = Asked { is_head: method == "HEAD", is_old, keeps_alive };
@@ -159,7 +135,7 @@ pub(crate) fn request<'a>(
         }
         let (host, port) = authority(target)?;
         let port = port.ok_or(bad("a CONNECT without a port"))?;
-        return Ok(Request { host, port, kind: Kind::Tunnel, asked, body });
+        return Ok(Some((length, Request { host, port, kind: Kind::Tunnel, asked, body })));
     }
     let rest = match target.split_at_checked(7) {
         Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http://") => rest,
@@ -180,43 +156,28 @@ pub(crate) fn request<'a>(
     if !is_old && scan.expects.is_some() {
         put(out, &["Expect: 100-continue\r\n"]);
     }
-    write_framing(body == Body::CHUNKED, scan.length, out);
+    write_framing(body == Body::Chunked, scan.length, out);
     put(out, &["Via: ", if is_old { "1.0 " } else { "1.1 " }, via, "\r\n\r\n"]);
     let repeatable =
         matches!(method, "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE") && body.is_over();
     let kind = if repeatable { Kind::Repeatable } else { Kind::Once };
-    Ok(Request { host, port: port.unwrap_or(80), kind, asked, body })
+    Ok(Some((length, Request { host, port: port.unwrap_or(80), kind, asked, body })))
 }
 
-/// Whether the first line ends with a version that is none of ours.
-fn is_of_other_version(head: &[u8]) -> bool {
-    let line = head.split(|byte| *byte == b'\r').next().unwrap_or_default();
-    match line.last_chunk::<9>() {
-        Some([b' ', b'H', b'T', b'T', b'P', b'/', major, b'.', minor]) => {
-            major.is_ascii_digit()
-                && minor.is_ascii_digit()
-                && !matches!((major, minor), (b'1', b'0' | b'1'))
-        }
-        _ => false,
-    }
-}
-
-/// Reads the head of a response, as far as its [`end`], and writes that for the client to `out`; nothing of
-/// an interim one that the client does not know.
+/// Reads the head of a response, if all of it is there, and writes that for the client to `out`; nothing of
+/// an interim one that the client does not know. Returns its length, too.
 pub(crate) fn response(
-    head: &[u8],
+    bytes: &[u8],
     asked: Asked,
     via: &str,
     out: &mut Vec<u8>,
-) -> Result<Response, Refusal> {
-    const BAD: Refusal = Refusal { status: 502, why: "a malformed response" };
+) -> Result<Option<(usize, Response)>, Refusal> {
+    const BAD: Refusal = Refusal(502, "a malformed response");
     let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
     let mut parsed = httparse::Response::new(&mut []);
     let config = httparse::ParserConfig::default();
-    match config.parse_response_with_uninit_headers(&mut parsed, head, &mut fields) {
-        Ok(Status::Complete(length)) if length == head.len() => {}
-        _ => return Err(BAD),
-    }
+    let read = config.parse_response_with_uninit_headers(&mut parsed, bytes, &mut fields);
+    let Some(length) = whole(read, bytes).map_err(|_| BAD)? else { return Ok(None) };
     let is_old = parsed.version == Some(0);
     let status = parsed.code.filter(|code| (100..600).contains(code) && *code != 101).ok_or(BAD)?;
     let scan = Scan::of(parsed.headers, "").map_err(|_| BAD)?;
@@ -231,7 +192,7 @@ pub(crate) fn response(
     };
     let body = match scan.length {
         _ if is_bare || asked.is_head || status == 304 => Body::Over,
-        _ if chunked => Body::CHUNKED,
+        _ if chunked => Body::Chunked,
         Some(length) => Body::of_length(length),
         None => Body::UntilClose,
     };
@@ -247,67 +208,43 @@ pub(crate) fn response(
         put(out, &["Via: ", if is_old { "1.0 " } else { "1.1 " }, via, "\r\n"]);
         put(out, &[if keeps_client || is_interim { "\r\n" } else { "Connection: close\r\n\r\n" }]);
     }
-    Ok(Response { status, body, unchunks, keeps_client, keeps_origin })
+    Ok(Some((length, Response { status, body, unchunks, keeps_client, keeps_origin })))
 }
 
 /// A response of our own, which ends the connection.
-pub(crate) fn answer(refusal: Refusal) -> Vec<u8> {
-    let Refusal { status, why } = refusal;
-    let name = match status {
-        400 => "Bad Request",
-        403 => "Forbidden",
-        408 => "Request Timeout",
-        413 => "Content Too Large",
-        417 => "Expectation Failed",
-        431 => "Request Header Fields Too Large",
-        501 => "Not Implemented",
-        502 => "Bad Gateway",
-        503 => "Service Unavailable",
-        504 => "Gateway Timeout",
-        505 => "HTTP Version Not Supported",
-        508 => "Loop Detected",
-        _ => "Error",
-    };
-    let body = format!("{status} {name}: {why}\n");
-    let length = body.len();
+pub(crate) fn answer(Refusal(status, why): Refusal) -> Vec<u8> {
     let retry = if status == 503 { "Retry-After: 1\r\n" } else { "" };
-    let head = format!(
-        "HTTP/1.1 {status} {name}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n{retry}"
-    );
-    [head, "Connection: close\r\n\r\n".into(), body].concat().into_bytes()
+    let length = why.len() + 1;
+    format!(
+        "HTTP/1.1 {status} {why}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n{retry}\
+         Connection: close\r\n\r\n{why}\n"
+    )
+    .into_bytes()
 }
 
 /// The parts of an authority: a host, and a port if it has one.
 fn authority(place: &str) -> Result<(&str, Option<u16>), Refusal> {
     const BAD: Refusal = bad("a malformed host or port");
-    let (host, port) = match place.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        Some((host, port)) => {
-            host.parse::<Ipv6Addr>().map_err(|_| BAD)?;
-            (host, port)
-        }
-        None => {
-            let (host, port) = place.split_at(place.find(':').unwrap_or(place.len()));
-            let is_name =
-                |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_');
-            if host.is_empty()
-                || host.len() > 253
-                || host.starts_with('.')
-                || !host.bytes().all(is_name)
-            {
-                return Err(BAD);
-            }
-            (host, port)
-        }
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        _ => (place, None),
     };
-    if port.is_empty() {
-        return Ok((host, None));
+    let port = match port {
+        Some(port) if port.starts_with('+') => return Err(BAD),
+        Some(port) => Some(port.parse::<NonZero<u16>>().map_err(|_| BAD)?.get()),
+        None => None,
+    };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._".contains(&byte);
+    match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(host) if host.parse::<Ipv6Addr>().is_ok() => Ok((host, port)),
+        None if (1..=253).contains(&host.len())
+            && !host.starts_with('.')
+            && host.bytes().all(is_name) =>
+        {
+            Ok((host, port))
+        }
+        _ => Err(BAD),
     }
-    let digits = port
-        .strip_prefix(':')
-        .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-        .ok_or(BAD)?;
-    let port = digits.parse().ok().filter(|port| *port != 0).ok_or(BAD)?;
-    Ok((host, Some(port)))
 }
 
 /// What a field is to a proxy.
@@ -389,7 +326,7 @@ impl<'a> Scan<'a> {
                 Field::Via
                     if !via.is_empty() && value.split([',', ' ']).any(|name| name == via) =>
                 {
-                    return Err(Refusal { status: 508, why: "it has come through here before" });
+                    return Err(Refusal(508, "it has come through here before"));
                 }
                 Field::Coding => &mut scan.coding,
                 Field::Host => &mut scan.host,

@@ -1,22 +1,21 @@
 //! What the sessions of one loop share, from its start to its end.
 
-use std::cell::{Cell, OnceCell, RefCell};
+use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
-use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::net::{self, AddressFamily, SocketType, sockopt};
+use socket2::{Domain, Socket, Type};
 use switchboard::Recipients;
 use switchboard::reactor::{ReactorHandle, Timer};
 use switchboard::samples::{Module, ThreadPool};
 use switchboard::streams::Acceptor;
 
 use super::connect::{self, Connector};
-use super::flags::Settings;
 use super::pool::Pool;
 use super::session::Session;
+use super::settings::Settings;
 
 pub(crate) struct Proxy {
     pub(crate) reactor: ReactorHandle,
@@ -25,42 +24,36 @@ pub(crate) struct Proxy {
     pub(crate) via: String,
     pub(crate) connects: Connector,
     pub(crate) pool: Pool,
-    pub(crate) figures: Figures,
+    pub(crate) figures: RefCell<Figures>,
     pub(crate) sessions: Recipients<Session>,
     acceptor: RefCell<Option<Acceptor>>,
     /// Ends what has not ended by itself. Armed: no more is accepted.
     drain: OnceCell<Timer>,
-    buffer: Cell<Vec<u8>>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Figures {
-    pub(crate) clients: Cell<usize>,
-    pub(crate) accepted: Cell<u64>,
-    requests: Cell<u64>,
-    tunnels: Cell<u64>,
-    /// From clients, and to them.
-    received: Cell<u64>,
-    sent: Cell<u64>,
+    pub(crate) accepted: u64,
+    pub(crate) requests: u64,
+    pub(crate) tunnels: u64,
+    /// Bytes from clients that are gone, and to them.
+    pub(crate) received: u64,
+    pub(crate) sent: u64,
     /// By status; 0: those that ended in the middle.
-    refusals: RefCell<BTreeMap<u16, u64>>,
+    pub(crate) refusals: BTreeMap<u16, u64>,
 }
 
 /// Listens, alone or beside other loops.
 pub(crate) fn listen(address: SocketAddr, is_shared: bool) -> io::Result<TcpListener> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = net::socket(family, SocketType::STREAM, None)?;
-    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if is_shared {
-        sockopt::set_socket_reuseport(&socket, true)?;
-    }
-    sockopt::set_tcp_nodelay(&socket, true)?; // what is accepted inherits it
-    net::bind(&socket, &address)?;
-    net::listen(&socket, 4096)?;
-    let listener = TcpListener::from(socket);
-    listener.set_nonblocking(true)?;
-    Ok(listener)
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    socket.set_reuse_address(true)?;
+    #[cfg(unix)]
+    socket.set_reuse_port(is_shared)?;
+    socket.set_tcp_nodelay(true)?; // what is accepted inherits it
+    socket.set_nonblocking(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(4096)?;
+    Ok(socket.into())
 }
 
 impl Proxy {
@@ -78,11 +71,10 @@ impl Proxy {
             via: format!("switchboard-{port}-{}", std::process::id()),
             connects: connect::connector(reactor, threads, settings),
             pool: Pool::new(reactor, settings.upstreams, settings.idle),
-            figures: Figures::default(),
+            figures: RefCell::default(),
             sessions: Recipients::new(reactor.queue()),
             acceptor: RefCell::default(),
             drain: OnceCell::new(),
-            buffer: Cell::default(),
         });
         let serving = Rc::clone(&proxy);
         let listener = mio::net::TcpListener::from_std(listener);
@@ -93,29 +85,21 @@ impl Proxy {
     }
 
     fn accept(self: &Rc<Self>, socket: mio::net::TcpStream, peer: SocketAddr) {
-        self.figures.accepted.set(self.figures.accepted.get() + 1);
-        if let Err(error) =
-            self.sessions.try_insert_with(|own| Session::new(self, own, socket, peer))
-        {
+        self.figures.borrow_mut().accepted += 1;
+        let session = self.sessions.try_insert_with(|own| Session::new(self, own, socket, peer));
+        if let Err(error) = session {
             eprintln!("{peer}: {error}");
         }
-        if self.figures.clients.get() >= self.settings.clients
-            && let Some(acceptor) = &*self.acceptor.borrow()
-        {
-            acceptor.pause();
+        if self.sessions.len() >= self.settings.clients {
+            self.acceptor.borrow().iter().for_each(Acceptor::pause);
         }
     }
 
     pub(crate) fn on_session_end(&self, received: u64, sent: u64) {
-        let Figures { clients, received: all_received, sent: all_sent, .. } = &self.figures;
-        clients.set(clients.get() - 1);
-        all_received.set(all_received.get() + received);
-        all_sent.set(all_sent.get() + sent);
-        if let Some(acceptor) = &*self.acceptor.borrow()
-            && acceptor.is_paused()
-        {
-            acceptor.resume();
-        }
+        let mut figures = self.figures.borrow_mut();
+        figures.received += received;
+        figures.sent += sent;
+        self.acceptor.borrow().iter().for_each(Acceptor::resume);
     }
 
     /// Accepts no more, and ends when all is done, or after the drain timeout. The second time: at once.
@@ -146,51 +130,32 @@ impl Proxy {
         self.reactor.stop();
     }
 
-    /// A buffer for a head, empty.
-    pub(crate) fn take_buffer(&self) -> Vec<u8> {
-        self.buffer.take()
+    pub(crate) fn count_request(&self, is_tunnel: bool) {
+        let mut figures = self.figures.borrow_mut();
+        let Figures { requests, tunnels, .. } = &mut *figures;
+        *if is_tunnel { tunnels } else { requests } += 1;
     }
 
-    pub(crate) fn keep_buffer(&self, mut buffer: Vec<u8>) {
-        buffer.clear();
-        self.buffer.set(buffer);
+    pub(crate) fn count_refusal(&self, status: u16) {
+        *self.figures.borrow_mut().refusals.entry(status).or_default() += 1;
     }
 
     /// What SIGUSR1 prints.
     pub(crate) fn figures(&self) -> String {
-        let Figures { clients, accepted, requests, tunnels, received, sent, refusals } =
-            &self.figures;
-        let failed = self.acceptor.borrow().as_ref().map_or(0, Acceptor::failed);
         format!(
-            "clients {} of {} accepted ({failed} failures); requests {}, tunnels {}; received {} B, sent {} B of ended \
-             clients; refusals {:?}; origins {} connected, {} idle, {} connecting, {} leftovers; timers {}, \
-             registrations {}; {}; {:?}",
-            clients.get(),
-            accepted.get(),
-            requests.get(),
-            tunnels.get(),
-            received.get(),
-            sent.get(),
-            refusals.borrow(),
+            "{} clients ({} failures to accept one), {} connections to origins, {} idle, {} connecting, \
+             {} leftovers; {} timers, {} registrations; {:?}; {}; {:?}",
+            self.sessions.len(),
+            self.acceptor.borrow().as_ref().map_or(0, Acceptor::failed),
             self.pool.open(),
             self.pool.idle(),
             self.connects.running(),
             self.connects.leftovers(),
             self.reactor.timer_count(),
             self.reactor.registration_count(),
+            self.figures.borrow(),
             self.reactor.queue().tally(),
             self.reactor.event_stats(),
         )
-    }
-}
-
-impl Figures {
-    pub(crate) fn count_request(&self, is_tunnel: bool) {
-        let count = if is_tunnel { &self.tunnels } else { &self.requests };
-        count.set(count.get() + 1);
-    }
-
-    pub(crate) fn count_refusal(&self, status: u16) {
-        *self.refusals.borrow_mut().entry(status).or_default() += 1;
     }
 }

@@ -4,21 +4,24 @@
 //! same port (`SO_REUSEPORT`), sessions, a pool and figures of its own.
 
 use std::error::Error;
-use std::io::Read;
 use std::rc::Rc;
 use std::sync::mpsc::{self, Sender};
 use std::thread;
 
-use mio::Interest;
-use mio::net::UnixStream;
-use signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1};
-use signal_hook::low_level::pipe;
 use switchboard::Reporter;
-use switchboard::reactor::{Reactor, Registration, RemoteAddress};
+use switchboard::reactor::{Reactor, RemoteAddress};
 use switchboard::samples::ThreadPool;
+#[cfg(unix)]
+use {
+    mio::Interest,
+    signal_hook::consts::{SIGINT, SIGTERM, SIGUSR1},
+    signal_hook_mio::v1_0::Signals,
+    switchboard::Context,
+    switchboard::reactor::{Readiness, Registration},
+};
 
-use super::flags::Settings;
 use super::proxy::{Proxy, listen};
+use super::settings::Settings;
 #[cfg(feature = "journal")]
 use super::timeline::Timeline;
 
@@ -32,22 +35,23 @@ struct Loop {
     timeline: Option<Timeline>,
 }
 
-/// The main thread's recipient.
+/// The main thread's recipient. (On other systems, what ends the process ends it at once.)
+#[cfg(unix)]
 struct Control {
     loops: Vec<RemoteAddress<Loop>>,
-    signals: Vec<Registration<UnixStream>>,
+    signals: Registration<Signals>,
 }
 
+#[cfg(unix)]
 impl Control {
-    fn on_signal(&mut self, index: usize, signal: i32) {
-        let mut bytes = [0; 64];
-        let Some(source) = self.signals.get_mut(index) else { return };
-        while let Ok(1..) = source.try_io(Interest::READABLE, |source| source.read(&mut bytes)) {}
-        for one in &self.loops {
-            let _ = one.call(move |one, _| match signal {
-                SIGUSR1 => one.report(),
-                _ => one.proxy.drain(),
-            });
+    fn on_signal(&mut self, _: &Context<'_, Self>, _: &Readiness<'_>) {
+        for signal in self.signals.source_mut().pending() {
+            for one in &self.loops {
+                let _ = one.call(move |one, _| match signal {
+                    SIGUSR1 => one.report(),
+                    _ => one.proxy.drain(),
+                });
+            }
         }
     }
 }
@@ -55,48 +59,31 @@ impl Control {
 /// Serves until a signal ends it.
 pub(crate) fn serve(settings: &Settings) -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new()?;
-    let control = reactor.queue().recipient(Control { loops: Vec::new(), signals: Vec::new() });
-    let mut signals = Vec::new();
-    for (index, signal) in [SIGTERM, SIGINT, SIGUSR1].into_iter().enumerate() {
-        let (reader, writer) = UnixStream::pair()?;
-        pipe::register(signal, writer)?;
-        let registration = reactor.register(
-            reader,
-            Interest::READABLE,
-            &control,
-            move |control: &mut Control, _, _| {
-                control.on_signal(index, signal);
-            },
-        )?;
-        registration.unref();
-        signals.push(registration);
-    }
-
-    let loops = settings.loops;
-    let mut listeners = vec![listen(settings.listen, loops > 1)?];
-    let address = listeners[0].local_addr()?;
-    for _ in 1..loops {
-        listeners.push(listen(address, true)?);
-    }
+    #[cfg(unix)]
+    let signals = Signals::new([SIGTERM, SIGINT, SIGUSR1])?;
     let (threads, (started, starts)) = (ThreadPool::new(RESOLVERS), mpsc::channel());
-    let mut joins = Vec::new();
-    for (index, listener) in listeners.into_iter().enumerate() {
-        let (mut settings, threads, started) = (settings.clone(), threads.clone(), started.clone());
+    let (count, mut settings, mut joins) = (settings.loops.get(), settings.clone(), Vec::new());
+    for index in 0..count {
+        let listener = listen(settings.listen, count > 1)?;
+        settings.listen = listener.local_addr()?;
+        let (settings, threads, started) = (settings.clone(), threads.clone(), started.clone());
         let runs = reactor.remote(); // keeps the loop here running as long as that thread does
-        if let Some(file) = settings.timeline.as_mut().filter(|_| index > 0) {
-            *file = format!("{}.{index}", file.display()).into();
-        }
-        joins.push(thread::Builder::new().name("loop".into()).spawn(move || {
+        joins.push(thread::Builder::new().name(format!("loop-{index}")).spawn(move || {
             let _runs = runs;
             run(listener, &settings, &threads, started).map_err(|error| error.to_string())
         })?);
     }
     drop(started);
-    let remotes: Vec<_> = starts.iter().collect();
-    if remotes.len() == loops {
-        println!("listening on {address}, {loops} loop{}", if loops == 1 { "" } else { "s" });
+    let loops: Vec<_> = starts.iter().collect();
+    if loops.len() == count {
+        println!("listening on {}, {count} loop{}", settings.listen, &"s"[..(count > 1).into()]);
     }
-    control.call(move |control, _| (control.loops, control.signals) = (remotes, signals));
+    #[cfg(unix)]
+    let _control = reactor.queue().try_recipient_with(|own| {
+        let signals = reactor.register(signals, Interest::READABLE, own, Control::on_signal)?;
+        signals.unref();
+        Ok::<_, Box<dyn Error>>(Control { loops, signals })
+    })?;
     reactor.run()?;
     for join in joins {
         join.join().map_err(|_| "a loop panicked")??;
@@ -118,7 +105,7 @@ fn run(
     let proxy = Proxy::start(&reactor, listener, settings, threads)?;
     let own = reactor.queue().recipient(Loop {
         #[cfg(feature = "journal")]
-        timeline: settings.timeline.clone().map(|file| Timeline::new(reactor.queue(), file)),
+        timeline: settings.timeline.as_ref().map(|file| Timeline::new(reactor.queue(), file)),
         proxy: Rc::clone(&proxy),
     });
     started.send(reactor.remote_to(&own))?;

@@ -6,7 +6,7 @@
 //!   |     |          |     v        |  |repeat
 //!   |     |          |   Tunnel     |  +-- Connecting
 //!   |     v          v              v       |
-//!   |     +----> Closing <----------+       |      hang_up ends it from any state, and frees what it has
+//!   |     +----> Closing <----------+       |      Over comes of any state: it hangs up, and frees what it has
 //!   +---------------------------------------+
 //! ```
 //!
@@ -21,6 +21,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mio::net::TcpStream;
+use socket2::SockRef;
 use switchboard::op::{CancelOnDrop, OpResult};
 use switchboard::reactor::Timer;
 use switchboard::samples::{Module, Socket};
@@ -53,15 +54,12 @@ pub(crate) struct Session {
     requests: u64,
     deadline: Instant,
     timer: Timer,
-    /// What the deadline counts from: where it was, and what had been read and written by then.
-    mark: (Phase, u64),
+    mark: Mark,
 }
 
 enum State {
-    /// Waits for a request, of whose head so much was looked at.
-    Head {
-        scanned: usize,
-    },
+    /// Waits for a request.
+    Head,
     Connecting {
         exchange: Exchange,
         _operation: CancelOnDrop,
@@ -77,18 +75,11 @@ enum State {
     Closing {
         lingers: bool,
     },
+    Over,
 }
 
-/// Which deadline counts.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Idle,
-    Head,
-    Connecting,
-    Passing,
-    HalfClosed,
-    Closing,
-}
+/// What the deadline counts from: how long it is, and what had been done by then.
+type Mark = (Duration, u64, u64);
 
 impl Session {
     pub(crate) fn new(
@@ -99,20 +90,11 @@ impl Session {
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let reactor = &proxy.reactor;
         let client = Stream::new(reactor, socket, own, Self::on_ready)?;
-        let deadline = reactor.turn_time() + proxy.settings.idle_timeout;
+        let limit = proxy.settings.idle_timeout;
+        let deadline = reactor.turn_time() + limit;
         let timer = reactor.at(deadline, own.callback(Self::on_timer));
-        proxy.figures.clients.set(proxy.figures.clients.get() + 1);
-        Ok(Self {
-            proxy: Rc::clone(proxy),
-            client,
-            peer,
-            state: State::Head { scanned: 0 },
-            last: None,
-            requests: 0,
-            deadline,
-            timer,
-            mark: (Phase::Idle, 0),
-        })
+        let (proxy, state, mark) = (Rc::clone(proxy), State::Head, (limit, 0, 0));
+        Ok(Self { proxy, client, peer, state, last: None, requests: 0, deadline, timer, mark })
     }
 
     /// Reads, goes on, and writes, until nothing changes any more (S1).
@@ -127,11 +109,17 @@ impl Session {
             let mut changed = self.client.fill();
             changed |= self.upstream().is_some_and(|upstream| upstream.stream.fill());
             match self.advance(cx) {
-                Some(advanced) => changed |= advanced,
-                None => return cx.hang_up(),
+                Ok(advanced) => changed |= advanced,
+                Err(refusal) => {
+                    self.refuse(refusal);
+                    changed = true;
+                }
             }
             changed |= self.client.flush();
             changed |= self.upstream().is_some_and(|upstream| upstream.stream.flush());
+            if matches!(self.state, State::Over) {
+                return cx.hang_up();
+            }
             if !changed {
                 self.set_deadline();
                 let _ = self.upstream().map(|upstream| upstream.stream.settle());
@@ -151,89 +139,73 @@ impl Session {
         }
     }
 
-    /// Does what the state asks for. Returns whether that changed anything; `None` to hang up.
-    fn advance(&mut self, cx: &Context<'_, Self>) -> Option<bool> {
+    /// Does what the state asks for. Returns whether that changed anything.
+    fn advance(&mut self, cx: &Context<'_, Self>) -> Result<bool, Refusal> {
         match &mut self.state {
-            State::Head { .. } => match self.read_head(cx) {
-                Ok(advanced) => advanced,
-                Err(refusal) => self.refuse(refusal),
-            },
-            State::Connecting { .. } | State::Tunnel { .. } => Some(false),
+            State::Head => self.read_head(cx),
+            State::Connecting { .. } | State::Tunnel { .. } | State::Over => Ok(false),
             State::Exchange { exchange, upstream } => {
-                match exchange.advance(&mut self.client, upstream, &self.proxy) {
-                    Next::Wait(changed) => Some(changed),
+                match exchange.advance(&mut self.client, upstream, &self.proxy)? {
+                    Next::Wait(changed) => return Ok(changed),
                     Next::Done => self.finish(),
-                    Next::Refuse(refusal) => self.refuse(refusal),
-                    Next::Repeat => self.repeat(cx),
-                    Next::Abort => self.abort(),
+                    Next::Repeat => self.repeat(cx)?,
                 }
+                Ok(true)
             }
             State::Closing { lingers } => {
-                let (is_over, lingers) = (self.client.output().is_empty(), *lingers);
-                let (input, _) = self.client.buffers();
+                let input = self.client.buffers().0;
                 let changed = !input.is_empty();
                 input.consume(input.len());
-                if lingers && !self.client.status().is_over() || !is_over {
-                    Some(changed)
-                } else {
-                    None
+                let waits = *lingers && !self.client.status().is_over();
+                if self.client.output().is_empty() && !waits {
+                    self.state = State::Over;
                 }
+                Ok(changed)
             }
         }
     }
 
-    /// Begins an exchange, if there is a request. As [`advance`](Self::advance).
-    fn read_head(&mut self, cx: &Context<'_, Self>) -> Result<Option<bool>, Refusal> {
-        let State::Head { scanned } = &mut self.state else { return Ok(Some(false)) };
+    /// Begins an exchange, if there is a request. Returns whether that changed anything.
+    fn read_head(&mut self, cx: &Context<'_, Self>) -> Result<bool, Refusal> {
         let (input, output) = self.client.buffers();
-        while *scanned == 0 && input.bytes().starts_with(b"\r\n") {
-            input.consume(2); // what some clients send behind a body
-        }
         if output.room() < HEAD_MAX_WRITTEN {
-            return Ok(Some(false));
+            return Ok(false);
         }
-        let Some(end) = heads::end(input.bytes(), *scanned)? else {
-            *scanned = input.len();
+        let mut head = Vec::with_capacity(input.len() + 128);
+        let Some((length, request)) = heads::request(input.bytes(), &self.proxy.via, &mut head)?
+        else {
             if input.has_ended() || input.is_empty() && self.proxy.is_draining() {
                 self.state = State::Closing { lingers: false };
-                return Ok(Some(true));
+                return Ok(true);
             }
-            return Ok(Some(false));
+            return Ok(false);
         };
-        let mut head = Vec::with_capacity(end + 128);
-        let request = heads::request(&input.bytes()[..end], &self.proxy.via, &mut head)?;
         if matches!(request.body, Body::Length(length) if length > self.proxy.settings.max_body) {
             return Err(TOO_LARGE);
         }
-        let is_as_last = |last: &Destination| {
-            last.port == request.port && last.host.eq_ignore_ascii_case(request.host)
+        let is_last = |to: &&Destination| {
+            to.port == request.port && to.host.eq_ignore_ascii_case(request.host)
         };
-        let to = match &self.last {
-            Some(last) if is_as_last(last) => last.clone(),
-            _ => {
-                let host = request.host.to_ascii_lowercase();
-                let to =
-                    Destination { host: host.trim_end_matches('.').into(), port: request.port };
-                cx.set_label(format!("{} -> {}:{}", self.peer, to.host, to.port));
-                self.last.insert(to).clone()
-            }
-        };
+        let to = self.last.as_ref().filter(is_last).cloned().unwrap_or_else(|| {
+            let host = request.host.to_ascii_lowercase();
+            let to = Destination { host: host.trim_end_matches('.').into(), port: request.port };
+            cx.set_label(format!("{} -> {}:{}", self.peer, to.host, to.port));
+            to
+        });
+        self.last = Some(to.clone());
         let exchange = Exchange::new(request.kind, request.asked, head, request.body);
-        input.consume(end);
+        input.consume(length);
         self.requests += 1;
-        self.proxy.figures.count_request(exchange.kind == Kind::Tunnel);
-        if !self.proxy.settings.rules.allow_host(&to.host) {
-            return Err(Refusal { status: 403, why: "this host is not allowed" });
-        }
+        self.proxy.count_request(exchange.kind == Kind::Tunnel);
         if exchange.kind == Kind::Repeatable
             && let Some(upstream) = self.proxy.pool.take(&to)
             && upstream.stream.redirect(cx, Self::on_ready).is_ok()
         {
             self.state = State::Exchange { exchange, upstream };
-            return Ok(Some(true));
+            return Ok(true);
         }
         self.connect(cx, exchange, to)?;
-        Ok(Some(true))
+        Ok(true)
     }
 
     fn connect(
@@ -242,13 +214,13 @@ impl Session {
         exchange: Exchange,
         to: Destination,
     ) -> Result<(), Refusal> {
-        let full = Refusal { status: 503, why: "too many connections to origins" };
+        let full = Refusal(503, "too many connections to origins");
         let lease = self.proxy.pool.lease().ok_or(full)?;
         let target = connect::target(to.clone());
         let connected = cx.callback(move |session: &mut Self, cx, result| {
             session.on_connected(cx, result, to, lease);
         });
-        let closed = |_| Refusal { status: 503, why: "connections are not made now" };
+        let closed = |_| Refusal(503, "connections are not made now");
         let operation = self.proxy.connects.start(target, connected).map_err(closed)?;
         self.state = State::Connecting { exchange, _operation: operation.cancel_on_drop() };
         Ok(())
@@ -261,153 +233,142 @@ impl Session {
         to: Destination,
         lease: Lease,
     ) {
-        let State::Connecting { exchange, .. } =
-            mem::replace(&mut self.state, State::Closing { lingers: true })
-        else {
-            return;
+        let State::Connecting { exchange, .. } = mem::replace(&mut self.state, State::Over) else {
+            return cx.hang_up();
         };
         let stream = result.map_err(|error| connect::refusal(&error)).and_then(|socket| {
-            let lost = Refusal { status: 503, why: "the connection was lost" };
+            let lost = Refusal(503, "the connection was lost");
             let registration = socket.into_registration().map_err(|_| lost)?;
             Stream::from_registration(registration, cx, Self::on_ready).map_err(|_| lost)
         });
         match stream {
             Ok(stream) => {
-                let mut upstream = Upstream::new(stream, to, lease);
-                if exchange.kind == Kind::Tunnel {
-                    self.client.buffers().1.push(b"HTTP/1.1 200 Connection established\r\n\r\n");
+                let mut upstream = Upstream { stream, to, is_reused: false, _lease: lease };
+                if !exchange.body.is_over() || exchange.kind == Kind::Tunnel {
                     let _ = upstream.stream.source_mut().set_nodelay(true);
-                    self.state = State::Tunnel { upstream };
-                } else {
-                    if !exchange.body.is_over() {
-                        let _ = upstream.stream.source_mut().set_nodelay(true);
-                    }
-                    self.state = State::Exchange { exchange, upstream };
                 }
+                self.state = if exchange.kind == Kind::Tunnel {
+                    self.client.buffers().1.push(b"HTTP/1.1 200 Connection established\r\n\r\n");
+                    State::Tunnel { upstream }
+                } else {
+                    State::Exchange { exchange, upstream }
+                };
             }
-            Err(refusal) if self.refuse(refusal).is_none() => return cx.hang_up(),
-            Err(_) => {}
+            Err(refusal) => self.refuse(refusal),
         }
         self.on_ready(cx);
     }
 
     /// The response is over: both connections serve again, if they may.
-    fn finish(&mut self) -> Option<bool> {
-        let state = mem::replace(&mut self.state, State::Head { scanned: 0 });
+    fn finish(&mut self) {
         let State::Exchange { exchange: Exchange { body, response: Some(response), .. }, upstream } =
-            state
+            mem::replace(&mut self.state, State::Over)
         else {
-            return None;
+            return;
         };
         if body.is_over() && response.keeps_origin {
             self.proxy.pool.put(upstream);
         }
-        if !body.is_over() || !response.keeps_client {
-            self.close(!body.is_over());
-        }
-        Some(true)
+        self.state = match body.is_over() {
+            true if response.keeps_client => State::Head,
+            true => State::Closing { lingers: false },
+            false => self.linger(),
+        };
     }
 
-    fn close(&mut self, lingers: bool) {
-        if lingers {
-            self.client.buffers().1.finish();
-        }
-        self.state = State::Closing { lingers };
+    /// Sends the end, and waits for the client's.
+    fn linger(&mut self) -> State {
+        self.client.buffers().1.finish();
+        State::Closing { lingers: true }
     }
 
-    /// Answers for the origin, and ends the connection.
-    fn refuse(&mut self, refusal: Refusal) -> Option<bool> {
-        self.proxy.figures.count_refusal(refusal.status);
+    /// Answers for the origin, and ends the connection. Once there is a response it is ended in the middle, by
+    /// a reset: it must not look complete.
+    fn refuse(&mut self, refusal: Refusal) {
+        let is_late =
+            matches!(&self.state, State::Exchange { exchange, .. } if exchange.response.is_some());
+        self.proxy.count_refusal(if is_late { 0 } else { refusal.0 });
         let answer = heads::answer(refusal);
-        if self.client.buffers().1.push(&answer) < answer.len() {
-            return None;
-        }
-        self.close(true);
-        Some(true)
+        self.state = if is_late {
+            let client = SockRef::from(self.client.source());
+            let _ = client.set_linger(Some(Duration::ZERO));
+            State::Over
+        } else if self.client.buffers().1.push(&answer) < answer.len() {
+            State::Over
+        } else {
+            self.linger()
+        };
     }
 
-    fn repeat(&mut self, cx: &Context<'_, Self>) -> Option<bool> {
-        let state = mem::replace(&mut self.state, State::Closing { lingers: true });
-        let State::Exchange { mut exchange, upstream } = state else { return None };
-        exchange.rewind();
-        let to = upstream.to.clone();
-        drop(upstream);
-        match self.connect(cx, exchange, to) {
-            Ok(()) => Some(true),
-            Err(refusal) => self.refuse(refusal),
+    /// Asks again, on another connection.
+    fn repeat(&mut self, cx: &Context<'_, Self>) -> Result<(), Refusal> {
+        match mem::replace(&mut self.state, State::Over) {
+            State::Exchange { mut exchange, upstream } => {
+                exchange.is_sent = false;
+                let to = upstream.to.clone();
+                drop(upstream);
+                self.connect(cx, exchange, to)
+            }
+            _ => Ok(()),
         }
-    }
-
-    /// Ends a response in the middle, by a reset: it must not look complete.
-    fn abort(&self) -> Option<bool> {
-        self.proxy.figures.count_refusal(0);
-        let _ = rustix::net::sockopt::set_socket_linger(self.client.source(), Some(Duration::ZERO));
-        None
     }
 
     /// Moves the deadline if something has changed (S2).
     fn set_deadline(&mut self) {
-        let has_ended = self.client.input().has_ended();
-        let passed = |upstream: &Upstream| upstream.stream.sent() + upstream.stream.received();
-        let (phase, progress) = match &self.state {
-            State::Head { .. } if self.client.input().is_empty() => (Phase::Idle, self.requests),
-            State::Head { .. } => (Phase::Head, self.requests),
-            State::Connecting { .. } if has_ended => (Phase::HalfClosed, 0),
-            State::Connecting { .. } => (Phase::Connecting, self.requests),
-            State::Exchange { upstream, .. } if has_ended => {
-                (Phase::HalfClosed, passed(upstream) + self.client.sent())
-            }
-            State::Exchange { upstream, .. } | State::Tunnel { upstream } => {
-                (Phase::Passing, passed(upstream) + self.client.sent())
-            }
-            State::Closing { .. } => (Phase::Closing, self.client.sent()),
-        };
-        if self.mark == (phase, progress) {
-            return;
-        }
-        self.mark = (phase, progress);
         let settings = &self.proxy.settings;
-        let limit = match phase {
-            Phase::Idle | Phase::Passing => settings.idle_timeout,
-            Phase::Head => settings.head_timeout,
+        let has_ended = self.client.input().has_ended();
+        let limit = match &self.state {
+            State::Head if self.client.input().is_empty() => settings.idle_timeout,
+            State::Head => settings.head_timeout,
+            State::Connecting { .. } | State::Exchange { .. } if has_ended => HALF_CLOSED,
             // (The operation has its own, which comes before.)
-            Phase::Connecting => settings.connect_timeout * 4,
-            Phase::HalfClosed => HALF_CLOSED,
-            Phase::Closing => LINGER,
+            State::Connecting { .. } => settings.connect_timeout * 4,
+            State::Exchange { .. } | State::Tunnel { .. } => settings.idle_timeout,
+            State::Closing { .. } | State::Over => LINGER,
         };
-        self.deadline = self.proxy.reactor.turn_time() + limit;
-        if self.deadline < self.timer.deadline() {
-            // (If it is due already, it looks at the deadline.)
-            self.timer.reset(self.deadline);
+        let origin = match &self.state {
+            State::Exchange { upstream, .. } | State::Tunnel { upstream } => {
+                upstream.stream.sent() + upstream.stream.received()
+            }
+            _ => 0,
+        };
+        let mark = (limit, self.requests, self.client.sent() + origin);
+        if self.mark != mark {
+            self.mark = mark;
+            self.deadline = self.proxy.reactor.turn_time() + limit;
+            if self.deadline < self.timer.deadline() {
+                // (If it is due already, it looks at the deadline.)
+                self.timer.reset(self.deadline);
+            }
         }
     }
 
     fn on_timer(&mut self, cx: &Context<'_, Self>, (): ()) {
-        if self.proxy.reactor.turn_time() >= self.deadline && self.expire().is_none() {
-            return cx.hang_up();
+        if self.proxy.reactor.turn_time() >= self.deadline {
+            self.expire();
         }
         self.set_deadline();
         self.timer = self.proxy.reactor.at(self.deadline, cx.callback(Self::on_timer));
         self.on_ready(cx);
     }
 
-    /// The deadline has passed. As [`advance`](Self::advance).
-    fn expire(&mut self) -> Option<bool> {
-        let refusal = match &self.state {
-            State::Head { .. } if !self.client.input().is_empty() => (408, "no whole head in time"),
+    /// The deadline has passed.
+    fn expire(&mut self) {
+        let (status, why) = match &self.state {
+            State::Head if !self.client.input().is_empty() => (408, "no whole head in time"),
             State::Connecting { .. } => (504, "no connection in time"),
-            State::Exchange { exchange: Exchange { response: Some(_), .. }, .. } => {
-                return self.abort();
-            }
             State::Exchange { exchange, upstream }
                 if !exchange.body.is_over() && upstream.stream.output().is_empty() =>
             {
                 (408, "no whole body in time")
             }
             State::Exchange { .. } => (504, "no answer of the origin in time"),
-            _ => return None,
+            _ => {
+                self.state = State::Over;
+                return;
+            }
         };
-        self.refuse(Refusal { status: refusal.0, why: refusal.1 })
+        self.refuse(Refusal(status, why));
     }
 }
 

@@ -2,8 +2,9 @@
 
 use std::fs::File;
 use std::io::{self, BufWriter};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use std::thread;
 
 use switchboard::QueueHandle;
 use switchboard::journal::Journal;
@@ -17,7 +18,12 @@ pub(crate) struct Timeline {
 }
 
 impl Timeline {
-    pub(crate) fn new(queue: &QueueHandle, file: PathBuf) -> Self {
+    /// Every loop but the first one adds the name of its thread to that of the file.
+    pub(crate) fn new(queue: &QueueHandle, file: &Path) -> Self {
+        let file = match thread::current().name() {
+            Some(name) if name != "loop-0" => format!("{}.{name}", file.display()).into(),
+            _ => file.into(),
+        };
         let journal = Rc::new(Journal::with_capacity(STEPS));
         queue.add_observer(Rc::clone(&journal));
         Self { journal, file }

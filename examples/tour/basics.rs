@@ -93,7 +93,7 @@ fn canceled_while_waiting(reactor: &mut Reactor) -> Outcome {
         let cancellation = reading.op.cancel();
         say(&format!("The client cancels the operation: {cancellation:?}."));
         ensure(cancellation == Cancellation::Canceled, "the operation was canceled in time")?;
-        // The socket is closed by now, so this may fail; nobody listens in any case.
+        // The socket is closed by now, so this may fail; no one reads it in any case.
         let _ = reading.peer.write_all(b"anybody there?");
         reading.wait(reactor)
     })?;
@@ -231,7 +231,7 @@ fn panicking_handler(reactor: &mut Reactor) -> Outcome {
 
 // What the stories share.
 
-/// What a read came to.
+/// The outcome of a read.
 type Received = OpResult<Vec<u8>, io::Error>;
 
 /// Who gets results. Its fields can be looked at from outside.
@@ -244,7 +244,7 @@ struct Client {
 /// A read that runs, and the peer that it reads from.
 struct Reading {
     op: AsyncOp,
-    /// The call that tells the client.
+    /// The call that notifies the client.
     done: CallId,
     peer: TcpStream,
     client: Client,

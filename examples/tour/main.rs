@@ -25,6 +25,7 @@ mod narrator;
 pub(crate) mod paint;
 mod record;
 mod samples;
+mod sockets;
 mod summary;
 
 type Outcome = Result<(), Box<dyn Error>>;
@@ -36,7 +37,7 @@ fn main() -> ExitCode {
     run(std::env::args().skip(1)).into()
 }
 
-/// Runs the tour as the command line says; 0 is well, 1 a story that did not end as told, 2 flags
+/// Runs the tour with these arguments. Returns 0 if all is well, 1 if a story did not end as expected, 2 for flags
 /// that make no sense.
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> u8 {
     let flags = match flags::read(arguments) {
@@ -51,7 +52,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> u8 {
         }
     };
     let hook = panic::take_hook();
-    panic::set_hook(Box::new(|_| ())); // the narrator tells of panics
+    panic::set_hook(Box::new(|_| ())); // the narrator reports panics
     let outcome = tour(&flags, Paint::of_stdout());
     panic::set_hook(hook);
     outcome.map_or_else(
@@ -74,6 +75,7 @@ fn tour(flags: &Flags, paint: Paint) -> Outcome {
     println!("{}\n", paint.bold("The samples, with their calls in short"));
     narrator.only_ends_other_than_finished();
     tell(&mut reactor, samples::STORIES, &mut summary, &record, paint)?;
+    tell(&mut reactor, sockets::STORIES, &mut summary, &record, paint)?;
     summary.print(paint);
     record.print_figures();
     let tally = reactor.queue().tally();
@@ -92,7 +94,7 @@ fn tell(
     record: &Record,
     paint: Paint,
 ) -> Outcome {
-    let all = basics::STORIES.len() + samples::STORIES.len();
+    let all = basics::STORIES.len() + samples::STORIES.len() + sockets::STORIES.len();
     for (title, text, story) in stories {
         let number = summary.stories() + 1;
         println!("{}\n", paint.bold(&format!("{number} of {all}. {title}")));

@@ -9,7 +9,7 @@ use switchboard::{CallId, Observer, Step};
 
 use super::paint::Paint;
 
-/// An observer that tells of each call that ends.
+/// An observer that reports each call that ends.
 pub(crate) struct Narrator {
     paint: Paint,
     lives: RefCell<HashMap<CallId, Life>>,
@@ -90,7 +90,7 @@ impl Narrator {
         self.print(depth, call, what);
     }
 
-    /// Tells of the calls that are live, if that is still to be told.
+    /// Reports the calls that are live, unless they were reported.
     fn tell_live(&self) {
         for (depth, (call, told)) in self.live.borrow_mut().iter_mut().enumerate() {
             if !std::mem::replace(told, true) {

@@ -85,10 +85,10 @@ pub(crate) const STORIES: &[Story] = &[
 ];
 
 /// Makes a request, and what makes it ready.
-type Make<R> = dyn FnMut() -> io::Result<(R, Box<dyn FnOnce()>)>;
+pub(super) type Make<R> = dyn FnMut() -> io::Result<(R, Box<dyn FnOnce()>)>;
 
 /// Completes an operation, cancels one, and cancels one late.
-fn three_ways<M: Module>(
+pub(super) fn three_ways<M: Module>(
     reactor: &mut Reactor,
     module: &M,
     make: &mut Make<M::Request>,
@@ -301,7 +301,7 @@ fn work() -> io::Result<Ready> {
 }
 
 /// Who gets the result of an operation.
-struct Client<A: 'static, E: 'static> {
+pub(super) struct Client<A: 'static, E: 'static> {
     result: Rc<RefCell<Option<OpResult<A, E>>>>,
     recipient: Recipient<Inbox<A, E>>,
 }
@@ -310,20 +310,20 @@ struct Client<A: 'static, E: 'static> {
 struct Inbox<A, E>(Rc<RefCell<Option<OpResult<A, E>>>>);
 
 impl<A: 'static, E: 'static> Client<A, E> {
-    fn new(reactor: &Reactor) -> Self {
+    pub(super) fn new(reactor: &Reactor) -> Self {
         let result = Rc::default();
         let recipient = reactor.queue().recipient(Inbox(Rc::clone(&result)));
         Self { result, recipient }
     }
 
-    fn callback(&self) -> Callback<OpResult<A, E>> {
+    pub(super) fn callback(&self) -> Callback<OpResult<A, E>> {
         self.recipient.callback(|client, _, result| {
             client.0.replace(Some(result));
         })
     }
 
     /// Turns until the result is there.
-    fn wait(&self, reactor: &mut Reactor) -> Result<OpResult<A, E>, Box<dyn Error>> {
+    pub(super) fn wait(&self, reactor: &mut Reactor) -> Result<OpResult<A, E>, Box<dyn Error>> {
         loop {
             if let Some(result) = self.result.take() {
                 return Ok(result);

@@ -1,5 +1,3 @@
 #![no_main]
 
-use support::fuzz;
-
-libfuzzer_sys::fuzz_target!(|story: &[u8]| fuzz::operations::run(story));
+libfuzzer_sys::fuzz_target!(|story: &[u8]| support::worlds::OPERATIONS.bytes(story));

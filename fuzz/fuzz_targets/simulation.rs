@@ -1,5 +1,3 @@
 #![no_main]
 
-use support::fuzz;
-
-libfuzzer_sys::fuzz_target!(|story: &[u8]| fuzz::simulation(story));
+libfuzzer_sys::fuzz_target!(|story: &[u8]| support::worlds::SIMULATION.bytes(story));

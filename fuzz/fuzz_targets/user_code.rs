@@ -1,5 +1,3 @@
 #![no_main]
 
-use support::fuzz;
-
-libfuzzer_sys::fuzz_target!(|story: &[u8]| fuzz::user_code(story));
+libfuzzer_sys::fuzz_target!(|story: &[u8]| support::worlds::USER_CODE.bytes(story));

@@ -81,7 +81,7 @@ impl Log {
         self.find(Rule::O1, || format!("a start failed, and its callback is {seen}"));
     }
 
-    /// Forgets the operations that have been refused: those to come are counted from 0 again.
+    /// Forgets the operations that have been refused: later ones are counted from 0 again.
     pub(super) fn forget_refused(&self) {
         let refused = self.operations.take();
         drop(refused);
@@ -89,12 +89,12 @@ impl Log {
         self.completing.take();
     }
 
-    /// An operation is canceled, in a moment. Tells what that has to say, if it is certain.
+    /// An operation is canceled, in a moment. Returns the violation that this shows, if it is certain.
     pub(super) fn cancel(&self, number: usize) -> Option<Cancellation> {
         self.with(number, Record::cancel)
     }
 
-    /// A cancel was too late, says the subject.
+    /// The subject reported that a cancel was too late.
     pub(super) fn late(&self, number: usize) {
         self.with(number, |record| record.due = Expected::Real);
     }
@@ -184,7 +184,7 @@ impl Log {
         self.completing.borrow_mut().pop_front()
     }
 
-    /// How many of these callbacks have not come.
+    /// How many of these callbacks were not called.
     pub(super) fn missing(&self, numbers: Range<usize>) -> usize {
         let operations = self.operations.borrow();
         operations[numbers].iter().filter(|record| record.stage != Phase::Arrived).count()

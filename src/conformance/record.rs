@@ -30,7 +30,7 @@ pub(super) enum Phase {
     Ended,
 }
 
-/// Which result is to come.
+/// The result that must arrive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Expected {
     /// Any but Canceled.
@@ -39,7 +39,7 @@ pub(super) enum Expected {
     Either,
 }
 
-/// Which result came.
+/// The result that arrived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Seen {
     Real,
@@ -53,8 +53,8 @@ impl Record {
         Self { stage, due, ready, canceled: false, op: None, trigger: None }
     }
 
-    /// It is canceled, in a moment. Tells what that has to say, if it is certain: an operation that
-    /// is ready may be complete already.
+    /// It is canceled, in a moment. Returns the violation that this shows, if it is certain: an
+    /// operation that is ready may be complete already.
     pub(super) const fn cancel(&mut self) -> Option<Cancellation> {
         self.canceled = true;
         match self.stage {
@@ -70,7 +70,7 @@ impl Record {
         }
     }
 
-    /// Its result is there. Tells what is wrong with it, if anything.
+    /// Its result is there. Returns the violation, if there is one.
     pub(super) const fn arrive(&mut self, outcome: Seen) -> Option<(Rule, &'static str)> {
         self.stage = Phase::Arrived;
         Some(match (outcome, self.due) {

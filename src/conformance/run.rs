@@ -15,7 +15,7 @@ use crate::conformance::violation::{Rule, Violation};
 use crate::queue::Budget;
 use crate::reactor::Reactor;
 
-/// What is to be run, and how.
+/// The scenario, and how it runs.
 #[derive(Clone, Copy)]
 pub(super) struct Setting {
     pub(super) scenario: Scenario,
@@ -81,7 +81,7 @@ impl Run {
         Ok(Self { setting, reactor, scene, handles })
     }
 
-    /// Starts what is to be refused.
+    /// Starts operations that must be refused.
     fn start_in_vain(&mut self) -> Result<(), Violation> {
         for _ in 0..self.setting.scenario.operations {
             self.scene.start_in_vain();
@@ -133,7 +133,7 @@ impl Run {
         Ok(0..self.scene.log.len())
     }
 
-    /// Closes, lets the module go, then the reactor, and looks for what is left.
+    /// Closes, drops the module, then the reactor, and checks that nothing is left.
     fn end(mut self) -> Result<(), Violation> {
         self.scene.close();
         if self.setting.gated {
@@ -165,7 +165,7 @@ impl Run {
         self.look()
     }
 
-    /// Turns until the callbacks of these have come.
+    /// Turns until the callbacks of these are called.
     fn wait_for(&mut self, numbers: Range<usize>) -> Result<(), Violation> {
         let arrived = self.turn_until_none(|run| run.scene.log.missing(numbers.clone()))?;
         if !arrived {

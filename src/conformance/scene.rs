@@ -113,7 +113,7 @@ impl Scene {
         drop(subject);
     }
 
-    /// Starts an operation, which is to succeed.
+    /// Starts an operation, which must succeed.
     pub(super) fn start(self: &Rc<Self>) {
         match self.try_start() {
             (number, Ok(Started { trigger: None, .. })) if self.scenario.ready == Timing::Later => {
@@ -129,7 +129,7 @@ impl Scene {
         }
     }
 
-    /// Starts an operation, which is to fail, as the module is not open.
+    /// Starts an operation, which must fail, as the module is not open.
     pub(super) fn start_in_vain(self: &Rc<Self>) {
         match self.try_start() {
             (_, Ok(_)) => {

@@ -1,4 +1,4 @@
-//! What is checked: a module of the user's, and an operation that it started.
+//! The subject of the checks: a module, and an operation that it started.
 
 use alloc::boxed::Box;
 use core::error::Error;
@@ -9,14 +9,13 @@ use crate::conformance::scenario::Timing;
 use crate::op::{AsyncOp, OpResult};
 use crate::samples::Module;
 
-/// A module whose operations are to be checked, with all that starting one takes.
+/// A module under test, and how its operations are started.
 ///
-/// It makes its requests itself: how an operation ends when nobody cancels it is its own affair, as
-/// long as it is neither [`Canceled`](crate::op::OpError::Canceled) nor
-/// [`Dropped`](crate::op::OpError::Dropped).
+/// It makes its requests itself. An operation that is not canceled may end in any way but
+/// [`Canceled`](crate::op::OpError::Canceled) and [`Dropped`](crate::op::OpError::Dropped).
 ///
-/// Registrations, timers and callbacks that it keeps for itself, whatever operations run, it makes
-/// in `open` at the latest, and lets go when it is dropped.
+/// Registrations, timers and callbacks that the module keeps beside its operations must be made in
+/// `open` at the latest, and must be dropped with the module.
 pub trait Subject: 'static {
     /// What an operation answers.
     type Answer: 'static;
@@ -30,21 +29,21 @@ pub trait Subject: 'static {
     /// Lets operations be started.
     fn open(&self) {}
 
-    /// Lets no more operations be started. Comes once in the end; closing again is a no-op.
+    /// Refuses further operations. It is called once at the end; a second close is a no-op.
     fn close(&self) {}
 
     /// Cancels all operations that run; called only where they have no handles of their own.
     ///
-    /// Closing does that, unless said otherwise.
+    /// The default is to close.
     fn cancel_all(&self) {
         self.close();
     }
 
-    /// Starts an operation that is `ready` at once, or later; its result is to arrive at `done`.
+    /// Starts an operation that is `ready` at once, or later; its result must arrive at `done`.
     ///
     /// # Errors
     ///
-    /// Says why not; `done` is then declined. This is what is wanted where the module is not open.
+    /// Returns the reason; `done` is then declined. The kit expects this if the module is not open.
     fn start(
         &self,
         ready: Timing,
@@ -97,19 +96,66 @@ pub(super) type Trigger = Box<dyn FnOnce()>;
 
 impl Started {
     /// One with a handle, by which it is canceled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use switchboard::CallQueue;
+    /// use switchboard::conformance::Started;
+    /// use switchboard::op::{OpResult, Operation};
+    ///
+    /// # let queue = CallQueue::new();
+    /// # let done = queue.callback(|_, _: OpResult<u32, Infallible>| ());
+    /// // In `Subject::start`:
+    /// let operation = Operation::new(done, (), |_| ());
+    /// let started = Started::new(operation.handle());
+    /// # drop(started.with_trigger(|| ()));
+    /// # operation.complete(Ok(1)).expect("it runs");
+    /// # queue.dial_all();
+    /// ```
     pub const fn new(op: AsyncOp) -> Self {
         Self { op: Some(op), trigger: None }
     }
 
     /// One without a handle: it is canceled with all others ([`Subject::cancel_all`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::conformance::Started;
+    ///
+    /// // In `Subject::start`, for a module that cancels all its operations, and none alone:
+    /// let started = Started::without_handle();
+    /// # drop(started.with_trigger(|| ()));
+    /// ```
     pub const fn without_handle() -> Self {
         Self { op: None, trigger: None }
     }
 
-    /// Says how to make the operation ready. One that is ready [later](Timing::Later) needs it.
+    /// Sets the function that makes the operation ready. An operation that is ready
+    /// [later](Timing::Later) needs it.
     ///
-    /// Each trigger is pulled once: even after a cancel, as what cannot be canceled has to come to
-    /// an end, and even if the operation was ready at once.
+    /// Each trigger is called once: even after a cancel, as work that cannot be canceled must end too,
+    /// and even if the operation was ready at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use switchboard::CallQueue;
+    /// use switchboard::conformance::Started;
+    /// use switchboard::op::{OpResult, Operation};
+    ///
+    /// # let queue = CallQueue::new();
+    /// # let done = queue.callback(|_, _: OpResult<u32, Infallible>| ());
+    /// # let operation = Operation::new(done, (), |_| ());
+    /// // In `Subject::start`: what makes the operation ready. After a cancel it comes too late.
+    /// let started = Started::new(operation.handle());
+    /// let started = started.with_trigger(move || drop(operation.complete(Ok(3))));
+    /// # drop(started);
+    /// # queue.dial_all();
+    /// ```
     pub fn with_trigger(self, trigger: impl FnOnce() + 'static) -> Self {
         Self { trigger: Some(Box::new(trigger)), ..self }
     }

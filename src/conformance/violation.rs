@@ -1,11 +1,11 @@
-//! What a subject can do wrong.
+//! The rules that a subject can break.
 
 use alloc::string::String;
 use core::fmt;
 
 use crate::conformance::scenario::Scenario;
 
-/// A rule that a subject broke, in which scenario, and what was seen.
+/// A rule that a subject broke, the scenario, and the evidence.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("rule {rule} broken, scenario \"{scenario}\": {seen}")]
 #[non_exhaustive]
@@ -31,7 +31,7 @@ pub enum Rule {
     O2,
     /// Cancel cancels once, and is too late once the result is scheduled.
     O3,
-    /// A result that is fixed arrives; an operation canceled before that says Canceled.
+    /// A result that is fixed arrives; an operation that was canceled before has the result Canceled.
     O4,
     /// Dropping a handle does not cancel.
     O5,

@@ -21,8 +21,8 @@
 //! - I4 The slots of a `Storage` have owners that are its own: a `Waiting` has a reference to it,
 //!   and pushes an `Answered` to its calls only.
 //! - I5 If a slot's tag is `Pending`, its position is that of its `Answered`; if a call is pending
-//!   there, it is that one: it [`is a callback's`](Payload::CALLBACK), so nobody else replaces it.
-//! - I6 While a join is looked at in its slot, the tag is `Vacant`, so that nobody takes it. The slot
+//!   there, it is that one: it [`is a callback's`](Payload::CALLBACK), so nothing else replaces it.
+//! - I6 While a join is looked at in its slot, the tag is `Vacant`, so that nothing takes it. The slot
 //!   is not free, and stays in its list.
 //! - I7 A slot is in a list of links exactly if it has a join: that of its group, or one of its
 //!   own. Links of a list are valid: slots leave it before they are free, anchors with their group.
@@ -222,7 +222,7 @@ impl<C: DialContext, X, A: 'static> Waiting<C, X, A> {
     }
 
     /// Schedules the call with `value`, if that is simple: the calls are fast, the callback is wanted,
-    /// and nothing is to be allocated. Calls `then` when that is done.
+    /// and no allocation is needed. Calls `then` when that is done.
     ///
     /// # Errors
     ///
@@ -243,7 +243,7 @@ impl<C: DialContext, X, A: 'static> Waiting<C, X, A> {
         Ok(())
     }
 
-    /// Schedules the call with `value`, whatever the limit of the calls.
+    /// Schedules the call with `value`, even beyond the limit of the calls.
     #[cold]
     #[inline(never)]
     pub(crate) fn answer(self, value: A, site: Site) -> Answer<A> {
@@ -830,7 +830,7 @@ union Unit<C: DialContext> {
 ///
 /// # Safety
 ///
-/// `slot` must be valid, and come from its chunk's [`slot`](Chunk::slot).
+/// `slot` must be valid, and be returned by its chunk's [`slot`](Chunk::slot).
 #[inline(always)]
 unsafe fn header<C: DialContext>(slot: NonNull<Slot<C>>) -> NonNull<Header<C>> {
     // SAFETY: the slot is valid, and its header is in the same memory.
@@ -922,7 +922,7 @@ struct Slab<C: DialContext> {
 }
 
 impl<C: DialContext> Slab<C> {
-    /// The chunk that the next slot is to come from, if there is one.
+    /// The chunk that has the next free slot, if there is one.
     #[inline(always)]
     fn available(&self) -> Option<&Header<C>> {
         // SAFETY: a chunk that is available is valid (I8).

@@ -1,9 +1,9 @@
 //! Values with counted references, whose memory is used again.
 //!
 //! A [`Counted`] is what an `Rc` is: to clone it counts a reference, and the value drops with the last
-//! one. A [`WeakErased`] keeps the memory, but not the value, and does not know the value's type; it has
-//! the functions of the type instead ([`Dispatch`]). Memory comes from the [`FreeBlocks`] of a queue, and
-//! goes back there for the next value of about the same size.
+//! one. A [`WeakErased`] keeps the memory, but not the value, and does not know the value's type; it
+//! has the functions of the type instead ([`Dispatch`]). Memory is taken from the [`FreeBlocks`] of a
+//! queue, and returned there for the next value of about the same size.
 //!
 //! Invariants:
 //!
@@ -12,7 +12,8 @@
 //! - I2 The value is valid while `strong` is not 0. The last `Counted` drops it, once.
 //! - I3 A block is valid while `weak` is not 0. Who makes it 0 gives the block back, and uses it no more.
 //! - I4 The `kind` of a `WeakErased` is that of the type of its block's value.
-//! - I5 A block in a list is of the list's size class, and of nobody else; its first word is the link.
+//! - I5 A block in a list is of the list's size class, and in no other list; its first word is the
+//!   link.
 //! - I6 No list is in use while a value drops.
 
 use alloc::alloc::{alloc, dealloc, handle_alloc_error};
@@ -25,11 +26,11 @@ use core::mem::ManuallyDrop;
 use core::ops::Deref;
 use core::ptr::{self, NonNull};
 
-/// Blocks come in sizes of so many bytes, and multiples, all aligned to as many as a word pair.
+/// Block sizes are multiples of this, in bytes, and blocks are aligned to a pair of words.
 const STEP: usize = 32;
 const ALIGN: usize = 16;
 
-/// The number of sizes. Larger blocks come from the allocator.
+/// The number of sizes. Larger blocks are allocated.
 const CLASSES: usize = 8;
 
 /// At most so many bytes are kept in blocks of a size.
@@ -71,7 +72,7 @@ struct FreeBlock {
     next: Option<NonNull<Self>>,
 }
 
-/// Where the memory of a type's blocks comes from.
+/// The source of the memory of a type's blocks.
 #[derive(Clone, Copy)]
 struct Placement {
     layout: Layout,
@@ -123,7 +124,7 @@ impl FreeBlocks {
         }
     }
 
-    /// A block, which is to be given back.
+    /// A block that must be given back.
     #[inline(always)]
     fn take(&self, placement: Placement) -> NonNull<u8> {
         let Some(list) = self.classes.get(placement.class) else { return placement.allocate() };
@@ -211,7 +212,7 @@ impl SizeClass {
     ///
     /// # Safety
     ///
-    /// The block must be one of this class, and nobody's.
+    /// The block must be of this class, and must not be in use.
     #[inline(always)]
     unsafe fn push(&self, block: NonNull<u8>, class: usize) {
         let block = block.cast::<FreeBlock>();
@@ -291,7 +292,7 @@ struct Block<T> {
 struct Head {
     strong: Cell<u32>,
     weak: Cell<u32>,
-    /// Where the block came from, and goes.
+    /// Where the block is taken from and returned to.
     free: ManuallyDrop<Rc<FreeBlocks>>,
 }
 

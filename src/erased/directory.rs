@@ -100,8 +100,8 @@ impl<B: Allocation> Directory<B> {
         span > (self.size / 4) as u64
     }
 
-    /// Begins the only block anew, at `start`, if that is all that comes of entering another one: it is
-    /// of the smallest size, nothing is pending, there are no spare blocks, and none were needed.
+    /// Begins the only block anew, at `start`, if to enter another one amounts to that: it is of the
+    /// smallest size, nothing is pending, there are no spare blocks, and none were needed.
     pub(super) fn restart(&mut self, start: u64) -> Option<&B> {
         start.checked_add(u64::from(SMALLEST))?;
         if self.size > SMALLEST || self.peaks.highest() > 1 || !self.spares.is_empty() {
@@ -186,8 +186,7 @@ impl<B: Allocation> Directory<B> {
         }
     }
 
-    /// Keeps a block that is not in use, or frees it, if the cycle before this one did not need
-    /// as many.
+    /// Keeps a block that is not in use, or frees it, if the previous cycle needed fewer.
     fn keep(&mut self, block: B) {
         let needed = self.spares_for(self.peaks.previous);
         if block.size() == self.size && self.spares.len() < needed {
@@ -202,8 +201,8 @@ impl<B: Allocation> Directory<B> {
         self.spares.truncate(self.spares.len() - surplus);
     }
 
-    /// How many spare blocks there should be if `peak` blocks are to be in use: one more than that,
-    /// as where batches begin in a block varies.
+    /// The number of spare blocks for a peak of `peak` blocks in use: one more than that, as where
+    /// batches begin in a block varies.
     fn spares_for(&self, peak: usize) -> usize {
         (peak + 1).saturating_sub(self.in_use).clamp(1, SPARES)
     }

@@ -74,8 +74,17 @@ impl<C: DialContext> Calls<C> {
     #[inline(never)]
     pub(super) fn make_room(&self) {
         if self.tail.get() == self.tail_end.get() {
-            self.add_block();
+            self.add_room();
+        } else if self.limit.get() > 0 {
+            self.set_fast_end();
         }
+        // (Else no push of this block has been fast since the limit was set.)
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn add_room(&self) {
+        self.add_block();
         self.set_fast_end();
     }
 

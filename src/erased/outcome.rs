@@ -1,10 +1,10 @@
-//! What comes of what is done with calls.
+//! The outcomes of operations on calls.
 
 #![deny(unsafe_code)]
 
 use core::num::NonZeroU64;
 
-/// What came of an attempt to dial the next call.
+/// The outcome of an attempt to dial the next call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DialNext {
     Dialed,
@@ -22,7 +22,7 @@ pub(crate) enum Popped<E> {
     Empty,
 }
 
-/// What came of canceling a call.
+/// The outcome of a cancel of a call.
 pub(crate) enum Canceled<E> {
     /// The head has passed the position, or the tail has not reached it.
     NotThere,

@@ -16,7 +16,7 @@ pub(crate) trait DialContext: 'static {
     /// The context of one dial.
     type At<'a>;
 
-    /// The turn of the call at `position` has come, which is not that of a callback.
+    /// The queue has reached the call at `position`, which is not that of a callback.
     fn begin(at: &mut Self::At<'_>, position: u64);
 
     /// The call that has begun is that of the callback `key`, answered at `site`, and its recipient is

@@ -436,7 +436,7 @@ mod memory {
 }
 
 mod recipients {
-    //! A payload that is asked for its recipient stays where it is, whatever it does.
+    //! A payload that is asked for its recipient stays where it is, even if it panics.
 
     use super::*;
 

@@ -17,7 +17,26 @@ const NAMED: usize = 3;
 const CAUSES: usize = 8;
 
 impl History {
-    /// Reports the life of a call, as [`Journal::explain`](super::Journal::explain).
+    /// Returns the story of a call, as [`Journal::explain`](super::Journal::explain).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    /// use switchboard::journal::Journal;
+    ///
+    /// let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// queue.call(|_| ());
+    /// queue.call(|_| ());
+    /// queue.dial_all();
+    /// // Many stories from one copy of the steps:
+    /// let history = journal.history();
+    /// for call in history.calls() {
+    ///     println!("{}", history.explain(call.id));
+    /// }
+    /// # assert_eq!(history.calls().len(), 2);
+    /// ```
     pub fn explain(&self, id: CallId) -> Story {
         let mut writer = Writer { history: self, text: String::new() };
         // Writing to a string does not fail.

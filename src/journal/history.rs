@@ -9,13 +9,13 @@ use crate::id::CallId;
 use crate::journal::latency::Latency;
 use crate::journal::loop_log::TurnRecord;
 use crate::journal::map::Map;
-use crate::journal::pages::{StepEntry, What};
 use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord};
+use crate::journal::ring::{StepEntry, What};
 use crate::journal::snapshot::Snapshot;
 use crate::op_step::OpStep;
 use crate::step::{RecipientInfo, Step};
 
-/// What a [`Journal`](super::Journal) held at an instant.
+/// The contents of a [`Journal`](super::Journal) at an instant.
 ///
 /// It is `Send`: another thread may search it, and write it.
 #[derive(Clone)]
@@ -52,6 +52,8 @@ impl History {
             match &entry.what {
                 What::Call(step) => history.call_mut(entry.call).take(moment, step),
                 What::Operation(step) => history.operation_mut(entry.call).take(moment, step),
+                What::PutBack => history.call_mut(entry.call).dialed = None,
+                What::DialedAgain => history.call_mut(entry.call).dialed = Some(moment),
             }
         }
         history.link_layers();
@@ -98,32 +100,95 @@ impl History {
         }
     }
 
-    /// All calls, in the order that they were first seen.
+    /// Returns all calls, in the order in which they were first seen.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// queue.call(|_| ());
+    /// queue.dial_all();
+    /// let history = journal.history();
+    /// // The calls that waited longest, for a report:
+    /// let mut calls: Vec<_> = history.calls().iter().collect();
+    /// calls.sort_by_key(|call| call.waiting());
+    /// assert!(calls[0].ended.is_some());
+    /// ```
     pub fn calls(&self) -> &[CallRecord] {
         &self.calls
     }
 
-    /// One call.
+    /// Returns one call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::{End, Journal};
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// let id = queue.call(|_| ());
+    /// queue.cancel(id, "not needed");
+    /// let history = journal.history();
+    /// let call = history.call(id).expect("the journal has it");
+    /// assert!(matches!(call.ended, Some((_, End::Canceled { reason: "not needed" }))));
+    /// ```
     pub fn call(&self, id: CallId) -> Option<&CallRecord> {
         self.places.get(&id).map(|place| &self.calls[*place])
     }
 
-    /// All operations, in the order that they were first seen.
+    /// Returns all operations, in the order in which they were first seen.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # use switchboard::op::{OpResult, Operation};
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// let done = queue.callback(|_, _: OpResult<u32, String>| ());
+    /// let operation = Operation::new(done, (), |_| ());
+    /// operation.complete(Ok(7)).expect("it runs");
+    /// queue.dial_all();
+    /// let history = journal.history();
+    /// let slowest = history.operations().iter().max_by_key(|operation| operation.duration());
+    /// assert!(slowest.is_some());
+    /// ```
     pub fn operations(&self) -> &[OperationRecord] {
         &self.operations
     }
 
-    /// One operation, by the call that delivers its result.
+    /// Returns one operation, by the call that delivers its result.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # use switchboard::op::{OpResult, Operation};
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// let done = queue.callback(|_, _: OpResult<u32, String>| ());
+    /// let id = done.id(); // names the operation
+    /// let operation = Operation::new(done, (), |_| ());
+    /// assert!(journal.history().operation(id).is_some_and(|record| record.ended.is_none()));
+    /// # operation.complete(Ok(7)).expect("it runs");
+    /// # queue.dial_all();
+    /// ```
     pub fn operation(&self, id: CallId) -> Option<&OperationRecord> {
         self.operation_places.get(&id).map(|place| &self.operations[*place])
     }
 
-    /// The turns in which calls had their turn, by when they ended; those in progress come last.
+    /// Returns the turns in which calls had their turn, by when they ended; those in progress come last.
     pub fn turns(&self) -> &[TurnRecord] {
         &self.turns
     }
 
-    /// The turn in which a call was dialed or refused, if that is known.
+    /// Returns the turn in which a call was dialed or refused, if that is known.
     pub fn turn_of(&self, id: CallId) -> Option<&TurnRecord> {
         let call = self.call(id)?;
         let came = call.dialed.or_else(|| match call.ended? {
@@ -135,8 +200,26 @@ impl History {
         self.turns[first..].iter().find(|turn| turn.queue == id.queue() && turn.began <= came.at)
     }
 
-    /// All recipients, by queue and number. The function calls of a queue stand together, before
-    /// its recipients; calls whose beginning is unknown are among them.
+    /// Returns all recipients, by queue and number. The function calls of a queue are one entry, before
+    /// its recipients; it includes calls whose creation is unknown.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// let server = queue.recipient(());
+    /// server.set_label("server");
+    /// server.call(|(), _| ());
+    /// queue.dial_all();
+    /// for recipient in journal.history().recipients() {
+    ///     let name = recipient.label.as_deref().unwrap_or("unnamed");
+    ///     println!("{name}: {} calls, handled in {}", recipient.calls.len(), recipient.handling);
+    /// }
+    /// # assert_eq!(journal.history().recipients().len(), 1);
+    /// ```
     pub fn recipients(&self) -> Vec<RecipientRecord> {
         self.lanes().into_iter().map(|(_, info, calls)| self.recipient(info, &calls)).collect()
     }
@@ -169,8 +252,25 @@ impl History {
         lanes
     }
 
-    /// The chain of causes of a call: the live call that scheduled it, the one that scheduled
-    /// that, and so on. Ends where one was scheduled from outside any, or where the history does.
+    /// Returns the chain of causes of a call: the live call that scheduled it, the call that scheduled
+    /// that one, and so on. It ends where one was scheduled from outside any call, or where the history
+    /// begins.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// let request = queue.call(|queue| {
+    ///     queue.call(|_| ());
+    /// });
+    /// queue.dial_all();
+    /// let history = journal.history();
+    /// let reply = history.calls()[1].id;
+    /// assert_eq!(history.causes(reply), [request]);
+    /// ```
     pub fn causes(&self, id: CallId) -> Vec<CallId> {
         let mut causes = Vec::new();
         let mut call = id;
@@ -184,30 +284,86 @@ impl History {
         causes
     }
 
-    /// The calls that a call caused, directly: those that were scheduled while it was live.
+    /// Returns the calls that a call caused directly: those that were scheduled while it was live.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// let request = queue.call(|queue| {
+    ///     queue.call(|_| ());
+    ///     queue.call(|_| ());
+    /// });
+    /// queue.dial_all();
+    /// assert_eq!(journal.history().effects(request).len(), 2);
+    /// ```
     pub fn effects(&self, id: CallId) -> Vec<CallId> {
         let caused = |call: &&CallRecord| call.cause().is_some_and(|cause| cause.by == Some(id));
         self.calls.iter().filter(caused).map(|call| call.id).collect()
     }
 
-    /// How many steps the journal had dropped.
+    /// Returns the number of steps that the journal had dropped.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().keep(2).install(&queue);
+    /// queue.call(|_| ());
+    /// queue.dial_all();
+    /// let history = journal.history();
+    /// assert_eq!(history.dropped_steps(), 2); // created and scheduled are not there any more
+    /// ```
     pub const fn dropped_steps(&self) -> u64 {
         self.dropped
     }
 
-    /// The date at which the journal began, unless it reads a clock that was set.
+    /// Returns the date at which the journal began, unless it reads a clock that was set.
     pub const fn date(&self) -> Option<SystemTime> {
         self.date
     }
 
-    /// When the copy was made, since the journal began.
+    /// Returns when the copy was made, since the journal began.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// let id = queue.call(|_| ());
+    /// let history = journal.history();
+    /// // For how long has the call been pending?
+    /// let scheduled = history.call(id).and_then(|call| call.scheduled).expect("it is pending");
+    /// assert!(history.now() >= scheduled.at);
+    /// ```
     pub const fn now(&self) -> Duration {
         self.now
     }
 }
 
 impl Snapshot {
-    /// Puts the steps in order.
+    /// Puts the steps in order, and returns the history.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// queue.call(|_| ());
+    /// let snapshot = journal.snapshot();
+    /// // Another thread puts it in order, so that the loop does not wait for that.
+    /// let calls = std::thread::spawn(move || snapshot.into_history().calls().len());
+    /// assert_eq!(calls.join().expect("no panic"), 1);
+    /// ```
     pub fn into_history(self) -> History {
         History::read(self)
     }
@@ -220,8 +376,8 @@ impl fmt::Debug for History {
     }
 }
 
-/// Attributes steps to a call that was live before the journal began, once it is known by its end:
-/// all until then that are nobody else's doing are its.
+/// Attributes steps to a call that was live before the journal began, once it is known by its end: all
+/// steps until then that no other call took are its.
 fn attribute(entries: &mut [StepEntry]) {
     let mut known: Map<CallId, ()> = Map::default();
     let mut attributed = 0;
@@ -229,7 +385,9 @@ fn attribute(entries: &mut [StepEntry]) {
         let StepEntry { call, what, .. } = entries[place];
         match what {
             // (A call whose check panics ends without a dial.)
-            What::Call(Step::Scheduled { .. } | Step::Dialed) => _ = known.insert(call, ()),
+            What::Call(Step::Scheduled { .. } | Step::Dialed) | What::DialedAgain => {
+                _ = known.insert(call, ());
+            }
             What::Call(Step::Finished | Step::Panicked) if !known.contains_key(&call) => {
                 for entry in &mut entries[attributed..place] {
                     entry.by = entry.by.or(Some(call));

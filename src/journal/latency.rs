@@ -1,21 +1,25 @@
-//! How long things took.
+//! Distributions of durations.
 
+use alloc::vec;
+use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
-
-use hdrhistogram::Histogram;
+use std::time::Instant;
 
 use crate::journal::time::Shown;
 
-/// The resolution: a nanosecond to a day, within 1 %. What takes longer counts as a day.
+/// What takes longer counts as a day.
 const LONGEST: u64 = 24 * 60 * 60 * 1_000_000_000;
 
-/// How long something took, over many times: shortest, longest, and what most of them keep within.
-/// Between the two, figures are right within 1 %.
+/// Each power of two is divided into so many parts, so that a time is known within 1 %.
+const PARTS: u64 = 1 << 7;
+
+/// A distribution of durations: the shortest, the longest, and percentiles. Between the two, figures
+/// are right within 1 %.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Latency {
-    /// How many times.
+    /// The number of durations.
     pub count: u64,
     /// The shortest time.
     pub min: Duration,
@@ -55,43 +59,137 @@ impl fmt::Display for Latency {
 
 /// Counts of times by how long they are.
 pub(super) struct Latencies {
-    /// None if it could not be made, which it can with these bounds.
-    histogram: Option<Histogram<u64>>,
-    min: Duration,
-    max: Duration,
+    /// By [`part`].
+    counts: Vec<u64>,
+    // In nanoseconds:
+    sum: u128,
+    min: u64,
+    max: u64,
 }
 
 impl Latencies {
     pub(super) fn new() -> Self {
-        let histogram = Histogram::new_with_bounds(1, LONGEST, 2).ok();
-        Self { histogram, min: Duration::MAX, max: Duration::ZERO }
+        let counts = vec![0; part(LONGEST) + 1];
+        Self { counts, sum: 0, min: u64::MAX, max: 0 }
     }
 
+    /// Adds the time from `since` to `until`, which it returns.
+    #[inline]
+    pub(super) fn add_between(&mut self, since: Instant, until: Instant) -> Duration {
+        let time = until.saturating_duration_since(since);
+        self.add(time);
+        time
+    }
+
+    #[inline]
     pub(super) fn add(&mut self, time: Duration) {
-        self.min = self.min.min(time);
-        self.max = self.max.max(time);
-        if let Some(histogram) = &mut self.histogram {
-            histogram.saturating_record(u64::try_from(time.as_nanos()).unwrap_or(u64::MAX));
+        let nanos = nanos(time);
+        if nanos < self.min {
+            self.min = nanos;
+        }
+        if nanos > self.max {
+            self.max = nanos;
+        }
+        self.sum += u128::from(nanos);
+        match self.counts.get_mut(part(nanos)) {
+            Some(count) => *count += 1,
+            None => self.count_as_longest(),
+        }
+    }
+
+    #[cold]
+    fn count_as_longest(&mut self) {
+        if let Some(count) = self.counts.last_mut() {
+            *count += 1;
         }
     }
 
     pub(super) fn read(&self) -> Latency {
-        let Some(histogram) = self.histogram.as_ref().filter(|histogram| !histogram.is_empty())
-        else {
+        let count = self.counts.iter().sum();
+        let Some(mean) = self.sum.checked_div(u128::from(count)) else {
             return Latency::default();
         };
-        let (min, max) = (self.min, self.max);
-        let within =
-            |quantile| Duration::from_nanos(histogram.value_at_quantile(quantile)).clamp(min, max);
         Latency {
-            count: histogram.len(),
-            min,
-            mean: Duration::from_nanos(histogram.mean() as u64).clamp(min, max),
-            median: within(0.5),
-            p90: within(0.9),
-            p99: within(0.99),
-            p999: within(0.999),
-            max,
+            count,
+            min: Duration::from_nanos(self.min),
+            mean: Duration::from_nanos(u64::try_from(mean).unwrap_or(u64::MAX)),
+            median: self.within(count, 500),
+            p90: self.within(count, 900),
+            p99: self.within(count, 990),
+            p999: self.within(count, 999),
+            max: Duration::from_nanos(self.max),
         }
+    }
+
+    /// What so many of a thousand times keep within, rounded up within 1 %.
+    fn within(&self, count: u64, thousandths: u128) -> Duration {
+        let rank = (u128::from(count) * thousandths).div_ceil(1000).max(1);
+        let mut counted = 0;
+        let part = self.counts.iter().position(|count| {
+            counted += u128::from(*count);
+            counted >= rank
+        });
+        Duration::from_nanos(part.map_or(self.max, end).clamp(self.min, self.max))
+    }
+}
+
+#[inline]
+fn nanos(time: Duration) -> u64 {
+    time.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(time.subsec_nanos()))
+}
+
+/// The number of the part that a time is in. The first 256 parts have one nanosecond each, the next 128 two,
+/// and so on.
+#[inline]
+const fn part(nanos: u64) -> usize {
+    let shift = (nanos | PARTS).ilog2() - PARTS.ilog2();
+    (shift as u64 * PARTS + (nanos >> shift)) as usize
+}
+
+/// The longest time in a part.
+const fn end(part: usize) -> u64 {
+    let shift = (part as u64 / PARTS).saturating_sub(1);
+    ((part as u64 - shift * PARTS + 1) << shift) - 1
+}
+
+#[cfg(test)]
+mod tests {
+    use core::time::Duration;
+
+    use super::{LONGEST, Latencies, end, part};
+
+    #[test]
+    fn each_time_is_in_a_part_that_is_one_percent_wide_at_most() {
+        assert_eq!((part(0), end(0)), (0, 0));
+        for part_number in 1..part(LONGEST) {
+            let (first, last) = (end(part_number - 1) + 1, end(part_number));
+            assert_eq!((part(first), part(last)), (part_number, part_number));
+            assert!((last - first) * 100 < first.max(1) || first == last, "{first} to {last}");
+        }
+    }
+
+    #[test]
+    fn of_many_times_the_quantiles_are_right_within_one_percent() {
+        let mut times = Latencies::new();
+        assert_eq!(times.read().count, 0);
+        (1..=1000).for_each(|n| times.add(Duration::from_micros(n)));
+        let read = times.read();
+        let is_near = |time: Duration, micros: u64| {
+            let nanos = time.as_nanos() as u64;
+            nanos >= micros * 1000 && nanos <= micros * 1010
+        };
+        assert!(is_near(read.median, 500) && is_near(read.p90, 900), "{read:?}");
+        assert!(is_near(read.p99, 990) && is_near(read.p999, 999), "{read:?}");
+        let exact = [read.min, read.mean, read.max].map(|time| time.as_nanos());
+        assert_eq!((read.count, exact), (1000, [1000, 500_500, 1_000_000]));
+    }
+
+    #[test]
+    fn a_time_beyond_a_day_is_counted_too() {
+        let mut times = Latencies::new();
+        times.add(Duration::MAX);
+        times.add(Duration::MAX);
+        let (read, most) = (times.read(), Duration::from_nanos(u64::MAX));
+        assert_eq!((read.count, read.min, read.median, read.max), (2, most, most, most));
     }
 }

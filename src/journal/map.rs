@@ -3,7 +3,7 @@
 use core::hash::{BuildHasherDefault, Hasher};
 use std::collections::HashMap;
 
-/// A map by ids, which nobody chooses in order to collide.
+/// A map by ids, which no attacker chooses.
 pub(super) type Map<K, V> = HashMap<K, V, BuildHasherDefault<Mix>>;
 
 /// Mixes the words of an id.

@@ -1,53 +1,31 @@
-//! The ring of a journal, and what is counted as steps come in.
+//! The contents of a journal, and the counts of its steps.
 //!
 //! - I1 `live` holds the calls that were dialed and are not over, each within the one before. A
 //!   call that ends takes those within it along, whose ends were not reported.
-//! - I2 `pending` holds no more than the capacity: once there are many, a call is taken out with the step
-//!   that scheduled it. So the memory is bounded even if the journal misses how calls end.
+//! - I2 `live`, `pending` and the texts never hold more than the capacity.
 
 use alloc::vec::Vec;
-use core::fmt;
 use core::num::NonZeroU64;
+use core::panic::Location;
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::id::{CallId, Named};
-use crate::journal::latency::{Latencies, Latency};
-use crate::journal::map::Map;
+use crate::id::CallId;
+use crate::journal::call_table::CallTable;
+use crate::journal::figures::{Figures, StepCounts};
+use crate::journal::latency::Latencies;
+use crate::journal::ring::{Ring, StepEntry, What};
 use crate::journal::texts::Texts;
 use crate::op_step::OpStep;
 use crate::step::{RecipientInfo, Step};
 
-/// One step, as it was reported.
-#[derive(Clone, Copy)]
-pub(super) struct StepEntry {
-    pub(super) at: Instant,
-    pub(super) call: CallId,
-    /// The call that was live, so whose doing it is.
-    pub(super) by: Option<CallId>,
-    pub(super) what: What,
-}
-
-/// What the journal's documentation promises.
-const _: () = assert!(size_of::<StepEntry>() <= 96, "a step takes 96 bytes");
-
-#[derive(Clone, Copy)]
-pub(super) enum What {
-    Call(Step),
-    Operation(OpStep),
-}
-
 pub(super) struct Pages {
-    capacity: usize,
-    /// As many entries as there is room for, those before `oldest` being the latest.
-    entries: Vec<StepEntry>,
-    oldest: usize,
-    dropped: u64,
+    pub(super) ring: Ring,
     /// The call that fired the trigger: the ring takes nothing more.
     frozen: Option<CallId>,
     live: Vec<(CallId, Instant)>,
-    /// When pending calls were scheduled (I2).
-    pending: Map<CallId, Instant>,
+    /// When pending calls were scheduled.
+    pending: CallTable<Instant>,
     pub(super) labels: Texts<RecipientInfo>,
     pub(super) names: Texts<CallId>,
     counts: StepCounts,
@@ -55,16 +33,23 @@ pub(super) struct Pages {
     handling: Latencies,
 }
 
+/// What a step has shown about time.
+#[derive(Clone, Copy)]
+pub(super) enum Took {
+    Nothing,
+    /// From schedule to dial.
+    Waiting(Duration),
+    /// From dial to return or unwind.
+    Handling(Duration),
+}
+
 impl Pages {
     pub(super) fn new(capacity: usize) -> Self {
         Self {
-            capacity,
-            entries: Vec::new(),
-            oldest: 0,
-            dropped: 0,
+            ring: Ring::new(capacity),
             frozen: None,
             live: Vec::new(),
-            pending: Map::default(),
+            pending: CallTable::new(capacity),
             labels: Texts::new(capacity),
             names: Texts::new(capacity),
             counts: StepCounts::default(),
@@ -73,61 +58,219 @@ impl Pages {
         }
     }
 
-    /// When the step before was reported, if nothing can have come in between: a call that is created
-    /// and scheduled in one go.
-    pub(super) fn same_moment(&self, call: CallId) -> Option<Instant> {
-        let latest = self.oldest.checked_sub(1).unwrap_or(self.entries.len().wrapping_sub(1));
-        let before = self.entries.get(latest).filter(|before| before.call == call)?;
-        let is_created = matches!(before.what, What::Call(Step::Created { .. }));
-        let in_one_go = is_created && matches!(call.named(), Named::Position(_));
-        (in_one_go && self.frozen.is_none()).then_some(before.at)
+    /// Counts and keeps, unless there are triggers, that a call is created and scheduled.
+    #[inline]
+    pub(super) fn note_call(
+        &mut self,
+        at: Instant,
+        call: CallId,
+        recipient: Option<&RecipientInfo>,
+        site: &'static Location<'static>,
+    ) {
+        let by = self.innermost();
+        self.counts.created += 1;
+        self.counts.scheduled += 1;
+        self.pending.insert(call, at);
+        let recipient = recipient.copied();
+        self.keep(at, call, by, Step::Created { recipient, site });
+        self.keep(at, call, by, Step::Scheduled { site });
     }
 
-    /// Counts a step, and keeps it if `keeps` says so. Returns how long the call has waited, if it is
-    /// dialed, or how long its handler has run, if that is over.
+    /// The same of a dial.
     #[inline]
-    pub(super) fn note(&mut self, at: Instant, call: CallId, what: What, keeps: bool) -> Took {
-        let by = self.live.last().map(|(live, _)| *live).filter(|live| {
-            // The end of a call is its own doing, which goes without saying.
-            *live != call || !matches!(what, What::Call(Step::Finished | Step::Panicked))
-        });
-        let keeps = keeps && self.frozen.is_none();
-        let took = match &what {
-            What::Call(step) => self.count(at, call, step, keeps),
-            What::Operation(OpStep::Started { .. }) => {
-                self.counts.operations += 1;
-                Took::Nothing
-            }
-            What::Operation(_) => Took::Nothing,
+    pub(super) fn note_dialed(&mut self, at: Instant, call: CallId) {
+        let by = self.innermost();
+        self.dialed(at, call);
+        self.keep(at, call, by, Step::Dialed);
+    }
+
+    /// The same of a handler's return.
+    #[inline]
+    pub(super) fn note_finished(&mut self, at: Instant, call: CallId) {
+        let by = self.innermost_but(call);
+        self.finished(at, call);
+        self.keep(at, call, by, Step::Finished);
+    }
+
+    /// Counts any step, and keeps it if `keeps` is true.
+    #[inline(never)]
+    pub(super) fn note(&mut self, at: Instant, call: CallId, step: &Step, keeps: bool) -> Took {
+        let by = match step {
+            Step::Finished | Step::Panicked => self.innermost_but(call),
+            _ => self.innermost(),
         };
-        if keeps {
-            self.keep(StepEntry { at, call, by, what });
+        let took = self.count(at, call, step);
+        if keeps && self.frozen.is_none() {
+            self.keep(at, call, by, *step);
         }
         took
     }
 
-    #[inline]
-    fn keep(&mut self, entry: StepEntry) {
-        if self.entries.len() < self.capacity {
-            self.entries.push(entry);
-            return;
+    fn count(&mut self, at: Instant, call: CallId, step: &Step) -> Took {
+        let counts = &mut self.counts;
+        match step {
+            Step::Created { .. } => counts.created += 1,
+            Step::Scheduled { .. } => {
+                counts.scheduled += 1;
+                self.pending.insert(call, at);
+            }
+            Step::Dialed => return self.dialed(at, call),
+            Step::Finished => return self.finished(at, call),
+            Step::Panicked => {
+                counts.panicked += 1;
+                // It was not dialed if its check has panicked.
+                self.pending.remove(call);
+                return self.hang_up(at, call);
+            }
+            Step::Canceled { .. } => {
+                counts.canceled += 1;
+                self.pending.remove(call);
+                // It was dialed if an observer panicked then, and dropped the queue.
+                self.put_down(call);
+            }
+            Step::LateCancel { .. } => counts.late_cancels += 1,
+            // It is still pending.
+            Step::Deferred { .. } => {}
+            Step::Refused { .. } => {
+                counts.refused += 1;
+                self.pending.remove(call);
+            }
+            Step::Abandoned { .. } => counts.abandoned += 1,
+            Step::Undrained { .. } => counts.undrained += 1,
         }
-        let oldest = &mut self.entries[self.oldest];
-        if self.pending.len() > self.capacity / 4
-            && let What::Call(Step::Scheduled { .. }) = oldest.what
-        {
-            self.pending.remove(&oldest.call);
-        }
-        *oldest = entry;
-        self.oldest = if self.oldest + 1 == self.capacity { 0 } else { self.oldest + 1 };
-        self.dropped += 1;
-        self.labels.forget_before(self.dropped);
-        self.names.forget_before(self.dropped);
+        Took::Nothing
     }
 
-    /// The number of the next step.
-    pub(super) const fn next_step(&self) -> u64 {
-        self.dropped + self.entries.len() as u64
+    #[inline]
+    fn dialed(&mut self, at: Instant, call: CallId) -> Took {
+        self.counts.dialed += 1;
+        self.pick_up(at, call);
+        let since = self.pending.remove(call);
+        since.map_or(Took::Nothing, |since| Took::Waiting(self.waiting.add_between(since, at)))
+    }
+
+    #[inline]
+    fn finished(&mut self, at: Instant, call: CallId) -> Took {
+        self.counts.finished += 1;
+        self.hang_up(at, call)
+    }
+
+    /// Counts a step of an operation, and keeps it if `keeps` is true.
+    pub(super) fn note_operation(&mut self, at: Instant, call: CallId, step: &OpStep, keeps: bool) {
+        if let OpStep::Started { .. } = step {
+            self.counts.operations += 1;
+        }
+        self.keep_other(at, call, What::Operation(*step), keeps);
+    }
+
+    /// A call that was dialed is pending again.
+    pub(super) fn note_put_back(&mut self, at: Instant, call: CallId, keeps: bool) {
+        self.put_down(call);
+        self.pending.insert(call, at);
+        self.keep_other(at, call, What::PutBack, keeps);
+    }
+
+    /// Such a call is dialed. (Its wait until the first dial is counted.)
+    pub(super) fn note_dialed_again(&mut self, at: Instant, call: CallId, keeps: bool) {
+        self.keep_other(at, call, What::DialedAgain, keeps);
+        self.pending.remove(call);
+        self.pick_up(at, call);
+    }
+
+    #[inline]
+    fn innermost(&self) -> Option<CallId> {
+        self.live.last().map(|(call, _)| *call)
+    }
+
+    /// Whose doing the end of a call is; its own goes without saying.
+    #[inline]
+    fn innermost_but(&self, call: CallId) -> Option<CallId> {
+        self.innermost().filter(|innermost| *innermost != call)
+    }
+
+    #[inline]
+    fn pick_up(&mut self, at: Instant, call: CallId) {
+        if self.live.len() == self.ring.capacity() {
+            self.live.remove(0); // their ends must have been missed
+        }
+        self.live.push((call, at));
+    }
+
+    /// Ends a live call (I1).
+    #[inline]
+    fn hang_up(&mut self, at: Instant, call: CallId) -> Took {
+        match self.live.last() {
+            Some(&(innermost, since)) if innermost == call => {
+                self.live.pop();
+                Took::Handling(self.handling.add_between(since, at))
+            }
+            _ => self.hang_up_outer(at, call),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn hang_up_outer(&mut self, at: Instant, call: CallId) -> Took {
+        self.end_those_in(call);
+        let ended = self.live.pop_if(|(innermost, _)| *innermost == call);
+        ended.map_or(Took::Nothing, |(_, since)| {
+            Took::Handling(self.handling.add_between(since, at))
+        })
+    }
+
+    /// Ends what is within a live call.
+    fn end_those_in(&mut self, call: CallId) {
+        if let Some(depth) = self.live.iter().rposition(|(live, _)| *live == call) {
+            self.live.truncate(depth + 1);
+        }
+    }
+
+    /// A call is not live.
+    fn put_down(&mut self, call: CallId) {
+        self.end_those_in(call);
+        self.live.pop_if(|(innermost, _)| *innermost == call);
+    }
+
+    #[inline]
+    fn keep(&mut self, at: Instant, call: CallId, by: Option<CallId>, step: Step) {
+        if self.ring.keep(StepEntry { at, call, by, what: What::Call(step) }) {
+            self.forget_texts();
+        }
+    }
+
+    /// Keeps what is no step of a call, if `keeps` is true.
+    fn keep_other(&mut self, at: Instant, call: CallId, what: What, keeps: bool) {
+        let by = self.innermost();
+        if keeps && self.frozen.is_none() && self.ring.keep(StepEntry { at, call, by, what }) {
+            self.forget_texts();
+        }
+    }
+
+    /// Sets the label of a recipient, or releases it: it is dropped with the latest step so far.
+    pub(super) fn label(&mut self, recipient: RecipientInfo, label: Option<&str>) {
+        match label {
+            Some(label) => self.labels.set(recipient, label),
+            None => {
+                self.labels.release(recipient, self.ring.next_step());
+                self.forget_texts();
+            }
+        }
+    }
+
+    /// Sets the name of a call, which is dropped with the latest step so far.
+    pub(super) fn name(&mut self, call: CallId, name: &str) {
+        self.names.set(call, name);
+        self.names.release(call, self.ring.next_step());
+        self.forget_texts();
+    }
+
+    /// Drops the texts for steps that were dropped.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn forget_texts(&mut self) {
+        let dropped = self.ring.dropped();
+        self.labels.forget_before(dropped);
+        self.names.forget_before(dropped);
     }
 
     /// Takes no more steps, since those held have led to `call`.
@@ -142,93 +285,16 @@ impl Pages {
     /// Takes steps again. Drops those held, as others are missing behind them.
     pub(super) fn resume(&mut self) {
         if self.frozen.take().is_some() {
-            self.dropped += self.entries.len() as u64;
-            self.entries.clear();
-            self.oldest = 0;
-            self.pending.clear();
-            self.labels.forget_before(self.dropped);
-            self.names.forget_before(self.dropped);
+            self.ring.clear();
+            self.forget_texts();
         }
-    }
-
-    #[inline]
-    fn count(&mut self, at: Instant, call: CallId, step: &Step, keeps: bool) -> Took {
-        let counts = &mut self.counts;
-        match step {
-            Step::Created { .. } => counts.created += 1,
-            Step::Scheduled { .. } => {
-                counts.scheduled += 1;
-                if keeps {
-                    self.pending.insert(call, at);
-                }
-            }
-            Step::Dialed => {
-                counts.dialed += 1;
-                if self.live.len() == self.capacity {
-                    self.live.remove(0); // their ends must have been missed
-                }
-                self.live.push((call, at));
-                if let Some(since) = self.pending.remove(&call) {
-                    let waited = at.saturating_duration_since(since);
-                    self.waiting.add(waited);
-                    return Took::Waiting(waited);
-                }
-            }
-            Step::Finished => {
-                counts.finished += 1;
-                return self.hang_up(at, call);
-            }
-            Step::Panicked => {
-                counts.panicked += 1;
-                // It was not dialed if its check has panicked.
-                self.pending.remove(&call);
-                return self.hang_up(at, call);
-            }
-            Step::Canceled { .. } => {
-                counts.canceled += 1;
-                self.pending.remove(&call);
-            }
-            Step::LateCancel { .. } => counts.late_cancels += 1,
-            // It is still pending.
-            Step::Deferred { .. } => {}
-            Step::Refused { .. } => {
-                counts.refused += 1;
-                self.pending.remove(&call);
-            }
-            Step::Abandoned { .. } => counts.abandoned += 1,
-            Step::Undrained { .. } => counts.undrained += 1,
-        }
-        Took::Nothing
     }
 
     /// Forgets the calls of a queue that are not over, whose further steps are not reported.
     pub(super) fn forget(&mut self, queue: NonZeroU64) {
         self.live.retain(|(call, _)| call.queue() != queue);
-        self.pending.retain(|call, _| call.queue() != queue);
-        self.pending.shrink_to_fit();
-        self.labels.release_all(self.next_step());
-    }
-
-    /// Ends a live call (I1).
-    #[inline]
-    fn hang_up(&mut self, at: Instant, call: CallId) -> Took {
-        let Some(depth) = self.live.iter().rposition(|(live, _)| *live == call) else {
-            return Took::Nothing;
-        };
-        let handled = at.saturating_duration_since(self.live[depth].1);
-        self.handling.add(handled);
-        self.live.truncate(depth);
-        Took::Handling(handled)
-    }
-
-    /// All entries, the oldest first.
-    pub(super) fn entries(&self) -> Vec<StepEntry> {
-        let (latest, oldest) = self.entries.split_at(self.oldest);
-        [oldest, latest].concat()
-    }
-
-    pub(super) const fn len(&self) -> usize {
-        self.entries.len()
+        self.pending.retain(|call| call.queue() != queue);
+        self.labels.release_all(self.ring.next_step());
     }
 
     /// How many calls are pending and live, of those that were seen.
@@ -236,85 +302,12 @@ impl Pages {
         (self.pending.len(), self.live.len())
     }
 
-    pub(super) const fn dropped(&self) -> u64 {
-        self.dropped
-    }
-
     pub(super) fn figures(&self) -> Figures {
-        let (waiting, handling) = (self.waiting.read(), self.handling.read());
-        Figures { counts: self.counts, waiting, handling, dropped_steps: self.dropped }
-    }
-}
-
-/// What a step has shown about time.
-#[derive(Clone, Copy)]
-pub(super) enum Took {
-    Nothing,
-    /// From schedule to dial.
-    Waiting(Duration),
-    /// From dial to return or unwind.
-    Handling(Duration),
-}
-
-/// What a [`Journal`](super::Journal) has seen since it began.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Figures {
-    /// How many calls took each step.
-    pub counts: StepCounts,
-    /// From schedule to dial. Of very many that are pending at a time, only of those whose schedule the
-    /// journal still held.
-    pub waiting: Latency,
-    /// From dial to return or unwind, nested calls included.
-    pub handling: Latency,
-    /// Steps that the journal does not hold any more.
-    pub dropped_steps: u64,
-}
-
-/// How many calls took each step.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StepCounts {
-    /// Calls created.
-    pub created: u64,
-    /// Calls scheduled.
-    pub scheduled: u64,
-    /// Calls dialed.
-    pub dialed: u64,
-    /// Calls whose handler returned.
-    pub finished: u64,
-    /// Calls canceled before they were dialed.
-    pub canceled: u64,
-    /// Attempts to cancel a call too late.
-    pub late_cancels: u64,
-    /// Calls refused.
-    pub refused: u64,
-    /// Callbacks dropped without being called.
-    pub abandoned: u64,
-    /// Calls whose handler unwound.
-    pub panicked: u64,
-    /// Readiness calls whose handler did not drain its source.
-    pub undrained: u64,
-    /// Operations started.
-    pub operations: u64,
-}
-
-impl fmt::Display for Figures {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let StepCounts { created, scheduled, dialed, finished, canceled, .. } = self.counts;
-        let StepCounts { late_cancels, refused, abandoned, panicked, operations, .. } = self.counts;
-        writeln!(
-            f,
-            "calls       {created} created, {scheduled} scheduled, {dialed} dialed, \
-             {finished} finished"
-        )?;
-        writeln!(
-            f,
-            "            {canceled} canceled, {refused} refused, {abandoned} abandoned, \
-             {panicked} panicked, {late_cancels} canceled too late"
-        )?;
-        writeln!(f, "operations  {operations} started")?;
-        writeln!(f, "waiting     {}", self.waiting)?;
-        write!(f, "handlers    {}", self.handling)
+        Figures {
+            counts: self.counts,
+            waiting: self.waiting.read(),
+            handling: self.handling.read(),
+            dropped_steps: self.ring.dropped(),
+        }
     }
 }

@@ -1,4 +1,4 @@
-//! What a history holds: one record for each call, operation and recipient.
+//! The records of a history: one for each call, operation and recipient.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -13,7 +13,7 @@ use crate::outside::CallOrigin;
 use crate::step::Refusal;
 use crate::step::{RecipientInfo, short_name};
 
-/// One step: when, by whom, and where, as far as that was reported.
+/// One step: its time, the call that took it, and its site, as far as they were reported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Moment {
@@ -27,14 +27,14 @@ pub struct Moment {
     pub(super) place: usize,
 }
 
-/// What is known of a call. Steps that did not happen are missing, and so are those that the
-/// journal dropped or never saw.
+/// The record of a call. It lacks steps that did not happen, and steps that the journal dropped or
+/// never saw.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct CallRecord {
     /// Its id.
     pub id: CallId,
-    /// Whom it is for; none for a function call, and if `created` is missing.
+    /// Its recipient; none for a function call, and if `created` is missing.
     pub recipient: Option<RecipientInfo>,
     /// The label of its recipient ([`set_label`](crate::Address::set_label)), the latest.
     pub label: Option<Arc<str>>,
@@ -52,7 +52,7 @@ pub struct CallRecord {
     pub deferred: Vec<(Moment, CallId)>,
     /// When and how it ended.
     pub ended: Option<(Moment, End)>,
-    /// Who tried to cancel it too late, and why.
+    /// The cancels that were too late, with their reasons.
     pub late_cancels: Vec<(Moment, &'static str)>,
     /// When its handler was found not to have drained its source (rule M3), and where that was registered.
     pub undrained: Option<Moment>,
@@ -76,17 +76,59 @@ impl CallRecord {
         }
     }
 
-    /// From schedule to dial.
+    /// Returns the time from schedule to dial.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// let id = queue.call(|_| ());
+    /// assert!(journal.history().call(id).is_some_and(|call| call.waiting().is_none())); // not dialed yet
+    /// queue.dial_all();
+    /// assert!(journal.history().call(id).is_some_and(|call| call.waiting().is_some()));
+    /// ```
     pub fn waiting(&self) -> Option<Duration> {
         Some(self.dialed?.at.saturating_sub(self.scheduled?.at))
     }
 
-    /// From dial to return or unwind.
+    /// Returns the time from dial to return or unwind.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// queue.call(|_| ());
+    /// queue.dial_all();
+    /// let history = journal.history();
+    /// let slowest = history.calls().iter().max_by_key(|call| call.handling());
+    /// assert!(slowest.is_some_and(|call| call.handling().is_some()));
+    /// ```
     pub fn handling(&self) -> Option<Duration> {
         Some(self.ended?.0.at.saturating_sub(self.dialed?.at))
     }
 
-    /// The step that made the call come: scheduled or, if it never was, created.
+    /// Returns the step that caused the call: that it was scheduled or, if it never was, that it was
+    /// created.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// let id = queue.call(|_| ());
+    /// let history = journal.history();
+    /// let cause = history.call(id).and_then(|call| call.cause()).expect("it is scheduled");
+    /// assert_eq!(cause.by, None); // from outside any call
+    /// println!("scheduled at {}", cause.site.expect("a schedule has a site"));
+    /// ```
     pub fn cause(&self) -> Option<&Moment> {
         self.scheduled.as_ref().or(self.created.as_ref())
     }
@@ -127,7 +169,7 @@ pub enum End {
         /// The reason given.
         reason: &'static str,
     },
-    /// The call was not dialed when its turn came.
+    /// The call was not dialed when the queue reached it.
     Refused {
         /// Why.
         refusal: Refusal,
@@ -148,7 +190,7 @@ impl fmt::Display for End {
     }
 }
 
-/// What is known of an operation.
+/// The record of an operation.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct OperationRecord {
@@ -181,12 +223,43 @@ impl OperationRecord {
         }
     }
 
-    /// The name of the type of its context, without path and parameters.
+    /// Returns the name of the type of its context, without path and parameters.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # use switchboard::op::{OpResult, Operation};
+    /// # let queue = CallQueue::new();
+    /// struct Lookup; // the context of the operation
+    ///
+    /// let journal = Journal::builder().install(&queue);
+    /// let done = queue.callback(|_, _: OpResult<u32, String>| ());
+    /// let operation = Operation::new(done, Lookup, |_| ());
+    /// assert_eq!(journal.history().operations()[0].name(), "Lookup");
+    /// # operation.complete(Ok(7)).expect("it runs");
+    /// ```
     pub fn name(&self) -> &'static str {
         if self.context.is_empty() { "unknown" } else { short_name(self.context) }
     }
 
-    /// From start to end.
+    /// Returns the time from start to end.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # use switchboard::op::{OpResult, Operation};
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// let done = queue.callback(|_, _: OpResult<u32, String>| ());
+    /// let operation = Operation::new(done, (), |_| ());
+    /// assert_eq!(journal.history().operations()[0].duration(), None); // it runs
+    /// operation.complete(Ok(7)).expect("it runs");
+    /// assert!(journal.history().operations()[0].duration().is_some());
+    /// ```
     pub fn duration(&self) -> Option<Duration> {
         Some(self.ended?.0.at.saturating_sub(self.started?.at))
     }
@@ -196,9 +269,9 @@ impl OperationRecord {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum OpEnd {
-    /// It came to a result.
+    /// It has a result.
     Completed {
-        /// What kind of result.
+        /// The kind of the result.
         outcome: Outcome,
     },
     /// Its start was taken back.
@@ -217,7 +290,7 @@ impl fmt::Display for OpEnd {
     }
 }
 
-/// What is known of a recipient, or of the function calls of a queue.
+/// The record of a recipient, or of the function calls of a queue.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct RecipientRecord {
@@ -227,7 +300,7 @@ pub struct RecipientRecord {
     pub label: Option<Arc<str>>,
     /// Its calls, in the order that they were first seen.
     pub calls: Vec<CallId>,
-    /// From schedule to dial.
+    /// The times from schedule to dial.
     pub waiting: Latency,
     /// From dial to return or unwind, nested calls included.
     pub handling: Latency,

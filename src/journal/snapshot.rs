@@ -7,7 +7,7 @@ use std::time::{Instant, SystemTime};
 use crate::id::CallId;
 use crate::journal::loop_log::LoopLog;
 use crate::journal::map::Map;
-use crate::journal::pages::StepEntry;
+use crate::journal::ring::StepEntry;
 use crate::journal::texts::Text;
 use crate::step::RecipientInfo;
 

@@ -1,6 +1,6 @@
 //! Labels of recipients and names of calls, kept as long as the ring may hold steps that they are for.
 //!
-//! - I1 `until` lists what is to be forgotten, the first one first, and is never longer than the limit.
+//! - I1 `until` lists the texts to forget, the first one first, and is never longer than the limit.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;

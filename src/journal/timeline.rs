@@ -1,4 +1,4 @@
-//! A history as a page to look at: one file, which asks nothing of the network.
+//! A history as a page for a browser: one file, which asks nothing of the network.
 //!
 //! The page is made of the files in `timeline/`, and of the history as compact JSON: columns of
 //! numbers, one place in each for a call (or an operation), and a table of the strings that they
@@ -43,19 +43,34 @@ const PARTS: &[(&str, &[&str])] = &[
 ];
 
 impl History {
-    /// Writes a page to look at with a browser: a timeline with a lane for each recipient, causes,
-    /// operations, search, and the story of each call. It is complete in itself.
+    /// Writes a page for a browser: a timeline with a lane for each recipient, causes, operations,
+    /// search, and the story of each call. It is complete in itself.
     ///
-    /// A link to it can say what to show, after a `#` and with `&` between: `call=17` or `call=c3.1`
-    /// (as ids print), `search=TEXT`, `first=ID&last=ID` for the time from one call to another, `only`
-    /// for the lanes that are in view, `axis=time`, `axis=folded` (idle time) or `axis=order`, `table`, `light` or
-    /// `dark`, `help`.
+    /// A link to the page selects what it shows, after a `#` and with `&` between: `call=17` or
+    /// `call=c3.1` (as ids print), `search=TEXT`, `first=ID&last=ID` for the time from one call to
+    /// another, `only` for the lanes that are in view, `axis=time`, `axis=folded` (idle time) or
+    /// `axis=order`, `table`, `light` or `dark`, `help`.
     ///
     /// Cost: about 80 bytes for each call, and 80 KB.
     ///
     /// # Errors
     ///
-    /// Passes on the errors of `out`.
+    /// Returns the errors of `out`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// queue.call(|_| ());
+    /// queue.dial_all();
+    /// let mut page = Vec::new(); // or a file, to be opened in a browser
+    /// journal.history().write_timeline(&mut page)?;
+    /// assert!(page.ends_with(b"</html>\n"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn write_timeline(&self, mut out: impl Write) -> io::Result<()> {
         for piece in PAGE.split("%%") {
             match PARTS.iter().find(|(name, _)| *name == piece) {
@@ -255,7 +270,7 @@ impl Columns<'_> {
         self.places.get(&call).map_or(-2, |place| *place as i64)
     }
 
-    /// Whose doing it is; -1 if nobody's.
+    /// Whose doing it is; -1 if there is none.
     fn by(&self, moment: Option<&Moment>) -> i64 {
         moment.and_then(|moment| moment.by).map_or(-1, |by| self.place(by))
     }

@@ -28,7 +28,22 @@ impl History {
     ///
     /// # Errors
     ///
-    /// Passes on the errors of `out`.
+    /// Returns the errors of `out`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::CallQueue;
+    /// # use switchboard::journal::Journal;
+    /// # let queue = CallQueue::new();
+    /// let journal = Journal::builder().install(&queue);
+    /// queue.call(|_| ());
+    /// queue.dial_all();
+    /// let mut trace = Vec::new(); // or a file
+    /// journal.history().write_trace(&mut trace)?;
+    /// assert!(trace.starts_with(b"{"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn write_trace(&self, out: impl Write) -> io::Result<()> {
         let mut trace = Trace { out, first: true };
         trace.out.write_all(b"{\"displayTimeUnit\":\"ns\",\"traceEvents\":[")?;

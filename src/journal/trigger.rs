@@ -1,15 +1,13 @@
-//! What makes a journal stop, and keep what has led to it.
+//! Triggers, which stop a journal and so keep the steps that led to them.
 
 use alloc::boxed::Box;
 use core::fmt;
 use core::time::Duration;
 
 use crate::id::CallId;
+use crate::journal::filter::StepFilter;
 use crate::journal::pages::Took;
 use crate::step::Step;
-
-/// What says something of a step: user code.
-pub(super) type StepFilter = Box<dyn Fn(CallId, &Step) -> bool>;
 
 /// A condition on which a journal stops recording, so that it holds what led to it: see
 /// [`JournalBuilder::trigger`](super::JournalBuilder::trigger).
@@ -21,17 +19,51 @@ enum Condition {
     Step(StepFilter),
 }
 
-/// Fires when a handler is over that ran for more than `limit`, calls that it dialed included.
+/// Returns a trigger that fires when a handler returns after more than `limit`, calls that it dialed
+/// included.
+///
+/// # Examples
+///
+/// ```
+/// # use switchboard::CallQueue;
+/// use std::time::Duration;
+/// use switchboard::journal::{Journal, handler_longer_than};
+///
+/// # let queue = CallQueue::new();
+/// // A handler that blocks the loop for more than a second is caught.
+/// let blocked = handler_longer_than(Duration::from_secs(1));
+/// let journal = Journal::builder().trigger(blocked).install(&queue);
+/// queue.call(|_| ());
+/// queue.dial_all();
+/// assert_eq!(journal.triggered_by(), None);
+/// ```
 pub const fn handler_longer_than(limit: Duration) -> JournalTrigger {
     JournalTrigger(Condition::Handler(limit))
 }
 
-/// Fires when a call is dialed that was pending for more than `limit`.
+/// Returns a trigger that fires when a call is dialed that was pending for more than `limit`.
+///
+/// # Examples
+///
+/// ```
+/// # use switchboard::CallQueue;
+/// use std::time::Duration;
+/// use switchboard::journal::{Journal, wait_longer_than};
+///
+/// # let queue = CallQueue::new();
+/// // A loop that is overloaded, or did not turn.
+/// let late = wait_longer_than(Duration::from_secs(1));
+/// let journal = Journal::builder().trigger(late).install(&queue);
+/// queue.call(|_| ());
+/// queue.dial_all();
+/// assert_eq!(journal.triggered_by(), None);
+/// ```
 pub const fn wait_longer_than(limit: Duration) -> JournalTrigger {
     JournalTrigger(Condition::Wait(limit))
 }
 
-/// Fires on the first step for which `is_it` returns true: the first refusal, say.
+/// Returns a trigger that fires on the first step for which `is_it` returns true, such as the first
+/// refusal.
 ///
 /// ```
 /// use switchboard::journal::{Journal, on_step};

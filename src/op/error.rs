@@ -14,8 +14,8 @@ pub type OpResult<A, E> = Result<A, OpError<E>>;
 
 /// An operation that did not succeed.
 ///
-/// `E` is the error of the module. [`error`](Self::error) and [`into_inner`](Self::into_inner) give it
-/// back; the other variants have none.
+/// `E` is the error of the module. [`error`](Self::error) and [`into_inner`](Self::into_inner) return
+/// it; the other variants have none.
 ///
 /// # Examples
 ///
@@ -40,13 +40,13 @@ pub enum OpError<E> {
     #[error("operation canceled")]
     Canceled,
     /// Its module lost it: a bug of the module, or the end of what it depends on.
-    #[error("operation dropped by its module")]
+    #[error("operation without a result: its module dropped it; check the module and its reactor")]
     Dropped,
     /// Its deadline passed. The same again may succeed.
-    #[error("operation timed out")]
+    #[error("operation timed out: its deadline has passed; retry it, or allow more time")]
     TimedOut,
     /// The limit of its module is reached. The same again may succeed.
-    #[error("operation not started: the limit of its module is reached")]
+    #[error("operation not started: the limit of its module is reached; retry it later")]
     Full,
     /// It, or another operation that it needed, could not be started. (The cause is in an `Rc` on targets
     /// that have no `Arc`.)
@@ -56,7 +56,7 @@ pub enum OpError<E> {
     #[error("operation panicked: {0}")]
     Panicked(Arc<str>),
     /// It failed. The same again may succeed.
-    #[error("operation failed for now")]
+    #[error("operation failed; it may succeed if it is retried")]
     Retryable(#[source] E),
     /// It failed for good.
     #[error("operation failed")]
@@ -66,11 +66,35 @@ pub enum OpError<E> {
 impl<E> OpError<E> {
     /// Returns true if the same operation again may succeed: [`Retryable`](Self::Retryable),
     /// [`TimedOut`](Self::TimedOut) and [`Full`](Self::Full).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::op::OpError;
+    ///
+    /// let errors = [OpError::Retryable("busy"), OpError::TimedOut, OpError::Failed("no such file")];
+    /// let again: Vec<_> = errors.iter().map(OpError::is_retryable).collect();
+    /// assert_eq!(again, [true, true, false]);
+    /// ```
     pub const fn is_retryable(&self) -> bool {
         matches!(self, Self::Retryable(_) | Self::TimedOut | Self::Full)
     }
 
-    /// The error of the module, if the operation came so far as to have one.
+    /// Returns the error of the module, or `None` if the operation ended without one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{self, ErrorKind};
+    /// use switchboard::op::OpError;
+    ///
+    /// fn is_refused(error: &OpError<io::Error>) -> bool {
+    ///     error.error().is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    /// }
+    ///
+    /// assert!(is_refused(&OpError::Retryable(ErrorKind::ConnectionRefused.into())));
+    /// assert!(!is_refused(&OpError::Canceled)); // an end without an error of the module
+    /// ```
     pub const fn error(&self) -> Option<&E> {
         match self {
             Self::Retryable(error) | Self::Failed(error) => Some(error),
@@ -78,7 +102,17 @@ impl<E> OpError<E> {
         }
     }
 
-    /// The error of the module, by value.
+    /// Returns the error of the module by value, or `None` if the operation ended without one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::op::OpError;
+    ///
+    /// let error = OpError::Failed(String::from("no such host"));
+    /// assert_eq!(error.into_inner().as_deref(), Some("no such host"));
+    /// assert_eq!(OpError::<String>::TimedOut.into_inner(), None);
+    /// ```
     pub fn into_inner(self) -> Option<E> {
         match self {
             Self::Retryable(error) | Self::Failed(error) => Some(error),
@@ -86,7 +120,21 @@ impl<E> OpError<E> {
         }
     }
 
-    /// Converts the error of the module.
+    /// Converts the error of the module, and returns the rest as it is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io;
+    /// use switchboard::op::OpError;
+    ///
+    /// #[derive(Debug)]
+    /// enum LookupError { Io(io::Error) }
+    ///
+    /// let lower: OpError<io::Error> = OpError::Retryable(io::ErrorKind::TimedOut.into());
+    /// let error: OpError<LookupError> = lower.map(LookupError::Io);
+    /// assert!(error.is_retryable()); // whether it may be retried stays
+    /// ```
     pub fn map<F>(self, convert: impl FnOnce(E) -> F) -> OpError<F> {
         match self {
             Self::Canceled => OpError::Canceled,
@@ -141,7 +189,17 @@ impl From<OpError<Self>> for std::io::Error {
 }
 
 impl Outcome {
-    /// The kind of `result`.
+    /// Returns the kind of `result`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::Outcome;
+    /// use switchboard::op::{OpError, OpResult};
+    ///
+    /// let result: OpResult<u32, String> = Err(OpError::TimedOut);
+    /// assert_eq!(Outcome::of(&result), Outcome::TimedOut); // a label for a metric, say
+    /// ```
     pub const fn of<A, E>(result: &OpResult<A, E>) -> Self {
         match result {
             Ok(_) => Self::Answered,

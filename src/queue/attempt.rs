@@ -3,7 +3,7 @@
 //! - I1 A call is live from when its attempt begins until its end is counted, which is done in
 //!   [`Attempt::finish`], [`HandlerEnd::count`] or [`Attempt::refuse`] and only there. So a call of this turn is live exactly if
 //!   the queue has more live calls than were live around the turn ([`Attempt::is_live`]).
-//! - I2 Whoever ends a call before its payload returns raises `OVER`, so that the turn looks before
+//! - I2 Code that ends a call before its payload returns raises `OVER`, so that the turn looks before
 //!   it counts the call as finished.
 
 use core::mem;
@@ -63,8 +63,9 @@ pub(crate) struct Attempt<'a> {
     key: u64,
     /// Set if the live call was deferred or put back before.
     again: Option<Again>,
-    /// Whether observers must be notified that a handler is about to run.
-    observed: bool,
+    /// The flags of the listener, as they were looked at last. If `OBSERVED` is among them, observers must
+    /// be notified that a handler is about to run.
+    flags: u8,
     /// The number of live calls around this turn.
     live_around: u64,
     /// The counts of a report as this turn began. (Here, so that the loop of the turn keeps nothing for
@@ -85,8 +86,8 @@ impl<'a> Attempt<'a> {
         let core = queue.core();
         // Outside of all turns nothing is live.
         let live_around = if core.listener.is_nested() { core.live() } else { 0 };
-        let observed = core.is_observed();
-        Self { queue, key: 0, again: None, observed, live_around, before: core.reported() }
+        let flags = core.listener.flags.get();
+        Self { queue, key: 0, again: None, flags, live_around, before: core.reported() }
     }
 
     /// The live call is that of the callback `key`.
@@ -110,12 +111,15 @@ impl<'a> Attempt<'a> {
     #[cold]
     #[inline(never)]
     fn finish_slow(&mut self) -> bool {
-        self.core().lower(flag::OVER);
+        let core = self.core();
+        let may_be_over = core.listener.has(flag::OVER);
+        core.lower(flag::OVER);
         self.look_for_observers();
-        if self.is_live() {
-            HandlerEnd::Returned.count(self.core(), self.key);
+        // (I2)
+        if !may_be_over || self.is_live() {
+            HandlerEnd::Returned.count(core, self.key);
         }
-        self.core().listener.has(flag::READY)
+        core.listener.has(flag::READY)
     }
 
     /// Whether the call did not end yet (I1).
@@ -124,7 +128,7 @@ impl<'a> Attempt<'a> {
     }
 
     pub(super) fn look_for_observers(&mut self) {
-        self.observed = self.core().is_observed();
+        self.flags = self.core().listener.flags.get();
     }
 
     /// The turn is over, and nothing unwinds. Returns its report. (`core` is as for `finish`.)
@@ -157,7 +161,7 @@ impl<'a> Attempt<'a> {
 
     #[inline(always)]
     pub(crate) const fn is_observed(&self) -> bool {
-        self.observed
+        self.flags & flag::OBSERVED != 0
     }
 
     /// Ends the call, scheduled at `site`, without dialing it.
@@ -170,7 +174,7 @@ impl<'a> Attempt<'a> {
     }
 
     /// Ends the live call `key` before its payload returns: the drop of the recipient's value, which
-    /// comes in between, is no part of the call.
+    /// runs in between, is no part of the call.
     pub(crate) fn end_early(core: &Core, key: u64, end: HandlerEnd) {
         core.raise(flag::OVER);
         end.count(core, key);
@@ -192,13 +196,14 @@ impl<'a> Attempt<'a> {
     }
 
     /// The position of the live call, before any user code has run for it.
+    #[inline]
     pub(crate) fn position(&self) -> u64 {
         self.again.map_or_else(|| self.core().calls().head() - 1, |again| again.position)
     }
 
     /// Notifies the observers that the handler of `call`, whose position is or was `position`, is about
     /// to run. If one of them panics, the call stays pending, as it may be a promise: the next turn
-    /// dials it. Else returns the call.
+    /// dials it, without a second [`Step::Dialed`]. Else returns the call.
     pub(crate) fn notify_dialed<C>(
         &self,
         position: u64,
@@ -212,7 +217,11 @@ impl<'a> Attempt<'a> {
             call: Some(call),
             erase: Some(erase),
         };
-        self.core().notify(self.key, || Step::Dialed);
+        if self.again.is_some_and(|again| again.notified) {
+            self.core().notify_dial_again(self.key);
+        } else {
+            self.core().notify(self.key, || Step::Dialed);
+        }
         put_back.call.take().unwrap_or_else(|| unreachable!("taken on unwinding only"))
     }
 
@@ -232,8 +241,6 @@ impl<'a> Attempt<'a> {
             return core.listener.has(flag::READY);
         };
         self.again = Some(Again { position, notified });
-        // Observers are not notified twice.
-        self.observed &= !notified;
         call.dial(key, self);
         self.again = None;
         let ready = self.finish(core);
@@ -252,18 +259,10 @@ struct PutBackOnDrop<'a, C, E: FnOnce(C) -> Erased<Dialing>> {
 }
 
 impl<C, E: FnOnce(C) -> Erased<Dialing>> Drop for PutBackOnDrop<'_, C, E> {
+    #[inline(always)]
     fn drop(&mut self) {
         if let (Some(call), Some(erase)) = (self.call.take(), self.erase.take()) {
-            if self.core.is_closed() {
-                // The observer has dropped the queue before.
-                self.core.forgotten.add();
-                return self.core.end_canceled(self.key, QUEUE_DROPPED);
-            }
-            let call = erase(call);
-            let (key, recipient) = (self.key, call.recipient());
-            let call = DeferredCall { key, recipient, notified: true, call: Some(call) };
-            self.core.deferred.put_back(self.position, call);
-            self.core.raise(flag::READY);
+            self.core.put_back(self.position, self.key, || erase(call));
         }
     }
 }
@@ -284,7 +283,7 @@ impl Core {
         [self.tally.dialed.get(), self.skipped.get(), self.tally.refused.get()]
     }
 
-    /// What was counted since that was `before`.
+    /// What was counted since the counts were `before`.
     #[inline(always)]
     pub(super) fn report_since(&self, before: [u64; 3], remaining: u64) -> Report {
         let [dialed, canceled, refused] = self.reported();
@@ -294,6 +293,23 @@ impl Core {
             refused: refused - before[2],
             remaining,
         }
+    }
+
+    /// Puts a call back that has not run, as an observer panics.
+    #[cold]
+    #[inline(never)]
+    fn put_back(&self, position: u64, key: u64, call: impl FnOnce() -> Erased<Dialing>) {
+        if self.is_closed() {
+            // The observer has dropped the queue before.
+            self.forgotten.add();
+            return self.end_canceled(key, QUEUE_DROPPED);
+        }
+        let call = call();
+        let recipient = call.recipient();
+        let call = DeferredCall { key, recipient, notified: true, call: Some(call) };
+        self.deferred.put_back(position, call);
+        self.raise(flag::READY);
+        self.notify_put_back(key);
     }
 
     /// Makes the first deferred call of a recipient ready: its live call has ended. Returns false if

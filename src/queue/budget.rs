@@ -1,8 +1,9 @@
-//! How long a turn may go on.
+//! How long a turn may run.
 
 use core::fmt;
 
-/// How long [`QueueHandle::dial`](crate::QueueHandle::dial) may go on: a number of calls, a condition, or both.
+/// How long [`QueueHandle::dial`](crate::QueueHandle::dial) may run: a number of calls, a condition, or
+/// both.
 ///
 /// The queue touches no clock. For a limit of time, pass one in:
 ///
@@ -22,12 +23,44 @@ pub struct Budget<'a> {
 }
 
 impl<'a> Budget<'a> {
-    /// At most `calls` calls whose turn comes, whether they are dialed, refused or found canceled.
+    /// Returns a budget of at most `calls` calls. Refused and canceled calls that the queue passes over
+    /// count too.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Budget, CallQueue};
+    ///
+    /// let queue = CallQueue::new();
+    /// queue.call(|_| ());
+    /// queue.call(|_| ());
+    /// let report = queue.dial(Budget::calls(1));
+    /// assert_eq!((report.dialed, report.remaining), (1, 1));
+    /// ```
     pub const fn calls(calls: usize) -> Self {
         Self { calls, spent: None }
     }
 
-    /// Stops as soon as `spent` says so; it is asked before each call.
+    /// Returns this budget with a condition: the turn stops as soon as `spent`, which is called before
+    /// each call, returns true.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use switchboard::{Budget, CallQueue};
+    ///
+    /// let queue = CallQueue::new();
+    /// let sent = Rc::new(Cell::new(0));
+    /// for _ in 0..10 {
+    ///     let sent = Rc::clone(&sent);
+    ///     queue.call(move |_| sent.set(sent.get() + 400));
+    /// }
+    /// // Stops once 1,000 bytes are sent.
+    /// let report = queue.dial(Budget::calls(usize::MAX).until(&|| sent.get() >= 1000));
+    /// assert_eq!((report.dialed, report.remaining), (3, 7));
+    /// ```
     #[must_use]
     pub const fn until(self, spent: &'a dyn Fn() -> bool) -> Self {
         Self { spent: Some(spent), ..self }

@@ -1,4 +1,4 @@
-//! How callbacks are created, answered and given up.
+//! How callbacks are created, answered and ended.
 
 use alloc::rc::Rc;
 
@@ -12,7 +12,7 @@ use crate::queue::state::{Claim, Core, Dialing, QUEUE_DROPPED, QueueState};
 use crate::step::{RecipientInfo, Refusal, Step};
 
 impl QueueState {
-    /// Whether something is to be done for each callback that is created.
+    /// Whether each new callback takes the slow path.
     #[inline(always)]
     pub(crate) fn is_attended(&self) -> bool {
         self.listener.has(flag::ON_SCHEDULE)

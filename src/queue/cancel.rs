@@ -10,8 +10,8 @@ use crate::queue::state::{Core, Dialing};
 use crate::step::Step;
 
 impl Core {
-    /// Cancels the call `id`, and returns true, if nothing is to be dropped and no one to be notified.
-    /// Else does nothing.
+    /// Cancels the call `id`, and returns true, if there is nothing to drop and no observer. Else does
+    /// nothing.
     #[inline(always)]
     pub(super) fn cancel_fast(&self, id: CallId) -> bool {
         if cfg!(feature = "tracing")
@@ -140,18 +140,24 @@ impl Core {
         Cancellation::Late
     }
 
-    /// The turn of a tombstone has come.
+    /// The queue has reached a tombstone.
     pub(super) fn pass_tombstone(&self, note: Option<core::num::NonZeroU64>) {
         self.skipped.add();
         if let Some(key) = note {
-            self.canceled.borrow_mut().remove(&key.get());
+            self.forget_canceled(key.get());
         }
     }
 
-    /// The turn of a deferred call has come that was canceled.
+    #[cold]
+    #[inline(never)]
+    fn forget_canceled(&self, key: u64) {
+        self.canceled.borrow_mut().remove(&key);
+    }
+
+    /// The queue has reached a deferred call that was canceled.
     pub(super) fn pass_canceled_deferred(&self, key: u64) {
         self.forgotten.sub();
         self.skipped.add();
-        self.canceled.borrow_mut().remove(&key);
+        self.forget_canceled(key);
     }
 }

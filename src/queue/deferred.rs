@@ -1,5 +1,5 @@
-//! Deferred calls: promises whose turn came while their recipient was live (rule R2). And calls that
-//! were put back, as an observer panicked when it was notified of their dial.
+//! Deferred calls: promises that the queue reached while their recipient was live (rule R2). And calls
+//! that were put back, as an observer panicked when it was notified of their dial.
 //!
 //! - I1 A deferred call is in `blocked` until the live call of its recipient has ended, and the one
 //!   deferred before it; then in `ready` until it is dialed. So a recipient that is not live has a call
@@ -33,7 +33,7 @@ pub(super) struct Deferred<C: DialContext> {
     apart: RefCell<BTreeMap<u64, u64>>,
 }
 
-/// A call whose turn came.
+/// A call that the queue has reached.
 pub(super) struct DeferredCall<C: DialContext> {
     pub(super) key: u64,
     pub(super) recipient: u64,
@@ -43,7 +43,7 @@ pub(super) struct DeferredCall<C: DialContext> {
     pub(super) call: Option<Erased<C>>,
 }
 
-/// What came of canceling a deferred call.
+/// The outcome of a cancel of a deferred call.
 pub(super) enum Taken<C: DialContext> {
     /// There is none at the position.
     NotThere,

@@ -7,7 +7,7 @@ use core::panic::{RefUnwindSafe, UnwindSafe};
 
 use crate::queue::state::Core;
 
-/// A queue, for whoever schedules, cancels or dials. Cloning counts a reference.
+/// A handle to a queue, to schedule, cancel and dial calls with. Cloning counts a reference.
 #[derive(Clone)]
 pub struct QueueHandle {
     pub(super) core: Rc<Core>,
@@ -46,7 +46,7 @@ impl Hash for QueueHandle {
     }
 }
 
-/// A panic of a handler or of a captured value's drop leaves the queue as rule R10 says: its counts
+/// A panic of a handler or of a captured value's drop leaves the queue as rule R10 demands: its counts
 /// are right, and later calls are still pending in order.
 impl UnwindSafe for QueueHandle {}
 impl RefUnwindSafe for QueueHandle {}

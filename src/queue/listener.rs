@@ -1,5 +1,5 @@
-//! Who listens to a queue: its observers and its wake hook. One byte of flags, zero as usual, shows the
-//! fast paths whether there is anything beyond the usual to do.
+//! The listeners of a queue: its observers and its wake hook. One byte of flags, zero as usual, shows
+//! the fast paths whether there is anything beyond the usual to do.
 
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
@@ -24,10 +24,10 @@ pub(super) mod flag {
     pub(crate) const READY: u8 = 1 << 5;
     /// There is an index of recipients.
     pub(crate) const INDEXED: u8 = 1 << 6;
-    /// To be looked at when a turn begins.
-    pub(crate) const ON_ENTER: u8 = OBSERVED | WAKE;
     /// To be looked at when a call is scheduled.
     pub(crate) const ON_SCHEDULE: u8 = CLOSED | OBSERVED | WAKE;
+    /// To be looked at when a turn begins.
+    pub(crate) const ON_ENTER: u8 = CLOSED | OBSERVED | WAKE;
     /// To be looked at when a call is canceled.
     pub(crate) const ON_CANCEL: u8 = OBSERVED | HOOKED;
     /// To be looked at when a handler has returned.
@@ -63,6 +63,13 @@ impl Listener {
         self.flags.get() & flag != 0
     }
 
+    /// Counts a turn that is reported; how many were before.
+    pub(super) fn count_turn(&self) -> u64 {
+        let before = self.reported_turns.get();
+        self.reported_turns.set(before + 1);
+        before
+    }
+
     /// Whether a turn is in progress within another one.
     #[inline(always)]
     pub(super) fn is_nested(&self) -> bool {
@@ -74,16 +81,20 @@ impl Listener {
     }
 
     /// Notifies each observer, even if one of them panics.
-    #[cold]
-    #[inline(never)]
+    #[inline]
     pub(super) fn notify_each(&self, notify: impl Fn(&dyn Observer)) {
-        let observers = self.observers.borrow().clone();
-        let Some(observers) = observers else { return };
-        if let [(_, observer)] = &*observers {
-            return notify(&**observer);
+        let Some(observers) = self.observers.borrow().clone() else { return };
+        match &*observers {
+            [(_, observer)] => notify(&**observer),
+            observers => notify_all(observers, notify),
         }
-        let mut rest = observers.iter();
-        to_the_end(|| rest.next().map(|(_, observer)| notify(&**observer)).is_some());
+    }
+
+    /// Notifies the only observer, if there is but one. Returns what that returns.
+    #[inline(always)]
+    pub(super) fn notify_only(&self, notify: impl FnOnce(&dyn Observer) -> bool) -> bool {
+        let Some(observers) = self.observers.borrow().clone() else { return false };
+        matches!(&*observers, [(_, observer)] if notify(&**observer))
     }
 
     pub(super) fn call_wake_hook(&self) {
@@ -92,4 +103,11 @@ impl Listener {
             hook();
         }
     }
+}
+
+#[cold]
+#[inline(never)]
+fn notify_all(observers: &[(ObserverId, Rc<dyn Observer>)], notify: impl Fn(&dyn Observer)) {
+    let mut rest = observers.iter();
+    to_the_end(|| rest.next().map(|(_, observer)| notify(&**observer)).is_some());
 }

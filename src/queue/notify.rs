@@ -1,8 +1,10 @@
-//! How a queue notifies who listens: when turns begin and end, when calls come, and of every step.
+//! How a queue notifies who listens: when turns begin and end, when calls are scheduled, and of every
+//! step.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
 
+use crate::erased::Site;
 use crate::id::CallId;
 use crate::observe::{Observer, ObserverId};
 use crate::op_step::OpStep;
@@ -34,25 +36,9 @@ impl Core {
 /// Turns.
 impl Core {
     #[inline(always)]
-    pub(super) fn enter_turn(&self, if_observed: impl FnOnce()) {
+    pub(super) fn enter_turn(&self) {
         let turns = &self.listener.turns;
         turns.set(turns.get() + 1);
-        if self.listener.has(flag::ON_ENTER) {
-            self.enter_turn_slow(if_observed);
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn enter_turn_slow(&self, if_observed: impl FnOnce()) {
-        self.lower(flag::WAKE);
-        if self.is_observed() && !self.listener.is_nested() {
-            if_observed();
-            let number = self.listener.reported_turns.get();
-            self.listener.reported_turns.set(number + 1);
-            self.listener.turn_began.set(Some(self.reported()));
-            self.notify_of_turn(&TurnStep::Begins { number });
-        }
     }
 
     #[inline(always)]
@@ -127,9 +113,10 @@ impl Core {
         }
     }
 
+    #[cold]
     fn wake(&self) {
         // The observers, which come first, may have dialed or canceled what there was.
-        if self.listener.has(flag::WAKE) && self.pending() > 0 {
+        if self.pending() > 0 {
             self.lower(flag::WAKE);
             self.listener.call_wake_hook();
         }
@@ -158,8 +145,11 @@ impl Core {
 pub(super) struct WakeOnDrop<'a>(pub(super) &'a Core);
 
 impl Drop for WakeOnDrop<'_> {
+    #[inline]
     fn drop(&mut self) {
-        self.0.wake();
+        if self.0.listener.has(flag::WAKE) {
+            self.0.wake();
+        }
     }
 }
 
@@ -209,7 +199,7 @@ impl Core {
         id
     }
 
-    /// Removes the observers that `removes` says; whether there was one.
+    /// Removes the observers for which `removes` returns true; whether there was one.
     pub(super) fn remove_observers(&self, removes: impl Fn(ObserverId) -> bool) -> bool {
         let old = self.listener.observers.take();
         let all = old.as_deref().unwrap_or_default();
@@ -238,6 +228,33 @@ impl Core {
     fn notify_of_step(&self, key: u64, step: &Step) {
         let call = self.id(key);
         self.listener.notify_each(|observer| observer.observe(call, step));
+    }
+
+    /// Notifies the only observer of a call that is created and scheduled in one go. Returns false if
+    /// it needs both steps.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn notify_of_call(
+        &self,
+        key: u64,
+        recipient: Option<&RecipientInfo>,
+        site: Site,
+    ) -> bool {
+        let call = self.id(key);
+        self.listener.notify_only(|observer| observer.observe_call(call, recipient, site))
+    }
+
+    /// Notifies the observers that a call of whose dial they were notified is pending again.
+    pub(super) fn notify_put_back(&self, key: u64) {
+        let call = self.id(key);
+        self.listener.notify_each(|observer| observer.observe_put_back(call));
+    }
+
+    /// Notifies the observers that the handler of such a call is about to run.
+    #[cold]
+    pub(super) fn notify_dial_again(&self, key: u64) {
+        let call = self.id(key);
+        self.listener.notify_each(|observer| observer.observe_dial_again(call));
     }
 
     /// Notifies the observers and the log of an end other than Finished.

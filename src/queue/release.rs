@@ -1,9 +1,9 @@
-//! What a recipient that goes gives back: what its waiting callbacks and its pending calls captured.
-//! The calls stay pending, and are refused when their turn comes (rule R9).
+//! The captures that a recipient releases when it is hung up: those of its waiting callbacks and of its
+//! pending calls. The calls stay pending, and are refused when the queue reaches them (rule R9).
 //!
-//! Callbacks are in a list of their recipient's. Other calls are looked for in the queue, from an
-//! index of recipients that is made when it pays: so that many recipients can go while many calls are
-//! pending, and scheduling costs nothing more.
+//! Callbacks are in a list of their recipient's. Other calls are found by an index of recipients, which
+//! is built when it pays: so many recipients can be dropped while many calls are pending, and
+//! scheduling costs no more.
 
 use alloc::vec::Vec;
 use core::mem;
@@ -20,7 +20,7 @@ use crate::unwind::to_the_end;
 /// So many positions are looked at one by one.
 const FEW: u64 = 256;
 
-/// What is left of a call whose recipient is gone.
+/// The rest of a call whose recipient is gone.
 struct Released;
 
 impl Payload<Dialing> for Released {

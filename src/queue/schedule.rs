@@ -4,6 +4,11 @@ use crate::erased::cells::Stage;
 use crate::erased::{Payload, Site};
 use crate::id::{CallId, Named};
 use crate::outcome::{ScheduleError, ScheduleErrorKind};
+#[cfg(feature = "mio")]
+use crate::queue::function_call::FunctionCall;
+#[cfg(feature = "mio")]
+use crate::queue::handle::QueueHandle;
+use crate::queue::listener::flag;
 use crate::queue::notify::{KeepObservers, WakeOnDrop};
 use crate::queue::state::{Claim, Core, Dialing, QUEUE_DROPPED};
 use crate::step::{RecipientInfo, Refusal, Step};
@@ -29,7 +34,7 @@ impl Core {
         }
     }
 
-    /// As [`schedule`](Self::schedule), but hands the call back if the queue does not admit it.
+    /// As [`schedule`](Self::schedule), but returns the call if the queue does not admit it.
     #[inline(always)]
     pub(crate) fn try_schedule<C, P: Payload<Dialing>>(
         &self,
@@ -73,13 +78,17 @@ impl Core {
         site: Site,
         recipient: Option<RecipientInfo>,
     ) -> CallId {
-        self.set_fast_limit();
+        if !self.listener.has(flag::ON_SCHEDULE) {
+            self.set_fast_limit();
+        }
         let position = self.calls().push(|| payload, site);
         let _wake = WakeOnDrop(self);
-        self.notify(position, || Step::Created { recipient, site });
-        // The observer may have canceled or dialed it.
-        if self.is_observed() && self.calls().site_at(position).is_some() {
-            self.notify(position, || Step::Scheduled { site });
+        if self.is_observed() && !self.notify_of_call(position, recipient.as_ref(), site) {
+            self.notify(position, || Step::Created { recipient, site });
+            // The observer may have canceled or dialed it.
+            if self.is_observed() && self.calls().site_at(position).is_some() {
+                self.notify(position, || Step::Scheduled { site });
+            }
         }
         self.id(position)
     }
@@ -121,7 +130,7 @@ impl Core {
     }
 
     /// Why a call is not admitted, if it is not.
-    #[cold]
+    #[inline]
     pub(super) fn admission_error(&self, claim: Claim) -> Option<ScheduleErrorKind> {
         if self.is_closed() {
             Some(ScheduleErrorKind::QueueDropped)
@@ -134,10 +143,27 @@ impl Core {
         }
     }
 
-    /// The id that the next call scheduled in one go will get.
+    /// Schedules a function call on behalf of code at `site`, even if the queue is full. Calls `if_observed`
+    /// behind what is observed of it.
     #[cfg(feature = "mio")]
-    pub(crate) fn next_id(&self) -> CallId {
-        self.id(self.calls().tail())
+    #[inline(always)]
+    pub(crate) fn promised_call<F>(
+        &self,
+        site: Site,
+        function: F,
+        if_observed: impl FnOnce(&Self, CallId),
+    ) -> CallId
+    where
+        F: FnOnce(&QueueHandle) + 'static,
+    {
+        self.schedule(Claim::Promised, function, site, FunctionCall, || None, if_observed)
+    }
+
+    /// The position of the next call that is scheduled.
+    #[cfg(feature = "mio")]
+    #[inline(always)]
+    pub(crate) fn next_position(&self) -> u64 {
+        self.calls().tail()
     }
 
     /// Whether a call waits for its turn, or for its caller. (Not one that is deferred.)
@@ -159,7 +185,7 @@ impl Core {
         (self.calls().tail(), self.calls().head())
     }
 
-    /// Whether the turn of a call that was scheduled in one go has not come.
+    /// Whether the queue has not yet reached a call that was created and scheduled at once.
     #[cfg(feature = "mio")]
     pub(crate) fn has_turn_ahead(&self, id: CallId) -> bool {
         matches!(id.named(), Named::Position(position) if self.calls().contains(position))

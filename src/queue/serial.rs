@@ -1,4 +1,4 @@
-//! The serial that tells the ids of one queue from those of all others.
+//! The serial that distinguishes the ids of one queue from those of all others.
 //!
 //! No two queues of a process ever have the same, on whichever threads, cores or levels of interrupts they
 //! are made.
@@ -20,7 +20,7 @@ pub(super) fn next_serial() -> NonZeroU64 {
 
     static LAST: AtomicSerial = AtomicSerial::new(0);
     let last = LAST.fetch_update(Relaxed, Relaxed, |last| last.checked_add(1));
-    let last = last.expect("there are no more serials for queues in this process");
+    let last = last.expect("queue not made: the process has used up all 2^64 serials");
     #[expect(clippy::useless_conversion, reason = "it may have 32 bits")]
     NonZeroU64::MIN.saturating_add(last.into())
 }

@@ -1,7 +1,7 @@
-//! What a queue is made of: its calls and callbacks ([`Storage`]), and its [`QueueState`].
+//! The parts of a queue: its calls and callbacks ([`Storage`]), and its [`QueueState`].
 //!
-//! - I1 State and counts change first; observers, wake hooks and drops of captured values come
-//!   after, with nothing borrowed, so that they may use the queue.
+//! - I1 State and counts change first; observers, wake hooks and drops of captured values run after
+//!   that, with nothing borrowed, so that they may use the queue.
 //! - I2 Once `CLOSED` is set, nothing enters any more; what is inside leaves, first to last.
 //! - I3 Each position that the head has passed is that of a call whose attempt to dial is counted
 //!   in the tally or in progress, of a deferred call, or it is counted in `skipped` or `forgotten`.
@@ -28,7 +28,7 @@ pub(super) const QUEUE_DROPPED: &str = "queue dropped";
 pub(crate) enum Claim {
     /// It may.
     Plain,
-    /// It may not, as nothing would schedule it again. Whoever promised it limits how many there are.
+    /// It may not, as nothing would schedule it again. The code that promised it limits their number.
     Promised,
 }
 
@@ -53,11 +53,12 @@ pub(crate) struct QueueState {
     /// How many calls may be pending.
     capacity: u64,
     pub(crate) tally: Counters,
-    /// Tombstones whose turn came.
+    /// Tombstones that the queue has passed.
     pub(super) skipped: Count,
-    /// Positions passed although their turn did not come.
+    /// Positions that the queue passed without dialing them.
     pub(super) forgotten: Count,
-    /// The keys of callbacks that were canceled while they were pending, and whose turn has not come.
+    /// The keys of callbacks that were canceled while they were pending, and that the queue has not
+    /// reached.
     pub(super) canceled: RefCell<BTreeSet<u64>>,
     /// How many callbacks ever became unwanted while they waited: canceled by id, or their recipient is
     /// gone.
@@ -111,7 +112,7 @@ impl QueueState {
     }
 }
 
-/// What is derived from the counts.
+/// Values that are derived from the counts.
 impl Core {
     /// The number of calls that are scheduled, with no attempt to dial yet; deferred ones included.
     #[inline(always)]
@@ -128,7 +129,7 @@ impl Core {
     /// Whether a turn would find no call to dial. (A call that is deferred waits for the live call of
     /// its recipient.)
     pub(crate) fn is_idle(&self) -> bool {
-        self.in_order() == 0 && self.deferred.ready_len() == 0
+        (self.calls().is_drained() || self.in_order() == 0) && self.deferred.ready_len() == 0
     }
 
     /// The number of live calls: those attempted that did not end yet.
@@ -138,13 +139,14 @@ impl Core {
         attempted - self.deferred.len() - self.tally.dialed.get() - self.tally.refused.get()
     }
 
-    /// Whether as many calls are pending as may be.
+    /// Whether the limit of pending calls is reached.
+    #[inline]
     pub(crate) fn is_full(&self) -> bool {
         self.pending() >= self.capacity
     }
 
-    /// Lets calls be scheduled on the fast path for as long as the queue admits them, unless
-    /// something is to be done for each.
+    /// Lets calls be scheduled on the fast path for as long as the queue admits them, unless each needs
+    /// the slow path.
     pub(super) fn set_fast_limit(&self) {
         let admits = !self.listener.has(flag::ON_SCHEDULE);
         let ids_left = CallId::END - self.calls().head();

@@ -2,6 +2,7 @@
 
 use crate::erased::DialNext;
 use crate::outcome::Report;
+use crate::outside::TurnStep;
 use crate::queue::attempt::Attempt;
 use crate::queue::budget::Budget;
 use crate::queue::handle::QueueHandle;
@@ -13,26 +14,60 @@ impl QueueHandle {
     #[inline(always)]
     pub(super) fn turn(&self, dial: impl FnOnce(Turn<'_>) -> Report) -> Report {
         let core = self.core();
-        if core.is_closed() {
-            return Report { remaining: core.pending(), ..Report::default() };
+        if core.listener.has(flag::ON_ENTER) {
+            if core.listener.has(flag::CLOSED | flag::OBSERVED) && !self.announce_turn() {
+                return Report { remaining: core.pending(), ..Report::default() };
+            }
+            core.lower(flag::WAKE);
         }
-        dial(self.begin_turn(|| ()))
+        dial(Turn::enter(self))
     }
 
     /// Makes what follows part of a turn. Calls `if_observed` if observers are notified of it.
+    #[cfg(feature = "mio")]
     #[inline(always)]
     pub(crate) fn begin_turn(&self, if_observed: impl FnOnce()) -> Turn<'_> {
-        // First, as an observer may panic.
-        let turn = Turn(self);
-        self.core().enter_turn(if_observed);
-        turn
+        let core = self.core();
+        if core.listener.has(flag::OBSERVED | flag::WAKE) {
+            if core.is_observed() {
+                if_observed();
+                let _ = self.announce_turn();
+            }
+            core.lower(flag::WAKE);
+        }
+        Turn::enter(self)
+    }
+
+    /// Notifies the observers that a turn begins, unless it is part of another one. False if the queue is
+    /// closed.
+    #[cold]
+    #[inline(never)]
+    fn announce_turn(&self) -> bool {
+        let core = self.core();
+        if !core.is_closed() && !core.listener.is_in_turn() {
+            let number = core.listener.count_turn();
+            {
+                // Part of a turn too, as an observer may dial.
+                let _turn = Turn::enter(self);
+                core.notify_of_turn(&TurnStep::Begins { number });
+            }
+            core.listener.turn_began.set(Some(core.reported()));
+        }
+        !core.is_closed()
     }
 }
 
 /// A turn in progress, even while it unwinds.
 pub(crate) struct Turn<'a>(&'a QueueHandle);
 
-impl Turn<'_> {
+impl<'a> Turn<'a> {
+    /// Begins a turn, in which no call wakes the embedder.
+    #[inline(always)]
+    fn enter(queue: &'a QueueHandle) -> Self {
+        queue.core().enter_turn();
+        Self(queue)
+    }
+
     /// Dials the calls before position `end`.
     #[inline(always)]
     pub(super) fn dial_before(self, end: u64) -> Report {
@@ -57,7 +92,7 @@ impl Turn<'_> {
     }
 
     /// Dials deferred calls that are ready, then calls before position `end`, for as long as
-    /// `may_go_on` says.
+    /// `may_go_on` returns true.
     #[inline(always)]
     fn dial_while(
         self,
@@ -67,20 +102,24 @@ impl Turn<'_> {
         let core = self.0.core();
         let mut attempt = Attempt::new(self.0);
         let mut ready = core.listener.has(flag::READY);
-        let remaining = loop {
-            if !may_go_on(&mut attempt) {
-                break core.pending();
-            }
-            if ready {
+        let remaining = 'turn: loop {
+            while ready {
+                if !may_go_on(&mut attempt) {
+                    break 'turn core.pending();
+                }
                 ready = attempt.dial_deferred();
-                continue;
             }
-            let end = end();
-            match core.calls().dial_next(end, &mut attempt) {
-                DialNext::Dialed => ready = attempt.finish(core),
-                DialNext::Tombstone(note) => core.pass_tombstone(note),
-                DialNext::Empty if end == u64::MAX => break core.deferred.len(),
-                DialNext::Empty => break core.pending(),
+            while !ready {
+                if !may_go_on(&mut attempt) {
+                    break 'turn core.pending();
+                }
+                let end = end();
+                match core.calls().dial_next(end, &mut attempt) {
+                    DialNext::Dialed => ready = attempt.finish(core),
+                    DialNext::Tombstone(note) => core.pass_tombstone(note),
+                    DialNext::Empty if end == u64::MAX => break 'turn core.deferred.len(),
+                    DialNext::Empty => break 'turn core.pending(),
+                }
             }
         };
         attempt.done(core, remaining)

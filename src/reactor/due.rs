@@ -1,7 +1,7 @@
 //! One descriptor that is readable whenever a turn is due: that of the poll, with a timer in it.
 //!
-//! - I1 Outside of turns, the poll is awake (its waker was used, and no turn has been since) if anything
-//!   is to be done at once, and the timer is armed for the next deadline if not.
+//! - I1 Outside of turns, the poll is awake (its waker was used, and no turn has been since) if a turn
+//!   is due at once, and the timer is armed for the next deadline if not.
 
 use alloc::rc::Rc;
 use core::cell::Cell;

@@ -1,4 +1,4 @@
-//! What can go wrong, one enum for each operation; a value that was not taken is handed back.
+//! The errors of the reactor, one type for each operation. A rejected value is returned in the error.
 
 use core::fmt;
 use std::io;
@@ -12,14 +12,18 @@ use crate::queue::CallQueue;
 #[non_exhaustive]
 pub enum SendError<F> {
     /// The reactor has been dropped.
-    #[error("remote call not scheduled: the reactor has been dropped")]
+    #[error("remote call not scheduled: the reactor has been dropped; send no more calls to it")]
     ReactorDropped(F),
-    /// As many calls are underway as the [`Remote`](crate::reactor::Remote) or
-    /// [`RemoteAddress`](crate::reactor::RemoteAddress) is bounded to.
-    #[error("remote call not scheduled: as many are underway as may be; send it again later")]
+    /// The limit of the [`Remote`](crate::reactor::Remote) or
+    /// [`RemoteAddress`](crate::reactor::RemoteAddress) for calls underway is reached.
+    #[error(
+        "remote call not scheduled: the limit of calls underway is reached; send it again later"
+    )]
     Full(F),
     /// The reactor cannot be woken.
-    #[error("remote call not scheduled: the reactor cannot be woken")]
+    #[error(
+        "remote call not scheduled: the system failed to wake the reactor; send it again later"
+    )]
     NotWoken {
         /// The waker's error.
         source: io::Error,
@@ -29,7 +33,23 @@ pub enum SendError<F> {
 }
 
 impl<F> SendError<F> {
-    /// The closure that was not scheduled.
+    /// Returns the closure that was not scheduled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let remote = reactor.remote();
+    /// drop(reactor);
+    /// let save = |_: &_| println!("saved");
+    /// if let Err(error) = remote.call(save) {
+    ///     eprintln!("{error}");
+    ///     let _save = error.into_inner(); // for another reactor, or to be dropped here
+    /// }
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn into_inner(self) -> F {
         match self {
             Self::ReactorDropped(rejected)
@@ -65,13 +85,16 @@ impl<F> fmt::Debug for SendError<F> {
 #[non_exhaustive]
 pub enum RegisterError<S> {
     /// The reactor has been dropped.
-    #[error("source not registered: the reactor has been dropped")]
+    #[error("source not registered: the reactor has been dropped; use a live reactor")]
     ReactorDropped(S),
     /// The recipient belongs to another queue than the reactor's.
-    #[error("source not registered: its recipient belongs to another queue than the reactor's")]
+    #[error(
+        "source not registered: its recipient belongs to another queue; \
+         use a recipient of the reactor's queue"
+    )]
     ForeignRecipient(S),
-    /// The poll does not take it.
-    #[error("source not registered: the poll does not take it")]
+    /// The poll rejected it.
+    #[error("source not registered: the poll rejected it; see the cause")]
     Poll {
         /// The poll's error.
         source: io::Error,
@@ -82,6 +105,24 @@ pub enum RegisterError<S> {
 
 impl<S> RegisterError<S> {
     /// The source that was not registered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::{Interest, net::UdpSocket};
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let handle = reactor.handle();
+    /// drop(reactor);
+    /// let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let Err(error) = handle.register_function(socket, Interest::READABLE, |_, _| ()) else {
+    ///     panic!("the reactor is gone");
+    /// };
+    /// let socket = error.into_inner(); // still bound
+    /// assert!(socket.local_addr().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_inner(self) -> S {
         match self {
             Self::ReactorDropped(rejected)
@@ -90,7 +131,24 @@ impl<S> RegisterError<S> {
         }
     }
 
-    /// Parts the source from the error.
+    /// Returns the source, and the error without it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::{Interest, net::UdpSocket};
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let handle = reactor.handle();
+    /// drop(reactor);
+    /// let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// if let Err(error) = handle.register_function(socket, Interest::READABLE, |_, _| ()) {
+    ///     let (socket, error) = error.split(); // the error can be kept without the source
+    ///     println!("{}: {error}", socket.local_addr()?);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn split(self) -> (S, RegisterError<()>) {
         match self {
             Self::ReactorDropped(rejected) => (rejected, RegisterError::ReactorDropped(())),
@@ -117,18 +175,19 @@ impl<S> fmt::Debug for RegisterError<S> {
 #[non_exhaustive]
 pub enum RedirectError {
     /// The reactor has been dropped.
-    #[error("registration not redirected: the reactor has been dropped")]
+    #[error("registration not redirected: the reactor has been dropped; drop the registration")]
     ReactorDropped,
     /// The recipient belongs to another queue than the reactor's.
     #[error(
-        "registration not redirected: the recipient belongs to another queue than the reactor's"
+        "registration not redirected: the recipient belongs to another queue; \
+         use a recipient of the reactor's queue"
     )]
     ForeignRecipient,
 }
 
 /// A source could not be deregistered. It is inside.
 #[derive(Error)]
-#[error("source not deregistered: the poll does not let it go")]
+#[error("source not deregistered: the poll rejected that; drop the source to close it")]
 #[non_exhaustive]
 pub struct DeregisterError<S> {
     /// The poll's error.
@@ -145,7 +204,7 @@ impl<S> fmt::Debug for DeregisterError<S> {
 
 /// A reactor could not be made.
 #[derive(Debug, Error)]
-#[error("no reactor for the queue: the system gives no poll")]
+#[error("reactor not created: the system failed to create a poll; see the cause")]
 #[non_exhaustive]
 pub struct CreateError {
     /// The error of the system.

@@ -1,28 +1,29 @@
-//! What has become of events.
+//! Counts of events, by their outcome.
 
 use crate::tally::Count;
 
-/// What has become of the events of a reactor's polls:
-/// [`events`](Self::events) = [`delivered`](Self::delivered) + [`coalesced`](Self::coalesced) +
-/// [`stale`](Self::stale) + [`foreign`](Self::foreign).
+/// Counts of the events of a reactor's polls, by their outcome: [`events`](Self::events) =
+/// [`delivered`](Self::delivered) + [`coalesced`](Self::coalesced) + [`stale`](Self::stale) +
+/// [`foreign`](Self::foreign).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct EventStats {
     /// Events received.
     pub events: u64,
-    /// Those that led to a readiness call.
+    /// Events that led to a readiness call.
     pub delivered: u64,
-    /// Those merged into what was still to be reported of the same source.
+    /// Events merged into the pending readiness call of the same source.
     pub coalesced: u64,
-    /// Those dropped, as their source was gone, or is that of another guest of the poll.
+    /// Events dropped, as their source was gone or belongs to another guest of the poll.
     pub stale: u64,
-    /// Those of no source of the reactor's: wake-ups by other threads, and in a host's loop the
-    /// host's own.
+    /// Events of no source of the reactor: wake-ups by other threads, and in a host's loop the host's
+    /// own events.
     pub foreign: u64,
-    /// Readiness calls whose handler returned with readiness left that the poll does not report again:
-    /// the last attempt by [`Registration::try_io`](crate::reactor::Registration::try_io) had gone well, and the handler
-    /// neither asked to be called [`again`](crate::reactor::Readiness::again) nor [kept](crate::reactor::Readiness::keep) what was left.
-    /// A bug of the handler, which may be called no more. (No event: not part of the sum.)
+    /// Readiness calls whose handler left readiness that the poll does not report again: the last
+    /// attempt by [`Registration::try_io`](crate::reactor::Registration::try_io) succeeded, and the
+    /// handler neither asked to be called [`again`](crate::reactor::Readiness::again) nor
+    /// [kept](crate::reactor::Readiness::keep) the rest. A bug of the handler, which may never be
+    /// called again. (No event: not part of the sum.)
     pub undrained: u64,
 }
 

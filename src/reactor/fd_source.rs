@@ -10,10 +10,11 @@ use mio::{Interest, Registry, Token};
 /// A descriptor as a source of events: a timerfd, pidfd, inotify, eventfd, or what another library
 /// hands out.
 ///
-/// `F` is what owns the descriptor: an [`OwnedFd`], a `File` to read from, or a type of another library
-/// that has [`AsFd`]. The descriptor must not block, or reads and writes that find nothing would: open
-/// it with the flag for that (`TFD_NONBLOCK`, say). (On Unix. Where mio stands on `poll`, it reports such a
-/// source once, as it sees no attempts at it: [`rearm`](crate::reactor::Registration::rearm) it after each.)
+/// `F` owns the descriptor: an [`OwnedFd`], a `File` to read from, or a type of another library that
+/// has [`AsFd`]. The descriptor must be non-blocking, or a read that finds nothing blocks the loop:
+/// open it with a flag such as `TFD_NONBLOCK`. (On Unix. Where mio stands on `poll`, it reports such a
+/// source once, as it sees no attempts at it: [`rearm`](crate::reactor::Registration::rearm) it after
+/// each.)
 ///
 /// # Examples
 ///
@@ -50,17 +51,58 @@ pub struct FdSource<F = OwnedFd> {
 }
 
 impl<F: AsFd> FdSource<F> {
-    /// What owns the descriptor.
+    /// Returns the owner of the descriptor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::os::fd::AsFd;
+    /// use switchboard::reactor::FdSource;
+    ///
+    /// let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// ours.set_nonblocking(true)?;
+    /// let source = FdSource::from(ours);
+    /// println!("{:?} from {:?}", source.as_fd(), source.get_ref().peer_addr()?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub const fn get_ref(&self) -> &F {
         &self.owner
     }
 
-    /// What owns the descriptor. If another one is put in its place, the poll knows nothing of that.
+    /// Returns the owner of the descriptor. If you replace it, the poll does not notice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::Write;
+    /// use switchboard::reactor::FdSource;
+    ///
+    /// let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// ours.set_nonblocking(true)?;
+    /// let mut source = FdSource::from(ours);
+    /// assert_eq!(source.get_mut().write(b"hello")?, 5);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub const fn get_mut(&mut self) -> &mut F {
         &mut self.owner
     }
 
-    /// Takes back what owns the descriptor.
+    /// Returns the owner of the descriptor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::Interest;
+    /// use switchboard::reactor::{FdSource, Reactor};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let (ours, _theirs) = std::os::unix::net::UnixStream::pair()?;
+    /// ours.set_nonblocking(true)?;
+    /// let source = reactor.register_function(FdSource::from(ours), Interest::READABLE, |_, _| ())?;
+    /// let stream = source.into_source()?.into_inner(); // deregistered, and still open
+    /// assert!(stream.peer_addr().is_ok());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_inner(self) -> F {
         self.owner
     }

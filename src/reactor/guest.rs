@@ -12,6 +12,7 @@ use std::time::Instant;
 use mio::{Events, Registry, Waker};
 
 use crate::outcome::Report;
+use crate::queue::turn::Turn;
 use crate::queue::{Budget, CallQueue};
 use crate::reactor::error::CreateError;
 use crate::reactor::remote::remotes::Awake;
@@ -19,7 +20,7 @@ use crate::reactor::shared::{ReactorHandle, Shared};
 use crate::reactor::timers::DeclineAll;
 use crate::unwind::RunOnDrop;
 
-/// A reactor that lives in a mio loop of somebody else's: the host polls, and hands in the events.
+/// A reactor inside a mio loop of the host: the host polls, and hands in the events.
 ///
 /// Everything that can be asked of it is on its [`ReactorHandle`], to which this derefs. Dropping
 /// it does what dropping a [`Reactor`](crate::reactor::Reactor) does.
@@ -64,20 +65,50 @@ pub struct Guest {
 }
 
 impl Guest {
-    /// Makes a reactor with a queue of its own, for the loop around the poll of `registry`.
+    /// Creates a reactor with a queue of its own, for the loop around the poll of `registry`.
     ///
     /// # Errors
     ///
-    /// Passes on the error of the system if the registry cannot be shared.
+    /// Returns the error of the system if the registry cannot be cloned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use mio::{Poll, Token, Waker};
+    /// use switchboard::reactor::Guest;
+    ///
+    /// let poll = Poll::new()?; // the host's
+    /// let waker = Arc::new(Waker::new(poll.registry(), Token(0))?); // the only one of the poll
+    /// let guest = Guest::new(poll.registry(), waker)?;
+    /// assert!(!guest.should_run()); // there is nothing to do yet
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn new(registry: &Registry, waker: Arc<Waker>) -> io::Result<Self> {
         Self::with_queue(CallQueue::new(), registry, waker).map_err(|error| error.source)
     }
 
-    /// Makes a reactor that dials `queue`. Otherwise as [`new`](Self::new).
+    /// Creates a reactor that dials `queue`. Otherwise as [`new`](Self::new).
     ///
     /// # Errors
     ///
-    /// Hands the queue back if the registry cannot be shared.
+    /// Returns the queue in the error if the registry cannot be cloned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use mio::{Poll, Token, Waker};
+    /// use switchboard::CallQueue;
+    /// use switchboard::reactor::Guest;
+    ///
+    /// let poll = Poll::new()?;
+    /// let waker = Arc::new(Waker::new(poll.registry(), Token(0))?);
+    /// let queue = CallQueue::bounded(100_000);
+    /// let guest = Guest::with_queue(queue, poll.registry(), waker)?;
+    /// assert!(guest.queue().is_idle());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_queue(
         queue: CallQueue,
         registry: &Registry,
@@ -105,31 +136,85 @@ impl Guest {
         }
     }
 
-    /// A handle to keep, in a recipient say.
+    /// Returns a handle, to keep in a recipient.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use mio::{Poll, Token, Waker};
+    /// # use switchboard::reactor::{Guest, ReactorHandle};
+    /// # let poll = Poll::new()?;
+    /// # let waker = Arc::new(Waker::new(poll.registry(), Token(0))?);
+    /// # let guest = Guest::new(poll.registry(), waker)?;
+    /// struct Session { reactor: ReactorHandle }
+    ///
+    /// let session = guest.queue().recipient(Session { reactor: guest.handle() });
+    /// session.call(|session, _| session.reactor.stop());
+    /// # guest.queue().dial_all();
+    /// assert!(!guest.should_run());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn handle(&self) -> ReactorHandle {
         self.ends.handle.clone()
     }
 
-    /// Schedules a call for each of the poll's events, for each timer that is due and for what
-    /// other threads have sent, and dials within the budget.
+    /// Schedules a call for each of the poll's events, for each timer that is due and for each call
+    /// from another thread, dials within the budget, and returns a report.
     ///
-    /// To be called after each poll, with all of its events; those with tokens of the host are
-    /// skipped. The host may serve its own before or after. (An interest that it narrows before comes too late
-    /// for the events of this poll.)
+    /// Call this after each poll, with all of its events. Events with tokens of the host are skipped;
+    /// the host may handle them before or after. (To narrow an interest before that has no effect on
+    /// the events of this poll.)
     ///
     /// # Panics
     ///
-    /// Passes on a panic of a handler. What had not been dialed is still pending.
+    /// If a handler panics. The calls that were not dialed are still pending.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use mio::{Events, Poll, Token, Waker};
+    /// # use switchboard::reactor::Guest;
+    /// # let mut poll = Poll::new()?;
+    /// # let waker = Arc::new(Waker::new(poll.registry(), Token(0))?);
+    /// # let mut guest = Guest::new(poll.registry(), waker)?;
+    /// let mut events = Events::with_capacity(1024);
+    /// guest.queue().call(|_| ());
+    /// poll.poll(&mut events, guest.poll_timeout())?; // does not sleep: a call is pending
+    /// let report = guest.turn(&events);
+    /// assert_eq!(report.dialed, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    #[inline]
     pub fn turn(&mut self, events: &Events) -> Report {
         self.turn_noting(|shared| shared.note(events), None)
     }
 
     /// As [`turn`](Self::turn), and dials for as long as `limit`, by the reactor's clock. The limit is
-    /// looked at after each call, so at least one call is dialed, and no call is cut short.
+    /// checked after each call, so at least one call is dialed, and none is interrupted.
     ///
     /// # Panics
     ///
     /// As [`turn`](Self::turn).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use std::time::Duration;
+    /// # use mio::{Events, Poll, Token, Waker};
+    /// # use switchboard::reactor::Guest;
+    /// # let mut poll = Poll::new()?;
+    /// # let waker = Arc::new(Waker::new(poll.registry(), Token(0))?);
+    /// # let mut guest = Guest::new(poll.registry(), waker)?;
+    /// let mut events = Events::with_capacity(1024);
+    /// guest.queue().call(|_| ());
+    /// poll.poll(&mut events, Some(Duration::ZERO))?;
+    /// let report = guest.turn_within(&events, Duration::from_millis(2)); // the rest of a frame
+    /// assert_eq!(report.dialed, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn turn_within(&mut self, events: &Events, limit: Duration) -> Report {
         let end = self.now().checked_add(limit);
         self.turn_until(events, end)
@@ -141,6 +226,7 @@ impl Guest {
     }
 
     /// As [`turn`](Self::turn), with events that `note` notes, until `end` at most.
+    #[inline]
     pub(super) fn turn_noting(
         &mut self,
         note: impl FnOnce(&Shared),
@@ -150,29 +236,74 @@ impl Guest {
         let _in_progress = InProgress::new(shared);
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
         let turn = self.queue.begin_turn(|| shared.observe_polls());
-        let Shared { queue, timers, remotes, line, .. } = shared;
-        let limits = &line.limits;
-        limits.begin_turn(queue);
+        let limits = &shared.line.limits;
+        limits.begin_turn(&self.queue);
         // Before the clock is read, which is code of a user (rule M1).
         note(shared);
-        let own_end = limits.time().and_then(|time| timers.turn_time().checked_add(time));
-        let end = [end, own_end].into_iter().flatten().min();
+        let end = if limits.time().is_some() { self.sooner_end(end) } else { end };
+        if shared.has_more_than_events() {
+            self.enter_others();
+        }
+        let budget = Budget::calls(limits.calls());
+        match end {
+            None => turn.dial(budget, || limits.end()),
+            Some(end) => self.dial_until(end, turn, budget),
+        }
+    }
+
+    /// `end`, or that of the time budget of a turn that begins now, if that is sooner.
+    #[cold]
+    #[inline(never)]
+    fn sooner_end(&self, end: Option<Instant>) -> Option<Instant> {
+        let Shared { timers, line, .. } = self.ends.handle.shared();
+        let own = line.limits.time().and_then(|time| timers.turn_time().checked_add(time));
+        [end, own].into_iter().flatten().min()
+    }
+
+    /// Schedules all that enters a turn beside the events of its poll, once its handlers are judged.
+    #[inline(never)]
+    fn enter_others(&self) {
+        let shared = self.ends.handle.shared();
+        let share = || shared.line.limits.share(&self.queue);
         shared.judge_handlers();
         shared.schedule_ready();
-        timers.fire(queue, || limits.share(queue));
-        remotes.deliver(&self.ends.handle, || limits.share(queue));
-        let budget = Budget::calls(limits.calls());
-        let Some(end) = end else { return turn.dial(budget, || limits.end()) };
+        shared.timers.fire(&self.queue, share);
+        shared.remotes.deliver(&self.ends.handle, share);
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn dial_until(&self, end: Instant, turn: Turn<'_>, budget: Budget<'_>) -> Report {
+        let Shared { timers, line, .. } = self.ends.handle.shared();
         // One call at least, or else there might never be time for any.
         let is_first = Cell::new(true);
         let spent = || !is_first.replace(false) && timers.now() >= end;
-        turn.dial(budget.until(&spent), || limits.end())
+        turn.dial(budget.until(&spent), || line.limits.end())
     }
 
-    /// Whether the loop is to go on: something can still happen (a call is pending, a source
-    /// registered, a timer armed, a [`Remote`](crate::reactor::Remote), an address, waker or callback of
-    /// another thread's alive), and nobody asked to
-    /// [stop](ReactorHandle::stop). Asking changes nothing.
+    /// Returns true if the loop should run on: something can still happen (a call is pending, a source
+    /// registered, a timer armed, or a [`Remote`](crate::reactor::Remote), an address, waker or
+    /// callback of another thread alive), and no [stop](ReactorHandle::stop) was requested. This
+    /// changes nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::sync::Arc;
+    /// # use mio::{Events, Poll, Token, Waker};
+    /// # use switchboard::reactor::Guest;
+    /// # let mut poll = Poll::new()?;
+    /// # let waker = Arc::new(Waker::new(poll.registry(), Token(0))?);
+    /// # let mut guest = Guest::new(poll.registry(), waker)?;
+    /// let mut events = Events::with_capacity(1024);
+    /// guest.queue().call(|_| ());
+    /// while guest.should_run() {
+    ///     poll.poll(&mut events, guest.poll_timeout())?;
+    ///     guest.turn(&events);
+    /// }
+    /// assert!(guest.queue().is_idle());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn should_run(&self) -> bool {
         let shared = self.ends.handle.shared();
         !shared.is_stopped() && shared.can_go_on()

@@ -1,16 +1,18 @@
-//! What a reactor's thread and the others share: the only code of the crate that several threads
-//! run at a time. It needs nothing but `sync`, so the checks of `tests/threads` compile it as it
-//! is against primitives that try every interleaving.
+//! The state that a reactor's thread and the others share: the only code of the crate that several
+//! threads run at a time. It needs nothing but `sync`, so the checks of `tests/threads` compile it as
+//! it is against primitives that try every interleaving.
 //!
-//! - I1 `MAIL` is set exactly while there are entries, or the reactor was notified since it looked (by the last
-//!   sender that left, say), but for moments in which the lock is held.
-//! - I2 `ASLEEP` is set by the reactor alone, before it may sleep, and cleared by whoever wakes it or by
-//!   the reactor. Both flags are in one word, and whoever sets one of them sees whether the other is set:
-//!   so the reactor finds the mail and does not sleep, or the sender finds it asleep and wakes it. A
-//!   reactor that is awake is never woken.
+//! - I1 `MAIL` is set exactly while there are entries, or the reactor was notified since it looked (as
+//!   by the last sender that left), but for moments in which the lock is held.
+//! - I2 `ASLEEP` is set by the reactor alone, before it may sleep, and cleared by the thread that wakes
+//!   it or by the reactor. Both flags are in one word, and a thread that sets one of them sees whether
+//!   the other is set: so the reactor finds the mail and does not sleep, or the sender finds it asleep
+//!   and wakes it. A reactor that is awake is never woken.
 //! - I3 Nothing enters once `CLOSED` is set.
 //! - I4 A sender is counted until all that it has sent is in.
-//! - I5 What was written before a flag was raised is seen by whoever lowers it.
+//! - I5 What was written before a flag was raised is seen by the thread that lowers it.
+//! - I6 The reactor is woken with no lock held that it takes: it would run into that lock at once. Senders
+//!   exclude each other by another lock, so that none relies on a wake-up that fails.
 
 use std::io;
 use std::mem;
@@ -25,12 +27,14 @@ const ASLEEP: u8 = 1 << 1;
 
 /// Nothing more is taken.
 const CLOSED: u8 = 1;
-/// Entries are to bear where they come from.
+/// Entries are marked with the thread that sends them.
 const TRACED: u8 = 1 << 1;
 
 /// Where entries of other threads wait for the reactor.
 pub(super) struct Inbox<E> {
     state: Mutex<InboxState<E>>,
+    /// Locked by a sender until the reactor is woken (I6).
+    sending: Mutex<()>,
     /// `MAIL` and `ASLEEP`. Neither: the reactor is awake. Mail only: it is awake, or has been woken.
     signal: AtomicU8,
     senders: AtomicUsize,
@@ -55,57 +59,40 @@ pub(super) enum Rejection {
 impl<E> Inbox<E> {
     /// Makes the inbox of a reactor that is awake.
     pub(super) fn new() -> Self {
-        let state = InboxState { entries: Vec::new(), flags: 0 };
-        Self { state: Mutex::new(state), signal: AtomicU8::new(0), senders: AtomicUsize::new(0) }
+        Self {
+            state: Mutex::new(InboxState { entries: Vec::new(), flags: 0 }),
+            sending: Mutex::new(()),
+            signal: AtomicU8::new(0),
+            senders: AtomicUsize::new(0),
+        }
     }
 
-    /// Puts an entry in, which `enter` makes of `value` and of whether it is to bear where it comes from,
-    /// and wakes the reactor if it is asleep.
+    /// Puts an entry in, and wakes the reactor if it is asleep. If entries are traced, `trace` marks it
+    /// before.
     #[inline]
-    pub(super) fn send<V>(
+    pub(super) fn send(
         &self,
-        value: V,
-        enter: impl FnOnce(V, bool) -> E,
+        mut entry: E,
+        trace: impl FnOnce(E) -> E,
         wake: impl FnOnce() -> io::Result<()>,
-    ) -> Result<(), (V, Rejection)> {
-        let state = self.lock();
-        if state.flags == 0 {
-            self.put(state, value, |value| enter(value, false), wake)
-        } else {
-            self.send_slow(state, value, enter, wake)
+    ) -> Result<(), (E, Rejection)> {
+        let _sending = lock(&self.sending);
+        let mut state = self.lock();
+        if state.flags != 0 {
+            if state.flags & CLOSED != 0 {
+                return Err((entry, Rejection::Closed));
+            }
+            entry = trace(entry);
         }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn send_slow<V>(
-        &self,
-        state: MutexGuard<'_, InboxState<E>>,
-        value: V,
-        enter: impl FnOnce(V, bool) -> E,
-        wake: impl FnOnce() -> io::Result<()>,
-    ) -> Result<(), (V, Rejection)> {
-        if state.flags & CLOSED != 0 {
-            return Err((value, Rejection::Closed));
-        }
-        self.put(state, value, |value| enter(value, true), wake)
-    }
-
-    #[inline(always)]
-    fn put<V>(
-        &self,
-        mut state: MutexGuard<'_, InboxState<E>>,
-        value: V,
-        enter: impl FnOnce(V) -> E,
-        wake: impl FnOnce() -> io::Result<()>,
-    ) -> Result<(), (V, Rejection)> {
+        state.entries.push(entry);
         // Else the reactor has not looked since the first of them entered, so it does not sleep (I2).
-        if state.entries.is_empty()
-            && let Err(error) = self.signal(wake)
+        if state.entries.len() == 1
+            && let Err(error) = self.signal(state, wake)
+            // Else the reactor has taken it all the same.
+            && let Some(entry) = self.lock().entries.pop()
         {
-            return Err((value, Rejection::NotWoken(error)));
+            return Err((entry, Rejection::NotWoken(error)));
         }
-        state.entries.push(enter(value));
         Ok(())
     }
 
@@ -114,7 +101,7 @@ impl<E> Inbox<E> {
         self.senders.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts a sender less. If it was the last, the reactor is to look, and is woken if it is asleep.
+    /// Counts a sender less. If it was the last, the reactor must check, and is woken if it is asleep.
     pub(super) fn leave(&self, wake: impl FnOnce() -> io::Result<()>) {
         if self.senders.fetch_sub(1, Ordering::AcqRel) == 1 {
             // A reactor that cannot be woken sees it at its next event.
@@ -124,26 +111,36 @@ impl<E> Inbox<E> {
 
     /// Has the reactor look, and wakes it if it is asleep.
     pub(super) fn notify(&self, wake: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let _sending = lock(&self.sending);
         let state = self.lock();
-        if state.flags & CLOSED != 0 { Ok(()) } else { self.signal(wake) }
+        if state.flags & CLOSED != 0 { Ok(()) } else { self.signal(state, wake) }
     }
 
-    /// Sets `MAIL`, with the lock held, and wakes the reactor if it is asleep.
-    fn signal(&self, wake: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+    /// Sets `MAIL`, unlocks, and wakes the reactor if it is asleep (I6).
+    fn signal(
+        &self,
+        state: MutexGuard<'_, InboxState<E>>,
+        wake: impl FnOnce() -> io::Result<()>,
+    ) -> io::Result<()> {
         let before = self.signal.swap(MAIL, Ordering::AcqRel);
-        let woken = if before & ASLEEP == 0 { Ok(()) } else { wake() };
-        if woken.is_err() {
-            // A reactor that is awake by now is woken once too often.
-            self.signal.swap(before, Ordering::AcqRel);
+        drop(state);
+        if before & ASLEEP == 0 {
+            return Ok(());
         }
-        woken
+        wake().inspect_err(|_| {
+            let _state = self.lock();
+            // Still set unless the reactor has looked meanwhile. If it is awake by now, it is woken once too often.
+            if self.has_mail() {
+                self.signal.swap(before, Ordering::AcqRel);
+            }
+        })
     }
 }
 
 /// What the reactor does, on its thread.
 impl<E> Inbox<E> {
-    /// Has the reactor woken by what comes from now on. False if something has come before: then it must
-    /// not sleep.
+    /// Lets entries from now on wake the reactor. Returns false if there are entries already: then it
+    /// must not sleep.
     pub(super) fn fall_asleep(&self) -> bool {
         self.signal.fetch_or(ASLEEP, Ordering::AcqRel) & MAIL == 0
     }
@@ -175,7 +172,7 @@ impl<E> Inbox<E> {
         mem::take(&mut state.entries)
     }
 
-    /// Has entries bear where they come from, from now on or no more.
+    /// Has entries traced, from now on or no more.
     pub(super) fn set_traced(&self, traced: bool) {
         let mut state = self.lock();
         state.flags = if traced { state.flags | TRACED } else { state.flags & !TRACED };
@@ -186,7 +183,7 @@ impl<E> Inbox<E> {
         self.senders.fetch_sub(1, Ordering::AcqRel);
     }
 
-    /// Whether anybody may send. If not, [`has_mail`](Self::has_mail) covers all that was sent.
+    /// Whether any sender is left. If not, [`has_mail`](Self::has_mail) covers all that was sent.
     pub(super) fn has_senders(&self) -> bool {
         self.senders.load(Ordering::Acquire) > 0
     }
@@ -208,7 +205,7 @@ impl Quota {
         Self { capacity, underway: AtomicUsize::new(0) }
     }
 
-    /// Counts one more; false if there are as many as may be.
+    /// Counts one more; false if the limit is reached.
     pub(super) fn enter(&self) -> bool {
         let more = |underway| (underway < self.capacity).then(|| underway + 1);
         self.underway.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
@@ -232,7 +229,7 @@ impl Flag {
         !self.0.swap(true, Ordering::AcqRel)
     }
 
-    /// Lowers the flag. (It is read too, as only that lets the writes of others be seen: I5.)
+    /// Lowers the flag. (It is read too, as only that makes the writes of other threads visible: I5.)
     pub(super) fn lower(&self) {
         self.0.swap(false, Ordering::AcqRel);
     }

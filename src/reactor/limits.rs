@@ -1,4 +1,4 @@
-//! How long a turn may go on, and how much of what comes from outside enters it (rule M6).
+//! How long a turn may run, and how many calls from outside enter it (rule M6).
 //!
 //! - I1 However much is pending, at least an eighth of the budget of each kind of outside calls enters a
 //!   turn (or all there is), and at most a budget. Of readiness a poll's whole batch does, which is
@@ -11,7 +11,7 @@ use core::time::Duration;
 
 use crate::queue::QueueHandle;
 
-/// Calls dialed between two polls, unless somebody says otherwise.
+/// Calls dialed between two polls, by default.
 const BUDGET: usize = 1024;
 
 /// At least this part of the budget is each kind's of outside calls.
@@ -54,7 +54,7 @@ impl Limits {
     /// How many calls of one kind may enter the queue now (I1).
     pub(super) fn share(&self, queue: &QueueHandle) -> usize {
         let budget = match self.calls.get() {
-            // Nobody says how much a turn dials.
+            // The budget does not limit what a turn dials.
             0 | usize::MAX => BUDGET,
             calls => calls,
         };

@@ -23,20 +23,19 @@ const HELD: &str = "the source is taken only by into_source, which uses the regi
 
 /// A source of events, owned, and registered for as long as this lives (rule M4).
 ///
-/// Dropping it deregisters the source and cancels its readiness call, if one is pending: the
-/// handler does not run any more.
+/// Dropping it deregisters the source and cancels its readiness call, if one is pending: the handler
+/// does not run again.
 ///
 /// # Readiness
 ///
-/// Readiness is reported when it begins, and it sticks to the registration until an attempt finds that it
-/// would block: [`readiness`](Self::readiness) returns it in any handler. Attempts that are made by
-/// [`try_io`](Self::try_io) are seen by the registration; those by [`source_mut`](Self::source_mut) are
-/// not, so readiness then stays as it was reported. A handler of readiness either goes on until an
-/// attempt would block, or asks to be called [`again`](Readiness::again), or
-/// [keeps](Readiness::keep) what is left for another handler. One that makes its attempts by `try_io`
-/// and does none of this is counted as [`undrained`](crate::reactor::EventStats::undrained), and
-/// reported to observers ([`Step::Undrained`](crate::Step::Undrained)): its source may never be
-/// reported again.
+/// Readiness is reported when it begins, and it stays with the registration until an attempt would
+/// block: [`readiness`](Self::readiness) returns it in any handler. The registration sees attempts by
+/// [`try_io`](Self::try_io), but not those by [`source_mut`](Self::source_mut), after which readiness
+/// stays as reported. A handler must continue until an attempt would block, ask to be called
+/// [`again`](Readiness::again), or [keep](Readiness::keep) the rest for another handler. A handler that
+/// makes its attempts by `try_io` and does none of this is counted as
+/// [`undrained`](crate::reactor::EventStats::undrained), and reported to observers
+/// ([`Step::Undrained`](crate::Step::Undrained)): its source may never be reported again.
 ///
 /// # Examples
 ///
@@ -89,6 +88,8 @@ pub struct Registration<S: Source> {
     source: Option<S>,
     key: ArenaKey,
     reactor: ReactorHandle,
+    /// Dropping the source deregisters it.
+    ends_by_close: bool,
 }
 
 impl<S: Source> Registration<S> {
@@ -120,7 +121,7 @@ impl<S: Source> Registration<S> {
     where
         H: Fn(&QueueHandle, &Readiness<'_>) + 'static,
     {
-        let to = FunctionHandler { queue: reactor.queue().clone(), handler };
+        let to = FunctionHandler { handler };
         Self::new(reactor, source, interest, to)
     }
 
@@ -142,7 +143,8 @@ impl<S: Source> Registration<S> {
         *watch = Some(Watch::new(&shared.line, key, site, set_up, to, state));
         drop(watches);
         // From here on, dropping this ends the registration, even if the source panics.
-        let mut registration = Self { source: Some(source), key, reactor: reactor.clone() };
+        let mut registration =
+            Self { source: Some(source), key, reactor: reactor.clone(), ends_by_close: false };
         match registration
             .with_source(|source, registry| registry.register(source, token(key), interest))
         {
@@ -158,19 +160,45 @@ impl<S: Source> Registration<S> {
         }
     }
 
-    /// Makes an attempt at the source, and notes how it went: if it would block, what `interest` names is
-    /// cleared from the [`readiness`](Self::readiness).
+    /// Makes an attempt at the source, and returns its result. If it would block, `interest` is cleared
+    /// from the [`readiness`](Self::readiness).
     ///
-    /// The attempt is made whatever the readiness is. It must be one at what `interest` names: a read or
-    /// an accept at [`Interest::READABLE`], a write at [`Interest::WRITABLE`].
+    /// The attempt is made even if the source is not known to be ready. It must match `interest`: a
+    /// read or an accept for [`Interest::READABLE`], a write for [`Interest::WRITABLE`].
     ///
-    /// An attempt that went well leaves readiness as it is, as there may be more. If the caller knows
-    /// that there is not, as after a read from a socket that has not filled the buffer, it
+    /// An attempt that succeeds leaves readiness as it is, as there may be more. A caller that knows
+    /// better, as after a read from a socket that did not fill the buffer,
     /// [clears](Self::clear_readiness) readiness itself, and saves the next attempt.
     ///
     /// # Errors
     ///
-    /// Passes on the error of the attempt, [`WouldBlock`](io::ErrorKind::WouldBlock) included.
+    /// Returns the error of the attempt, [`WouldBlock`](io::ErrorKind::WouldBlock) included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::ErrorKind;
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// # socket.send_to(b"ping", socket.local_addr()?)?;
+    /// # let mut socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// # let _ = reactor.turn(None)?;
+    /// let mut buffer = [0; 2048];
+    /// let mut received = 0;
+    /// loop {
+    ///     match socket.try_io(Interest::READABLE, |socket| socket.recv(&mut buffer)) {
+    ///         Ok(_) => received += 1,
+    ///         Err(error) if error.kind() == ErrorKind::WouldBlock => break,
+    ///         Err(error) if error.kind() == ErrorKind::Interrupted => {}
+    ///         Err(error) => return Err(error.into()),
+    ///     }
+    /// }
+    /// assert_eq!(received, 1);
+    /// assert!(!socket.readiness().is_readable()); // the registration has seen that it would block
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn try_io<R>(
         &mut self,
         interest: Interest,
@@ -181,41 +209,119 @@ impl<S: Source> Registration<S> {
         result
     }
 
-    /// What the source was reported ready for, and was not found to block at since.
+    /// Returns the readiness that was reported, without the part that an attempt has since found to
+    /// block.
     ///
-    /// It can be asked in any handler: a proxy that stopped reading, as its other side was full, finds
-    /// here that there is more to read once there is room again. No event would report it.
+    /// Any handler may call it. A proxy that stopped reading, as its other side was full, finds here
+    /// that there is more to read once there is room again. No event would report that.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// # socket.send_to(b"ping", socket.local_addr()?)?;
+    /// let socket = reactor.register_function(socket, Interest::READABLE, |_, readiness| {
+    ///     readiness.keep(); // the other side is full: read later
+    /// })?;
+    /// let _ = reactor.turn(None)?;
+    /// // Later, in another handler, without a new event:
+    /// if socket.readiness().is_readable() {
+    ///     socket.readiness().again(); // calls the handler
+    /// }
+    /// assert_eq!(reactor.queue().tally().pending, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn readiness(&self) -> Readiness<'_> {
         let flags = self.with_state(|state| state.ready.get()).unwrap_or(Flags::NONE);
         Readiness { flags, source: self }
     }
 
-    /// Clears from the readiness what `interest` names, as an attempt that would block does.
+    /// Clears `interest` from the readiness, as an attempt that would block does.
     ///
-    /// For a caller that knows without an attempt: a read from a stream socket or a pipe that has not
-    /// filled its buffer has emptied it. The end of the stream and errors are cleared too, so one that
-    /// [is closed](Readiness::is_read_closed) is read to its end instead.
+    /// Use it if you know without an attempt: a read from a stream socket or a pipe that did not fill
+    /// its buffer has emptied it. The end of the stream and errors are cleared too, so read a source
+    /// that [is closed](Readiness::is_read_closed) to its end instead.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::Interest;
+    /// # use mio::net::TcpStream;
+    /// # use switchboard::reactor::Reactor;
+    /// use std::io::{Read, Write};
+    ///
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let mut stream = reactor.register_function(stream, Interest::READABLE, |_, _| ())?;
+    /// peer.write_all(b"hello")?;
+    /// # while !stream.readiness().is_readable() {
+    /// let _ = reactor.turn(None)?;
+    /// # }
+    /// let mut buffer = [0; 1024];
+    /// let count = stream.try_io(Interest::READABLE, |stream| stream.read(&mut buffer))?;
+    /// if count < buffer.len() && !stream.readiness().is_read_closed() {
+    ///     stream.clear_readiness(Interest::READABLE); // saves the read that would block
+    /// }
+    /// assert!(!stream.readiness().is_readable());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn clear_readiness(&mut self, interest: Interest) {
         self.with_state(|state| state.clear(interest));
     }
 
-    /// What the source is watched for.
+    /// Returns the interest that the source is registered with, or `None` if the reactor is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// assert_eq!(socket.interest(), Some(Interest::READABLE));
+    /// drop(reactor);
+    /// assert_eq!(socket.interest(), None); // the reactor is gone
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn interest(&self) -> Option<Interest> {
         self.with_state(|state| state.interest.get())
     }
 
-    /// Changes what the source is watched for.
+    /// Changes the interest that the source is registered with.
     ///
-    /// If it is watched for just that, this does nothing (see [`rearm`](Self::rearm)). What it is not
-    /// watched for any more is taken out of its readiness, and out of the readiness call that is
-    /// pending, which is canceled if nothing is left: the handler is not called of it, even if it
-    /// was reported in the same batch.
+    /// If it has that interest already, this does nothing (see [`rearm`](Self::rearm)). The part that
+    /// is removed is also removed from its readiness, and from the pending readiness call, which is
+    /// canceled if no flag is left: the handler is not called for it, even if it was reported in the
+    /// same batch.
     ///
     /// Cost: one system call, or none.
     ///
     /// # Errors
     ///
-    /// Passes on the poll's error; the interest is then as before.
+    /// Returns the error of the poll; the interest is then as before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let mut socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// // There is something to send now.
+    /// socket.set_interest(Interest::READABLE | Interest::WRITABLE)?;
+    /// // All is sent: room for more is of no interest.
+    /// socket.set_interest(Interest::READABLE)?;
+    /// socket.set_interest(Interest::READABLE)?; // no system call
+    /// assert_eq!(socket.interest(), Some(Interest::READABLE));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_interest(&mut self, interest: Interest) -> io::Result<()> {
         if self.interest() == Some(interest) {
             return Ok(());
@@ -227,25 +333,42 @@ impl<S: Source> Registration<S> {
         Ok(())
     }
 
-    /// Lets the poll report anew what the source is ready for, even if it has reported it before.
+    /// Lets the poll report the readiness of the source again, even if it was reported before.
     ///
-    /// For sources whose readiness was lost: a handler that did not drain, say, and now has nothing to
-    /// be called by. It costs a system call; [`again`](Readiness::again) costs none.
+    /// Use it for a source whose readiness was lost, as by a library that does not drain it. It makes a
+    /// system call; [`again`](Readiness::again) makes none.
     ///
     /// # Errors
     ///
-    /// Passes on the poll's error.
+    /// Returns the error of the poll.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// # socket.send_to(b"ping", socket.local_addr()?)?;
+    /// // The source goes through a library that may stop reading before it would block.
+    /// let mut socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// let _ = reactor.turn(None)?;
+    /// socket.rearm()?;
+    /// let _ = reactor.turn(None)?; // reported once more
+    /// assert_eq!(reactor.event_stats().delivered, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn rearm(&mut self) -> io::Result<()> {
         self.interest().map_or(Ok(()), |interest| self.reregister(interest))
     }
 
     /// Hands the source over: from now on its readiness becomes calls of `handler` to `recipient`.
     ///
-    /// A readiness call that is pending is canceled. If the source is ready for anything, as far as
-    /// is [known](Self::readiness), the new recipient is called of all that. It takes no system call.
+    /// A pending readiness call is canceled. If the source is [known](Self::readiness) to be ready, the
+    /// new recipient is called. It makes no system call.
     ///
-    /// The new recipient is to own the registration by the time it is called. From a handler, send it there
-    /// in a call, and redirect it then:
+    /// The new recipient should own the registration by the time it is called. From a handler, send it
+    /// there in a call, and redirect it in that call:
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -276,7 +399,8 @@ impl<S: Source> Registration<S> {
     ///
     /// # Errors
     ///
-    /// If the recipient belongs to another queue, or the reactor is gone. Nothing has changed then.
+    /// Returns an error if the recipient belongs to another queue, or if the reactor is gone. Nothing
+    /// has changed then.
     #[track_caller]
     pub fn redirect<T, H>(&self, recipient: &Address<T>, handler: H) -> Result<(), RedirectError>
     where
@@ -294,13 +418,29 @@ impl<S: Source> Registration<S> {
     ///
     /// # Errors
     ///
-    /// If the reactor is gone.
+    /// Returns an error if the reactor is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// # socket.send_to(b"ping", socket.local_addr()?)?;
+    /// let socket = reactor.register_function(socket, Interest::READABLE, |_, readiness| readiness.keep())?;
+    /// let _ = reactor.turn(None)?;
+    /// let handle = reactor.handle();
+    /// socket.redirect_to_function(move |_, _| handle.stop())?;
+    /// reactor.run()?; // the new handler is called of the readiness that was kept
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn redirect_to_function<H>(&self, handler: H) -> Result<(), RedirectError>
     where
         H: Fn(&QueueHandle, &Readiness<'_>) + 'static,
     {
-        self.redirect_to(FunctionHandler { queue: self.reactor.queue().clone(), handler })
+        self.redirect_to(FunctionHandler { handler })
     }
 
     #[track_caller]
@@ -326,13 +466,42 @@ impl<S: Source> Registration<S> {
         Ok(())
     }
 
-    /// Lets the loop end even if this is still registered: [`Reactor::run`](crate::reactor::Reactor::run)
-    /// goes on for the others only. What is pending is dialed before.
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) return even if this is still registered.
+    /// Pending calls are dialed before it returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// // A socket for statistics: the program ends without regard to it.
+    /// let statistics = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// statistics.unref();
+    /// reactor.run()?; // returns at once: nothing else can happen
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn unref(&self) {
         self.set_unref(true);
     }
 
-    /// Lets this registration keep the loop running again, as it does at first.
+    /// Reverts [`unref`](Self::unref): the registration keeps the loop running again.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let pooled = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// pooled.unref(); // while it is idle
+    /// assert!(!reactor.should_run());
+    /// pooled.undo_unref(); // while a request is under way
+    /// assert!(reactor.should_run());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn undo_unref(&self) {
         self.set_unref(false);
     }
@@ -344,34 +513,100 @@ impl<S: Source> Registration<S> {
         }
     }
 
-    /// Takes the source back, deregistered.
+    /// Deregisters the source and returns it.
     ///
     /// # Errors
     ///
-    /// Hands the source back if the poll does not let it go.
+    /// Returns the source in the error if the poll fails to deregister it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let registration = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// let socket = registration.into_source()?; // for another reactor, on another thread say
+    /// assert_eq!(reactor.registration_count(), 0);
+    /// # drop(socket);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_source(mut self) -> Result<S, DeregisterError<S>> {
         let mut source = self.take_source();
         match self.reactor.shared().deregister(&mut source) {
             Ok(()) => Ok(source),
-            // The poll has let go of it by itself, as mio's `poll` does when the peer hangs up.
+            // The poll has dropped it by itself, as mio's `poll` does when the peer hangs up.
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(source),
             Err(error) => Err(DeregisterError { source: error, rejected: source }),
         }
     }
 
-    /// The source.
+    /// Returns the source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    /// let socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// println!("listening on {}", socket.source().local_addr()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn source(&self) -> &S {
         self.source.as_ref().unwrap_or_else(|| unreachable!("{HELD}"))
     }
 
-    /// The source, to read or write. If another one is put in its place, the poll knows nothing of that.
+    /// Returns the source, to read, write or set options. If you replace it, the poll does not notice.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::{Interest, net::TcpStream};
+    /// # use switchboard::reactor::Reactor;
+    /// # let reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// let mut stream = reactor.register_function(stream, Interest::READABLE, |_, _| ())?;
+    /// stream.source_mut().set_nodelay(true)?;
+    /// assert!(stream.source().nodelay()?);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn source_mut(&mut self) -> &mut S {
         self.source.as_mut().unwrap_or_else(|| unreachable!("{HELD}"))
     }
 
-    /// The reactor that it is registered with.
+    /// Returns the reactor that the source is registered with.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// # use mio::{Interest, net::UdpSocket};
+    /// # use switchboard::reactor::{Reactor, Registration, Timer};
+    /// # let reactor = Reactor::new()?;
+    /// # let socket = UdpSocket::bind("127.0.0.1:0".parse()?)?;
+    ///
+    /// /// A timeout for a source, armed where the source is.
+    /// fn arm(source: &Registration<UdpSocket>) -> Timer {
+    ///     let timed_out = source.reactor().queue().callback(|_, ()| println!("timed out"));
+    ///     source.reactor().after(Duration::from_secs(30), timed_out)
+    /// }
+    ///
+    /// let socket = reactor.register_function(socket, Interest::READABLE, |_, _| ())?;
+    /// let timer = arm(&socket);
+    /// assert_eq!(reactor.timer_count(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn reactor(&self) -> &ReactorHandle {
         &self.reactor
+    }
+
+    /// Notes whether dropping the source deregisters it, so that nothing else has to.
+    pub(crate) const fn set_ends_by_close(&mut self, ends_by_close: bool) {
+        self.ends_by_close = ends_by_close;
     }
 
     /// Notes that an attempt would block that [`try_io`](Self::try_io) has not made.
@@ -379,8 +614,8 @@ impl<S: Source> Registration<S> {
         self.with_state(|state| state.clear(interest));
     }
 
-    /// Returns what has the handler called again of all that is ready. That notifies observers, so an owner
-    /// that keeps the registration in a cell calls it with nothing borrowed.
+    /// Returns a function that calls the handler again for all that is ready. It notifies observers, so
+    /// an owner that keeps the registration in a cell calls it with nothing borrowed.
     pub(crate) fn again(&self) -> impl FnOnce() + use<S> {
         let (watch, flags) = (self.watch(), self.readiness().flags());
         move || {
@@ -439,7 +674,7 @@ impl<S: Source> ReadySource for Registration<S> {
 
 impl<S: Source> Drop for Registration<S> {
     fn drop(&mut self) {
-        /// Lets the source go.
+        /// Deregisters the source.
         struct Deregister<'a, S: Source>(&'a mut Option<S>, &'a ReactorHandle);
 
         impl<S: Source> Drop for Deregister<'_, S> {
@@ -452,7 +687,8 @@ impl<S: Source> Drop for Registration<S> {
         }
 
         // First the calls, then the source; each even if the other panics.
-        let _deregister = Deregister(&mut self.source, &self.reactor);
+        let _deregister =
+            (!self.ends_by_close).then(|| Deregister(&mut self.source, &self.reactor));
         self.reactor.shared().forget(self.key);
     }
 }

@@ -1,16 +1,16 @@
 //! Calls from other threads (rule M8).
 //!
-//! What is sent waits in the [`Inbox`] until the reactor's next turn, which schedules a call for
-//! each. From there on they are calls like any other.
+//! Entries wait in the [`Inbox`] until the reactor's next turn, which schedules a call for each. From
+//! there on they are calls like any other.
 //!
-//! - I1 Closures of users run and drop on the reactor's thread, or go back to who sent them. (The
+//! - I1 Closures of a host run and drop on the reactor's thread, or are returned to their sender. (The
 //!   handler of a waker, which threads share, drops with the last clone of the waker.)
 //! - I2 A call that is sent to the reactor's own queue has an end that the tally counts: the inbox
 //!   of a reactor that goes is emptied into its queue before the queue ends.
 //! - I3 The address behind a [`RemoteAddress`] stays with the reactor until the last of its clones,
 //!   and of the calls sent through them, drops the [`Mark`].
 //! - I4 The callback behind a [`RemoteCallback`] stays with the reactor until an answer, a decline or
-//!   the report that it was dropped has come, or the reactor goes.
+//!   the report that it was dropped has arrived, or the reactor is dropped.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -68,25 +68,57 @@ pub struct Remote {
 }
 
 impl Remote {
-    /// Limits how many calls may be underway: sent, and neither dialed nor dropped. What is sent
-    /// beyond that comes back.
+    /// Limits how many calls may be underway: sent, and neither dialed nor dropped. Calls beyond that
+    /// are returned in the error.
     ///
-    /// Clones share the limit, which replaces the one before. With a `capacity` of 0 everything
-    /// comes back.
+    /// Clones share the limit, which replaces the previous one. With a `capacity` of 0 every call is
+    /// returned.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::{Reactor, SendError};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let remote = reactor.remote().bounded(1);
+    /// assert!(remote.call(|_| ()).is_ok());
+    /// // The reactor is behind: the sender drops its sample, or waits.
+    /// assert!(matches!(remote.call(|_| ()), Err(SendError::Full(_))));
+    /// let _ = reactor.turn(None)?;
+    /// assert!(remote.call(|_| ()).is_ok());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn bounded(mut self, capacity: usize) -> Self {
         self.quota = Some(Arc::new(Quota::new(capacity)));
         self
     }
 
-    /// Schedules a function call, which gets the reactor.
+    /// Schedules a function call, which receives the reactor.
     ///
     /// Cost: one allocation, and a system call if the reactor sleeps and is not woken yet.
     ///
     /// # Errors
     ///
-    /// Hands the closure back if the reactor is gone, if as many calls are underway as may be, or
-    /// if the system does not let the reactor be woken.
+    /// Returns the closure in the error if the reactor is gone, if the limit of calls underway is
+    /// reached, or if the system fails to wake the reactor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let remote = reactor.remote();
+    /// let sender = thread::spawn(move || {
+    ///     // The closure moves to the reactor's thread, runs there, and gets the reactor.
+    ///     remote.call(|reactor| assert_eq!(reactor.timer_count(), 0)).is_ok()
+    /// });
+    /// reactor.run()?;
+    /// assert!(sender.join().expect("no panic"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn call<F>(&self, function: F) -> Result<(), SendError<F>>
     where
@@ -98,21 +130,49 @@ impl Remote {
         self.post.send(call).map_err(|(call, error)| error.rejecting(call.function))
     }
 
-    /// Makes [`Reactor::run`](crate::reactor::Reactor::run) end, as
-    /// [`ReactorHandle::stop`] does, after the turn in progress. Unlike a call that stops it, this is not
-    /// in line behind all that is pending. A reactor that is gone needs no stop.
+    /// Makes [`Reactor::run`](crate::reactor::Reactor::run) return after the turn in progress, as
+    /// [`ReactorHandle::stop`] does. It does not wait behind the pending calls, as a call that stops
+    /// the reactor would.
     ///
     /// # Errors
     ///
-    /// Passes on the error of the system if it does not let the reactor be woken. The reactor then stops
-    /// at its next event.
+    /// Returns the error of the system if it fails to wake the reactor. The reactor then stops at its
+    /// next event.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let remote = reactor.remote();
+    /// let _keeps_running = reactor.remote();
+    /// let signals = thread::spawn(move || remote.stop()); // on SIGTERM, say
+    /// reactor.run()?;
+    /// signals.join().expect("no panic")?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn stop(&self) -> io::Result<()> {
         self.post.stop()
     }
 
-    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although this is alive. What is sent
-    /// afterwards waits for the next run, or comes back when the reactor is gone. Clones made from now on
-    /// do the same.
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) return while this is alive. Later calls wait
+    /// for the next run, or are returned in the error if the reactor is gone. Later clones inherit
+    /// this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let log = reactor.remote(); // kept by a logger for the life of the process
+    /// log.unref();
+    /// reactor.run()?; // returns at once: nothing else can happen
+    /// # drop(log);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn unref(&self) {
         if self.counts.swap(false, Ordering::AcqRel) {
             self.post.leave();
@@ -120,6 +180,20 @@ impl Remote {
     }
 
     /// Takes back an [`unref`](Self::unref).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let remote = reactor.remote();
+    /// remote.unref();
+    /// // A job that will send its result has begun:
+    /// remote.undo_unref();
+    /// assert!(reactor.should_run());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn undo_unref(&self) {
         if !self.counts.swap(true, Ordering::AcqRel) {
             self.post.inbox.join();
@@ -134,7 +208,7 @@ impl Remote {
     }
 
     pub(super) fn of(reactor: &ReactorHandle) -> Self {
-        Self::new(Arc::clone(reactor.shared().remotes.post()), None)
+        Self::new(reactor.shared().remotes.share_post(), None)
     }
 
     fn new(post: Arc<Post>, quota: Option<Arc<Quota>>) -> Self {
@@ -142,7 +216,7 @@ impl Remote {
         Self { post, quota, counts: AtomicBool::new(true) }
     }
 
-    /// The permit to send; none if as many calls are underway as may be.
+    /// The permit to send; none if the limit of calls underway is reached.
     #[inline]
     fn permit(&self) -> Option<Permit> {
         match &self.quota {
@@ -177,13 +251,13 @@ impl fmt::Debug for Remote {
     }
 }
 
-/// Schedules calls to one recipient from any thread, whatever its type.
+/// Schedules calls to one recipient from any thread. The type of the recipient need not be `Send`.
 ///
 /// Made by [`ReactorHandle::remote_to`]. Like an [`Address`](crate::Address), it does not own the recipient: calls
 /// to one that is gone are refused. Otherwise as [`Remote`].
 ///
-/// Cost: two allocations to make one, none to clone it. The last clone to drop sends the reactor word
-/// to drop the address, which costs what a call does.
+/// Cost: two allocations to make one, none to clone it. The drop of the last clone sends a message to
+/// the reactor, at the cost of a call.
 pub struct RemoteAddress<T: 'static> {
     // Fields drop in this order: what the mark sends is in while the remote still counts as a sender.
     mark: Arc<Mark>,
@@ -201,7 +275,7 @@ impl<T: 'static> RemoteAddress<T> {
         if reactor.queue().is_closed() {
             remotes.release_address(key);
         }
-        let mark = Arc::new(Mark { key, post: Arc::clone(remotes.post()) });
+        let mark = Arc::new(Mark { key, post: remotes.share_post() });
         Self {
             remote: Remote::of(reactor),
             mark,
@@ -211,6 +285,20 @@ impl<T: 'static> RemoteAddress<T> {
     }
 
     /// Limits how many calls may be underway, as [`Remote::bounded`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let samples = reactor.queue().recipient(Vec::new());
+    /// let sender = reactor.remote_to(&samples).bounded(100);
+    /// let accepted = (0..1000).filter(|&n| sender.call(move |list, _| list.push(n)).is_ok()).count();
+    /// assert_eq!(accepted, 100);
+    /// let _ = reactor.turn(None)?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn bounded(self, capacity: usize) -> Self {
         Self { remote: self.remote.bounded(capacity), ..self }
@@ -223,6 +311,28 @@ impl<T: 'static> RemoteAddress<T> {
     /// # Errors
     ///
     /// As [`Remote::call`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::thread;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let lines = reactor.queue().recipient(Vec::new());
+    /// let sender = reactor.remote_to(&lines);
+    /// thread::spawn(move || {
+    ///     for line in ["first", "second"] {
+    ///         if sender.call(move |lines, _| lines.push(line)).is_err() {
+    ///             return; // the reactor is gone
+    ///         }
+    ///     }
+    /// });
+    /// reactor.run()?;
+    /// lines.call(|lines, _| assert_eq!(*lines, ["first", "second"]));
+    /// reactor.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn call<F>(&self, handler: F) -> Result<(), SendError<F>>
     where
@@ -236,18 +346,46 @@ impl<T: 'static> RemoteAddress<T> {
         sent.map_err(|(call, error)| error.rejecting(call.handler))
     }
 
-    /// Lets `run` end although this is alive, as [`Remote::unref`]. So do wakers made from now on.
+    /// Lets `run` return while this is alive, as [`Remote::unref`]. Later wakers inherit this.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let monitor = reactor.queue().recipient(0);
+    /// let sender = reactor.remote_to(&monitor); // for a thread that never ends
+    /// sender.unref();
+    /// reactor.run()?; // returns at once
+    /// # drop(sender);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn unref(&self) {
         self.remote.unref();
     }
 
     /// Takes back an [`unref`](Self::unref).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let monitor = reactor.queue().recipient(0);
+    /// let sender = reactor.remote_to(&monitor);
+    /// sender.unref();
+    /// sender.undo_unref(); // what it sends from now on is to be waited for
+    /// assert!(reactor.should_run());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn undo_unref(&self) {
         self.remote.undo_unref();
     }
 
-    /// Whether the recipient is gone: calls are then refused, also those sent before that are not
-    /// dialed yet. (It may go right after this has returned false.)
+    /// Returns true if the recipient is gone. Its calls are then refused, those included that were sent
+    /// before and are not dialed. (It may be dropped right after this returned false.)
     ///
     /// ```
     /// use switchboard::reactor::Reactor;

@@ -1,4 +1,4 @@
-//! What a turn is made of, for the module `testing`.
+//! The parts of a turn, for the module `testing`.
 
 use core::panic::Location;
 use core::time::Duration;
@@ -36,18 +36,18 @@ impl Reactor {
         }
     }
 
-    /// Whether nothing is to be done, now or at a time that keeps the loop running.
+    /// Whether there is no work, now or at a time that keeps the loop running.
     pub(crate) fn is_quiet(&self) -> bool {
         let shared = self.shared();
         !shared.is_busy() && !shared.timers.keeps_running()
     }
 
-    /// Whether other threads have sent what no turn has looked at.
+    /// Whether other threads have sent entries that no turn has accepted.
     pub(crate) fn has_mail(&self) -> bool {
         self.shared().remotes.is_busy()
     }
 
-    /// Where a source was registered of whose readiness nothing comes, and nothing is kept on purpose.
+    /// Returns where a source was registered whose readiness has no effect and is not kept on purpose.
     pub(crate) fn unattended(&self, token: Token) -> Option<&'static Location<'static>> {
         let mut watches = self.shared().watches.borrow_mut();
         let watch = watches.get(token::key(token)?)?;

@@ -1,4 +1,4 @@
-//! What a reactor, its handles and its registrations share.
+//! The state that a reactor, its handles and its registrations share.
 
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
@@ -21,7 +21,8 @@ use crate::reactor::token;
 use crate::reactor::watch::{AnyWatch, Line};
 use crate::step::Step;
 
-/// A reactor, for whoever registers sources with it. Cloning counts a reference.
+/// A handle to a reactor: registers sources, arms timers, and makes remotes. Cloning counts a
+/// reference.
 #[derive(Clone)]
 pub struct ReactorHandle {
     shared: Rc<Shared>,
@@ -48,7 +49,7 @@ impl ReactorHandle {
     }
 }
 
-/// A panic of a handler leaves the reactor as rules R10 and M1 say.
+/// A panic of a handler leaves the reactor as rules R10 and M1 demand.
 impl UnwindSafe for ReactorHandle {}
 impl RefUnwindSafe for ReactorHandle {}
 
@@ -102,7 +103,7 @@ impl Shared {
         }
     }
 
-    /// In which generation, or a later one, the token of the next registration is to be (rule M2).
+    /// The least generation for the token of the next registration (rule M2).
     // (Inlined, it makes each readiness call 15 instructions dearer.)
     #[inline(never)]
     pub(super) fn least_generation(&self) -> u32 {
@@ -118,13 +119,14 @@ impl Shared {
     }
 
     /// Notes a batch of events, and counts them. No code of a user runs here, so none is lost (rule
-    /// M1): if nobody observes, their calls are scheduled too.
+    /// M1): without observers, their calls are scheduled too.
     #[inline]
     pub(super) fn note_each(
         &self,
         events: impl Iterator<Item = (Token, impl FnOnce() -> Flags)>,
     ) -> usize {
-        let at_once = !self.queue.core().is_observed() && self.line.ready.borrow().is_empty();
+        let core = self.queue.core();
+        let at_once = !core.is_observed() && self.line.ready.is_empty();
         let mut watches = self.watches.borrow_mut();
         let mut noted = 0;
         for (token, flags) in events {
@@ -133,17 +135,22 @@ impl Shared {
                 self.counts.foreign.add();
                 continue;
             };
-            match watches.get(key) {
-                None => self.counts.stale.add(),
-                Some(watch) if watch.note(flags()) => {
-                    self.counts.delivered.add();
-                    if at_once {
-                        Rc::clone(watch).schedule();
-                    } else {
-                        self.line.ready.borrow_mut().push_back(key);
-                    }
-                }
-                Some(_) => self.counts.coalesced.add(),
+            let Some(watch) = watches.get(key) else {
+                self.counts.stale.add();
+                continue;
+            };
+            let is_first = if at_once {
+                Rc::clone(watch).note_and_schedule(flags(), core)
+            } else {
+                watch.note(flags())
+            };
+            if !is_first {
+                self.counts.coalesced.add();
+                continue;
+            }
+            self.counts.delivered.add();
+            if !at_once {
+                self.line.ready.push(key);
             }
         }
         noted
@@ -151,14 +158,21 @@ impl Shared {
 
     /// Schedules the readiness calls of those in line. If an observer panics meanwhile, the rest
     /// stays in line for the next turn.
-    #[inline]
+    #[inline(always)]
     pub(super) fn schedule_ready(&self) {
-        let in_line = self.line.ready.borrow().len();
+        if !self.line.ready.is_empty() {
+            self.schedule_line();
+        }
+    }
+
+    #[inline(never)]
+    fn schedule_line(&self) {
+        let in_line = self.line.ready.len();
         for _ in 0..in_line {
-            let Some(key) = self.line.ready.borrow_mut().pop_front() else { return };
+            let Some(key) = self.line.ready.pop() else { return };
             let watch = self.watches.borrow_mut().get(key).cloned();
             if let Some(watch) = watch.filter(|watch| watch.is_in_line()) {
-                watch.schedule();
+                watch.schedule(self.queue.core());
             }
         }
     }
@@ -168,16 +182,16 @@ impl Shared {
     /// in the next turn.
     #[inline]
     pub(super) fn judge_handlers(&self) {
-        if !self.line.suspects.borrow().is_empty() {
+        if !self.line.suspects.is_empty() {
             if self.batch_was_full.get() { self.trim_suspects() } else { self.report_undrained() }
         }
     }
 
     #[cold]
     fn report_undrained(&self) {
-        let listed = self.line.suspects.borrow().len();
+        let listed = self.line.suspects.len();
         for _ in 0..listed {
-            let Some(key) = self.line.suspects.borrow_mut().pop_front() else { return };
+            let Some(key) = self.line.suspects.pop() else { return };
             let watch = self.watches.borrow_mut().get(key).cloned();
             let Some(watch) = watch else { continue };
             // (On mio's `poll`, what an attempt has not found to block is not reported at all.)
@@ -185,19 +199,18 @@ impl Shared {
             if let Some(call) = call.filter(|_| !cfg!(mio_unsupported_force_poll_poll)) {
                 self.counts.undrained.add();
                 let (recipient, site) = (watch.recipient(), watch.site());
-                self.queue.core().notify_end(call.key(), Step::Undrained { recipient, site });
+                self.queue.core().notify_end(call, Step::Undrained { recipient, site });
             }
         }
-        self.line.suspects.borrow_mut().shrink_to_fit();
+        self.line.suspects.shrink();
     }
 
     /// Forgets those whose registration is gone, if they are many.
     #[cold]
     fn trim_suspects(&self) {
-        let mut suspects = self.line.suspects.borrow_mut();
         let mut watches = self.watches.borrow_mut();
-        if suspects.len() > 2 * watches.len() {
-            suspects.retain(|key| watches.get(*key).is_some());
+        if self.line.suspects.len() > 2 * watches.len() {
+            self.line.suspects.retain(|key| watches.get(key).is_some());
         }
     }
 
@@ -270,21 +283,31 @@ impl Shared {
 
     /// Takes all registrations out, to be dropped.
     pub(super) fn take_watches(&self) -> Arena<Option<Rc<dyn AnyWatch>>> {
-        self.line.ready.borrow_mut().clear();
+        self.line.ready.retain(|_| false);
         self.unref.set(0);
         self.batch_was_full.set(false);
         self.watches.replace(Arena::new())
     }
 
+    /// Whether a turn may have work beside the events of its poll, such as a handler to judge.
+    #[inline(always)]
+    pub(super) fn has_more_than_events(&self) -> bool {
+        !self.line.ready.is_empty()
+            || !self.line.suspects.is_empty()
+            || self.timers.len() > 0
+            || self.remotes.is_busy()
+    }
+
     /// Whether there is something to do at once.
+    #[inline]
     pub(super) fn is_busy(&self) -> bool {
         !self.queue.is_idle()
-            || !self.line.ready.borrow().is_empty()
+            || !self.line.ready.is_empty()
             || self.remotes.is_busy()
             || self.batch_was_full.get()
     }
 
-    /// Whether somebody asked for the end of `run`.
+    /// Whether a stop of `run` was requested.
     pub(super) fn is_stopped(&self) -> bool {
         self.stopped.get() || self.remotes.is_stopped()
     }

@@ -1,14 +1,16 @@
-//! What is known of a registered source: what it is ready for, and whether its handlers drain it.
+//! The state of a registered source: its readiness, and whether its handlers drain it.
 
 use core::cell::Cell;
 use std::io;
 
 use mio::Interest;
 
-use crate::id::CallId;
 use crate::reactor::readiness::Flags;
 
-/// What is known of a source, whoever is called about it.
+/// The position of no call.
+pub(super) const NO_CALL: u64 = u64::MAX;
+
+/// The state of a source, independent of its handler.
 pub(super) struct SourceState {
     /// What it is watched for.
     pub(super) interest: Cell<Interest>,
@@ -41,16 +43,17 @@ impl SourceState {
         state
     }
 
-    /// All that another recipient is to know.
+    /// All flags that another recipient must know.
     pub(super) fn known(&self) -> Flags {
         self.ready.get().merge(self.reported.get())
     }
 
-    /// Judges a handler that may have left readiness. Returns its call if it has, and nothing is reported
-    /// since.
-    pub(super) fn judge(&self) -> Option<CallId> {
+    /// Judges a handler that may have left readiness. Returns the position of its call if it has, and
+    /// nothing is reported since.
+    pub(super) fn judge(&self) -> Option<u64> {
         self.drain.is_listed.set(false);
-        self.drain.suspect.take().filter(|_| self.reported.get() == Flags::NONE)
+        let call = self.drain.suspect.replace(NO_CALL);
+        (call != NO_CALL && self.reported.get() == Flags::NONE).then_some(call)
     }
 
     /// Notes how an attempt went.
@@ -81,7 +84,7 @@ impl SourceState {
     }
 }
 
-/// Whether the handler of the last readiness call has left something to read behind: it made attempts, the
+/// Whether the handler of the last readiness call has left something to read: it made attempts, the
 /// last of which went well, so there may be more.
 ///
 /// Attempts that the registration does not see are not judged, nor is the end of a stream: who has found
@@ -92,8 +95,8 @@ pub(super) struct Drain {
     pub(super) unfinished: Cell<Flags>,
     /// Left on purpose.
     kept: Cell<bool>,
-    /// The call that is to be judged.
-    pub(super) suspect: Cell<Option<CallId>>,
+    /// The position of the call whose handler is judged next, or [`NO_CALL`].
+    pub(super) suspect: Cell<u64>,
     /// Whether the registration is on the list of those to be judged.
     pub(super) is_listed: Cell<bool>,
 }
@@ -102,7 +105,7 @@ impl Drain {
     const fn new() -> Self {
         let unfinished = Cell::new(Flags::NONE);
         let [kept, is_listed] = [const { Cell::new(false) }; 2];
-        Self { unfinished, kept, suspect: Cell::new(None), is_listed }
+        Self { unfinished, kept, suspect: Cell::new(NO_CALL), is_listed }
     }
 
     /// A handler is about to run.
@@ -113,21 +116,21 @@ impl Drain {
 
     fn went_on(&self, at: Flags) {
         self.unfinished.set(self.unfinished.get().merge(at));
-        self.suspect.set(None);
+        self.suspect.set(NO_CALL);
     }
 
     #[inline]
     fn finished(&self, at: Flags) {
         self.unfinished.set(self.unfinished.get().without(at));
-        self.suspect.set(None);
+        self.suspect.set(NO_CALL);
     }
 
     pub(super) fn keep(&self) {
         self.kept.set(true);
-        self.suspect.set(None);
+        self.suspect.set(NO_CALL);
     }
 
-    /// Whether the handler that has returned is to be judged.
+    /// Whether the handler that has returned must be judged.
     pub(super) fn leaves(&self, ready: Flags) -> bool {
         let mut left = Flags(self.unfinished.get().0 & ready.0);
         if ready.any(Flags::ERROR) {

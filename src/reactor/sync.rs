@@ -5,7 +5,7 @@ pub(super) use std::sync::{Mutex, MutexGuard};
 
 use std::sync::PoisonError;
 
-/// Locks, whatever has become of who held the lock before: no code of a user runs under it.
+/// Locks, even if a holder of the lock panicked: no code of a user runs under it.
 #[inline]
 pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)

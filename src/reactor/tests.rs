@@ -7,6 +7,8 @@ use core::cell::{Cell, RefCell};
 use core::time::Duration;
 use std::io::Write;
 use std::os::unix::net::UnixStream as Peer;
+use std::sync::mpsc::channel;
+use std::thread;
 
 use mio::event::Source;
 use mio::net::UnixStream;
@@ -87,7 +89,7 @@ fn m02_a_stale_event_is_not_delivered_to_the_new_owner_of_its_slot() {
     assert_eq!(go_on(&reactor).dialed, 0);
     let stale = EventStats { events: 1, stale: 1, ..EventStats::default() };
     assert_eq!((reactor.event_stats(), reported.take()), (stale, vec![]));
-    assert!(reactor.shared().line.ready.borrow().is_empty());
+    assert!(reactor.shared().line.ready.is_empty());
 
     poll(&mut reactor);
     assert_eq!(go_on(&reactor).dialed, 1);
@@ -194,7 +196,7 @@ fn only_the_first_of_many_wakes_and_only_a_reactor_that_sleeps() {
             wakes.set(wakes.get() + 1);
             Ok(())
         };
-        inbox.send(entry, |entry, _| entry, wake).map_err(|_| ()).unwrap();
+        inbox.send(entry, |entry| entry, wake).map_err(|_| ()).unwrap();
     };
     for round in 1..=3 {
         assert!(inbox.fall_asleep());
@@ -219,7 +221,7 @@ fn what_cannot_wake_the_reactor_is_handed_back() {
     let inbox = Inbox::new();
     for round in 1..=2 {
         assert!(inbox.fall_asleep());
-        let refused = inbox.send("first", |entry, _| entry, || Err(io::ErrorKind::Other.into()));
+        let refused = inbox.send("first", |entry| entry, || Err(io::ErrorKind::Other.into()));
         let Err(("first", Rejection::NotWoken(error))) = refused else { panic!("{refused:?}") };
         assert_eq!((error.kind(), inbox.has_mail()), (io::ErrorKind::Other, false));
         // The next one is the first again, and wakes.
@@ -228,9 +230,46 @@ fn what_cannot_wake_the_reactor_is_handed_back() {
             woken.set(true);
             Ok(())
         };
-        assert!(inbox.send("second", |entry, _| entry, wake).is_ok() && woken.get());
+        assert!(inbox.send("second", |entry| entry, wake).is_ok() && woken.get());
         let mut taken = Vec::new();
         inbox.take(&mut taken);
         assert_eq!(taken, ["second"], "round {round}");
     }
+}
+
+/// It ran into the lock that its sender held meanwhile.
+#[test]
+fn the_reactor_is_woken_with_nothing_locked_that_it_takes() {
+    let inbox = Inbox::new();
+    assert!(inbox.fall_asleep());
+    thread::scope(|scope| {
+        let wake = || {
+            let (take, taken) = channel();
+            let inbox = &inbox;
+            scope.spawn(move || {
+                let mut entries = Vec::new();
+                inbox.wake_up();
+                inbox.take(&mut entries);
+                take.send(entries)
+            });
+            let taken = taken.recv_timeout(Duration::from_secs(20));
+            assert_eq!(taken.as_deref(), Ok(&["entry"][..]), "it does not wait");
+            Ok(())
+        };
+        assert!(inbox.send("entry", wake).is_ok());
+    });
+}
+
+#[test]
+fn what_the_reactor_takes_although_it_could_not_be_woken_is_sent() {
+    let inbox = Inbox::new();
+    assert!(inbox.fall_asleep());
+    let mut taken = Vec::new();
+    let wake = || {
+        inbox.wake_up(); // by something else
+        inbox.take(&mut taken);
+        Err(io::ErrorKind::Other.into())
+    };
+    assert!(inbox.send("entry", wake).is_ok());
+    assert_eq!((taken, inbox.has_mail(), inbox.close().len()), (vec!["entry"], false, 0));
 }

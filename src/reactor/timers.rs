@@ -1,4 +1,4 @@
-//! Timers: callbacks that are answered when their time has come (rule M7).
+//! Timers: callbacks that are answered at a deadline (rule M7).
 //!
 //! - I1 A timer is in `waiting` from when it is armed until it is due or canceled. One that is
 //!   canceled by its call's id, or whose recipient goes, leaves when there are enough of them for a
@@ -21,15 +21,15 @@ use crate::unwind::to_the_end;
 
 mod heap;
 pub(super) mod interval;
-mod values;
+mod slots;
 
 use heap::{Handle, Heap};
 
 /// Delays longer than this, about a hundred years, count as this.
 const FOREVER: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 
-/// A callback that waits for its time. Dropping this cancels it, even if it is due and its call
-/// pending; [`detach`](Self::detach) lets it go on.
+/// A callback that is answered at a deadline. Dropping the timer cancels it, even if it has fired and
+/// its call is pending; after [`detach`](Self::detach) it fires without an owner.
 #[doc(alias("sleep", "timeout", "delay", "uv_timer_t"))]
 #[must_use = "dropping a timer cancels it"]
 pub struct Timer {
@@ -41,16 +41,29 @@ pub struct Timer {
 }
 
 impl Timer {
-    /// When the timer is due.
+    /// Returns when the timer is due.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let timer = reactor.after(Duration::from_secs(60), reactor.queue().callback(|_, ()| ()));
+    /// let left = timer.deadline() - reactor.now(); // for a progress bar
+    /// assert!(left <= Duration::from_secs(60));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub const fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// Moves the timer to `deadline`, behind all others that are due then. Returns false if it is too
-    /// late: the timer has fired, and its call is pending or over, or its callback is not wanted any more.
+    /// Moves the timer to `deadline`, after all others that are due then. Returns false if it is too
+    /// late: the timer has fired, and its call is pending or over, or its callback is no longer wanted.
     ///
-    /// For what is put off again and again, such as a session's idle timeout: one timer for its life.
-    /// With [`ReactorHandle::turn_time`] it reads no clock.
+    /// Use it for a timeout that is put off often, such as a session's idle timeout: one timer serves
+    /// for its life. With [`ReactorHandle::turn_time`] it reads no clock.
     ///
     /// ```
     /// use std::time::Duration;
@@ -65,7 +78,7 @@ impl Timer {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     ///
-    /// Cost: as arming a timer, without its memory. O(1) steps if it is put off to behind all others.
+    /// Cost: as arming a timer, without its memory. O(1) steps if it moves to after all others.
     pub fn reset(&mut self, deadline: Instant) -> bool {
         let is_first = self.move_to(deadline);
         if is_first == Some(true) {
@@ -74,8 +87,8 @@ impl Timer {
         is_first.is_some()
     }
 
-    /// Moves the timer to `deadline`, and calls nobody. Returns whether it is the first then; `None` if it is
-    /// too late.
+    /// Moves the timer to `deadline`, and calls no hook. Returns whether it is the first then; `None`
+    /// if it is too late.
     fn move_to(&mut self, deadline: Instant) -> Option<bool> {
         let mut waiting = self.reactor.shared().timers.waiting.borrow_mut();
         waiting.get_mut(self.waiting).filter(|armed| armed.callback.is_wanted())?;
@@ -84,13 +97,42 @@ impl Timer {
         Some(waiting.is_first(self.waiting))
     }
 
-    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although the timer is armed. If something
-    /// else keeps it running, the timer fires as ever.
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) return even if the timer is armed. If
+    /// something else keeps it running, the timer still fires.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let sweep = reactor.queue().callback(|_, ()| println!("cache swept"));
+    /// let sweep = reactor.after(Duration::from_secs(3600), sweep);
+    /// sweep.unref();
+    /// reactor.run()?; // does not wait for an hour
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn unref(&self) {
         self.set_unref(true);
     }
 
     /// Takes back an [`unref`](Self::unref).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let timer = reactor.after(Duration::from_secs(60), reactor.queue().callback(|_, ()| ()));
+    /// timer.unref();
+    /// assert!(!reactor.should_run());
+    /// timer.undo_unref();
+    /// assert!(reactor.should_run());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn undo_unref(&self) {
         self.set_unref(false);
     }
@@ -107,7 +149,21 @@ impl Timer {
         }
     }
 
-    /// Leaves the timer to itself. Its call can still be canceled by its id.
+    /// Detaches the timer: it fires without an owner. Its call can still be canceled by its id.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let reminder = reactor.queue().callback(|_, ()| println!("time for a break"));
+    /// reactor.after(Duration::from_millis(1), reminder).detach(); // nobody will cancel it
+    /// reactor.run()?;
+    /// assert_eq!(reactor.queue().tally().finished, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[inline]
     pub fn detach(mut self) {
         self.call = None;
@@ -138,7 +194,7 @@ const UNWANTED: &str = "the recipient is gone";
 /// So few timers that are not wanted any more may stay.
 const FEW: u64 = 64;
 
-/// Declines the callbacks of all timers, also behind one whose decline panics, and drops timers.
+/// Declines the callbacks of all timers, even if one of them panics, and drops the timers.
 pub(super) struct DeclineAll<'a>(pub(super) &'a Timers);
 
 impl Drop for DeclineAll<'_> {

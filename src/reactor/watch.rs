@@ -1,8 +1,8 @@
-//! The reactor's side of a registration: whom its handler is of, and the one readiness call that it may
-//! have pending.
+//! The reactor's side of a registration: its handler's recipient, and the one readiness call that may
+//! be pending.
 //!
-//! - I1 `reported` is empty exactly if nothing is to be reported: no readiness call is pending, and the
-//!   registration is not in line for one.
+//! - I1 `reported` is empty exactly if there is nothing to report: no readiness call is pending, and
+//!   the registration is not in line for one.
 //! - I2 A readiness call that is canceled by its id puts its registration in line again. Only the end
 //!   of the registration, of the recipient or of the queue loses readiness.
 //! - I3 A key in line may be there for nothing, or twice: what it had to report was narrowed out or went
@@ -11,9 +11,8 @@
 //! - I4 A watch that is not registered any more reports nothing: it schedules no call, and its handler
 //!   is not called.
 
-use alloc::collections::VecDeque;
 use alloc::rc::Rc;
-use core::cell::{Cell, RefCell};
+use core::cell::Cell;
 use core::panic::Location;
 use mio::Interest;
 
@@ -23,9 +22,10 @@ use crate::origin::SetUp;
 use crate::outside::CallOrigin;
 use crate::queue::QueueHandle;
 use crate::queue::state::Core;
+use crate::reactor::key_queue::KeyQueue;
 use crate::reactor::limits::Limits;
 use crate::reactor::readiness::{Flags, Readiness, ReadySource};
-use crate::reactor::source_state::SourceState;
+use crate::reactor::source_state::{NO_CALL, SourceState};
 use crate::recipient::{Address, Context};
 use crate::step::RecipientInfo;
 
@@ -35,11 +35,15 @@ pub(super) trait AnyWatch {
     /// M3).
     fn note(&self, flags: Flags) -> bool;
 
+    /// As [`note`](Self::note), and schedules the readiness call rather than have the registration wait in
+    /// line. `core` is that of the line's queue.
+    fn note_and_schedule(self: Rc<Self>, flags: Flags, core: &Core) -> bool;
+
     /// Whether there is something to report, and no call for it.
     fn is_in_line(&self) -> bool;
 
-    /// Schedules the readiness call.
-    fn schedule(self: Rc<Self>);
+    /// Schedules the readiness call. `core` is that of the line's queue.
+    fn schedule(self: Rc<Self>, core: &Core);
 
     /// Schedules a readiness call that reports `flags`, unless one is pending.
     fn again(self: Rc<Self>, flags: Flags);
@@ -64,31 +68,21 @@ pub(super) struct Line {
     pub(super) queue: QueueHandle,
     pub(super) limits: Limits,
     /// Registrations with something to report whose call is not scheduled yet.
-    pub(super) ready: RefCell<VecDeque<ArenaKey>>,
+    pub(super) ready: KeyQueue,
     /// Registrations whose handler may have left readiness, each once.
-    pub(super) suspects: RefCell<VecDeque<ArenaKey>>,
+    pub(super) suspects: KeyQueue,
 }
 
 impl Line {
     pub(super) const fn new(queue: QueueHandle) -> Self {
-        Self {
-            queue,
-            limits: Limits::new(),
-            ready: RefCell::new(VecDeque::new()),
-            suspects: RefCell::new(VecDeque::new()),
-        }
+        Self { queue, limits: Limits::new(), ready: KeyQueue::new(), suspects: KeyQueue::new() }
     }
 }
 
 /// Whose handler is called of a source's readiness.
 pub(super) trait Destination: Sized + 'static {
-    /// Schedules a readiness call.
-    fn schedule(
-        &self,
-        site: &'static Location<'static>,
-        delivery: ReadinessCall<Self>,
-        if_observed: impl FnOnce(&Core, CallId),
-    );
+    /// Schedules the readiness call of `watch`. `core` is that of the line's queue.
+    fn schedule(watch: Rc<Watch<Self>>, core: &Core);
 
     fn is_gone(&self) -> bool;
 
@@ -106,16 +100,13 @@ where
     H: Fn(&mut T, &Context<'_, T>, &Readiness<'_>) + 'static,
 {
     #[inline(always)]
-    fn schedule(
-        &self,
-        site: &'static Location<'static>,
-        delivery: ReadinessCall<Self>,
-        if_observed: impl FnOnce(&Core, CallId),
-    ) {
+    fn schedule(watch: Rc<Watch<Self>>, core: &Core) {
+        let (site, recipient, key) = (watch.site, watch.to.recipient.clone(), watch.key);
+        let call = ReadinessCall { watch: Some(watch) };
         let handler = move |recipient: &mut T, cx: &Context<'_, T>| {
-            delivery.dial(|to, ready| (to.handler)(recipient, cx, ready));
+            call.dial(|to, ready| (to.handler)(recipient, cx, ready));
         };
-        self.recipient.promised_call(site, handler, if_observed);
+        recipient.into_promised_call(core, site, handler, |core, call| notify(core, call, key));
     }
 
     fn is_gone(&self) -> bool {
@@ -127,9 +118,14 @@ where
     }
 }
 
+/// Notifies the observers which source a readiness call comes from.
+#[cold]
+fn notify(core: &Core, call: CallId, ArenaKey { slot, generation }: ArenaKey) {
+    core.notify_of_origin(call, &CallOrigin::Source { slot, generation });
+}
+
 /// A function.
 pub(super) struct FunctionHandler<H> {
-    pub(super) queue: QueueHandle,
     pub(super) handler: H,
 }
 
@@ -138,16 +134,13 @@ where
     H: Fn(&QueueHandle, &Readiness<'_>) + 'static,
 {
     #[inline(always)]
-    fn schedule(
-        &self,
-        site: &'static Location<'static>,
-        delivery: ReadinessCall<Self>,
-        if_observed: impl FnOnce(&Core, CallId),
-    ) {
+    fn schedule(watch: Rc<Watch<Self>>, core: &Core) {
+        let (site, key) = (watch.site, watch.key);
+        let call = ReadinessCall { watch: Some(watch) };
         let function = move |queue: &QueueHandle| {
-            delivery.dial(|to, ready| (to.handler)(queue, ready));
+            call.dial(|to, ready| (to.handler)(queue, ready));
         };
-        self.queue.promised_call(site, function, if_observed);
+        core.promised_call(site, function, |core, call| notify(core, call, key));
     }
 
     fn is_gone(&self) -> bool {
@@ -159,7 +152,7 @@ where
     }
 }
 
-/// Who is called of a source's readiness, and what there is to report.
+/// The destination of a source's readiness, and the flags to report.
 pub(super) struct Watch<D> {
     line: Rc<Line>,
     key: ArenaKey,
@@ -167,8 +160,9 @@ pub(super) struct Watch<D> {
     site: &'static Location<'static>,
     to: D,
     state: SourceState,
-    /// The readiness call that was scheduled last, unless it is live or over.
-    call: Cell<Option<CallId>>,
+    /// The position of the readiness call that was scheduled last, unless it is live or over; else
+    /// [`NO_CALL`].
+    call: Cell<u64>,
     registered: Cell<bool>,
     set_up: SetUp,
 }
@@ -183,11 +177,11 @@ impl<D: Destination> Watch<D> {
         to: D,
         state: SourceState,
     ) -> Rc<Self> {
-        let (line, call, registered) = (Rc::clone(line), Cell::new(None), Cell::new(true));
+        let (line, call, registered) = (Rc::clone(line), Cell::new(NO_CALL), Cell::new(true));
         Rc::new(Self { line, key, site, to, state, call, registered, set_up })
     }
 
-    /// Adds to what is to be reported; true if that was nothing.
+    /// Adds to the flags to report; true if that was nothing.
     #[inline(always)]
     fn report(&self, flags: Flags) -> bool {
         let before = self.state.reported.get();
@@ -195,61 +189,77 @@ impl<D: Destination> Watch<D> {
         before == Flags::NONE
     }
 
-    fn origin(&self) -> CallOrigin {
-        let ArenaKey { slot, generation } = self.key;
-        CallOrigin::Source { slot, generation }
-    }
-
     /// Cancels the readiness call.
     fn cancel(&self, reason: &'static str) {
-        if let Some(call) = self.call.take() {
+        let call = self.call.replace(NO_CALL);
+        if call != NO_CALL {
             // It may be over: refused, as the recipient is gone, or canceled by its id.
             let core = self.line.queue.core();
-            let _ = core.cancel_if_not_late(call, reason);
+            let _ = core.cancel_if_not_late(core.id(call), reason);
+        }
+    }
+
+    /// The readiness call was dropped without a dial: if its readiness is not to be lost, the registration
+    /// is in line again (I2).
+    #[cold]
+    #[inline(never)]
+    fn put_in_line(&self) {
+        let Self { line, key, to, state, call, registered, .. } = self;
+        let is_over = !registered.get() || to.is_gone();
+        if !is_over && state.reported.get() != Flags::NONE && !line.queue.is_closed() {
+            call.set(NO_CALL);
+            line.ready.push(*key);
         }
     }
 
     /// The handler of `call` has returned, and may have left readiness.
     #[cold]
-    fn suspect(&self, call: CallId) {
+    fn suspect(&self, call: u64) {
+        let may_report = self.registered.get() && call != NO_CALL;
         let is_reported = self.state.reported.get() != Flags::NONE;
-        if self.registered.get() && !is_reported && self.state.drain.leaves(self.state.ready.get())
-        {
-            self.state.drain.suspect.set(Some(call));
+        if may_report && !is_reported && self.state.drain.leaves(self.state.ready.get()) {
+            self.state.drain.suspect.set(call);
             if !self.state.drain.is_listed.replace(true) {
-                self.line.suspects.borrow_mut().push_back(self.key);
+                self.line.suspects.push(self.key);
             }
         }
     }
 }
 
 impl<D: Destination> AnyWatch for Watch<D> {
+    #[inline]
     fn note(&self, flags: Flags) -> bool {
         self.state.ready.set(self.state.ready.get().merge(flags));
         self.report(flags)
     }
 
-    fn is_in_line(&self) -> bool {
-        self.state.reported.get() != Flags::NONE && self.call.get().is_none()
+    fn note_and_schedule(self: Rc<Self>, flags: Flags, core: &Core) -> bool {
+        let is_first = self.note(flags);
+        if is_first {
+            self.schedule(core);
+        }
+        is_first
     }
 
-    fn schedule(self: Rc<Self>) {
-        // The id is kept before the call is scheduled: an observer that is notified of it may end the
-        // registration or panic.
-        self.call.set(Some(self.line.queue.core().next_id()));
-        let delivery = ReadinessCall { watch: Rc::clone(&self), dialed: false };
-        let is_observed = self.line.queue.core().is_observed();
-        self.set_up.replay(is_observed, || {
-            let if_observed = |core: &Core, call| core.notify_of_origin(call, &self.origin());
-            self.to.schedule(self.site, delivery, if_observed);
-        });
+    fn is_in_line(&self) -> bool {
+        self.state.reported.get() != Flags::NONE && self.call.get() == NO_CALL
+    }
+
+    #[inline]
+    fn schedule(self: Rc<Self>, core: &Core) {
+        // The position is kept before the call is scheduled: an observer that is notified of it may end
+        // the registration or panic.
+        self.call.set(core.next_position());
+        let _origin = self.set_up.replay(core.is_observed());
+        D::schedule(self, core);
     }
 
     fn again(self: Rc<Self>, flags: Flags) {
         let flags = flags.within(self.state.interest.get());
         if self.registered.get() && flags != Flags::NONE && self.report(flags) {
-            self.line.limits.note_again(&self.line.queue);
-            self.schedule();
+            let line = Rc::clone(&self.line);
+            line.limits.note_again(&line.queue);
+            self.schedule(line.queue.core());
         }
     }
 
@@ -293,23 +303,20 @@ impl<D: Destination> ReadySource for Rc<Watch<D>> {
 
 /// What a readiness call captures.
 pub(super) struct ReadinessCall<D: Destination> {
-    watch: Rc<Watch<D>>,
-    dialed: bool,
+    /// `None` once it is dialed.
+    watch: Option<Rc<Watch<D>>>,
 }
 
 impl<D: Destination> ReadinessCall<D> {
     #[inline(always)]
     fn dial(mut self, run: impl FnOnce(&D, &Readiness<'_>)) {
-        self.dialed = true;
-        let watch = &self.watch;
-        let call = watch.call.take();
+        let Some(watch) = self.watch.take() else { return };
+        let call = watch.call.replace(NO_CALL);
         let flags = watch.state.reported.replace(Flags::NONE);
         if watch.registered.get() {
             watch.state.drain.begin();
-            run(&watch.to, &Readiness { flags, source: watch });
-            if watch.state.drain.unfinished.get() != Flags::NONE
-                && let Some(call) = call
-            {
+            run(&watch.to, &Readiness { flags, source: &watch });
+            if watch.state.drain.unfinished.get() != Flags::NONE {
                 watch.suspect(call);
             }
         }
@@ -318,12 +325,10 @@ impl<D: Destination> ReadinessCall<D> {
 
 impl<D: Destination> Drop for ReadinessCall<D> {
     /// Keeps I2.
+    #[inline(always)]
     fn drop(&mut self) {
-        let Watch { line, key, to, state, call, registered, .. } = &*self.watch;
-        let is_over = self.dialed || !registered.get() || to.is_gone();
-        if !is_over && state.reported.get() != Flags::NONE && !line.queue.is_closed() {
-            call.set(None);
-            line.ready.borrow_mut().push_back(*key);
+        if let Some(watch) = &self.watch {
+            watch.put_in_line();
         }
     }
 }

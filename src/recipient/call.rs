@@ -55,14 +55,14 @@ pub trait Call: Sized + 'static {
     /// The type of the recipient.
     type Recipient: 'static;
 
-    /// Says whether the call may be dialed.
+    /// Returns `Ok` if the call may be dialed.
     ///
-    /// The recipient is live meanwhile: if this lets it go, and does not object, the handler runs all
-    /// the same, before the value drops.
+    /// The recipient is live meanwhile. If this drops the recipient and returns `Ok`, the handler still
+    /// runs, before the value is dropped.
     ///
     /// # Errors
     ///
-    /// Says why not; the call then ends Refused.
+    /// Returns the reason; the call then ends Refused.
     fn can_dial(&self, recipient: &Self::Recipient) -> Result<(), &'static str> {
         let _ = recipient;
         Ok(())
@@ -72,23 +72,54 @@ pub trait Call: Sized + 'static {
     fn dial(self, recipient: &mut Self::Recipient, cx: &Context<'_, Self::Recipient>);
 }
 
-/// What a handler gets beside its recipient's value: the line that it was called on.
+/// The context of a handler, which it receives beside its recipient's value.
 ///
-/// Derefs to the recipient's own [`Address`], so a handler schedules calls and makes callbacks to
-/// itself with `cx.call(..)` and `cx.callback(..)`, and reaches the queue with
-/// `cx.queue()`.
+/// It derefs to the recipient's own [`Address`], so a handler schedules calls and makes callbacks to
+/// its own recipient with `cx.call(..)` and `cx.callback(..)`, and reaches the queue with `cx.queue()`.
 pub struct Context<'a, T: 'static> {
     address: &'a Address<T>,
     id: CallId,
 }
 
 impl<T: 'static> Context<'_, T> {
-    /// The id of the live call.
+    /// Returns the id of the live call.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use switchboard::CallQueue;
+    ///
+    /// let queue = CallQueue::new();
+    /// let job = queue.recipient(());
+    /// let ran = Rc::new(Cell::new(None));
+    /// let seen = Rc::clone(&ran);
+    /// let id = job.call(move |_, cx| seen.set(Some(cx.id()))); // for a log line, say
+    /// queue.dial_all();
+    /// assert_eq!(ran.get(), Some(id));
+    /// ```
     pub const fn id(&self) -> CallId {
         self.id
     }
 
-    /// Lets the recipient go: its value is dropped right after the live call has ended.
+    /// Hangs up the recipient: its value is dropped right after its handler returns.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Recipients};
+    ///
+    /// let queue = CallQueue::new();
+    /// let sessions = Recipients::new(&queue);
+    /// let session = sessions.insert(String::from("hello"));
+    /// session.call(|text, cx| {
+    ///     cx.hang_up(); // the session has ended: it leaves the set
+    ///     assert_eq!(text, "hello"); // the value stays until this handler returns
+    /// });
+    /// queue.dial_all();
+    /// assert!(sessions.is_empty());
+    /// ```
     pub fn hang_up(&self) {
         self.address.cell.hang_up();
     }

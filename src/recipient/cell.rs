@@ -1,5 +1,5 @@
-//! Where the value of a recipient is, and the rule that a recipient has at most one live call (R2).
-//! That rule lives in this file only.
+//! The cell of a recipient's value, and the rule that a recipient has at most one live call (R2), which
+//! lives in this file only.
 //!
 //! The value is behind a [`RefCell`] that only a dial borrows:
 //!
@@ -30,7 +30,7 @@ use crate::queue::state::{Core, Dialing};
 use crate::step::{RecipientInfo, Refusal};
 use crate::unwind::RunOnDrop;
 
-/// The owner let the recipient go.
+/// The owner dropped the recipient.
 const GONE: u8 = 1;
 /// Calls may wait for the live call to end.
 const DEFERRED: u8 = 1 << 1;
@@ -118,7 +118,7 @@ impl<T: 'static> RecipientCell<T> {
     /// Whether a promise has to wait for the live call to end.
     #[inline(always)]
     pub(super) fn is_blocked(&self) -> bool {
-        // (Only a dial borrows the value; this asks for what `is_free` does, which comes next.)
+        // (Only a dial borrows the value; this asks for what `is_free` does, which is next.)
         self.value.try_borrow_mut().is_err() && !self.is_gone()
     }
 
@@ -157,7 +157,7 @@ impl<T: 'static> RecipientCell<T> {
         Refusal::Live { live: self.queue.core().id(key), site }
     }
 
-    /// Refuses the call whose check objects. If that has let the recipient go, the value is out of
+    /// Refuses the call whose check objects. If that has dropped the recipient, the value is out of
     /// reach before the observers are notified.
     #[cold]
     #[inline(never)]
@@ -167,7 +167,7 @@ impl<T: 'static> RecipientCell<T> {
         attempt.refuse(Refusal::Check(objection), site);
     }
 
-    /// Lets the recipient go (rule R9): drops the value unless a call is live, and what pending calls
+    /// Hangs up the recipient (rule R9): drops the value unless a call is live, and what pending calls
     /// and callbacks captured, even if one of these drops panics.
     #[cold]
     #[inline(never)]
@@ -264,8 +264,8 @@ impl<T> Drop for Delivery<'_, T> {
 }
 
 impl<T: 'static> RecipientCell<T> {
-    /// Lets `call` through to its handler, `run`, if `check` does not object (rule R8). `erase` makes
-    /// it a call again that can be put back.
+    /// Passes `call` to its handler, `run`, unless `check` returns an error (rule R8). `erase` makes it
+    /// a call again that can be put back.
     #[inline(always)]
     #[expect(clippy::too_many_arguments, reason = "inlined in two places only")]
     pub(super) fn deliver<C>(

@@ -15,7 +15,7 @@ use crate::recipient::cell::OwnerSet;
 use crate::recipient::{Address, Recipient};
 use crate::unwind::to_the_end;
 
-/// Owns many recipients of one type: the sessions of a server, say.
+/// Owns many recipients of one type, such as the sessions of a server.
 ///
 /// A recipient leaves the set when it hangs up ([`Context::hang_up`](crate::Context::hang_up)), or
 /// when it is [removed](Self::remove). Dropping the set hangs up all that are left, in the order in
@@ -52,28 +52,94 @@ struct Members<T: 'static> {
 }
 
 impl<T: 'static> Recipients<T> {
-    /// Makes an empty set of recipients whose calls `queue` dials.
+    /// Creates an empty set of recipients whose calls `queue` dials.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Recipients};
+    ///
+    /// struct Server { sessions: Recipients<String> }
+    ///
+    /// let queue = CallQueue::new();
+    /// let server = queue.recipient(Server { sessions: Recipients::new(&queue) });
+    /// server.call(|server, _| {
+    ///     server.sessions.insert("10.0.0.7".into());
+    ///     assert_eq!(server.sessions.len(), 1);
+    /// });
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn new(queue: &QueueHandle) -> Self {
         let (queue, owned) = (queue.clone(), RefCell::default());
         Self { members: Rc::new(Members { queue, owned, when_empty: RefCell::default() }) }
     }
 
-    /// Makes a recipient of `value`, owned by the set.
+    /// Makes a recipient of `value`, owned by the set, and returns its address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Recipients};
+    ///
+    /// let queue = CallQueue::new();
+    /// let jobs = Recipients::new(&queue);
+    /// for number in 0..3 {
+    ///     let job = jobs.insert(number);
+    ///     job.call(|_, cx| cx.hang_up()); // each leaves when it is done
+    /// }
+    /// queue.dial_all();
+    /// assert!(jobs.is_empty());
+    /// ```
     pub fn insert(&self, value: T) -> Address<T> {
         self.insert_with(|_| value)
     }
 
-    /// Makes a recipient of a value that is given its own address, owned by the set.
+    /// Makes a recipient, owned by the set, of the value that `value` returns for its own address.
+    /// Returns the address.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{Address, CallQueue, Recipients};
+    ///
+    /// struct Session { own: Address<Session> }
+    ///
+    /// let queue = CallQueue::new();
+    /// let sessions = Recipients::new(&queue);
+    /// let session = sessions.insert_with(|own| Session { own: own.clone() });
+    /// session.call(|session, cx| assert_eq!(session.own, cx.address()));
+    /// assert_eq!(queue.dial_all().dialed, 1);
+    /// ```
     pub fn insert_with(&self, value: impl FnOnce(&Address<T>) -> T) -> Address<T> {
         let made = self.try_insert_with(|address| Ok::<_, Infallible>(value(address)));
         made.unwrap_or_else(|never| match never {})
     }
 
-    /// As [`insert_with`](Self::insert_with), for a value that may fail to be made.
+    /// As [`insert_with`](Self::insert_with), for a value whose creation may fail.
     ///
     /// # Errors
     ///
-    /// Passes on the error of `value`.
+    /// Returns the error of `value`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::net::{AddrParseError, SocketAddr};
+    /// use switchboard::{CallQueue, Recipients};
+    ///
+    /// struct Session { peer: SocketAddr }
+    ///
+    /// let queue = CallQueue::new();
+    /// let sessions = Recipients::new(&queue);
+    /// let connect = |peer: &str| {
+    ///     sessions.try_insert_with(|_| Ok::<_, AddrParseError>(Session { peer: peer.parse()? }))
+    /// };
+    /// connect("127.0.0.1:80")?.call(|session, _| assert_eq!(session.peer.port(), 80));
+    /// assert!(connect("nowhere").is_err());
+    /// assert_eq!(sessions.len(), 1); // the one that failed is not in the set
+    /// # queue.dial_all();
+    /// # Ok::<(), AddrParseError>(())
+    /// ```
     pub fn try_insert_with<E>(
         &self,
         value: impl FnOnce(&Address<T>) -> Result<T, E>,
@@ -86,7 +152,20 @@ impl<T: 'static> Recipients<T> {
         Ok(address)
     }
 
-    /// Hangs up a recipient of the set (rule R9). Returns whether it was in the set.
+    /// Hangs up a recipient of the set (rule R9). Returns false if it was not in the set.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Recipients};
+    ///
+    /// let queue = CallQueue::new();
+    /// let sessions = Recipients::new(&queue);
+    /// let idle = sessions.insert("idle session");
+    /// assert!(sessions.remove(&idle)); // its value has dropped
+    /// assert!(idle.is_gone());
+    /// assert!(!sessions.remove(&idle));
+    /// ```
     pub fn remove(&self, recipient: &Address<T>) -> bool {
         let is_ours = recipient.queue() == &self.members.queue;
         is_ours && self.members.remove(recipient.number())
@@ -96,34 +175,112 @@ impl<T: 'static> Recipients<T> {
     ///
     /// # Panics
     ///
-    /// Passes on a panic of a value's drop. The others are hung up all the same.
+    /// If the drop of a value panics. The other recipients are hung up in any case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Recipients};
+    ///
+    /// let queue = CallQueue::new();
+    /// let sessions = Recipients::new(&queue);
+    /// let first = sessions.insert(1);
+    /// sessions.insert(2);
+    /// sessions.clear(); // as the server stops
+    /// assert!(sessions.is_empty() && first.is_gone());
+    /// ```
     pub fn clear(&self) {
         let _notify = NotifyOnDrop(&*self.members);
         let mut owned = self.members.owned.take().into_values();
         to_the_end(|| owned.next().is_some());
     }
 
-    /// The number of recipients.
+    /// Returns the number of recipients.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Recipients};
+    ///
+    /// const LIMIT: usize = 2;
+    ///
+    /// let queue = CallQueue::new();
+    /// let sessions = Recipients::new(&queue);
+    /// for connection in 0..5 {
+    ///     if sessions.len() < LIMIT {
+    ///         sessions.insert(connection);
+    ///     }
+    /// }
+    /// assert_eq!(sessions.len(), LIMIT);
+    /// ```
     pub fn len(&self) -> usize {
         self.members.owned.borrow().len()
     }
 
-    /// Whether no recipient is in the set.
+    /// Returns true if the set has no recipient.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Recipients};
+    ///
+    /// let queue = CallQueue::new();
+    /// let sessions = Recipients::new(&queue);
+    /// let session = sessions.insert(());
+    /// assert!(!sessions.is_empty());
+    /// sessions.remove(&session);
+    /// assert!(sessions.is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.members.owned.borrow().is_empty()
     }
 
-    /// The addresses of the recipients that are in the set now, in the order in which they were
-    /// inserted. What happens to the set meanwhile does not matter.
+    /// Returns the addresses of the recipients that are in the set now, in the order in which they were
+    /// inserted. Later changes of the set have no effect on the iterator.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Recipients};
+    ///
+    /// let queue = CallQueue::new();
+    /// let members = Recipients::new(&queue);
+    /// members.insert(Vec::new());
+    /// members.insert(Vec::new());
+    /// // A chat line, to all members of the room.
+    /// for member in members.iter() {
+    ///     member.call(|received, _| received.push("hello, everyone"));
+    /// }
+    /// assert_eq!(queue.dial_all().dialed, 2);
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = Address<T>> + use<T> {
         let addresses: Vec<_> =
             self.members.owned.borrow().values().map(|one| one.address()).collect();
         addresses.into_iter()
     }
 
-    /// Answers `callback` once the set is empty; if it is now, at once.
+    /// Answers `callback` once the set is empty, at once if it is empty now.
     ///
-    /// If the set drops before, it is empty then.
+    /// To drop the set empties it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::cell::Cell;
+    /// use std::rc::Rc;
+    /// use switchboard::{CallQueue, Recipients};
+    ///
+    /// let queue = CallQueue::new();
+    /// let sessions = Recipients::new(&queue);
+    /// let session = sessions.insert(());
+    /// let stopped = Rc::new(Cell::new(false));
+    /// let seen = Rc::clone(&stopped);
+    /// sessions.when_empty(queue.callback(move |_, ()| seen.set(true)));
+    ///
+    /// session.call(|_, cx| cx.hang_up()); // the last session ends
+    /// queue.dial_all();
+    /// assert!(stopped.get());
+    /// ```
     pub fn when_empty(&self, callback: Callback<()>) {
         self.members.when_empty.borrow_mut().push(callback);
         self.members.notify_if_empty();

@@ -1,8 +1,8 @@
 //! Around the samples, deadline: an operation of the layer below, for so long at most.
 //!
 //! It shows an operation that two things may end, and that ends once: the timer only cancels the lower
-//! operation, whose result comes as ever and decides. So a result that was fixed before the time was up
-//! is not lost, and the timer goes with the operation.
+//! operation, whose result arrives as usual and decides. So a result that was fixed before the time was
+//! up is not lost, and the timer goes with the operation.
 
 use alloc::rc::Rc;
 use core::cell::Cell;
@@ -17,10 +17,11 @@ use crate::samples::error::StartError;
 use crate::samples::gate::{Gate, Lower};
 use crate::samples::module::{Layer, Module};
 
-/// Cancels operations of the layer below that take too long. Made by [`ModuleExt::within`](crate::samples::ModuleExt::within).
+/// Cancels operations of the layer below that exceed a limit of time. Made by
+/// [`ModuleExt::within`](crate::samples::ModuleExt::within).
 ///
-/// They answer [`OpError::TimedOut`] then, which retries repeat. An answer, or another error, that was
-/// fixed before the time was up, arrives all the same.
+/// Their result is then [`OpError::TimedOut`], which can be retried. A result that was fixed before the
+/// deadline still arrives.
 ///
 /// Cost: a timer, and that of [`MlPassThrough`](super::MlPassThrough).
 ///
@@ -42,7 +43,7 @@ use crate::samples::module::{Layer, Module};
 /// let (end, ends) = mpsc::channel::<()>();
 /// let done = reactor.queue().callback(move |_, result| {
 ///     assert_eq!(result, Err(OpError::TimedOut));
-///     drop(end); // the work itself goes on until then
+///     drop(end); // the work itself runs until then
 /// });
 /// let forever = Box::new(move || Ok(drop(ends.recv())));
 /// works.start(forever, done).unwrap();
@@ -71,6 +72,21 @@ struct Limited {
 
 impl<L: Module> Deadline<L> {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{Deadline, LlConnect, Module};
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let connects = LlConnect::new(&reactor.handle());
+    /// // What `connects.within(..)` makes: a connect that takes three seconds at most.
+    /// let connects = Deadline::new(&reactor.handle(), connects, Duration::from_secs(3));
+    /// connects.open();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn new(reactor: &ReactorHandle, lower: L, limit: Duration) -> Self {
         let watch = Rc::new(reactor.queue().recipient(Watchdog));
         Self { lower, gate: Gate::default(), limit, reactor: reactor.clone(), watch }
@@ -93,7 +109,7 @@ impl<L: Module> Module for Deadline<L> {
     ) -> Result<AsyncOp, StartError<L::Request>> {
         // 1. Refuse before there is anything to undo.
         let (request, done) = self.gate.admit(request, done)?;
-        // 2. Make the operation: whatever happens from here on, `done` is answered.
+        // 2. Make the operation: from here on, `done` is answered in any case.
         let context = Limited {
             lower: Lower::default(),
             timer: Cell::new(None),
@@ -124,7 +140,7 @@ impl Watchdog {
     /// The completion.
     fn on_done<A, E>(op: &Operation<Limited, A, E>, result: OpResult<A, E>) {
         let Limited { timer, timed_out, .. } = op.context();
-        // 1. Stop the timer, whose call never comes then.
+        // 1. Stop the timer, whose call is then never dialed.
         drop(timer.take());
         // 2. A cancel was the timer's, unless the user canceled, too.
         let result = match result {
@@ -151,7 +167,7 @@ impl Watchdog {
 
 /// The cancel hook.
 fn cancel<A, E>(op: &Operation<Limited, A, E>) {
-    // 1. Pass it on. The timer goes when the lower result comes.
+    // 1. Pass it on. The timer is dropped when the lower result arrives.
     op.context().lower.cancel();
 }
 

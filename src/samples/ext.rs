@@ -75,7 +75,7 @@ where {
         Deadline::new(reactor, self, limit)
     }
 
-    /// Repeats operations that fail, as `policy` says. See [`MlRetries`].
+    /// Repeats operations that fail, according to `policy`. See [`MlRetries`].
     fn retried(self, reactor: &ReactorHandle, policy: RetryPolicy<Self::Error>) -> MlRetries<Self>
 where {
         MlRetries::new(reactor, self, policy)

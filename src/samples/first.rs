@@ -16,9 +16,9 @@ use crate::samples::module::{Layer, Module};
 
 /// Answers with the first operation that succeeds. Made by [`ModuleExt::first`](crate::samples::ModuleExt::first).
 ///
-/// A request is a list: of addresses to connect to, say. Each is tried when the one before has failed,
-/// in whatever way but by a cancel: it may have been refused. If all fail, the last error is the result. An
-/// empty list is refused, and so is one whose first request is.
+/// A request is a list, such as addresses to connect to. Each entry is tried when the previous one has
+/// failed or was refused, but not after a cancel. If all fail, the last error is the result. An empty
+/// list is refused, and so is one whose first request is.
 ///
 /// Over a [`Deadline`](super::Deadline), each try has so long; below one, all together have.
 ///
@@ -27,20 +27,37 @@ pub struct FirstOf<L: Module + 'static> {
     chain: MlChain<L, L::Answer, L::Error>,
 }
 
-/// What is still to be tried.
+/// The requests that are not tried yet.
 type Rest<L> = Rc<RefCell<VecDeque<<L as Module>::Request>>>;
 
-/// What a try comes to: another one, or the end.
+/// The outcome of a try: another one, or the end.
 type Tried<L> =
     OpResult<Next<L, <L as Module>::Answer, <L as Module>::Error>, <L as Module>::Error>;
 
 /// The list of requests is empty.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("nothing to try: the list of requests is empty")]
+#[error("nothing to try: the list of requests is empty; give at least one")]
 struct NothingToTry;
 
 impl<L: Module + 'static> FirstOf<L> {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{FirstOf, LlConnect, Module, Socket};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let connects = FirstOf::new(reactor.queue(), LlConnect::new(&reactor.handle()));
+    /// connects.open();
+    /// let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let done = reactor.queue().callback(|_, connected: Result<Socket, _>| assert!(connected.is_ok()));
+    /// connects.start(vec![closed, listener.local_addr()?], done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(queue: &QueueHandle, lower: L) -> Self {
         Self { chain: MlChain::new(queue, lower) }
     }
@@ -66,8 +83,8 @@ impl<L: Module + 'static> Module for FirstOf<L> {
             done.decline("nothing to try");
             return Err(StartError::Failed { source: NothingToTry.into(), request: Vec::new() });
         };
-        // 2. A chain of as many steps as it takes. What is still to be tried is handed back if it does
-        //    not start.
+        // 2. A chain with a step for each try. The rest of the requests is returned if it does not
+        //    start.
         let rest: Rest<L> = Rc::new(RefCell::new(requests));
         let tried = Rc::clone(&rest);
         let then = move |result| follow::<L>(result, tried);

@@ -1,9 +1,9 @@
 //! High layer: the top-level operation, handed to a user who may cancel it.
 //!
-//! It shows that there is nothing left to do at the top: the handle of the layer below is passed
-//! on as it is, and a cancel goes down through all layers at once, before it returns. The result
-//! comes back up as calls, one a layer. What the queue makes unnecessary: a state of its own, to
-//! be kept in step with that below.
+//! It shows that there is nothing left to do at the top: the handle of the layer below is passed on as
+//! it is, and a cancel goes down through all layers at once, before it returns. The result is passed up
+//! as calls, one a layer. What the queue makes unnecessary: a state of its own, to be kept in step with
+//! that below.
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult};
@@ -20,6 +20,22 @@ pub struct Hl<L> {
 
 impl<L: Module> Hl<L> {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{Hl, LlConnect, Module};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let connects = Hl::new(LlConnect::new(&reactor.handle()));
+    /// connects.open();
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let done = reactor.queue().callback(|_, connected| assert!(Result::is_ok(&connected)));
+    /// let _handle = connects.start(listener.local_addr()?, done)?; // for the user, to cancel it with
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(lower: L) -> Self {
         Self { lower, gate: Gate::default() }
     }

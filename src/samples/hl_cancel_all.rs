@@ -1,10 +1,10 @@
 //! High layer, cancel all: a list of what runs, which closing the module cancels as a whole.
 //!
 //! It shows a list of operations that is right at any moment. An operation has a place in it from
-//! before the layer below starts until its context is dropped, however that comes about. So one
-//! that completes at once is in the list before it leaves it. (Where completions run inside the
-//! start function, such operations leave before they have entered, and stay forever.) What the
-//! queue makes unnecessary: a lock around the list, and waiting for completions in flight.
+//! before the layer below starts until its context is dropped, for any reason. So one that completes at
+//! once is in the list before it leaves it. (Where completions run inside the start function, such
+//! operations leave before they have entered, and stay forever.) What the queue makes unnecessary: a
+//! lock around the list, and waiting for completions in flight.
 //!
 //! - I1 A place in the list belongs to at most one closing: the one that found it there first.
 //! - I2 A closing waits for the places that belong to it, and for the closings before it.
@@ -121,36 +121,106 @@ struct ListPlace {
 
 impl<L: Module> HlCancelAll<L> {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{HlCancelAll, LlConnect, Module};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let connects = HlCancelAll::new(reactor.queue(), LlConnect::new(&reactor.handle()));
+    /// connects.open();
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let done = reactor.queue().callback(|_, connected| assert!(Result::is_err(&connected)));
+    /// connects.start(listener.local_addr()?, done)?;
+    /// drop(connects); // cancels what runs
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(queue: &QueueHandle, lower: L) -> Self {
         let tracker = Rc::new(queue.recipient(Tracker));
         Self { lower, gate: Gate::default(), list: Rc::default(), tracker }
     }
 
-    /// How many operations run.
+    /// Returns the number of operations that run.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::reactor::Reactor;
+    /// # use switchboard::samples::{HlCancelAll, LlConnect, Module};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let connects = HlCancelAll::new(reactor.queue(), LlConnect::new(&reactor.handle()));
+    /// connects.open();
+    /// let done = reactor.queue().callback(|_, connected| assert!(Result::is_ok(&connected)));
+    /// connects.start(listener.local_addr()?, done)?;
+    /// assert_eq!(connects.running(), 1);
+    /// reactor.run()?;
+    /// assert_eq!(connects.running(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn running(&self) -> usize {
         self.list.running.borrow().len()
     }
 }
 
 impl<L> HlCancelAll<L> {
-    /// Accepts no more operations, and cancels those that run. `closed` is answered when the last of
+    /// Closes the module, and cancels the operations that run. `closed` is answered when the last of
     /// them is over, never before this has returned, even if the module was closed already.
     ///
-    /// If the module is opened again meanwhile, what is started then does not count.
+    /// If the module is opened again meanwhile, later operations do not count.
     ///
     /// Cost: O(n) steps for n operations that run.
     ///
     /// # Panics
     ///
-    /// Passes on a panic of a cancel hook below. All operations are canceled all the same.
+    /// If a cancel hook below panics. All operations are canceled in any case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::reactor::Reactor;
+    /// # use switchboard::samples::{Closed, HlCancelAll, LlConnect, Module};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let connects = HlCancelAll::new(reactor.queue(), LlConnect::new(&reactor.handle()));
+    /// connects.open();
+    /// let done = reactor.queue().callback(|_, connected| assert!(Result::is_err(&connected)));
+    /// connects.start(listener.local_addr()?, done)?;
+    /// let closed = reactor.queue().callback(|_, closed: Closed| assert_eq!(closed.canceled, 1));
+    /// connects.close_with(closed); // answered once the last operation is over
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn close_with(&self, closed: Callback<Closed>) {
         self.close_and_cancel(Some(closed));
     }
 
-    /// Accepts no more operations, and waits for those that run. What is left of them after `limit`
-    /// is canceled. `drained` is answered when the last of them is over, never before this has returned.
+    /// Closes the module, and waits for the operations that run. Those that still run after `limit` are
+    /// canceled. `drained` is answered when the last of them is over, never before this has returned.
     ///
-    /// Closing or dropping the module meanwhile cancels at once; `drained` is answered all the same.
+    /// Closing or dropping the module meanwhile cancels at once; `drained` is answered in any case.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::Reactor;
+    /// # use switchboard::samples::{Closed, HlCancelAll, LlConnect, Module};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let connects = HlCancelAll::new(reactor.queue(), LlConnect::new(&reactor.handle()));
+    /// connects.open();
+    /// let done = reactor.queue().callback(|_, connected| assert!(Result::is_ok(&connected)));
+    /// connects.start(listener.local_addr()?, done)?;
+    /// // What runs has ten seconds; what is left then is canceled.
+    /// let drained = reactor.queue().callback(|_, closed: Closed| assert_eq!(closed.completed, 1));
+    /// connects.drain(&reactor.handle(), Duration::from_secs(10), drained);
+    /// reactor.run()?; // in no ten seconds
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn drain(&self, reactor: &ReactorHandle, limit: Duration, drained: Callback<Closed>) {
         // 1. Close the gate, and note who waits for what.
         let number = self.stop(Some(drained));
@@ -242,7 +312,7 @@ impl<L: Module> Module for HlCancelAll<L> {
         Ok(op.handle())
     }
 
-    /// Accepts no more operations, and cancels those that run. See
+    /// Closes the module, and cancels the operations that run. See
     /// [`close_with`](HlCancelAll::close_with) to be notified.
     fn close(&self) {
         self.close_and_cancel(None);
@@ -263,7 +333,7 @@ impl Tracker {
 fn cancel<A, E>(op: &Operation<ListPlace, A, E>) {
     // 1. Should the layer below lose it, the result is Canceled now.
     op.context().canceled.set(true);
-    // 2. Pass it on. The operation leaves the list when the lower result has come.
+    // 2. Pass it on. The operation leaves the list when the lower result has arrived.
     op.context().lower.cancel();
 }
 
@@ -325,7 +395,7 @@ impl List {
         to_the_end(|| ops.next().map(|op| op.cancel()).is_some());
     }
 
-    /// The deadline of a closing has come.
+    /// The deadline of a closing has passed.
     fn on_due(list: &Weak<Self>, number: u64) {
         if let Some(list) = list.upgrade() {
             list.cancel(number);

@@ -16,7 +16,7 @@ use crate::samples::module::{Layer, Module};
 ///
 /// Its request is a [`Socket`] of the listener. A lack of descriptors is
 /// [`Retryable`](crate::op::OpError::Retryable), with a delay. Operations that run when the module is
-/// dropped go on.
+/// dropped continue.
 ///
 /// # Examples
 ///
@@ -53,6 +53,25 @@ struct AcceptAttempt;
 
 impl LlAccept {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::{Interest, net::TcpListener};
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlAccept, Module, Socket};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let listener = TcpListener::bind("127.0.0.1:0".parse()?)?;
+    /// let _client = std::net::TcpStream::connect(listener.local_addr()?)?;
+    /// let listener = Socket::new(&reactor.handle(), listener, Interest::READABLE)?;
+    /// let accepts = LlAccept::new();
+    /// accepts.open();
+    /// let done = reactor.queue().callback(|_, accepted| assert!(Result::is_ok(&accepted)));
+    /// accepts.start(listener, done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new() -> Self {
         Self::default()
     }

@@ -17,8 +17,8 @@ use crate::streams::READS;
 
 /// Connects to an address.
 ///
-/// A connect that fails at once is a result, too (rule O6). If it is canceled, the connection is closed.
-/// Operations that run when the module is dropped go on.
+/// A connect that fails at once is a result, too (rule O6). A cancel closes the connection. Operations
+/// that run when the module is dropped continue.
 #[derive(Debug)]
 pub struct LlConnect {
     reactor: ReactorHandle,
@@ -29,6 +29,22 @@ struct ConnectAttempt;
 
 impl LlConnect {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlConnect, Module, Socket};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let connects = LlConnect::new(&reactor.handle());
+    /// connects.open();
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let done = reactor.queue().callback(|_, connected: Result<Socket, _>| assert!(connected.is_ok()));
+    /// connects.start(listener.local_addr()?, done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(reactor: &ReactorHandle) -> Self {
         Self { reactor: reactor.clone(), gate: Gate::default() }
     }
@@ -80,15 +96,12 @@ impl IoAttempt<TcpStream> for ConnectAttempt {
     const SIDE: Side = Side::Write;
 
     fn attempt(&mut self, source: &mut TcpStream) -> io::Result<Option<()>> {
-        if let Some(error) = source.take_error()? {
-            return Err(error);
-        }
+        // (What has a peer is connected: that is asked first, as one system call is enough then.)
         match source.peer_addr() {
-            Ok(_) => Ok(Some(())),
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => {
-                Err(io::ErrorKind::WouldBlock.into())
-            }
-            Err(error) => Err(error),
+            Ok(_) => return Ok(Some(())),
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+            Err(error) => return Err(source.take_error()?.unwrap_or(error)),
         }
+        Err(source.take_error()?.unwrap_or_else(|| io::ErrorKind::WouldBlock.into()))
     }
 }

@@ -1,10 +1,10 @@
 //! Low layer, fake cancel: blocking work on a thread, which nothing can stop.
 //!
-//! It shows how to cancel what cannot be canceled: the caller is notified at once, and the work is
-//! left to end by itself. Its result is swallowed when it comes, and only then is what it takes up
-//! freed. One flag, the state of the operation, makes the callback happen exactly once: whichever
-//! of cancel and completion comes first completes it, the other finds it complete. What the queue
-//! makes unnecessary: that flag need not be atomic, and nothing is freed under anybody's feet.
+//! It shows how to cancel what cannot be canceled: the caller is notified at once, and the work is left
+//! to end by itself. Its late result is swallowed, and only then are its resources freed. One flag, the
+//! state of the operation, makes the callback happen exactly once: the first of cancel and completion
+//! completes it, the second finds it complete. What the queue makes unnecessary: that flag need not be
+//! atomic, and no resource is freed while it is in use.
 //!
 //! Work that no thread has taken yet can be canceled after all: it never runs.
 
@@ -27,12 +27,12 @@ use crate::recipient::Recipient;
 use crate::samples::error::StartError;
 use crate::samples::gate::Gate;
 use crate::samples::module::{Layer, Module};
-use crate::samples::thread_pool::{Job, NoThread, ThreadPool, Ticket, take_message};
+use crate::samples::thread_pool::{Job, NoThread, PoolThread, ThreadPool, Ticket, take_message};
 
 /// Work to be done on a thread, which may block.
 pub type Work<A, E> = Box<dyn FnOnce() -> OpResult<A, E> + Send>;
 
-/// Makes work of a name's resolution by the system, `host` with port, like `localhost:80`.
+/// Returns work that resolves a name by the system; `host` includes a port, as in `localhost:80`.
 ///
 /// # Examples
 ///
@@ -64,8 +64,8 @@ pub fn resolve(host: impl Into<String>) -> Work<Vec<SocketAddr>, io::Error> {
 ///
 /// Work that panics answers [`OpError::Panicked`], with the message of the panic.
 ///
-/// While work is under way, [`Reactor::run`](crate::reactor::Reactor::run) goes on. If the reactor goes
-/// first, the work goes on to its end, and its result is dropped.
+/// While work is under way, [`Reactor::run`](crate::reactor::Reactor::run) does not return. If the
+/// reactor is dropped first, the work runs to its end, and its result is dropped.
 ///
 /// Cost: two allocations, and what [`ThreadPool`] and [`RemoteCallback`] cost.
 pub struct LlFakeCancel<A: 'static, E: 'static> {
@@ -92,14 +92,14 @@ struct Working {
     running: Cell<Option<Counted>>,
     leftovers: Rc<Cell<usize>>,
     leftover: Cell<Option<Counted>>,
-    /// Keeps the recipient for as long as the work goes on.
+    /// Keeps the recipient for as long as the work runs.
     _worker: Rc<Recipient<Worker>>,
 }
 
 /// One of those that are counted.
 struct Counted(Rc<Cell<usize>>);
 
-/// Work, and whom to notify of its result.
+/// Work, and the callback for its result.
 struct WorkJob<A: 'static, E: 'static> {
     work: Work<A, E>,
     done: RemoteCallback<OpResult<A, E>>,
@@ -107,6 +107,24 @@ struct WorkJob<A: 'static, E: 'static> {
 
 impl<A: Send + 'static, E: Send + 'static> LlFakeCancel<A, E> {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io;
+    /// use switchboard::op::OpError;
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlFakeCancel, Module, ThreadPool};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let files = LlFakeCancel::<String, io::Error>::new(&reactor.handle(), &ThreadPool::new(4));
+    /// files.open();
+    /// let done = reactor.queue().callback(|_, text| assert!(Result::is_ok(&text)));
+    /// let read = || std::fs::read_to_string("Cargo.toml").map_err(OpError::Failed); // it may block
+    /// files.start(Box::new(read), done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(reactor: &ReactorHandle, pool: &ThreadPool) -> Self {
         Self {
             reactor: reactor.clone(),
@@ -122,6 +140,24 @@ impl<A: Send + 'static, E: Send + 'static> LlFakeCancel<A, E> {
 
     /// Lets at most `capacity` operations have work queued or under way, leftovers included. More end
     /// with [`OpError::Full`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::convert::Infallible;
+    /// use switchboard::op::OpError;
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlFakeCancel, Module, ThreadPool};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let works = LlFakeCancel::<(), Infallible>::new(&reactor.handle(), &ThreadPool::new(2)).bounded(0);
+    /// works.open();
+    /// // Overload is a result, which retries can cure.
+    /// let done = reactor.queue().callback(|_, result| assert_eq!(result, Err(OpError::Full)));
+    /// works.start(Box::new(|| Ok(())), done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn bounded(self, capacity: usize) -> Self {
         Self { capacity, ..self }
@@ -154,7 +190,7 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
             let source = Box::new(SendError::ReactorDropped(()));
             return Err(StartError::Failed { source, request: work });
         }
-        // 2. Make the operation: whatever happens from here on, `done` is answered.
+        // 2. Make the operation: from here on, `done` is answered in any case.
         let context = Working {
             pool: self.pool.clone(),
             ticket: Cell::new(None),
@@ -188,12 +224,12 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
 }
 
 impl<A: Send + 'static, E: Send + 'static> Job for WorkJob<A, E> {
-    fn run(self: Box<Self>) {
+    fn run(self: Box<Self>, thread: &PoolThread<'_>) {
         let Self { work, done } = *self;
         let result = panic::catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|panic| Err(OpError::Panicked(take_message(panic))));
         // Nobody takes it if the reactor is gone.
-        let _ = done.answer(result);
+        thread.end_with(|| done.answer(result));
     }
 
     fn cancel(self: Box<Self>) {
@@ -219,7 +255,7 @@ fn cancel<A, E>(op: &Operation<Working, A, E>) {
     let Working { pool, ticket, running, leftovers, leftover, .. } = op.context();
     // 1. Take the work back, if no thread has taken it. Then it never runs.
     let queued = ticket.take().and_then(|ticket| pool.take_back(ticket));
-    // 2. Otherwise count the leftover: the thread goes on until the work is done.
+    // 2. Otherwise count the leftover: the thread runs until the work is done.
     match queued {
         Some(_) => drop(running.take()),
         None => leftover.set(Some(Counted::new(leftovers))),

@@ -38,8 +38,8 @@ const LIMIT: usize = 64 * 1024;
 
 /// Reads once from a source, as soon as there is something to read.
 ///
-/// A read that is canceled takes nothing: the next one finds it all. Operations that run when the module is
-/// dropped go on.
+/// A canceled read consumes nothing: the next one returns all bytes. Operations that run when the
+/// module is dropped continue.
 ///
 /// Cost: beside the `read`, two allocations (its place, the bytes).
 pub struct LlRealCancel<S = TcpStream> {
@@ -67,6 +67,30 @@ struct ReadAttempt {
 
 impl<S: Source + io::Read + 'static> LlRealCancel<S> {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{self, Write};
+    /// # use mio::net::TcpStream;
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlRealCancel, Module, Read, Socket};
+    ///
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// let socket = Socket::stream(&reactor.handle(), stream)?;
+    /// let reads = LlRealCancel::new();
+    /// reads.open();
+    /// let done = reactor.queue().callback(|_, read: Result<Vec<u8>, _>| {
+    ///     assert!(read.is_ok_and(|bytes| bytes == b"hello"));
+    /// });
+    /// reads.start(Read { from: socket, limit: 1024 }, done)?;
+    /// peer.write_all(b"hello")?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new() -> Self {
         Self { gate: Gate::default(), buffer: Buffer::default(), source: PhantomData }
     }
@@ -102,7 +126,7 @@ pub(super) trait IoAttempt<S: Source>: 'static {
     /// Which readiness it waits for.
     const SIDE: Side;
 
-    /// Tries, without blocking. `None` if it would go on, but others are to have their turn before.
+    /// Tries, without blocking. `None` if it has more to do, but other calls must run before.
     fn attempt(&mut self, source: &mut S) -> io::Result<Option<Self::Answer>>;
 }
 
@@ -129,11 +153,11 @@ pub(super) fn start<S: Source + 'static, W: IoAttempt<S>>(
         done.decline("another operation waits for the same");
         return Err(StartError::Failed { source: error.into(), request: (socket, attempt) });
     }
-    // 2. Make the operation: whatever happens from here on, `done` is answered.
+    // 2. Make the operation: from here on, `done` is answered in any case.
     let context = Attempting { socket, attempt: Cell::new(Some(attempt)) };
     let op: IoOperation<S, W> = Operation::new(done, context, cancel);
     // 3. If the source is known to be ready, there will be no event: make an attempt now. Its result is
-    //    a call, so that it cannot come before this function returns. Otherwise wait.
+    //    a call, so that it cannot be dialed before this function returns. Otherwise wait.
     let socket = &op.context().socket;
     if socket.is_ready(W::SIDE) {
         op.on_ready();
@@ -145,7 +169,7 @@ pub(super) fn start<S: Source + 'static, W: IoAttempt<S>>(
 
 impl<S: Source + 'static, W: IoAttempt<S>> Waiter for IoOperation<S, W> {
     /// The completion: the source may be ready. The operation has no place meanwhile, so if the source
-    /// panics, it is lost, and says so.
+    /// panics, it is lost, and its result is Dropped.
     fn on_ready(&self) {
         let Attempting { socket, attempt } = self.context();
         // 1. Try.

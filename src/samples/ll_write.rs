@@ -19,11 +19,11 @@ use crate::samples::module::{Layer, Module};
 /// How often an operation writes before others have their turn.
 const ROUNDS: usize = 8;
 
-/// Writes all of a buffer to a source, in as many parts as it takes. If the source takes one part after the
-/// other, others have their turn in between.
+/// Writes a whole buffer to a source, in several parts if necessary. Between the parts, other calls
+/// run.
 ///
 /// If it is canceled or fails, some of the bytes may have been written. Operations that run when the
-/// module is dropped go on.
+/// module is dropped continue.
 ///
 /// Cost: beside the `write`s, one allocation.
 pub struct LlWrite<S = TcpStream> {
@@ -48,6 +48,26 @@ struct WriteAttempt {
 
 impl<S: Source + io::Write + 'static> LlWrite<S> {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::net::TcpStream;
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlWrite, Module, Socket, Write};
+    ///
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// let socket = Socket::stream(&reactor.handle(), stream)?;
+    /// let writes = LlWrite::new();
+    /// writes.open();
+    /// let done = reactor.queue().callback(|_, written| assert!(Result::is_ok(&written)));
+    /// // All of it, in as many parts as it takes.
+    /// writes.start(Write { to: socket, bytes: b"hello".to_vec() }, done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new() -> Self {
         Self { gate: Gate::default(), source: PhantomData }
     }

@@ -44,6 +44,24 @@ where
     F: Fn(OpResult<L::Answer, L::Error>) -> OpResult<A, E> + 'static,
 {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use switchboard::reactor::Reactor;
+    /// # use switchboard::samples::{LlFakeCancel, MapResult, Module, ThreadPool};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let pool = ThreadPool::new(2);
+    /// let works = LlFakeCancel::<&str, Infallible>::new(&reactor.handle(), &pool);
+    /// // What `works.map(..)` makes:
+    /// let lengths = MapResult::new(reactor.queue(), works, |text| Ok(text?.len()));
+    /// lengths.open();
+    /// # let done = reactor.queue().callback(|_, length| assert_eq!(length, Ok::<_, switchboard::op::OpError<Infallible>>(4)));
+    /// lengths.start(Box::new(|| Ok("four")), done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(queue: &QueueHandle, lower: L, convert: F) -> Self {
         Self { chain: MlChain::new(queue, lower), convert: Rc::new(convert) }
     }

@@ -1,11 +1,10 @@
 //! Middle layer, chain: lower operations one after the other, each made of the result of the last.
 //!
 //! It shows the check that a sequence needs, twice: before it asks what follows, and right before it
-//! starts that. A cancel may come when a step is over and its completion is on its way: the lower
-//! cancel is late then, so the completion itself looks whether the chain is being canceled before it
-//! starts another step. What the queue makes unnecessary: recursion (each step begins in a call of
-//! its own, so chains of any length take constant stack), and a lock between the cancel and the next
-//! start.
+//! starts that. A cancel may arrive when a step is over and its completion is pending: the lower cancel
+//! is late then, so the completion itself looks whether the chain is being canceled before it starts
+//! another step. What the queue makes unnecessary: recursion (each step begins in a call of its own, so
+//! chains of any length take constant stack), and a lock between the cancel and the next start.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -27,7 +26,7 @@ use crate::samples::module::{Below, Layer, Module};
 /// If the first step is refused, so is the chain. For a later one, that is its result:
 /// [`OpError::NotStarted`].
 ///
-/// It stands on one module, or on several, as a tuple; each step says which of them it is for.
+/// It stands on one module, or on several, as a tuple; each step selects one of them.
 ///
 /// # Examples
 ///
@@ -80,7 +79,7 @@ pub enum Next<L, A: 'static, E: 'static> {
     Done(A),
 }
 
-/// What a step comes to: what follows, or an error that ends the chain.
+/// The outcome of a step: what follows, or an error that ends the chain.
 type Follow<L, A, E> = OpResult<Next<L, A, E>, E>;
 
 /// A step: which module it is for, its request, and what follows its result.
@@ -106,6 +105,30 @@ type ChainOperation<L, A, E> = Operation<Chaining<L>, A, E>;
 
 impl<L: Below + 'static, A: 'static, E: 'static> MlChain<L, A, E> {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{Chain, LlFakeCancel, MlChain, Module, ThreadPool};
+    ///
+    /// # let mut reactor = Reactor::new()?;
+    /// # let pool = ThreadPool::new(2);
+    /// type Works = LlFakeCancel<u32, Infallible>;
+    ///
+    /// let works = Works::new(&reactor.handle(), &pool);
+    /// let chains = MlChain::<Works, u32, Infallible>::new(reactor.queue(), works);
+    /// chains.open();
+    /// # let done = reactor.queue().callback(|_, answer| assert_eq!(answer, Ok(3)));
+    /// # let three: switchboard::samples::Work<u32, Infallible> = Box::new(|| Ok(3));
+    /// # let chain = Chain::new(|works: &Works| works, three, |answer| {
+    /// #     answer.map(switchboard::samples::Next::Done)
+    /// # });
+    /// chains.start(chain, done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(queue: &QueueHandle, lower: L) -> Self {
         let lower = Rc::new(lower);
         let steps = Rc::new(queue.recipient(Steps { lower: Rc::clone(&lower) }));
@@ -116,7 +139,29 @@ impl<L: Below + 'static, A: 'static, E: 'static> MlChain<L, A, E> {
     ///
     /// # Errors
     ///
-    /// Hands the first request back, with the reason; `done` is then declined.
+    /// Returns the first request in the error; `done` is then declined.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlFakeCancel, MlChain, Module, Next, ThreadPool, Work};
+    ///
+    /// # let mut reactor = Reactor::new()?;
+    /// # let pool = ThreadPool::new(2);
+    /// type Works = LlFakeCancel<u32, Infallible>;
+    ///
+    /// # let works = Works::new(&reactor.handle(), &pool);
+    /// let chains = MlChain::<Works, u32, Infallible>::new(reactor.queue(), works);
+    /// chains.open();
+    /// let done = reactor.queue().callback(|_, answer| assert_eq!(answer, Ok(9)));
+    /// let three: Work<u32, Infallible> = Box::new(|| Ok(3));
+    /// let square = |three: Result<u32, _>| three.map(|three| Next::Done(three * three));
+    /// chains.start_with(|works: &Works| works, three, square, done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn start_with<M, F>(
         &self,
         module: fn(&L) -> &M,
@@ -140,10 +185,10 @@ impl<L: Below + 'static, A: 'static, E: 'static> MlChain<L, A, E> {
     ) -> Result<AsyncOp, StartError<S>> {
         // 1. Refuse before there is anything to undo.
         let (step, done) = self.gate.admit(step, done)?;
-        // 2. Make the operation: whatever happens from here on, `done` is answered.
+        // 2. Make the operation: from here on, `done` is answered in any case.
         let context = Chaining { lower: Lower::default(), steps: Rc::clone(&self.steps) };
         let op = Operation::new(done, context, cancel);
-        // 3. Start the first step. Its completion cannot come before this returns.
+        // 3. Start the first step. Its completion cannot be dialed before this returns.
         if let Err(error) = step.start(&self.lower, &op) {
             op.decline("the first step did not start");
             return Err(error);
@@ -153,8 +198,35 @@ impl<L: Below + 'static, A: 'static, E: 'static> MlChain<L, A, E> {
 }
 
 impl<L: 'static, A: 'static, E: 'static> Chain<L, A, E> {
-    /// Begins with `request` to the module that `module` picks of those that the chain stands on. `then`
-    /// says what follows the result, error or not.
+    /// Returns a chain that begins with `request` to the module that `module` selects of those that the
+    /// chain stands on. `then` receives the result, error or not, and returns what follows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::convert::Infallible;
+    /// # use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{Chain, LlFakeCancel, MlChain, Module, Next, ThreadPool, Work};
+    ///
+    /// # let mut reactor = Reactor::new()?;
+    /// # let pool = ThreadPool::new(2);
+    /// type Works = LlFakeCancel<u32, Infallible>;
+    ///
+    /// # let works = Works::new(&reactor.handle(), &pool);
+    /// # let chains = MlChain::<Works, u32, Infallible>::new(reactor.queue(), works);
+    /// # chains.open();
+    /// // Two steps: the second one is made of the result of the first.
+    /// let three: Work<u32, Infallible> = Box::new(|| Ok(3));
+    /// let chain = Chain::new(|works: &Works| works, three, |three| {
+    ///     let three = three?;
+    ///     let square: Work<u32, Infallible> = Box::new(move || Ok(three * three));
+    ///     Ok(Next::Start(Chain::new(|works: &Works| works, square, |nine| nine.map(Next::Done))))
+    /// });
+    /// let done = reactor.queue().callback(|_, answer| assert_eq!(answer, Ok(9)));
+    /// chains.start(chain, done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new<M, F>(module: fn(&L) -> &M, request: M::Request, then: F) -> Self
     where
         M: Module + 'static,
@@ -214,7 +286,7 @@ where
             let _ = op.complete(Err(OpError::Canceled));
             return Ok(());
         }
-        // 3. Start, and keep the handle. The completion cannot have come yet.
+        // 3. Start, and keep the handle. The completion cannot have been dialed yet.
         match module(lower).start(request, done) {
             Ok(started) => op.context().lower.set(started, op.state()),
             Err(error) => {
@@ -272,8 +344,8 @@ impl<L: 'static> Steps<L> {
         op: &ChainOperation<L, A, E>,
         then: impl FnOnce() -> Follow<L, A, E>,
     ) {
-        // 1. A cancel that came when this step was over was late for it, but not for the chain: it does
-        //    not ask what follows.
+        // 1. A cancel after the end of this step was late for it, but not for the chain: it does not
+        //    ask what follows.
         let follow = match op.state() {
             OpState::Canceling => Err(OpError::Canceled),
             // 2. Ask what follows the result, which may be an error.
@@ -294,7 +366,7 @@ impl<L: 'static> Steps<L> {
         let _ = op.complete(result);
     }
 
-    /// Reports that a step was refused. It comes as a call, so that steps that are refused at once do not
+    /// Reports that a step was refused. It is a call, so that steps that are refused at once do not
     /// recurse.
     fn report_refused<A: 'static, E: 'static>(
         op: &ChainOperation<L, A, E>,

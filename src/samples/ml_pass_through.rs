@@ -1,9 +1,9 @@
 //! Middle layer, pass through: an operation that is one of the layer below, cancel included.
 //!
-//! It shows how layers stack: the upper callback goes down as a callback of this module, and the
-//! lower handle comes up inside a handle of this module. What the queue makes unnecessary: the
-//! lower operation cannot complete before its handle is kept, as its result is a call that is
-//! dialed after the start function has returned.
+//! It shows how layers stack: the upper callback is passed down as a callback of this module, and the
+//! lower handle is passed up inside a handle of this module. What the queue makes unnecessary: the
+//! lower operation cannot complete before its handle is kept, as its result is a call that is dialed
+//! after the start function has returned.
 
 use alloc::rc::Rc;
 use core::fmt;
@@ -35,6 +35,22 @@ struct Passing {
 
 impl<L: Module> MlPassThrough<L> {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlConnect, MlPassThrough, Module, Socket};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let connects = MlPassThrough::new(reactor.queue(), LlConnect::new(&reactor.handle()));
+    /// connects.open();
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let done = reactor.queue().callback(|_, connected: Result<Socket, _>| assert!(connected.is_ok()));
+    /// connects.start(listener.local_addr()?, done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(queue: &QueueHandle, lower: L) -> Self {
         let relay = Rc::new(queue.recipient(Relay));
         Self { lower, gate: Gate::default(), relay }
@@ -57,16 +73,16 @@ impl<L: Module> Module for MlPassThrough<L> {
     ) -> Result<AsyncOp, StartError<L::Request>> {
         // 1. Refuse before there is anything to undo.
         let (request, done) = self.gate.admit(request, done)?;
-        // 2. Make the operation: whatever happens from here on, `done` is answered.
+        // 2. Make the operation: from here on, `done` is answered in any case.
         let context = Passing { lower: Lower::default(), _relay: Rc::clone(&self.relay) };
         let op = Operation::new(done, context, cancel);
-        // 3. Start the lower one. Its callback holds the operation, so if the layer below loses
-        //    the callback, the operation is lost too, and says so.
+        // 3. Start the lower one. Its callback holds the operation, so if the layer below loses the
+        //    callback, the operation is lost too, and its result is Dropped.
         let upper = op.clone();
         let passed = self.relay.callback(move |_, _, result| Relay::on_done(&upper, result));
         op.waits_for(passed.id());
         match self.lower.start(request, passed) {
-            // 4. Keep the lower handle. The lower result cannot have come yet.
+            // 4. Keep the lower handle. The lower result cannot have arrived yet.
             Ok(lower) => op.context().lower.set(lower, op.state()),
             Err(error) => {
                 op.decline("the layer below did not start");
@@ -87,7 +103,7 @@ impl Relay {
 
 /// The cancel hook.
 fn cancel<A, E>(op: &Operation<Passing, A, E>) {
-    // 1. Pass it on. The lower result comes as ever: Canceled, or the real one if it is late.
+    // 1. Pass it on. The lower result arrives as usual: Canceled, or the real one if it is late.
     op.context().lower.cancel();
 }
 

@@ -67,6 +67,30 @@ type MakeRequest<R, E> = Box<dyn FnMut(u32, Option<&OpError<E>>) -> R>;
 impl<R, E> Retry<R, E> {
     /// Begins each attempt with a request that `make` makes, of the number of the attempt, from 1 up, and
     /// the error of the one before.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::net::SocketAddr;
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlConnect, MlRetries, Module, Retry, RetryPolicy};
+    ///
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let retries = MlRetries::new(
+    ///     &reactor.handle(),
+    ///     LlConnect::new(&reactor.handle()),
+    ///     RetryPolicy::new().attempts(5),
+    /// );
+    /// retries.open();
+    /// // Each attempt goes to the next address of the list.
+    /// let addresses: Vec<SocketAddr> = vec![listener.local_addr()?];
+    /// let retry = Retry::new(move |attempt, _| addresses[(attempt as usize - 1) % addresses.len()]);
+    /// let done = reactor.queue().callback(|_, connected| assert!(Result::is_ok(&connected)));
+    /// retries.start(retry, done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(make: impl FnMut(u32, Option<&OpError<E>>) -> R + 'static) -> Self {
         Self(Box::new(make))
     }
@@ -100,6 +124,25 @@ type RetryOperation<L> = Operation<Retrying<L>, <L as Module>::Answer, <L as Mod
 
 impl<L: Module + 'static> MlRetries<L> {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlConnect, MlRetries, Module, Retry, RetryPolicy};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let connects = LlConnect::new(&reactor.handle());
+    /// // What `connects.retried(..)` makes:
+    /// let retries = MlRetries::new(&reactor.handle(), connects, RetryPolicy::new().attempts(3));
+    /// retries.open();
+    /// let address = std::net::TcpListener::bind("127.0.0.1:0")?; // it listens
+    /// let own = address.local_addr()?;
+    /// let done = reactor.queue().callback(|_, connected| assert!(Result::is_ok(&connected)));
+    /// retries.start(Retry::new(move |_, _| own), done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(reactor: &ReactorHandle, lower: L, policy: RetryPolicy<L::Error>) -> Self {
         let (lower, limit, jitter) = (Rc::new(lower), policy.limit(), policy.jitter());
         let (below, reactor) = (Rc::clone(&lower), reactor.clone());
@@ -126,7 +169,7 @@ impl<L: Module + 'static> Module for MlRetries<L> {
     ) -> Result<AsyncOp, StartError<Self::Request>> {
         // 1. Refuse before there is anything to undo.
         let (mut retry, done) = self.gate.admit(request, done)?;
-        // 2. Make the operation: whatever happens from here on, `done` is answered.
+        // 2. Make the operation: from here on, `done` is answered in any case.
         let context = Retrying {
             retry: Cell::new(None),
             made: Cell::new(1),
@@ -137,7 +180,7 @@ impl<L: Module + 'static> Module for MlRetries<L> {
             _attempts: Rc::clone(&self.attempts),
         };
         let op = Operation::new(done, context, cancel);
-        // 3. Start the first attempt. Its completion comes later: the request can be kept then.
+        // 3. Start the first attempt. Its completion is dialed later, so the request can be kept.
         match self.lower.start((retry.0)(1, None), completion(&self.attempts, &op)) {
             Ok(lower) => op.context().lower.set(lower, op.state()),
             Err(error) => {
@@ -150,7 +193,7 @@ impl<L: Module + 'static> Module for MlRetries<L> {
     }
 }
 
-/// What an attempt is to call.
+/// The callback of an attempt.
 fn completion<L: Module>(
     attempts: &Address<Attempts<L>>,
     op: &RetryOperation<L>,
@@ -174,12 +217,12 @@ impl<L: Module> Attempts<L> {
             Ok(_) => return drop(op.complete(result)),
             Err(error) => error,
         };
-        // 2. Ask whether to try again, and when. The answers come from code that may do anything.
+        // 2. Ask whether to try again, and when. The answers are those of code that may do anything.
         let again = match op.state() {
             OpState::Running => self.delay(op.context(), &error),
             _ => None,
         };
-        // 3. A cancel that came when this attempt was over was late for it, but not for us.
+        // 3. A cancel after the end of this attempt was late for it, but not for the whole.
         if op.state() == OpState::Canceling {
             return drop(op.complete(Err(OpError::Canceled)));
         }
@@ -199,7 +242,7 @@ impl<L: Module> Attempts<L> {
         }
     }
 
-    /// How long to wait before another attempt; `None` if there is to be none.
+    /// How long to wait before another attempt; `None` if there is no further attempt.
     fn delay(&self, retrying: &Retrying<L>, error: &OpError<L::Error>) -> Option<Duration> {
         let delay = self.policy.delay(retrying.made.get(), error, &self.jitter)?;
         let Some(limit) = retrying.limit else { return Some(delay) };
@@ -207,7 +250,7 @@ impl<L: Module> Attempts<L> {
         (begins <= limit).then_some(delay)
     }
 
-    /// The time for another attempt has come.
+    /// The delay before another attempt is over.
     fn on_due(&self, attempts: &Address<Self>, op: &RetryOperation<L>) {
         let Retrying { timer, limit, last, .. } = op.context();
         // 1. Take the timer, which has done its duty. If it is gone, an observer that was notified of
@@ -215,7 +258,7 @@ impl<L: Module> Attempts<L> {
         if timer.take().is_none() {
             return;
         }
-        // 2. It may have come late. After the limit, no attempt begins.
+        // 2. It may be late. After the limit, no attempt begins.
         if limit.is_some_and(|limit| self.reactor.turn_time() > limit)
             && let Some(error) = last.take()
         {
@@ -255,7 +298,7 @@ impl<L: Module> Attempts<L> {
 fn cancel<L: Module>(op: &RetryOperation<L>) {
     let Retrying { lower, timer, .. } = op.context();
     match timer.take() {
-        // 1. Between attempts: stop the timer, whose call never comes then, and complete.
+        // 1. Between attempts: stop the timer, whose call is then never dialed, and complete.
         Some(timer) => {
             drop(timer);
             let _ = op.complete(Err(OpError::Canceled));

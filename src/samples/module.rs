@@ -1,4 +1,4 @@
-//! The trait that all modules share, and what is opened and closed with a module.
+//! The trait that all modules share, and the parts that are opened and closed with a module.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -24,32 +24,34 @@ pub trait Module {
     /// How an operation fails.
     type Error: 'static;
 
-    /// What is opened and closed with the module: its [`Gate`], and what it stands on.
+    /// Returns the parts that are opened and closed with the module: its [`Gate`], and the modules
+    /// below.
     fn layer(&self) -> Layer<'_>;
 
     /// Starts an operation. Its result arrives at `done`, never before this has returned.
     ///
     /// # Errors
     ///
-    /// Hands the request back, with the reason; `done` is then declined. What another attempt may cure is
-    /// not an error here, but a result (rule O6).
+    /// Returns the request in the error; `done` is then declined. What another attempt may cure is not
+    /// an error here, but a result (rule O6).
     fn start(
         &self,
         request: Self::Request,
         done: Callback<OpResult<Self::Answer, Self::Error>>,
     ) -> Result<AsyncOp, StartError<Self::Request>>;
 
-    /// Accepts operations from now on. Opens what the module stands on, too.
+    /// Accepts operations from now on. Opens the modules below, too.
     fn open(&self) {
         self.layer().open();
     }
 
-    /// Accepts no more operations. Those that run go on.
+    /// Accepts no further operations. Operations that run continue.
     fn close(&self) {
         self.layer().close();
     }
 
-    /// How many canceled operations still take something up, below: leftovers of fake cancels.
+    /// Returns the number of canceled operations that still hold resources below: leftovers of fake
+    /// cancels.
     fn leftovers(&self) -> usize {
         self.layer().leftovers()
     }
@@ -159,7 +161,7 @@ impl<M: Module, N: Module, O: Module> Below for (M, N, O) {
     }
 }
 
-/// What is opened and closed with a module. Returned by [`Module::layer`].
+/// The parts that are opened and closed with a module. Returned by [`Module::layer`].
 #[derive(Clone, Copy)]
 #[must_use]
 pub struct Layer<'a> {
@@ -168,24 +170,94 @@ pub struct Layer<'a> {
 }
 
 impl<'a> Layer<'a> {
-    /// A module that stands on nothing.
+    /// Returns the layer of a module that stands on nothing.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::samples::{Gate, Layer};
+    ///
+    /// /// A module that stands on nothing.
+    /// #[derive(Default)]
+    /// struct Timers { gate: Gate }
+    ///
+    /// impl Timers {
+    ///     fn layer(&self) -> Layer<'_> { // of the trait `Module`
+    ///         Layer::gated(&self.gate)
+    ///     }
+    /// }
+    /// # let _ = Timers::default().layer();
+    /// ```
     pub const fn gated(gate: &'a Gate) -> Self {
         Self { gate: Some(gate), below: None }
     }
 
-    /// A module that stands on nothing, and is always open.
+    /// Returns the layer of a module that stands on nothing, and is always open.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::samples::Layer;
+    ///
+    /// /// A module that is always open.
+    /// struct Clock;
+    ///
+    /// impl Clock {
+    ///     fn layer(&self) -> Layer<'_> { // of the trait `Module`
+    ///         Layer::ungated()
+    ///     }
+    /// }
+    /// # let _ = Clock.layer();
+    /// ```
     pub const fn ungated() -> Self {
         Self { gate: None, below: None }
     }
 
-    /// A module that changes what goes through it, and has nothing of its own to close: it is open if
-    /// what it stands on is.
+    /// Returns the layer of a module that only converts requests or results, and has no gate of its
+    /// own: it is open if what it stands on is.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::samples::{Layer, Module};
+    ///
+    /// /// A module that changes the requests of the layer below.
+    /// struct Squared<L>(L);
+    ///
+    /// impl<L: Module> Squared<L> {
+    ///     fn layer(&self) -> Layer<'_> { // of the trait `Module`
+    ///         Layer::on(&self.0)
+    ///     }
+    /// }
+    /// # let reactor = switchboard::reactor::Reactor::new()?;
+    /// # let _ = Squared(switchboard::samples::LlConnect::new(&reactor.handle())).layer();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub const fn on(below: &'a impl Below) -> Self {
         Self { gate: None, below: Some(below) }
     }
 
-    /// A module that starts operations on what it stands on also after it was closed: further steps,
-    /// further attempts. So it closes itself only.
+    /// Returns the layer of a module that starts operations on what it stands on even after it was
+    /// closed: further steps, further attempts. Its close closes its own gate only.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::samples::{Gate, Layer, Module};
+    ///
+    /// /// A module that repeats operations of the layer below, even after it was closed.
+    /// struct Repeated<L> { gate: Gate, lower: L }
+    ///
+    /// impl<L: Module> Repeated<L> {
+    ///     fn layer(&self) -> Layer<'_> { // of the trait `Module`
+    ///         Layer::gated_on(&self.gate, &self.lower)
+    ///     }
+    /// }
+    /// # let reactor = switchboard::reactor::Reactor::new()?;
+    /// # let lower = switchboard::samples::LlConnect::new(&reactor.handle());
+    /// # let _ = Repeated { gate: Gate::default(), lower }.layer();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub const fn gated_on(gate: &'a Gate, below: &'a impl Below) -> Self {
         Self { gate: Some(gate), below: Some(below) }
     }

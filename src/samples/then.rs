@@ -47,6 +47,28 @@ where
     F: Fn(OpResult<L::Answer, L::Error>) -> OpResult<M::Request, M::Error> + 'static,
 {
     /// Makes the module, not open yet.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::reactor::Reactor;
+    /// use switchboard::op::{OpError, OpResult};
+    /// use switchboard::samples::{LlConnect, LlFakeCancel, Module, Socket, Then, ThreadPool, resolve};
+    ///
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let names = LlFakeCancel::new(&reactor.handle(), &ThreadPool::new(2));
+    /// let connects = LlConnect::new(&reactor.handle());
+    /// // What `names.then(..)` makes: resolves a name, and connects to its first address.
+    /// let both = Then::new(reactor.queue(), names, connects, |addresses: OpResult<Vec<_>, _>| {
+    ///     addresses?.first().copied().ok_or(OpError::Failed(std::io::ErrorKind::NotFound.into()))
+    /// });
+    /// both.open();
+    /// let done = reactor.queue().callback(|_, connected: Result<Socket, _>| assert!(connected.is_ok()));
+    /// both.start(resolve(listener.local_addr()?.to_string()), done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new(queue: &QueueHandle, first: L, second: M, request: F) -> Self {
         Self { chain: MlChain::new(queue, (first, second)), request: Rc::new(request) }
     }
@@ -69,7 +91,7 @@ where
         request: L::Request,
         done: Callback<OpResult<M::Answer, M::Error>>,
     ) -> Result<AsyncOp, StartError<L::Request>> {
-        // 1. A chain of two steps. The second ends it, whatever its result.
+        // 1. A chain of two steps. The second ends it, with any result.
         let second = Rc::clone(&self.request);
         let then = move |result| {
             let request = second(result)?;

@@ -1,4 +1,4 @@
-//! Accepting connections, also while there are no descriptors for them.
+//! Accepting connections, even when descriptors run out.
 
 use alloc::boxed::Box;
 use alloc::rc::Rc;
@@ -22,12 +22,12 @@ const ROUNDS: usize = 64;
 /// When it tries again if a connection could not be accepted.
 const RETRY: Duration = Duration::from_millis(20);
 
-/// Accepts connections, and hands each to a function.
+/// Accepts connections, and passes each to a function.
 ///
-/// If the system has no descriptor or memory for one (EMFILE, ENFILE, ENOBUFS, ENOMEM), it tries again
-/// every 20 ms: connections wait in the listener's backlog meanwhile, and no event would report that there
-/// is room again. So it does for any error that it does not know. A connection that is gone before it is
-/// accepted is passed over.
+/// If the system has no descriptor or memory for a connection (EMFILE, ENFILE, ENOBUFS, ENOMEM), or for
+/// any unknown error, it tries again every 20 ms. Connections wait in the listener's backlog meanwhile,
+/// as no event would report that there is room again. A connection that is gone before it is accepted
+/// is skipped.
 ///
 /// Dropping it closes the listener.
 ///
@@ -64,11 +64,29 @@ struct Accepting<L: ListenSource + 'static> {
 }
 
 impl Acceptor {
-    /// Listens at `address`, and hands each connection to `on_accept`.
+    /// Listens on `address`, and passes each connection to `on_accept`.
     ///
     /// # Errors
     ///
-    /// Passes on the error of the system, or that of the registration.
+    /// Returns the error of the system, or that of the registration.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::streams::Acceptor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let acceptor = Acceptor::bind(&reactor, "127.0.0.1:0".parse()?, |reactor, socket, peer| {
+    ///     println!("{peer} has connected");
+    ///     drop(socket); // a server makes a recipient with a `Stream` of it
+    ///     reactor.stop();
+    /// })?;
+    /// let _client = std::net::TcpStream::connect(acceptor.local_addr()?)?;
+    /// reactor.run()?;
+    /// assert_eq!(acceptor.accepted(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn bind(
         reactor: &ReactorHandle,
@@ -82,11 +100,25 @@ impl Acceptor {
         })
     }
 
-    /// Where it listens: with the port, if that was to be chosen.
+    /// Returns the address that it listens on. If it was bound to port 0, this has the port that the
+    /// system chose.
     ///
     /// # Errors
     ///
-    /// Passes on the error of the system.
+    /// Returns the error of the system.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::streams::Acceptor;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// // Port 0: the system chooses one.
+    /// let acceptor = Acceptor::bind(&reactor, "127.0.0.1:0".parse()?, |_, _, _| ())?;
+    /// assert_ne!(acceptor.local_addr()?.port(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         let address = self.state.with_listener(|listener| listener.source().local_addr());
         address.unwrap_or_else(|| unreachable!("it is made with its listener"))
@@ -94,11 +126,30 @@ impl Acceptor {
 }
 
 impl<L: ListenSource + 'static> Acceptor<L> {
-    /// Registers `listener`, and hands each connection to `on_accept`.
+    /// Registers `listener`, and passes each connection to `on_accept`.
     ///
     /// # Errors
     ///
     /// As [`ReactorHandle::register`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::net::TcpListener;
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::streams::Acceptor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// // A listener from elsewhere: one with options of its own, or one that was inherited.
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// listener.set_nonblocking(true)?;
+    /// let address = listener.local_addr()?;
+    /// let listener = TcpListener::from_std(listener);
+    /// let _acceptor = Acceptor::new(&reactor, listener, |reactor, _socket, _peer| reactor.stop())?;
+    /// let _client = std::net::TcpStream::connect(address)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn new(
         reactor: &ReactorHandle,
@@ -130,41 +181,142 @@ impl<L: ListenSource + 'static> Acceptor<L> {
         Ok(Self { _recipient: recipient, state })
     }
 
-    /// Accepts none any more, from now on. Connections wait in the listener's backlog.
+    /// Stops accepting. Connections wait in the listener's backlog.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::reactor::Reactor;
+    /// # use switchboard::streams::Acceptor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let acceptor = Acceptor::bind(&reactor, "127.0.0.1:0".parse()?, |_, _, _| ())?;
+    /// acceptor.pause(); // as many sessions as the server wants
+    /// let _client = std::net::TcpStream::connect(acceptor.local_addr()?)?; // waits in the backlog
+    /// let _ = reactor.turn(None)?;
+    /// assert_eq!(acceptor.accepted(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn pause(&self) {
         self.state.is_paused.set(true);
     }
 
-    /// Accepts again, those first that have waited.
+    /// Accepts again, beginning with the connections that have waited.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::reactor::Reactor;
+    /// # use switchboard::streams::Acceptor;
+    /// # let mut reactor = Reactor::new()?;
+    /// # let acceptor = Acceptor::bind(&reactor, "127.0.0.1:0".parse()?, |reactor, _, _| reactor.stop())?;
+    /// acceptor.pause();
+    /// let _client = std::net::TcpStream::connect(acceptor.local_addr()?)?;
+    /// let _ = reactor.turn(None)?;
+    /// acceptor.resume(); // a session has ended: there is room for another one
+    /// reactor.run()?;
+    /// assert_eq!(acceptor.accepted(), 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn resume(&self) {
         if self.state.is_paused.replace(false) {
             self.state.ask_again();
         }
     }
 
-    /// Whether it is [paused](Self::pause).
+    /// Returns true if the acceptor is [paused](Self::pause).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::reactor::Reactor;
+    /// # use switchboard::streams::Acceptor;
+    /// # let reactor = Reactor::new()?;
+    /// # let acceptor = Acceptor::bind(&reactor, "127.0.0.1:0".parse()?, |_, _, _| ())?;
+    /// acceptor.pause();
+    /// assert!(acceptor.is_paused());
+    /// acceptor.resume();
+    /// assert!(!acceptor.is_paused());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn is_paused(&self) -> bool {
         self.state.is_paused.get()
     }
 
-    /// Lets the loop end even if this still listens ([`Registration::unref`]).
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) return even if this still listens
+    /// ([`Registration::unref`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::reactor::Reactor;
+    /// # use switchboard::streams::Acceptor;
+    /// # let mut reactor = Reactor::new()?;
+    /// // A port for statistics beside the work of the program, which ends without regard to it.
+    /// let statistics = Acceptor::bind(&reactor, "127.0.0.1:0".parse()?, |_, _, _| ())?;
+    /// statistics.unref();
+    /// reactor.run()?; // returns at once: nothing else can happen
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn unref(&self) {
         self.state.is_unref.set(true);
         self.state.with_listener(Registration::unref);
         self.state.retry.borrow().iter().for_each(Timer::unref);
     }
 
-    /// How many connections were accepted.
+    /// Returns the number of connections that were accepted.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::reactor::Reactor;
+    /// # use switchboard::streams::Acceptor;
+    /// # let mut reactor = Reactor::new()?;
+    /// let acceptor = Acceptor::bind(&reactor, "127.0.0.1:0".parse()?, |_, _, _| ())?;
+    /// let _client = std::net::TcpStream::connect(acceptor.local_addr()?)?;
+    /// while acceptor.accepted() == 0 {
+    ///     let _ = reactor.turn(None)?;
+    /// }
+    /// assert_eq!((acceptor.accepted(), acceptor.failed()), (1, 0));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn accepted(&self) -> u64 {
         self.state.accepted.get()
     }
 
-    /// How often one could not be accepted.
+    /// Returns the number of attempts to accept that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::reactor::Reactor;
+    /// # use switchboard::streams::Acceptor;
+    /// # let reactor = Reactor::new()?;
+    /// # let acceptor = Acceptor::bind(&reactor, "127.0.0.1:0".parse()?, |_, _, _| ())?;
+    /// // For a metric: it goes up while there are no descriptors, every 20 ms.
+    /// let failed = acceptor.failed();
+    /// assert_eq!(failed, 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn failed(&self) -> u64 {
         self.state.failed.get()
     }
 
-    /// Takes the last error of those.
+    /// Takes and returns the error of the last attempt that failed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::reactor::Reactor;
+    /// # use switchboard::streams::Acceptor;
+    /// # let reactor = Reactor::new()?;
+    /// # let acceptor = Acceptor::bind(&reactor, "127.0.0.1:0".parse()?, |_, _, _| ())?;
+    /// // Every second, from a timer, so that a lack of descriptors is logged once a second:
+    /// if let Some(error) = acceptor.take_error() {
+    ///     eprintln!("{} connections not accepted: {error}", acceptor.failed());
+    /// }
+    /// # assert_eq!(acceptor.failed(), 0);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn take_error(&self) -> Option<io::Error> {
         self.state.last_error.take()
     }
@@ -194,7 +346,7 @@ impl<L: ListenSource> AcceptorState<L> {
 
 impl<L: ListenSource + 'static> Accepting<L> {
     fn accept(&mut self, cx: &Context<'_, Self>) {
-        /// Comes back even if `on_accept` panics.
+        /// Continues even if `on_accept` panics.
         struct AgainOnDrop<'a, L: ListenSource>(&'a AcceptorState<L>);
 
         impl<L: ListenSource> Drop for AgainOnDrop<'_, L> {

@@ -1,4 +1,4 @@
-//! What a stream has read and what it is to write, each within a limit.
+//! The input and the output of a stream, each within a limit.
 
 use alloc::rc::Rc;
 use core::cmp;
@@ -12,13 +12,13 @@ use crate::streams::bytes::ByteBuffer;
 /// The most that is read and not consumed, at first.
 const INPUT_LIMIT: usize = 64 * 1024;
 
-/// The most that is to be written, and what is to be left of it before there may be more, at first.
+/// The default high and low water of an output.
 const HIGH_WATER: usize = 64 * 1024;
 const LOW_WATER: usize = 16 * 1024;
 
-/// What a [`Stream`](crate::streams::Stream) has read, and nobody has consumed yet.
+/// The bytes that a [`Stream`](crate::streams::Stream) has read, and that are not consumed yet.
 ///
-/// Room is taken as bytes come, and given back when they are consumed.
+/// Memory is allocated as bytes arrive, and freed when they are consumed.
 pub struct Input {
     pub(super) buffer: ByteBuffer,
     limit: usize,
@@ -33,48 +33,382 @@ impl Input {
         Self { buffer, limit: INPUT_LIMIT, scratch: Rc::clone(scratch), has_ended: false }
     }
 
-    /// The bytes.
+    /// Returns the bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// /// Answers each line with its length.
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     while output.room() >= 24 {
+    ///         let Some(end) = input.bytes().iter().position(|byte| *byte == b'\n') else { break };
+    ///         output.push(format!("{end}\n").as_bytes());
+    ///         input.consume(end + 1);
+    ///     }
+    /// #     if input.has_ended() && output.is_empty() { input.consume(input.len()); output.finish(); }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"one\nthree\n")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"3\n5\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn bytes(&self) -> &[u8] {
         self.buffer.bytes()
     }
 
-    /// Takes off the first `count` bytes, which were dealt with.
+    /// Removes the first `count` bytes.
     ///
     /// # Panics
     ///
     /// If there are fewer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// /// Messages of four bytes: what is left of the last one waits for the rest.
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     while input.len() >= 4 && output.room() >= 4 {
+    ///         let message = [0, 1, 2, 3].map(|index| input.bytes()[index].to_ascii_uppercase());
+    ///         output.push(&message);
+    ///         input.consume(4);
+    ///     }
+    /// #     if input.has_ended() && output.is_empty() { input.consume(input.len()); output.finish(); }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"pingpon")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"PING");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn consume(&mut self, count: usize) {
         self.buffer.consume(count);
     }
 
-    /// How many bytes there are.
+    /// Returns the number of bytes.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     // The answer is the number of bytes, once there are all.
+    ///     if input.has_ended() && input.len() > 0 {
+    ///         output.push(format!("{} bytes", input.len()).as_bytes());
+    ///         input.consume(input.len());
+    ///     }
+    ///     if input.is_over() {
+    ///         output.finish();
+    ///     }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"5 bytes");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn len(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Whether there are none.
+    /// Returns true if there are none.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     if !input.is_empty() {
+    ///         output.append(input); // an echo
+    ///     }
+    ///     if input.is_over() {
+    ///         output.finish();
+    ///     }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 
-    /// Whether it has reached its limit: nothing is read before something is consumed.
+    /// Returns true if the limit is reached: nothing is read until something is consumed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     let has_line = input.bytes().contains(&b'\n');
+    ///     if !has_line && input.is_full() {
+    ///         output.push(b"line too long\n"); // it would wait forever otherwise
+    ///         input.consume(input.len());
+    ///     }
+    ///     output.append(input);
+    ///     if input.is_over() {
+    ///         output.finish();
+    ///     }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"short\n")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"short\n");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn is_full(&self) -> bool {
         self.buffer.len() >= self.limit
     }
 
-    /// Whether the peer has closed its side: there is nothing to come after these bytes.
+    /// Returns true if the peer has closed its side: no byte follows these.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     output.append(input);
+    ///     if input.has_ended() && !input.is_empty() {
+    ///         return; // no more will come, but this is still to be passed on
+    ///     }
+    ///     if input.is_over() {
+    ///         output.finish();
+    ///     }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Whether the peer has closed its side, and everything is consumed.
+    /// Returns true if the peer has closed its side, and everything is consumed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     output.append(input);
+    ///     if input.is_over() {
+    ///         output.finish(); // the peer sends no more, and all was passed on
+    ///     }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn is_over(&self) -> bool {
         self.has_ended && self.is_empty()
     }
 
-    /// Sets the most that is read and not consumed, in bytes; 65,536 at first. What is there already
-    /// stays.
+    /// Sets the limit of bytes that are read and not consumed; 65,536 at first. Bytes beyond a lower
+    /// limit stay.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// use std::num::NonZeroUsize;
+    ///
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     // Heads of requests are at most 8 KiB: more is not read before they are consumed.
+    ///     input.set_limit(NonZeroUsize::MIN.saturating_add(8191));
+    ///     output.append(input);
+    /// #     if input.is_over() { output.finish(); }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn set_limit(&mut self, limit: NonZeroUsize) {
         self.limit = limit.get();
     }
@@ -104,6 +438,13 @@ impl Input {
     }
 }
 
+/// A stream may drop in the middle of its handler: the buffer that it shares is not lost.
+impl Drop for Input {
+    fn drop(&mut self) {
+        self.buffer.discard(&self.scratch);
+    }
+}
+
 impl fmt::Debug for Input {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { buffer, limit, has_ended, .. } = self;
@@ -113,9 +454,9 @@ impl fmt::Debug for Input {
     }
 }
 
-/// What a [`Stream`](crate::streams::Stream) is to write.
+/// The bytes that a [`Stream`](crate::streams::Stream) will write.
 ///
-/// It takes bytes until it reaches its high water, and none then until it is down to its low water.
+/// It accepts bytes until it reaches its high water, and then none until it is down to its low water.
 pub struct Output {
     pub(super) buffer: ByteBuffer,
     high: usize,
@@ -152,8 +493,50 @@ impl Output {
         }
     }
 
-    /// Takes as many of these bytes as there is room for; returns how many. It takes none any more once
-    /// it is to [finish](Self::finish).
+    /// Copies these bytes as far as there is room, and returns how many. It accepts none after
+    /// [`finish`](Self::finish).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     // Upper case, as far as there is room. The rest stays in the input.
+    ///     let upper = input.bytes().to_ascii_uppercase();
+    ///     let taken = output.push(&upper);
+    ///     input.consume(taken);
+    ///     if input.is_over() {
+    ///         output.finish();
+    ///     }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"HELLO");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn push(&mut self, bytes: &[u8]) -> usize {
         let count = cmp::min(bytes.len(), self.room());
         if count > 0 {
@@ -164,8 +547,47 @@ impl Output {
         count
     }
 
-    /// Takes as much of the input as there is room for, off the input; returns how much. Nothing is
+    /// Moves the bytes of the input here as far as there is room, and returns how many. Nothing is
     /// copied if the output was empty.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     output.append(input); // an echo, without a copy
+    ///     if input.is_over() {
+    ///         output.finish();
+    ///     }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn append(&mut self, input: &mut Input) -> usize {
         let count = input.len();
@@ -179,14 +601,97 @@ impl Output {
         taken
     }
 
-    /// Closes the stream's own side once everything is written: the peer finds the end after that.
+    /// Closes the stream's own side once everything is written: the peer then reads the end of the
+    /// stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     input.consume(input.len());
+    ///     if input.is_over() {
+    ///         output.push(b"goodbye");
+    ///         output.finish(); // behind what waits: the peer receives it all
+    ///     }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"goodbye");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn finish(&mut self) {
         if self.end == OutputEnd::Open {
             self.end = OutputEnd::Asked;
         }
     }
 
-    /// How many bytes it takes now.
+    /// Returns the number of bytes that it accepts now.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     // Each byte becomes two: as many as there is room for.
+    ///     let count = input.len().min(output.room() / 2);
+    ///     for byte in &input.bytes()[..count] {
+    ///         output.push(&[*byte; 2]);
+    ///     }
+    ///     input.consume(count);
+    /// #     if input.is_over() { output.finish(); }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"abc")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"aabbcc");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub const fn room(&self) -> usize {
         if self.is_congested || !matches!(self.end, OutputEnd::Open) {
@@ -195,18 +700,144 @@ impl Output {
         self.high.saturating_sub(self.buffer.len())
     }
 
-    /// How many bytes wait.
+    /// Returns the number of bytes that wait.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     output.append(input);
+    ///     if output.len() > 32 * 1024 {
+    ///         println!("a slow peer: {} bytes wait", output.len());
+    ///     }
+    /// #     if input.is_over() { output.finish(); }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn len(&self) -> usize {
         self.buffer.len()
     }
 
-    /// Whether everything is written.
+    /// Returns true if everything is written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     // One answer at a time: the next one when all of this is written.
+    ///     if output.is_empty() && !input.is_empty() {
+    ///         output.push(&input.bytes()[..1]);
+    ///         input.consume(1);
+    ///     }
+    /// #     while output.room() > 0 && !input.is_empty() { output.append(input); }
+    /// #     if input.is_over() { output.finish(); }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub const fn is_empty(&self) -> bool {
         self.buffer.is_empty()
     }
 
-    /// Whether the stream's own side is closed: everything is written, and the end of it too.
+    /// Returns true if the stream's own side is closed: everything is written, the end of the stream
+    /// included.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     if output.is_over() {
+    ///         input.consume(input.len()); // our side is closed: nothing is answered any more
+    ///         return;
+    ///     }
+    ///     output.append(input);
+    ///     if input.is_over() {
+    ///         output.finish();
+    ///     }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn is_over(&self) -> bool {
         matches!(self.end, OutputEnd::Closed)
     }
@@ -214,6 +845,47 @@ impl Output {
     /// Sets its water marks, in bytes; 65,536 and 16,384 at first. A low water that is not below the high
     /// one counts as just below it. A producer that needs more room at once than lies between the two may
     /// wait forever.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// use std::num::NonZeroUsize;
+    ///
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     // At most 16 KiB wait for a slow peer; more is made when 4 KiB of it are left.
+    ///     output.set_water(NonZeroUsize::MIN.saturating_add(16 * 1024 - 1), 4 * 1024);
+    ///     output.append(input);
+    /// #     if input.is_over() { output.finish(); }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn set_water(&mut self, high: NonZeroUsize, low: usize) {
         self.high = high.get();
         self.low = cmp::min(low, self.high - 1);
@@ -253,6 +925,12 @@ impl Output {
     pub(super) fn release(&mut self) {
         self.is_driven = false;
         self.buffer.release(&self.scratch);
+    }
+}
+
+impl Drop for Output {
+    fn drop(&mut self) {
+        self.buffer.discard(&self.scratch);
     }
 }
 
@@ -309,5 +987,18 @@ mod tests {
         output.consume(5);
         output.finish();
         assert_eq!((output.append(&mut input), input.len(), output.len()), (0, 2, 0));
+    }
+
+    #[test]
+    fn buffers_that_drop_give_back_the_room_that_is_shared() {
+        let scratch = Rc::default();
+        let (mut input, mut output) = (Input::new(&scratch), Output::new(&scratch));
+        output.is_driven = true;
+        input.spare()[0] = 1;
+        output.push(&[2]);
+        drop((input, output));
+        // What is made anew is zeroed.
+        let taken = [scratch.take()[0], scratch.take()[0], scratch.take()[0]];
+        assert_eq!(taken, [2, 1, 0]);
     }
 }

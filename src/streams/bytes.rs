@@ -41,8 +41,8 @@ impl ByteBuffer {
         &mut self.places[self.end..]
     }
 
-    /// Takes in what was written to the first of the spare places. (If a source says that it was more, the
-    /// next look at the bytes panics.)
+    /// Takes in what was written to the first of the spare places. (If a source returns a larger
+    /// number, the next access to the bytes panics.)
     #[inline]
     pub(super) const fn add(&mut self, count: usize) {
         self.end += count;
@@ -51,7 +51,7 @@ impl ByteBuffer {
     /// Takes off the first bytes.
     #[inline]
     pub(super) fn consume(&mut self, count: usize) {
-        assert!(count <= self.len(), "{count} bytes of {}", self.len());
+        assert!(count <= self.len(), "{count} bytes not consumed: there are {}", self.len());
         self.start += count;
         if self.start == self.end {
             (self.start, self.end) = (0, 0); // I1
@@ -102,6 +102,12 @@ impl ByteBuffer {
         } else if !self.places.is_empty() {
             give_back(mem::take(&mut self.places), scratch);
         }
+    }
+
+    /// Returns a shared buffer, with any contents.
+    pub(super) fn discard(&mut self, scratch: &Scratch) {
+        (self.start, self.end) = (0, 0);
+        give_back(mem::take(&mut self.places), scratch);
     }
 
     #[cold]

@@ -1,4 +1,4 @@
-//! What streams and acceptors stand on.
+//! The sources of streams and acceptors.
 
 use std::io::{self, Read, Write};
 use std::net::{self, Shutdown};
@@ -18,18 +18,34 @@ pub trait StreamSource: Source + Read + Write {
     /// Any other error breaks the stream.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
-    /// Whether it holds something that it has accepted, and that its `flush` is to write, as what encrypts
-    /// does. (A flush that would block is made again once the source is writable.)
+    /// Returns true if it holds bytes that its `flush` must write, as a source that encrypts does. (A
+    /// flush that would block is made again once the source is writable.)
     fn holds_output(&self) -> bool {
         false
     }
 
-    /// Whether a read that does not fill its buffer has emptied the source, so that another one would
-    /// block. It saves a system call for each message; so it is if not known.
+    /// Returns true if a read that does not fill its buffer has emptied the source, so that another one
+    /// would block. It saves a system call for each message. The default is false.
     fn is_empty_after_short_read(&self) -> bool {
         false
     }
+
+    /// Whether the poll forgets it when it is dropped, as epoll and kqueue do when the last descriptor of a
+    /// socket is closed. It saves a system call for each connection; it is not so if not known.
+    ///
+    /// If the descriptor was duplicated, or a process was forked that keeps it, the poll still reports
+    /// such a socket once its stream is dropped. Those events reach no handler (rule M2), and are
+    /// counted as [`stale`](crate::reactor::EventStats::stale).
+    /// [`Registration::into_source`](crate::reactor::Registration::into_source) ends that.
+    fn is_deregistered_by_drop(&self) -> bool {
+        false
+    }
 }
+
+/// Whether the poll is epoll or kqueue, which report each arrival, and forget a socket that is closed.
+const IS_EDGE_TRIGGERED: bool =
+    cfg!(any(target_os = "linux", target_os = "android", target_vendor = "apple"))
+        && !cfg!(mio_unsupported_force_poll_poll);
 
 impl StreamSource for TcpStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
@@ -38,16 +54,23 @@ impl StreamSource for TcpStream {
 
     /// (On mio's `poll`, only an attempt that would block has the next event reported.)
     fn is_empty_after_short_read(&self) -> bool {
-        cfg!(any(target_os = "linux", target_os = "android", target_vendor = "apple"))
-            && !cfg!(mio_unsupported_force_poll_poll)
+        IS_EDGE_TRIGGERED
+    }
+
+    fn is_deregistered_by_drop(&self) -> bool {
+        IS_EDGE_TRIGGERED
     }
 }
 
-/// A read stops where a message with a descriptor ended, so a short one says nothing.
+/// A read stops where a message with a descriptor ended, so a short one proves nothing.
 #[cfg(unix)]
 impl StreamSource for UnixStream {
     fn shutdown_write(&mut self) -> io::Result<()> {
         self.shutdown(Shutdown::Write)
+    }
+
+    fn is_deregistered_by_drop(&self) -> bool {
+        IS_EDGE_TRIGGERED
     }
 }
 

@@ -23,18 +23,19 @@ pub(super) const ROUNDS: usize = 4;
 
 /// A source, registered, that reads into an [`Input`] and writes from an [`Output`], each within a limit.
 ///
-/// Its handler is called when the source is ready, and calls [`drive`](Self::drive), which reads, lets the
-/// caller deal with what has come, and writes, until the source would block. What cannot be written waits
-/// in the output; while the output is full nothing is taken off the input, and while the input is full
-/// nothing is read. So a peer that does not read costs a bounded buffer, and it is its own stream that
+/// Its handler is called when the source is ready, and calls [`drive`](Self::drive), which reads, lets
+/// the caller process the input, and writes, until the source would block. Bytes that cannot be written
+/// wait in the output. While the output is full, the input is not consumed, and while the input is
+/// full, nothing is read. So a peer that does not read costs a bounded buffer, and only its own stream
 /// waits.
 ///
-/// Each direction ends by itself: the peer's end is [`Input::has_ended`], the own one is asked for by
-/// [`Output::finish`]. An error ends both. To end the stream at once, drop it.
+/// Each direction ends by itself: [`Input::has_ended`] reports the peer's end, and [`Output::finish`]
+/// requests the own end. An error ends both. To end the stream at once, drop it.
 ///
 /// Cost: one allocation for the registration. A stream that waits holds what waits in its buffers, and no
 /// more room than four times that; buffers of 64 KiB to read into are shared by all streams of a reactor.
-/// No system call beside the reads and writes, and no read that is known to find nothing.
+/// No system call beside the reads and writes, and no read that is known to find nothing; dropping it takes
+/// one, the close ([`StreamSource::is_deregistered_by_drop`]).
 ///
 /// # Examples
 ///
@@ -42,8 +43,9 @@ pub(super) const ROUNDS: usize = 4;
 #[must_use = "dropping a stream closes its source"]
 pub struct Stream<S: StreamSource> {
     pub(super) registration: Registration<S>,
-    /// What the source was reported ready for, and no attempt has found to block. The stream knows more than
-    /// its registration, to which it need not report each attempt: that its source is empty, say.
+    /// What the source was reported ready for, and no attempt has found to block. The stream knows more
+    /// than its registration, to which it need not report each attempt: such as that its source is
+    /// empty.
     pub(super) ready: Rc<Cell<Flags>>,
     pub(super) input: Input,
     pub(super) output: Output,
@@ -52,7 +54,7 @@ pub struct Stream<S: StreamSource> {
     pub(super) error: Option<io::Error>,
 }
 
-/// How a [`Stream`] is.
+/// The status of a [`Stream`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use = "a stream that is over is to be dropped"]
 pub enum StreamStatus {
@@ -65,19 +67,91 @@ pub enum StreamStatus {
 }
 
 impl StreamStatus {
-    /// Whether nothing is to come any more.
+    /// Returns true if the stream is Over or Broken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// impl Session {
+    ///     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    ///         let status = self.stream.drive(|input, output| {
+    ///             output.append(input);
+    ///             if input.is_over() {
+    ///                 output.finish();
+    ///             }
+    ///         });
+    ///         if status.is_over() {
+    ///             cx.hang_up(); // which closes the socket
+    ///         }
+    ///     }
+    /// }
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn is_over(self) -> bool {
         !matches!(self, Self::Open)
     }
 }
 
 impl<S: StreamSource> Stream<S> {
-    /// Registers `source` for both directions: from now on its readiness becomes calls of `handler` to
-    /// `recipient`, which is to [drive](Self::drive) the stream.
+    /// Registers `source` for both directions, and returns a stream over it. From now on its readiness
+    /// becomes calls of `handler` to `recipient`, which must [drive](Self::drive) the stream.
     ///
     /// # Errors
     ///
     /// As [`ReactorHandle::register`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// impl Session {
+    ///     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         let status = self.stream.drive(|input, output| {
+    /// #             output.append(input);
+    /// #             if input.is_over() { output.finish(); }
+    /// #         });
+    /// #         if status.is_over() { cx.hang_up(); }
+    ///         // drives the stream
+    ///     }
+    /// }
+    ///
+    /// let session = reactor.queue().try_recipient_with(|own| {
+    ///     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    ///     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() { let _ = reactor.turn(None)?; }
+    /// # let mut received = String::new();
+    /// # peer.read_to_string(&mut received)?;
+    /// # assert_eq!(received, "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn new<T, H>(
         reactor: &ReactorHandle,
@@ -96,14 +170,50 @@ impl<S: StreamSource> Stream<S> {
         Ok(Self::of(registration, ready))
     }
 
-    /// Makes a stream of a source that is registered already, for both directions: what an operation has
-    /// connected ([`Socket::into_registration`](crate::samples::Socket::into_registration)), say. Its
-    /// readiness comes along, and as with [`redirect`](Self::redirect) the recipient is called of it; it
-    /// takes no system call.
+    /// Returns a stream over a source that is registered already, for both directions, such as one that
+    /// an operation has connected
+    /// ([`Socket::into_registration`](crate::samples::Socket::into_registration)). Its readiness is
+    /// kept, and the recipient is called for it, as with [`redirect`](Self::redirect). It makes no
+    /// system call.
     ///
     /// # Errors
     ///
     /// As [`Registration::redirect`]. The source is closed then.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         let status = self.stream.drive(|input, output| {
+    /// #             output.append(input);
+    /// #             if input.is_over() { output.finish(); }
+    /// #         });
+    /// #         if status.is_over() { cx.hang_up(); }
+    /// #     }
+    /// # }
+    /// # let socket = switchboard::samples::Socket::stream(&reactor.handle(), socket)?;
+    /// // What an operation has connected becomes a stream; its readiness comes along.
+    /// let registration = socket.into_registration().map_err(|_| "the socket is shared")?;
+    /// let session = reactor.queue().try_recipient_with(|own| {
+    ///     let stream = Stream::from_registration(registration, own, Session::on_ready)?;
+    ///     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() { let _ = reactor.turn(None)?; }
+    /// # let mut received = String::new();
+    /// # peer.read_to_string(&mut received)?;
+    /// # assert_eq!(received, "hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn from_registration<T, H>(
         registration: Registration<S>,
@@ -119,20 +229,59 @@ impl<S: StreamSource> Stream<S> {
         Ok(Self::of(registration, ready))
     }
 
-    fn of(registration: Registration<S>, ready: Rc<Cell<Flags>>) -> Self {
+    fn of(mut registration: Registration<S>, ready: Rc<Cell<Flags>>) -> Self {
+        registration.set_ends_by_close(registration.source().is_deregistered_by_drop());
         let scratch = registration.reactor().scratch();
         let (input, output) = (Input::new(scratch), Output::new(scratch));
         Self { registration, ready, input, output, received: 0, sent: 0, error: None }
     }
 
-    /// Reads, lets `process` deal with what has come, and writes what it has put out: again and again,
-    /// until the source would block or the buffers are full. If the peer keeps it busy, others have their
-    /// turn in between, and the handler is called again.
+    /// Reads, calls `process`, and writes, repeatedly, until the source would block or the buffers are
+    /// full. Returns the status of the stream. If the peer keeps it busy, it stops after some rounds,
+    /// so that other sources are served, and the handler is called again.
     ///
-    /// `process` is called at least once, even if nothing has come, and again whenever there is new input
-    /// or the output has gone down to its low water. What it leaves in the input is there the next time.
+    /// `process` is called at least once, even without new input, and again whenever there is new input
+    /// or the output is down to its low water. Bytes that it does not consume stay in the input.
     ///
-    /// It may be called in any handler: once there is something to write, say.
+    /// Any handler may call it, such as one that has something to write.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// impl Session {
+    ///     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    ///         let status = self.stream.drive(|input, output| {
+    ///             output.append(input); // as far as there is room
+    ///             if input.is_over() {
+    ///                 output.finish();
+    ///             }
+    ///         });
+    ///         if status.is_over() {
+    ///             cx.hang_up();
+    ///         }
+    ///     }
+    /// }
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[inline]
     pub fn drive(&mut self, mut process: impl FnMut(&mut Input, &mut Output)) -> StreamStatus {
         for _ in 0..ROUNDS {
@@ -151,12 +300,13 @@ impl<S: StreamSource> Stream<S> {
         self.status()
     }
 
-    /// Reads once, if the source is ready and the input has room. Returns whether that changed anything:
-    /// something has come, or the end, or an error.
+    /// Reads once, if the source is ready and the input has room. Returns true if that changed
+    /// anything: there are new bytes, the end of the stream, or an error.
     ///
-    /// For loops other than [`drive`](Self::drive): one over two streams, say. Such a loop goes on until
-    /// both this and [`flush`](Self::flush) change nothing: a flush makes room for what is to be done with
-    /// the input. It ends with [`settle`](Self::settle), or with [`again`](Self::again) if it has taken long.
+    /// Use it for a loop other than [`drive`](Self::drive), such as one over two streams. The loop must
+    /// run until both this and [`flush`](Self::flush) change nothing, as a flush makes room for more
+    /// output. It must end with [`settle`](Self::settle), or with [`again`](Self::again) if it stops
+    /// earlier.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -213,30 +363,147 @@ impl<S: StreamSource> Stream<S> {
         changed
     }
 
-    /// Writes the output, until it is empty or the source would block; then closes the own side, if that
-    /// was [asked for](Output::finish). Returns whether that changed anything.
+    /// Writes the output, until it is empty or the source would block; then closes the own side, if
+    /// that was [requested](Output::finish). Returns true if that changed anything.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, _: &Context<'_, Self>) {
+    /// #         let _ = self.stream.drive(|input, _| input.consume(input.len()));
+    /// #     }
+    /// # }
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// // Something to send, from outside the stream's handler:
+    /// session.call(|session, _| {
+    ///     let (_, output) = session.stream.buffers();
+    ///     output.push(b"news");
+    ///     session.stream.flush(); // what the source does not take is written once it is ready
+    /// });
+    /// # while reactor.queue().tally().finished < 2 { let _ = reactor.turn(None)?; }
+    /// # let mut news = [0; 4];
+    /// # peer.read_exact(&mut news)?;
+    /// # assert_eq!(&news, b"news");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn flush(&mut self) -> bool {
         let changed = self.write();
         self.output.release();
         changed
     }
 
-    /// Ends a loop of [`fill`](Self::fill) and [`flush`](Self::flush): nothing is to be done before the
-    /// handler is called again. The stream gives back the room that it does not need. Returns its status.
+    /// Ends a loop of [`fill`](Self::fill) and [`flush`](Self::flush): there is no more to do before
+    /// the handler is called again. The stream frees the memory that it does not need. Returns its
+    /// status.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// impl Session {
+    ///     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    ///         while self.stream.fill() | self.stream.flush() {
+    ///             let (input, output) = self.stream.buffers();
+    ///             output.append(input);
+    ///             if input.is_over() {
+    ///                 output.finish();
+    ///             }
+    ///         }
+    ///         if self.stream.settle().is_over() {
+    ///             cx.hang_up();
+    ///         }
+    ///     }
+    /// }
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn settle(&mut self) -> StreamStatus {
         self.settle_if(self.may_read())
     }
 
-    /// Has the handler called again, behind the others: for a loop that lets them have their turn.
+    /// Schedules another call of the handler, at the tail of the queue. A loop that stops before the
+    /// source would block must call it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// impl Session {
+    ///     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    ///         for _ in 0..4 {
+    ///             if !(self.stream.fill() | self.stream.flush()) {
+    ///                 if self.stream.settle().is_over() {
+    ///                     cx.hang_up();
+    ///                 }
+    ///                 return;
+    ///             }
+    ///             let (input, output) = self.stream.buffers();
+    ///             output.append(input);
+    ///             if input.is_over() {
+    ///                 output.finish();
+    ///             }
+    ///         }
+    ///         self.stream.again(); // there may be more; first the others have their turn
+    ///     }
+    /// }
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"hello");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn again(&self) {
         self.ask_again();
     }
 
-    /// Writes these parts at once, if nothing waits in the output; what the source does not take waits
-    /// there, as far as there is room. Returns how many bytes were taken in all.
-    ///
-    /// For what is large, or lies in several places: unlike [`Output::push`], it copies only what has to
+    /// Writes these parts at once, if nothing waits in the output. Bytes that the source does not
+    /// accept wait there, as far as there is room. Returns the number of bytes that were written or
     /// wait.
+    ///
+    /// Use it for large data, or for data in several places: unlike [`Output::push`], it copies only
+    /// bytes that must wait.
     ///
     /// ```
     /// # #[cfg(unix)] {
@@ -289,7 +556,41 @@ impl<S: StreamSource> Stream<S> {
         taken
     }
 
-    /// How the stream is.
+    /// Returns the status of the stream.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, _: &Context<'_, Self>) {
+    /// #         let _ = self.stream.drive(|input, output| _ = output.append(input));
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.set_nonblocking(true)?;
+    /// # while peer.read(&mut [0; 8]).is_err() {
+    /// #     let _ = reactor.turn(Some(std::time::Duration::from_millis(10)))?;
+    /// # }
+    /// use switchboard::streams::StreamStatus;
+    ///
+    /// session.call(|session, _| match session.stream.status() {
+    ///     StreamStatus::Open => println!("{} bytes so far", session.stream.received()),
+    ///     status => panic!("{status:?}"),
+    /// });
+    /// # assert_eq!(reactor.queue().dial_all().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn status(&self) -> StreamStatus {
         if self.error.is_some() {
             StreamStatus::Broken
@@ -300,58 +601,371 @@ impl<S: StreamSource> Stream<S> {
         }
     }
 
-    /// What has been read, and what is to be written, to be changed. Output is written by the next
+    /// Returns the input and the output, to change them. Output is written by the next
     /// [`drive`](Self::drive) or [`flush`](Self::flush).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, _: &Context<'_, Self>) {
+    /// #         let _ = self.stream.drive(|input, output| _ = output.append(input));
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.set_nonblocking(true)?;
+    /// # while peer.read(&mut [0; 8]).is_err() {
+    /// #     let _ = reactor.turn(Some(std::time::Duration::from_millis(10)))?;
+    /// # }
+    /// session.call(|session, cx| {
+    ///     let (input, output) = session.stream.buffers();
+    ///     assert!(input.is_empty());
+    ///     output.push(b"goodbye");
+    ///     output.finish();
+    ///     session.on_ready(cx); // writes it
+    ///     assert_eq!(session.stream.sent(), 12);
+    /// });
+    /// # assert_eq!(reactor.queue().dial_all().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn buffers(&mut self) -> (&mut Input, &mut Output) {
         (&mut self.input, &mut self.output)
     }
 
-    /// What has been read.
+    /// Returns the input: bytes that were read and not consumed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, _: &Context<'_, Self>) {
+    /// #         let _ = self.stream.drive(|input, output| _ = output.append(input));
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.set_nonblocking(true)?;
+    /// # while peer.read(&mut [0; 8]).is_err() {
+    /// #     let _ = reactor.turn(Some(std::time::Duration::from_millis(10)))?;
+    /// # }
+    /// session.call(|session, _| assert!(session.stream.input().is_empty())); // all was consumed
+    /// # assert_eq!(reactor.queue().dial_all().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn input(&self) -> &Input {
         &self.input
     }
 
-    /// What is to be written.
+    /// Returns the output: bytes that wait to be written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, _: &Context<'_, Self>) {
+    /// #         let _ = self.stream.drive(|input, output| _ = output.append(input));
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.set_nonblocking(true)?;
+    /// # while peer.read(&mut [0; 8]).is_err() {
+    /// #     let _ = reactor.turn(Some(std::time::Duration::from_millis(10)))?;
+    /// # }
+    /// session.call(|session, _| {
+    ///     let waiting = session.stream.output().len(); // for a metric: how far the peer is behind
+    ///     assert_eq!(waiting, 0);
+    /// });
+    /// # assert_eq!(reactor.queue().dial_all().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn output(&self) -> &Output {
         &self.output
     }
 
-    /// What has ended the stream, if it is broken.
+    /// Returns the error that ended the stream, if it is broken.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, _: &Context<'_, Self>) {
+    /// #         let _ = self.stream.drive(|input, output| _ = output.append(input));
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.set_nonblocking(true)?;
+    /// # while peer.read(&mut [0; 8]).is_err() {
+    /// #     let _ = reactor.turn(Some(std::time::Duration::from_millis(10)))?;
+    /// # }
+    /// session.call(|session, cx| {
+    ///     if let Some(error) = session.stream.error() {
+    ///         eprintln!("connection broken: {error}");
+    ///         cx.hang_up();
+    ///     }
+    /// });
+    /// # assert_eq!(reactor.queue().dial_all().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn error(&self) -> Option<&io::Error> {
         self.error.as_ref()
     }
 
-    /// How many bytes were read: those that were consumed, and those in the input.
+    /// Returns the number of bytes that were read: those that were consumed, and those in the input.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, _: &Context<'_, Self>) {
+    /// #         let _ = self.stream.drive(|input, output| _ = output.append(input));
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.set_nonblocking(true)?;
+    /// # while peer.read(&mut [0; 8]).is_err() {
+    /// #     let _ = reactor.turn(Some(std::time::Duration::from_millis(10)))?;
+    /// # }
+    /// session.call(|session, _| assert_eq!(session.stream.received(), 5)); // "hello"
+    /// # assert_eq!(reactor.queue().dial_all().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn received(&self) -> u64 {
         self.received
     }
 
-    /// How many bytes were written. Those in the output of a broken stream never will be.
+    /// Returns the number of bytes that were written. The output of a broken stream is never written.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, _: &Context<'_, Self>) {
+    /// #         let _ = self.stream.drive(|input, output| _ = output.append(input));
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.set_nonblocking(true)?;
+    /// # while peer.read(&mut [0; 8]).is_err() {
+    /// #     let _ = reactor.turn(Some(std::time::Duration::from_millis(10)))?;
+    /// # }
+    /// session.call(|session, _| assert_eq!(session.stream.sent(), 5)); // "hello", back
+    /// # assert_eq!(reactor.queue().dial_all().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn sent(&self) -> u64 {
         self.sent
     }
 
-    /// The source.
+    /// Returns the source.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, _: &Context<'_, Self>) {
+    /// #         let _ = self.stream.drive(|input, output| _ = output.append(input));
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.set_nonblocking(true)?;
+    /// # while peer.read(&mut [0; 8]).is_err() {
+    /// #     let _ = reactor.turn(Some(std::time::Duration::from_millis(10)))?;
+    /// # }
+    /// session.call(|session, _| {
+    ///     let peer = session.stream.source().peer_addr(); // for a log line
+    ///     assert!(peer.is_ok());
+    /// });
+    /// # assert_eq!(reactor.queue().dial_all().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn source(&self) -> &S {
         self.registration.source()
     }
 
-    /// The source, to set its options. What is read or written here goes past the buffers.
+    /// Returns the source, to set its options. Reads and writes on it bypass the buffers.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, _: &Context<'_, Self>) {
+    /// #         let _ = self.stream.drive(|input, output| _ = output.append(input));
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.set_nonblocking(true)?;
+    /// # while peer.read(&mut [0; 8]).is_err() {
+    /// #     let _ = reactor.turn(Some(std::time::Duration::from_millis(10)))?;
+    /// # }
+    /// session.call(|session, _| {
+    ///     if let Err(error) = session.stream.source_mut().set_nodelay(true) {
+    ///         eprintln!("no TCP_NODELAY: {error}");
+    ///     }
+    /// });
+    /// # assert_eq!(reactor.queue().dial_all().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn source_mut(&mut self) -> &mut S {
         self.registration.source_mut()
     }
 
-    /// The registration: to let the loop end without it ([`Registration::unref`]), say.
+    /// Returns the registration, as to let the loop end without it ([`Registration::unref`]).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, _: &Context<'_, Self>) {
+    /// #         let _ = self.stream.drive(|input, output| _ = output.append(input));
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"hello")?;
+    /// # peer.set_nonblocking(true)?;
+    /// # while peer.read(&mut [0; 8]).is_err() {
+    /// #     let _ = reactor.turn(Some(std::time::Duration::from_millis(10)))?;
+    /// # }
+    /// session.call(|session, _| session.stream.registration().unref()); // an idle connection
+    /// # assert_eq!(reactor.queue().dial_all().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn registration(&self) -> &Registration<S> {
         &self.registration
     }
 
     /// Hands the stream over to another recipient, which is called if the source is ready or the input
-    /// holds something. Buffers and readiness come along; it takes no system call.
+    /// holds something. Buffers and readiness are kept. It makes no system call.
     ///
     /// # Errors
     ///
     /// As [`Registration::redirect`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::{mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let client = reactor.queue().recipient(());
+    /// # let stream = Stream::new(&reactor, socket, &client, |(), _| ())?;
+    /// /// Connections that wait for the next request.
+    /// struct Pool { idle: Vec<Stream<TcpStream>> }
+    ///
+    /// impl Pool {
+    ///     fn on_ready(&mut self) {
+    ///         // Drops those that were closed.
+    ///         self.idle.retain_mut(|idle| !idle.drive(|input, _| input.consume(input.len())).is_over());
+    ///     }
+    /// }
+    ///
+    /// let pool = reactor.queue().recipient(Pool { idle: Vec::new() });
+    /// pool.call(|pool, cx| {
+    ///     stream.redirect(cx, |pool: &mut Pool, _| pool.on_ready()).expect("a pool of this queue");
+    ///     pool.idle.push(stream);
+    /// });
+    /// # let _ = reactor.turn(None)?;
+    /// # pool.call(|pool, _| assert_eq!(pool.idle.len(), 1));
+    /// # let _ = reactor.turn(None)?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn redirect<T, H>(&self, recipient: &Address<T>, handler: H) -> Result<(), RedirectError>
     where
@@ -369,9 +983,10 @@ impl<S: StreamSource> Stream<S> {
         Ok(())
     }
 
-    /// Takes the stream apart: its registration, whose handler stays as it is, what was read and not
-    /// consumed, and what was to be written.
-    pub fn into_parts(self) -> (Registration<S>, Input, Output) {
+    /// Returns the parts of the stream: its registration, whose handler stays, and its input and
+    /// output.
+    pub fn into_parts(mut self) -> (Registration<S>, Input, Output) {
+        self.registration.set_ends_by_close(false);
         (self.registration, self.input, self.output)
     }
 }

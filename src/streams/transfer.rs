@@ -2,8 +2,8 @@
 //!
 //! - I1 The stream stops only for a reason that has its handler called again: the source would block, or
 //!   a buffer is full, which its next user empties.
-//! - I2 After an error nothing is ready, so nothing is read or written until the next event, and the error
-//!   is kept whatever comes of that.
+//! - I2 After an error nothing is ready, so nothing is read or written until the next event, and the
+//!   error is kept even if that event reports success.
 
 use std::io::{self, ErrorKind};
 
@@ -88,7 +88,7 @@ impl<S: StreamSource> Stream<S> {
         changed
     }
 
-    /// Writes input of another stream, which must come right behind what was written. Otherwise as
+    /// Writes input of another stream, which must follow right after what was written. Otherwise as
     /// [`write`](Self::write).
     pub(super) fn write_from(&mut self, input: &mut Input) -> bool {
         let mut changed = false;
@@ -178,7 +178,7 @@ impl<S: StreamSource> Stream<S> {
         self.registration.call_again(self.ready.get());
     }
 
-    /// Nothing is to be done before the handler is called again.
+    /// There is no more to do before the handler is called again.
     #[inline(always)]
     pub(super) fn settle_if(&mut self, may_read: bool) -> StreamStatus {
         if may_read {

@@ -18,12 +18,39 @@ impl Clock {
         Self { start, now: Rc::new(Cell::new(start)) }
     }
 
-    /// The time it shows.
+    /// Returns the time that it shows.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// let reactor = ScriptedReactor::new()?;
+    /// let start = reactor.clock().now();
+    /// reactor.clock().advance(Duration::from_secs(5));
+    /// assert_eq!(reactor.clock().now() - start, Duration::from_secs(5));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn now(&self) -> Instant {
         self.now.get()
     }
 
-    /// How far it was advanced in all.
+    /// Returns how far it was advanced in all.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// let mut reactor = ScriptedReactor::new()?;
+    /// let hourly = reactor.queue().callback(|_, ()| ());
+    /// reactor.after(Duration::from_secs(3600), hourly).detach();
+    /// reactor.settle(10)?;
+    /// assert_eq!(reactor.clock().elapsed(), Duration::from_secs(3600)); // of virtual time
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn elapsed(&self) -> Duration {
         self.now.get() - self.start
     }
@@ -33,6 +60,21 @@ impl Clock {
     /// # Panics
     ///
     /// If there is no [`Instant`] that late.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// let mut reactor = ScriptedReactor::new()?;
+    /// let clock = reactor.clock().clone(); // for a module under test that makes its own delays
+    /// let timer = reactor.queue().callback(|_, ()| ());
+    /// reactor.after(Duration::from_secs(60), timer).detach();
+    /// clock.advance(Duration::from_secs(60));
+    /// assert_eq!(reactor.turn().dialed, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn advance(&self, by: Duration) {
         self.now.set(self.now.get() + by);
     }

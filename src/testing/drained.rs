@@ -7,14 +7,14 @@ use core::panic::Location;
 use crate::testing::reactor::ScriptedReactor;
 
 impl ScriptedReactor {
-    /// Checks that no handler has stopped before its source would block and left it so (rule M3): that no
-    /// scripted source has bytes, or an end of stream, that nobody reads any more, as no event reports
+    /// Checks that no handler has stopped before its source would block and left it so (rule M3): that
+    /// no scripted source has bytes or an end of stream that will never be read, as no event reports
     /// them and no readiness call is pending; and that no handler was counted as
     /// [`undrained`](crate::reactor::EventStats::undrained).
     ///
     /// For the end of a test, once it has [settled](Self::settle). A source that is not watched for
-    /// reading counts as read, and so does one whose handler [keeps](crate::reactor::Readiness::keep) what
-    /// is left. Events that the script took and did not report are missing here too.
+    /// reading counts as read, and so does one whose handler [keeps](crate::reactor::Readiness::keep)
+    /// the rest. Events that the script took and did not report are missing here too.
     ///
     /// # Errors
     ///

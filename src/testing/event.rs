@@ -7,7 +7,7 @@ use mio::Token;
 
 use crate::reactor::{Flags, slot};
 
-/// What an event says of its source: one thing at least. Made of the constants, with `|`.
+/// The flags of an event, at least one. Combine the constants with `|`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Ready(pub(super) Flags);
 
@@ -25,7 +25,17 @@ impl Ready {
     /// There is urgent data.
     pub const PRIORITY: Self = Self(Flags(Flags::PRIORITY));
 
-    /// Whether it says all that `other` says.
+    /// Returns true if it has all flags of `other`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::testing::Ready;
+    ///
+    /// let closed = Ready::READABLE | Ready::READ_CLOSED;
+    /// assert!(closed.contains(Ready::READ_CLOSED));
+    /// assert!(!Ready::READABLE.contains(closed));
+    /// ```
     pub const fn contains(self, other: Self) -> bool {
         self.0.merge(other.0).0 == self.0.0
     }
@@ -67,22 +77,80 @@ pub struct Event {
 }
 
 impl Event {
-    /// Makes an event of the source that is registered as `token`.
+    /// Creates an event of the source that is registered as `token`.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::Token;
+    /// use switchboard::testing::{Event, Ready, ScriptedReactor};
+    ///
+    /// let mut reactor = ScriptedReactor::new()?;
+    /// // An event for a source that never was: it is dropped and counted.
+    /// let stray = Event::new(Token(usize::MAX), Ready::READABLE);
+    /// assert_eq!(reactor.turn_with([stray]).dialed, 0);
+    /// assert_eq!(reactor.event_stats().stale, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub const fn new(token: Token, ready: Ready) -> Self {
         Self { token, ready }
     }
 
-    /// The same event with other flags.
+    /// Returns the same event with other flags.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::Interest;
+    /// # use switchboard::testing::{Ready, ScriptedReactor};
+    /// # let mut reactor = ScriptedReactor::new()?;
+    /// # let (source, peer) = reactor.pair();
+    /// let _source = reactor.register_function(source, Interest::READABLE, |_, readiness| {
+    ///     assert!(readiness.is_error());
+    /// })?;
+    /// peer.push("hello");
+    /// // The event comes with other flags than the source has.
+    /// let events: Vec<_> = reactor.take_events().into_iter().map(|e| e.with(Ready::ERROR)).collect();
+    /// assert_eq!(reactor.turn_with(events).dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn with(self, ready: Ready) -> Self {
         Self { ready, ..self }
     }
 
-    /// Names the registration; 0 is the token of wake-ups.
+    /// Returns the token of the registration; 0 is the token of wake-ups.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::Interest;
+    /// # use switchboard::testing::ScriptedReactor;
+    /// # let mut reactor = ScriptedReactor::new()?;
+    /// # let (source, peer) = reactor.pair();
+    /// let _source = reactor.register_function(source, Interest::READABLE, |_, _| ())?;
+    /// peer.push("hello");
+    /// let tokens: Vec<_> = reactor.events().iter().map(|event| event.token()).collect();
+    /// assert_eq!(tokens.len(), 1); // one source has something to report
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn token(&self) -> Token {
         self.token
     }
 
-    /// What it says.
+    /// Returns its flags.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::Interest;
+    /// # use switchboard::testing::{Ready, ScriptedReactor};
+    /// # let mut reactor = ScriptedReactor::new()?;
+    /// # let (source, peer) = reactor.pair();
+    /// let _source = reactor.register_function(source, Interest::READABLE, |_, _| ())?;
+    /// peer.push("hello");
+    /// assert!(reactor.events()[0].ready().contains(Ready::READABLE));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub const fn ready(&self) -> Ready {
         self.ready
     }

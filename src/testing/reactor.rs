@@ -15,22 +15,22 @@ use crate::testing::clock::Clock;
 use crate::testing::event::{Event, Ready};
 use crate::testing::source::{Peer, ScriptedSource, Sources};
 
-/// A reactor whose poll never sleeps, whose clock stands still, and whose events are reported as a
-/// script says.
+/// A reactor that a test script drives: its poll never sleeps, its clock stands still, and the script
+/// reports the events.
 ///
-/// What recipients and modules need is on its [`ReactorHandle`], to which this derefs: they work on
-/// it unchanged. Their sources may be [scripted](Self::pair), and real ones too (sockets, pipes,
-/// the threads behind `LlFakeCancel`): the real events of those are held back until the script lets
-/// them go. Other threads may send through its remotes.
+/// What recipients and modules need is on its [`ReactorHandle`], to which this derefs: they work on it
+/// unchanged. Their sources may be [scripted](Self::pair), and real ones too (sockets, pipes, the
+/// threads behind `LlFakeCancel`): their real events are held back until the script reports them. Other
+/// threads may send through its remotes.
 ///
 /// A step is one of these:
 ///
-/// - [`turn`](Self::turn): reports all there is to report, and dials within the budget.
+/// - [`turn`](Self::turn): reports all events, and dials within the budget.
 /// - [`dial_one`](Self::dial_one): dials one call, and reports nothing.
-/// - [`turn_with`](Self::turn_with): reports the events that the script picks. They come from
-///   [`take_events`](Self::take_events), from [`Peer::event`], or are made by hand.
+/// - [`turn_with`](Self::turn_with): reports the events that the script picks. They are returned by
+///   [`take_events`](Self::take_events) or [`Peer::event`], or made by hand.
 /// - [`jump`](Self::jump): advances the clock to when the next timer is due.
-/// - [`settle`](Self::settle): turns and jumps until nothing happens any more.
+/// - [`settle`](Self::settle): turns and jumps until nothing more happens.
 ///
 /// # Examples
 ///
@@ -59,20 +59,45 @@ pub struct ScriptedReactor {
 }
 
 impl ScriptedReactor {
-    /// Makes a reactor with a queue of its own.
+    /// Creates a reactor with a queue of its own.
     ///
     /// # Errors
     ///
-    /// Passes on the error of the system if it gives no poll.
+    /// Returns the error of the system if it fails to create a poll.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// let mut reactor = ScriptedReactor::new()?;
+    /// reactor.queue().call(|_| ());
+    /// assert_eq!(reactor.settle(10)?.dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn new() -> io::Result<Self> {
         Self::with_queue(CallQueue::new()).map_err(|error| error.source)
     }
 
-    /// Makes a reactor that dials `queue`.
+    /// Creates a reactor that dials `queue`.
     ///
     /// # Errors
     ///
-    /// Hands the queue back if the system gives no poll.
+    /// Returns the queue in the error if the system fails to create a poll.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::CallQueue;
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// // How does the code under test behave when its queue is full?
+    /// let mut reactor = ScriptedReactor::with_queue(CallQueue::bounded(1))?;
+    /// reactor.queue().call(|_| ());
+    /// assert!(reactor.queue().try_call(|_| ()).is_err());
+    /// assert_eq!(reactor.turn().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with_queue(queue: CallQueue) -> Result<Self, CreateError> {
         let reactor = Reactor::with_queue(queue)?;
         let (clock, sources) = (Clock::new(), Sources::default());
@@ -81,23 +106,85 @@ impl ScriptedReactor {
         Ok(Self { reactor, clock, sources, events: Vec::new() })
     }
 
-    /// Makes a source, and its other end. To make some inside recipients, see
+    /// Returns a source and its other end. To make sources inside recipients, see
     /// [`sources`](Self::sources).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::Interest;
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// let mut reactor = ScriptedReactor::new()?;
+    /// let (source, peer) = reactor.pair();
+    /// let _source = reactor.register_function(source, Interest::READABLE, |_, readiness| {
+    ///     assert!(readiness.is_readable());
+    /// })?;
+    /// peer.push("hello");
+    /// assert_eq!(reactor.turn().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn pair(&self) -> (ScriptedSource, Peer) {
         self.sources.pair()
     }
 
-    /// What makes sources that report this reactor their readiness.
+    /// Returns a factory of sources that report their readiness to this reactor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::testing::{Peer, ScriptedReactor, ScriptedSource};
+    ///
+    /// let reactor = ScriptedReactor::new()?;
+    /// let sources = reactor.sources();
+    /// // For code under test that opens its connections itself:
+    /// let connect = move || -> (ScriptedSource, Peer) { sources.pair() };
+    /// let (_source, peer) = connect();
+    /// assert!(!peer.is_registered());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn sources(&self) -> Sources {
         self.sources.clone()
     }
 
-    /// A handle to keep, in a recipient say.
+    /// Returns a handle, to keep in a recipient.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::reactor::ReactorHandle;
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// struct Session { reactor: ReactorHandle } // as in the program
+    ///
+    /// let mut reactor = ScriptedReactor::new()?;
+    /// let session = reactor.queue().recipient(Session { reactor: reactor.handle() });
+    /// session.call(|session, cx| {
+    ///     let close = cx.callback(|_: &mut Session, cx, ()| cx.hang_up());
+    ///     session.reactor.after(Duration::from_secs(60), close).detach();
+    /// });
+    /// reactor.settle(10)?;
+    /// assert!(session.is_gone());
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn handle(&self) -> ReactorHandle {
         self.reactor.handle()
     }
 
-    /// The clock that the reactor goes by.
+    /// Returns the clock of the reactor.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// let reactor = ScriptedReactor::new()?;
+    /// reactor.advance(Duration::from_secs(1));
+    /// assert_eq!(reactor.clock().elapsed(), Duration::from_secs(1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub const fn clock(&self) -> &Clock {
         &self.clock
     }
@@ -107,57 +194,150 @@ impl ScriptedReactor {
     /// # Panics
     ///
     /// As [`Clock::advance`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// let mut reactor = ScriptedReactor::new()?;
+    /// reactor.after(Duration::from_secs(60), reactor.queue().callback(|_, ()| ())).detach();
+    /// reactor.advance(Duration::from_secs(59));
+    /// assert_eq!(reactor.turn().dialed, 0); // never early
+    /// reactor.advance(Duration::from_secs(1));
+    /// assert_eq!(reactor.turn().dialed, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn advance(&self, by: Duration) {
         self.clock.advance(by);
     }
 
-    /// Advances the clock to when the next timer is due, and returns by how much; not at all if
-    /// something is to be done at once, or if no timer is armed.
+    /// Advances the clock to when the next timer is due, and returns by how much. Returns `None`, and
+    /// does nothing, if a turn is due at once or no timer is armed.
     ///
     /// # Panics
     ///
     /// As [`Clock::advance`].
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// let mut reactor = ScriptedReactor::new()?;
+    /// reactor.after(Duration::from_secs(60), reactor.queue().callback(|_, ()| ())).detach();
+    /// assert_eq!(reactor.jump(), Some(Duration::from_secs(60)));
+    /// assert_eq!(reactor.turn().dialed, 1);
+    /// assert_eq!(reactor.jump(), None); // no timer is armed
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn jump(&self) -> Option<Duration> {
         let by = self.poll_timeout().filter(|by| !by.is_zero())?;
         self.clock.advance(by);
         Some(by)
     }
 
-    /// The events that the next turn would report, in order.
+    /// Returns the events that the next turn would report, in order.
     ///
     /// A source that was [taken](Self::take_events) from has none until something new happens to
     /// it, as with any edge-triggered poll.
     ///
     /// # Panics
     ///
-    /// If the system does not poll.
+    /// If the system fails to poll.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::Interest;
+    /// # use switchboard::testing::ScriptedReactor;
+    /// # let mut reactor = ScriptedReactor::new()?;
+    /// # let (source, peer) = reactor.pair();
+    /// let _source = reactor.register_function(source, Interest::READABLE, |_, _| ())?;
+    /// assert!(reactor.events().is_empty());
+    /// peer.push("hello");
+    /// assert_eq!(reactor.events().len(), 1); // the next turn reports it
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn events(&mut self) -> &[Event] {
         self.gather(Duration::ZERO);
         &self.events
     }
 
-    /// Takes the events that the next turn would report: they are lost, unless the script has them
-    /// [reported](Self::turn_with).
+    /// Takes and returns the events that the next turn would report. They are lost, unless the script
+    /// [reports](Self::turn_with) them.
     ///
     /// # Panics
     ///
     /// As [`events`](Self::events).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::Interest;
+    /// # use switchboard::testing::ScriptedReactor;
+    /// # let mut reactor = ScriptedReactor::new()?;
+    /// # let (first, first_peer) = reactor.pair();
+    /// # let (second, second_peer) = reactor.pair();
+    /// let _first = reactor.register_function(first, Interest::READABLE, |_, _| ())?;
+    /// let _second = reactor.register_function(second, Interest::READABLE, |_, _| ())?;
+    /// first_peer.push("1");
+    /// second_peer.push("2");
+    /// // The same events in reverse order:
+    /// let mut events = reactor.take_events();
+    /// events.reverse();
+    /// assert_eq!(reactor.turn_with(events).dialed, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn take_events(&mut self) -> Vec<Event> {
         self.gather(Duration::ZERO);
         mem::take(&mut self.events)
     }
 
     /// Puts events back, to be reported before all others.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::Interest;
+    /// # use switchboard::testing::ScriptedReactor;
+    /// # let mut reactor = ScriptedReactor::new()?;
+    /// # let (source, peer) = reactor.pair();
+    /// let _source = reactor.register_function(source, Interest::READABLE, |_, _| ())?;
+    /// peer.push("hello");
+    /// let late = reactor.take_events();
+    /// assert_eq!(reactor.turn().dialed, 0); // the event is late
+    /// reactor.put_back(late);
+    /// assert_eq!(reactor.turn().dialed, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn put_back(&mut self, events: impl IntoIterator<Item = Event>) {
         self.events.splice(..0, events);
     }
 
-    /// Waits, in real time, until there is an event of a real source, or another thread has sent
-    /// something. False if neither came within `patience`.
+    /// Waits, in real time, until there is an event of a real source, or another thread has sent a
+    /// call. Returns false if neither happened within `patience`.
     ///
     /// # Panics
     ///
     /// As [`events`](Self::events).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// let mut reactor = ScriptedReactor::new()?;
+    /// let remote = reactor.remote();
+    /// let worker = std::thread::spawn(move || remote.call(|_| ()).is_ok());
+    /// assert!(reactor.wait(Duration::from_secs(60)), "the thread sends nothing");
+    /// assert_eq!(reactor.turn().dialed, 1);
+    /// # assert!(worker.join().expect("no panic"));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn wait(&mut self, patience: Duration) -> bool {
         self.gather(Duration::ZERO);
         if self.events.is_empty() && !self.reactor.has_mail() {
@@ -166,51 +346,112 @@ impl ScriptedReactor {
         !self.events.is_empty() || self.reactor.has_mail()
     }
 
-    /// Tells the events there are, fires the timers that are due, takes the calls that other
-    /// threads have sent, and dials within the budget.
+    /// Reports all events, fires the timers that are due, accepts the calls that other threads have
+    /// sent, dials within the budget, and returns a report.
     ///
     /// # Panics
     ///
-    /// Passes on a panic of a handler. What had not been dialed is still pending. And as
+    /// If a handler panics (the calls that were not dialed are still pending), and as
     /// [`events`](Self::events).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// let mut reactor = ScriptedReactor::new()?;
+    /// reactor.queue().call(|queue| {
+    ///     queue.call(|_| ());
+    /// });
+    /// let report = reactor.turn();
+    /// assert_eq!((report.dialed, report.remaining), (2, 0));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn turn(&mut self) -> Report {
         let events = self.take_events();
         self.turn_with(events)
     }
 
-    /// The same with these events only, in this order. Others are still to be reported.
+    /// As [`turn`](Self::turn), with these events only, in this order. Other events are reported later.
     ///
     /// # Panics
     ///
-    /// Passes on a panic of a handler.
+    /// If a handler panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::Interest;
+    /// # use switchboard::testing::{Ready, ScriptedReactor};
+    /// # let mut reactor = ScriptedReactor::new()?;
+    /// # let (source, peer) = reactor.pair();
+    /// let source = reactor.register_function(source, Interest::READABLE, |_, _| ())?;
+    /// let event = peer.event(Ready::READABLE);
+    /// drop(source);
+    /// // An event that is older than its source's end: it is stale, and calls nobody.
+    /// assert_eq!(reactor.turn_with(event).dialed, 0);
+    /// assert_eq!(reactor.event_stats().stale, 1);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn turn_with(&mut self, events: impl IntoIterator<Item = Event>) -> Report {
         // First, as this may be code of the test.
         let events: Vec<_> = events.into_iter().collect();
         self.reactor.turn_with(events.iter().map(|event| (event.token(), event.ready().0)))
     }
 
-    /// Dials one call, or passes over one that was canceled. Tells no events, and fires no timers.
+    /// Dials one call, or passes over one that was canceled, and returns a report. It reports no
+    /// events, and fires no timers.
     ///
     /// # Panics
     ///
-    /// Passes on a panic of the handler.
+    /// If the handler panics.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// let mut reactor = ScriptedReactor::new()?;
+    /// let session = reactor.queue().recipient(0);
+    /// session.call(|step, _| *step = 1);
+    /// session.call(|step, _| *step = 2);
+    /// reactor.dial_one();
+    /// drop(session); // right between the two
+    /// assert_eq!(reactor.dial_one().refused, 1);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn dial_one(&mut self) -> Report {
         self.queue().dial(Budget::calls(1))
     }
 
-    /// Turns until nothing happens any more, jumping to when the next timer is due whenever there
-    /// is nothing else to do. The report is the sum of all turns.
+    /// Turns until nothing more happens, and jumps to the next deadline whenever there is nothing else
+    /// to do. The report is the sum of all turns.
     ///
-    /// What real sources and other threads have not reported by then comes later: see
-    /// [`wait`](Self::wait).
+    /// It does not wait for real sources and other threads: see [`wait`](Self::wait).
     ///
     /// # Errors
     ///
-    /// Says what is left after that many turns.
+    /// Returns what is left after that many turns.
     ///
     /// # Panics
     ///
     /// As [`turn`](Self::turn).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use switchboard::testing::ScriptedReactor;
+    ///
+    /// let mut reactor = ScriptedReactor::new()?;
+    /// let timer = reactor.queue().callback(|queue, ()| {
+    ///     queue.call(|_| ());
+    /// });
+    /// reactor.after(Duration::from_secs(60), timer).detach();
+    /// let report = reactor.settle(10)?; // an error if it takes more turns
+    /// assert_eq!(report.dialed, 2);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn settle(&mut self, turns: usize) -> Result<Report, Unsettled> {
         let mut sum = Report::default();
         for _ in 0..turns {
@@ -250,7 +491,7 @@ impl ScriptedReactor {
         let polled = self.reactor.gather(patience, |token, flags| {
             self.events.push(Event::new(token, Ready(flags)));
         });
-        polled.expect("a poll, of which the system is to be capable");
+        polled.expect("the system must be able to poll");
     }
 }
 
@@ -284,15 +525,15 @@ pub struct Unsettled {
     pub turns: usize,
     /// Calls that are pending.
     pub pending: u64,
-    /// Events that are to be reported.
+    /// Events that are not reported yet.
     pub events: usize,
     /// Timers that are armed.
     pub timers: usize,
-    /// When the first of them is due, if nothing else is to be done before.
+    /// When the first of them is due, if no turn is due before.
     pub due_in: Option<Duration>,
 }
 
-/// Says when the next timer is due, if that is known.
+/// Prints when the next timer is due, if that is known.
 struct Due<'a>(&'a Option<Duration>);
 
 impl fmt::Display for Due<'_> {

@@ -118,7 +118,7 @@ impl Wire {
         (is_readable && !is_shut && !self.edge && interest.is_readable()).then_some(token)
     }
 
-    /// What a poll would say of the source.
+    /// The event that a poll would report of the source.
     pub(super) fn event(&self) -> Option<Event> {
         let (token, interest) = self.registered?;
         let Self { inward, outward, .. } = self;

@@ -20,9 +20,12 @@ fn in_documentation(path: &str) -> Option<String> {
         Some("performance/table") => Some("#times-beside-the-peers".to_owned()),
         Some(page) => module(page).then(|| format!("../{page}/index.html{part}")),
         None if file == "examples" => Some("../examples/index.html".to_owned()),
-        // (A crate of its own, which is not in the package.)
+        // (What is not in the package.)
         None if file.starts_with("examples/embed_c/") => {
             Some("../embedding/index.html#foreign-languages".to_owned())
+        }
+        None if file == "proxy.svg" || file.starts_with("benches/proxy/hyper/") => {
+            Some("../proxy/index.html#what-it-costs".to_owned())
         }
         None if file.starts_with("examples/") => {
             let shown = read(Path::new("src/pages.rs")).lines().find_map(|line| {

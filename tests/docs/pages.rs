@@ -49,7 +49,7 @@ fn prose(page: &str) -> impl Iterator<Item = &str> {
 }
 
 /// What stands between backticks in a page, code blocks left out.
-fn quoted(page: &str) -> Vec<&str> {
+pub(crate) fn quoted(page: &str) -> Vec<&str> {
     prose(page).flat_map(|line| line.split('`').skip(1).step_by(2)).collect()
 }
 

@@ -114,7 +114,8 @@ fn a_rejected_call_is_an_error_that_says_why() {
     let error = handle.try_call(move |_| _ = captured).unwrap_err();
     assert_eq!(format!("{error:?}"), "ScheduleError(QueueDropped, ..)");
     let error: Box<dyn Error> = Box::new(error);
-    assert_eq!(error.to_string(), "call not scheduled: the owner of the queue has dropped it");
+    let text = "call not scheduled: the owner of the queue has dropped it; use a live queue";
+    assert_eq!(error.to_string(), text);
     assert!(error.source().is_none());
     let exhausted = ScheduleErrorKind::IdsExhausted;
     assert!(exhausted.to_string().contains("2^62"));

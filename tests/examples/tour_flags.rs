@@ -90,6 +90,11 @@ mod with_journal {
         assert_eq!(tour::run(flags.into_iter()), 0);
         let page = fs::read_to_string(&page).expect("a page");
         assert!(page.contains("\"Client(0)\"") && page.contains("Retrying"));
+        let stories =
+            ["ll_real_cancel: ", "hl_cancel_all: ", "ll_connect: ", "ll_write: ", "ll_accept: "];
+        for story in stories {
+            assert!(page.contains(story), "{story} the first call of it has the title");
+        }
         let trace: serde_json::Value =
             serde_json::from_slice(&fs::read(&trace).expect("a trace")).expect("JSON");
         let events = trace["traceEvents"].as_array().expect("events");

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::time::Instant;
 
-use support::random::Random;
+use support::story::Decisions;
 use support::util::{PanicsInCheck, panic_of, panics};
 use switchboard::journal::{End, Journal, OpEnd};
 use switchboard::op::{OpError, OpResult, OpState, Operation};
@@ -345,7 +345,7 @@ fn what_a_journal_is_printed_to_may_use_the_queue() {
 
 /// What really happened.
 struct Truth {
-    dice: Random,
+    dice: Decisions,
     left: Cell<u32>,
     /// Calls, each with the live call that scheduled it.
     scheduled: RefCell<Vec<(CallId, Option<CallId>)>>,
@@ -409,7 +409,7 @@ fn at_random_the_journal_attributes_each_call_to_whom_scheduled_it() {
         let queue = CallQueue::new();
         let journal = journaled(&queue);
         let truth = Rc::new(Truth {
-            dice: Random::new(seed),
+            dice: Decisions::of_seed(seed),
             left: Cell::new(400),
             scheduled: RefCell::default(),
             callbacks: RefCell::default(),

@@ -2,11 +2,17 @@
 //! module.
 
 #[cfg(feature = "journal")]
+mod bounds;
+#[cfg(feature = "journal")]
+mod filters;
+#[cfg(feature = "journal")]
 mod hazards;
 #[cfg(all(feature = "journal", feature = "mio", feature = "testing"))]
 mod outside;
 #[cfg(feature = "journal")]
 mod production;
+#[cfg(feature = "journal")]
+mod put_back;
 #[cfg(all(feature = "mio", feature = "tracing"))]
 mod request_spans;
 #[cfg(feature = "journal")]

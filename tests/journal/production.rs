@@ -10,12 +10,12 @@ use switchboard::journal::{
 };
 use switchboard::{CallQueue, QueueHandle, Step};
 
-struct Session;
+pub(crate) struct Session;
 
-type Handler = Box<dyn FnOnce(&QueueHandle)>;
+pub(crate) type Handler = Box<dyn FnOnce(&QueueHandle)>;
 
 /// A builder in a time that only tests advance, by the second value.
-fn timed() -> (JournalBuilder, impl Fn(u64) -> Handler) {
+pub(crate) fn timed() -> (JournalBuilder, impl Fn(u64) -> Handler) {
     let time = Rc::new(Cell::new(Instant::now()));
     let clock = Rc::clone(&time);
     let takes = move |millis| -> Handler {
@@ -43,49 +43,6 @@ fn labels_and_names_are_shown_even_once_the_recipient_is_gone() {
     let labels = journal.history().recipients().into_iter().map(|it| it.label);
     let labels: Vec<_> = labels.map(|label| label.as_deref().map(str::to_owned)).collect();
     assert_eq!(labels, [Some("10.0.0.1:80".to_owned()), Some("10.0.0.2:80".to_owned())]);
-}
-
-#[test]
-fn labels_go_with_the_steps_that_they_are_for() {
-    let queue = CallQueue::new();
-    let journal = Journal::builder().keep(16).install(&queue);
-    for number in 0..1_000 {
-        let session = queue.recipient(Session);
-        session.address().set_label(format!("session {number}"));
-        session.call(|_, _| ());
-        queue.dial_all();
-    }
-    let held = journal.snapshot();
-    assert!(format!("{held:?}").starts_with("Snapshot(16 steps, "), "{held:?}");
-    let text = format!("{journal:?}");
-    assert!(text.ends_with(" 4 labels and names)"), "{text}");
-}
-
-#[test]
-fn a_journal_that_is_taken_off_and_added_again_keeps_nothing_that_is_over() {
-    let queue = CallQueue::new();
-    let journal = Rc::new(Journal::with_capacity(16));
-    for _ in 0..100 {
-        let session = queue.recipient(Session);
-        session.address().set_label("of a session that goes while nobody looks");
-        let observer = queue.add_observer(Rc::clone(&journal));
-        for _ in 0..100 {
-            queue.call(|_| ());
-        }
-        queue.remove_observer(observer);
-        queue.dial_all();
-    }
-    let seen = format!("{journal:?}");
-    assert!(seen.ends_with("0 calls pending, 0 live, 1 labels and names)"), "{seen}");
-}
-
-#[test]
-fn calls_pending_whose_steps_were_dropped_take_no_memory() {
-    let queue = CallQueue::new();
-    let journal = Journal::builder().keep(16).install(&queue);
-    (0..10_000).for_each(|_| _ = queue.call(|_| ()));
-    let seen = format!("{journal:?}");
-    assert!(seen.ends_with("8 calls pending, 0 live, 0 labels and names)"), "{seen}");
 }
 
 #[test]
@@ -136,18 +93,6 @@ fn a_long_wait_triggers_and_so_does_any_step() {
     let gone = address.call(|_, _| ());
     queue.dial_all();
     assert_eq!(refused.triggered_by(), Some(gone));
-}
-
-#[test]
-fn what_a_filter_leaves_out_takes_no_room_and_is_counted() {
-    let queue = CallQueue::new();
-    let ends = |_, step: &Step| !matches!(step, Step::Created { .. } | Step::Scheduled { .. });
-    let journal = Journal::builder().keep(4).filter(ends).install(&queue);
-    let calls = [queue.call(|_| ()), queue.call(|_| ())];
-    queue.dial_all();
-    let history = journal.history();
-    assert!(calls.iter().all(|call| history.call(*call).is_some_and(|it| it.ended.is_some())));
-    assert_eq!((history.dropped_steps(), journal.figures().counts.created), (0, 2));
 }
 
 #[test]

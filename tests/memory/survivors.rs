@@ -117,3 +117,24 @@ fn l10_one_operation_of_a_module_keeps_its_own_memory_only() {
     );
     drop(release);
 }
+
+#[test]
+fn l10_one_timer_keeps_its_own_memory_only() {
+    let mut reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    let queue = reactor.queue().clone();
+    let mut n = 0_u64;
+    let mut arm = || {
+        n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        let callback = queue.callback(|_, ()| ());
+        (callback.id(), handle.after(Duration::from_secs(10 + (n >> 40)), callback))
+    };
+    all_but_one_go("timers", &mut arm, drop);
+    all_but_one_go("timers, canceled by their call's id", &mut arm, |timers| {
+        for (id, timer) in timers {
+            timer.detach();
+            let _ = queue.cancel(id, "unwanted");
+        }
+    });
+    let _ = reactor.turn(Some(Duration::ZERO)).unwrap();
+}

@@ -1,24 +1,24 @@
-//! The queue against a naive model of its rules: every sequence of acts up to a depth (`DEPTH=6`), and
-//! random ones (`OPERATIONS=1000000000`; `SEED=7` for one). What fails prints the shortest sequence
-//! that does, as a test for `regressions.rs`.
+//! The queue in stories: from seeds (`SEEDS=1000000` for many, `SEED=7` for one), from what fuzzers have found,
+//! and through all first decisions. And every sequence of acts up to a depth (`DEPTH=6`), beside a naive
+//! model of its rules. A sequence that fails prints the shortest one that does, as a test for
+//! `regressions.rs`.
 
 mod regressions;
 
-use std::env;
+use support::util::number;
+use support::worlds::sequences::{ALPHABET, BARE, PROMISES, STARTLES, Setup, WATCHED, every};
 
-use support::sequences::{ALPHABET, BARE, PROMISES, Setup, WATCHED, every, random, random_from};
+support::tests_of!(ids: IDS, sequences: SEQUENCES, user_code: USER_CODE);
 
-/// A number of the environment, or a default.
-fn number(name: &str, default: u64) -> u64 {
-    env::var(name).map_or(default, |number| number.parse().expect(name))
+fn depth() -> usize {
+    number("DEPTH").unwrap_or(3) as usize
 }
 
 /// Every sequence of up to so many acts, on one kind of queue.
 fn every_sequence(setup: Setup) {
-    let depth = number("DEPTH", 3) as usize;
-    let told = every(setup, &ALPHABET, depth);
-    let counted = [16, 408, 12_238, 427_686, 16_232_286].get(depth - 1).copied();
-    assert_eq!(told, counted.unwrap_or(told));
+    let played = every(setup, &ALPHABET, depth());
+    let counted = [16, 408, 12_238, 427_686, 16_232_286].get(depth() - 1).copied();
+    assert_eq!(played, counted.unwrap_or(played));
 }
 
 #[test]
@@ -32,19 +32,20 @@ fn every_sequence_that_is_watched_does_what_the_rules_say() {
 }
 
 #[test]
+fn every_sequence_to_recipients_that_defer_does_what_the_rules_say() {
+    every_sequence(Setup { defers: true, ..WATCHED });
+}
+
+#[test]
 fn every_sequence_about_promises_does_what_the_rules_say() {
-    let depth = number("DEPTH", 3).max(5) as usize;
+    let depth = depth().max(5);
     for setup in [BARE, WATCHED] {
-        let told = every(setup, &PROMISES, depth);
-        assert!(depth > 5 || told == 14_006, "{told}");
+        let played = every(setup, &PROMISES, depth);
+        assert!(depth > 5 || played == 14_006, "{played}");
     }
 }
 
 #[test]
-fn random_sequences_do_what_the_rules_say() {
-    if env::var("SEED").is_ok() {
-        random_from(number("SEED", 0)).unwrap_or_else(|fault| panic!("{fault}"));
-    } else {
-        random(number("OPERATIONS", 100_000));
-    }
+fn every_sequence_in_which_observers_panic_does_what_the_rules_say() {
+    every(WATCHED, &STARTLES, depth().max(4));
 }

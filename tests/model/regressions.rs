@@ -1,7 +1,7 @@
 //! Sequences that broke a rule once, or might: each told on the queue and on the model. `main.rs`
 //! prints what goes here.
 
-use support::sequences::*;
+use support::worlds::sequences::*;
 
 #[test]
 fn calls_that_drop_as_the_queue_is_closed_may_use_it() {

@@ -156,7 +156,9 @@ fn errors_tell_what_and_why() {
     type Fails = OpError<std::num::ParseIntError>;
     let cause = "x".parse::<u8>().unwrap_err();
     assert_eq!(Fails::Canceled.to_string(), "operation canceled");
-    assert_eq!(Fails::Dropped.to_string(), "operation dropped by its module");
+    let text =
+        "operation without a result: its module dropped it; check the module and its reactor";
+    assert_eq!(Fails::Dropped.to_string(), text);
     assert!(Fails::Canceled.source().is_none() && Fails::Dropped.source().is_none());
     for error in [Fails::Retryable(cause.clone()), Fails::Failed(cause.clone())] {
         assert!(!error.to_string().contains(&cause.to_string()), "said twice: {error}");

@@ -13,7 +13,7 @@ use std::time::Duration;
 use switchboard::reactor::Reactor;
 use switchboard::streams::Acceptor;
 
-use crate::alone::alone;
+use support::alone;
 
 const CLIENTS: u64 = 60;
 const CHILD: &str = "SWITCHBOARD_TEST_FEW_DESCRIPTORS";

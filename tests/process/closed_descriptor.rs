@@ -9,7 +9,7 @@ use mio::Interest;
 use mio::unix::SourceFd;
 use switchboard::reactor::Reactor;
 
-use crate::alone::alone;
+use support::alone;
 use support::net::{Log, local_pair, turn_now, turn_until, watch};
 
 /// mio's `poll` looks at a descriptor when it polls, and then says only that it is none.

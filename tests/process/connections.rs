@@ -5,7 +5,6 @@ use std::cell::Cell;
 use std::collections::HashMap;
 use std::env;
 use std::fmt::Display;
-use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream as Client};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
@@ -16,9 +15,9 @@ use mio::net::{TcpListener, TcpStream};
 use switchboard::reactor::{Reactor, ReactorHandle, Registration};
 use switchboard::{Context, Recipient};
 
-use crate::alone::alone;
+use support::alone;
 use support::counting::held;
-use support::descriptors::claim;
+use support::descriptors::{self, claim};
 use support::net::{self, PATIENCE};
 
 /// How many are held if there are descriptors for them. Fewer where the poll looks at all of them each
@@ -216,10 +215,6 @@ fn forget_bursts(reactor: &Reactor) {
     }
 }
 
-fn descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").unwrap().count()
-}
-
 #[test]
 fn ten_thousand_connections_held_and_a_hundred_thousand_churned_leave_nothing() {
     alone!();
@@ -228,12 +223,12 @@ fn ten_thousand_connections_held_and_a_hundred_thousand_churned_leave_nothing() 
     }
     let claim = claim(HELD);
     let connections = claim.count();
-    let before = (descriptors(), held());
+    let before = (descriptors::open(), held());
     let mut reactor = Reactor::new().unwrap();
     let counts = Rc::new(Counts::default());
     let (server, addresses) = listen(&reactor, &counts);
     let mut peer = Peer::start(&addresses);
-    let idle = descriptors();
+    let idle = descriptors::open();
     let mut after_each = [0; 2];
     for round in 1..=2 {
         peer.order(format_args!("hold {connections}"));
@@ -241,7 +236,7 @@ fn ten_thousand_connections_held_and_a_hundred_thousand_churned_leave_nothing() 
         turn_until(&mut reactor, || counts.echoed.get() == echoed);
         peer.wait_until_done();
         assert_eq!(counts.open.get(), connections);
-        let all = (descriptors(), reactor.registration_count());
+        let all = (descriptors::open(), reactor.registration_count());
         assert_eq!(all, (idle + connections, LISTENERS + connections));
         peer.order(format_args!("churn {CHURNED}"));
         let over = |rounds| (rounds - 1) * connections + rounds * CHURNED;
@@ -250,7 +245,7 @@ fn ten_thousand_connections_held_and_a_hundred_thousand_churned_leave_nothing() 
         peer.order("release");
         turn_until(&mut reactor, || counts.over.get() == over(round) + connections);
         peer.wait_until_done();
-        assert_eq!((descriptors(), reactor.registration_count()), (idle, LISTENERS));
+        assert_eq!((descriptors::open(), reactor.registration_count()), (idle, LISTENERS));
         forget_bursts(&reactor);
         after_each[round - 1] = held();
     }
@@ -263,5 +258,5 @@ fn ten_thousand_connections_held_and_a_hundred_thousand_churned_leave_nothing() 
     drop((server, reactor));
     peer.end();
     drop((counts, addresses));
-    assert_eq!((descriptors(), held()), before);
+    assert_eq!((descriptors::open(), held()), before);
 }

@@ -1,6 +1,5 @@
 //! Hazard: a descriptor leaks.
 
-use std::fs;
 use std::io::Write;
 
 use switchboard::CallQueue;
@@ -8,17 +7,14 @@ use switchboard::op::{OpError, OpResult};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{LlRealCancel, Module, Read, Socket};
 
-use crate::alone::alone;
+use support::alone;
+use support::descriptors;
 use support::net::{Log, local_pair, turn_now, turn_until, watch};
-
-fn descriptors() -> usize {
-    fs::read_dir("/proc/self/fd").unwrap().count()
-}
 
 #[test]
 fn m04_every_descriptor_is_closed_in_the_end() {
     alone!();
-    let before = descriptors();
+    let before = descriptors::open();
     for round in 0..100 {
         let mut reactor = Reactor::with_queue(CallQueue::new()).unwrap();
         let recipient = reactor.queue().recipient(());
@@ -64,6 +60,6 @@ fn m04_every_descriptor_is_closed_in_the_end() {
         }
         drop(handle);
         drop((recipient, peer));
-        assert_eq!(descriptors(), before, "round {round}");
+        assert_eq!(descriptors::open(), before, "round {round}");
     }
 }

@@ -15,7 +15,7 @@ use switchboard::op::OpResult;
 use switchboard::reactor::{Reactor, RegisterError};
 use switchboard::samples::{LlFakeCancel, Module, ThreadPool, Work};
 
-use crate::alone::alone;
+use support::alone;
 use support::net::{Log, local_pair, turn_now, turn_until, watch};
 
 #[expect(
@@ -45,7 +45,7 @@ fn in_child(child: impl FnOnce()) {
 
 /// The end of the work is a call, not the end of a descriptor that the child has too.
 #[test]
-fn a_child_that_lives_does_not_delay_work_that_is_under_way() {
+fn o07_a_child_that_lives_does_not_delay_work_that_is_under_way() {
     alone!();
     let mut reactor = Reactor::new().unwrap();
     let work = LlFakeCancel::new(&reactor.handle(), &ThreadPool::new(1));

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::fmt::{self, Write};
 
-use crate::alone::alone;
+use support::alone;
 use support::util::{never, panic_of, panics};
 use switchboard::{Call, CallQueue, Context};
 use tracing::field::{Field, Visit};

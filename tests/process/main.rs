@@ -4,7 +4,6 @@
 
 #[cfg(all(unix, feature = "mio"))]
 mod accept;
-mod alone;
 #[cfg(all(target_os = "linux", feature = "mio"))]
 mod closed_descriptor;
 #[cfg(all(target_os = "linux", feature = "mio"))]

@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use switchboard::CallQueue;
 use switchboard::reactor::Reactor;
 
-use crate::alone::alone;
+use support::alone;
 use support::net::{Log, turn_until, watch};
 
 /// How many descriptors this process may have at most.
@@ -36,7 +36,8 @@ fn nothing_is_lost_while_there_is_no_descriptor() {
     let descriptors = iter::from_fn(|| File::open("/dev/null").ok());
     let mut all: Vec<_> = descriptors.collect();
     let error = Reactor::with_queue(queue).unwrap_err();
-    assert_eq!(error.to_string(), "no reactor for the queue: the system gives no poll");
+    let text = "reactor not created: the system failed to create a poll; see the cause";
+    assert_eq!(error.to_string(), text);
     assert_eq!(error.source().unwrap().to_string(), error.source.to_string());
     assert_eq!(Reactor::new().unwrap_err().kind(), error.source.kind());
     // It takes some; whichever is missing, the queue comes back.

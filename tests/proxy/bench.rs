@@ -9,11 +9,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use argh::FromArgs;
 use switchboard::reactor::Reactor;
 use switchboard::samples::{Module, ThreadPool};
 
-use super::example::flags::{self, Command, Settings};
 use super::example::proxy::{Proxy, listen};
+use super::example::settings::Settings;
 use support::net::{PATIENCE, check, turn_until_idle};
 
 pub(crate) struct Bench {
@@ -27,10 +28,8 @@ pub(crate) struct Bench {
 }
 
 pub(crate) fn settings(line: &str) -> Settings {
-    match flags::read(line.split_whitespace()).unwrap() {
-        Command::Serve(settings) => *settings,
-        Command::Help => unreachable!(),
-    }
+    let flags: Vec<_> = line.split_whitespace().collect();
+    Settings::from_args(&["proxy"], &flags).unwrap_or_else(|exit| panic!("{exit:?}"))
 }
 
 impl Bench {
@@ -91,8 +90,8 @@ impl Bench {
     pub(crate) fn check_over(&mut self) {
         let proxy = Rc::clone(&self.proxy);
         let connected = self.connected.load(Ordering::Acquire) as u64;
-        turn_until(&mut self.reactor, || proxy.figures.accepted.get() == connected);
-        turn_until(&mut self.reactor, || proxy.figures.clients.get() == 0);
+        turn_until(&mut self.reactor, || proxy.figures.borrow().accepted == connected);
+        turn_until(&mut self.reactor, || proxy.sessions.is_empty());
         self.proxy.pool.clear();
         turn_until(&mut self.reactor, || proxy.connects.leftovers() == 0);
         turn_until_idle(&mut self.reactor);

@@ -47,7 +47,7 @@ fn a_client_that_goes_at_any_stage_leaves_nothing_behind() {
         }
     });
     let mut steps = 0;
-    while bench.proxy.figures.clients.get() > 0 {
+    while !bench.proxy.sessions.is_empty() {
         let _ = bench.reactor.turn(Some(Duration::from_millis(1))).unwrap();
         bench.pass(Duration::from_millis(100)); // (those who closed one side are given a while)
         steps += 1;
@@ -137,7 +137,7 @@ fn a_drain_lets_end_what_is_under_way_and_ends_the_loop() {
     let mut tunnel = bench.connect();
     write!(tunnel, "CONNECT {0} HTTP/1.1\r\nHost: {0}\r\n\r\n", origin.address).unwrap();
     let proxy = Rc::clone(&bench.proxy);
-    turn_until(&mut bench.reactor, || proxy.figures.clients.get() == 3);
+    turn_until(&mut bench.reactor, || proxy.sessions.len() == 3);
     turn_until(&mut bench.reactor, || proxy.pool.open() == 1);
     bench.proxy.drain();
     bench.run(move |_| {
@@ -153,10 +153,10 @@ fn a_drain_lets_end_what_is_under_way_and_ends_the_loop() {
     assert!(std::net::TcpStream::connect(bench.address).is_err(), "nobody listens");
     // The tunnel has until the deadline.
     read_until(&mut tunnel, b"\r\n\r\n").unwrap();
-    assert_eq!(bench.proxy.figures.clients.get(), 1);
+    assert_eq!(bench.proxy.sessions.len(), 1);
     bench.pass(Duration::from_secs(8));
     bench.reactor.run().unwrap(); // ends
-    assert_eq!(bench.proxy.figures.clients.get(), 0);
+    assert_eq!(bench.proxy.sessions.len(), 0);
     assert!(
         tunnel.read(&mut [0]).is_ok_and(|read| read == 0)
             || tunnel.shutdown(Shutdown::Both).is_err()
@@ -173,9 +173,9 @@ fn a_second_drain_ends_everything_at_once() {
     let proxy = Rc::clone(&bench.proxy);
     turn_until(&mut bench.reactor, || proxy.pool.open() == 1);
     bench.proxy.drain();
-    assert_eq!(bench.proxy.figures.clients.get(), 1);
+    assert_eq!(bench.proxy.sessions.len(), 1);
     bench.proxy.drain();
-    assert_eq!(bench.proxy.figures.clients.get(), 0);
+    assert_eq!(bench.proxy.sessions.len(), 0);
     bench.reactor.run().unwrap();
     assert_eq!((bench.reactor.registration_count(), bench.proxy.pool.open()), (0, 0));
 }

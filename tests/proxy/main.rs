@@ -12,6 +12,3 @@ mod passing;
 mod process;
 mod reading;
 mod refusing;
-mod story;
-
-use example::{framing, heads};

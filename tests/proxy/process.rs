@@ -5,10 +5,12 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::process::{Child, Command, ExitStatus, Stdio};
 
+use argh::FromArgs;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 
-use super::bench::{Origin, ask, ok, patient, read_message};
-use super::example::{flags, serve};
+use super::bench::{Origin, ask, ok, patient, read_message, settings};
+use super::example::serve;
+use super::example::settings::Settings;
 
 /// The flags of a proxy that a test runs as a process of its own, and how many descriptors it has.
 const FLAGS: &str = "SWITCHBOARD_PROXY";
@@ -22,10 +24,7 @@ fn proxy() {
         let most = most.parse().ok();
         setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most }).unwrap();
     }
-    let Ok(flags::Command::Serve(settings)) = flags::read(line.split(' ')) else {
-        panic!("{line}")
-    };
-    serve::serve(&settings).unwrap();
+    serve::serve(&settings(&line)).unwrap();
 }
 
 struct Proxy {
@@ -108,7 +107,7 @@ fn signals_print_figures_and_end_it_and_loops_share_a_port() {
         let requests: u32 = figures
             .iter()
             .map(|line| {
-                line.split("requests ")
+                line.split("requests: ")
                     .nth(1)
                     .unwrap()
                     .split(',')
@@ -241,6 +240,63 @@ fn curl_gets_posts_and_tunnels_through_it() {
     assert!(proxy.end().success());
 }
 
+/// A server that speaks TLS with a certificate of its own and serves the files of a folder.
+struct TlsServer(Child, SocketAddr);
+
+impl TlsServer {
+    /// `None` if there is no openssl.
+    fn start(folder: &std::path::Path) -> Option<Self> {
+        let request =
+            "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout key -out cert";
+        let openssl = |line: &str| {
+            let mut command = Command::new("openssl");
+            command.args(line.split(' ')).current_dir(folder).stderr(Stdio::null());
+            command
+        };
+        assert!(openssl(request).stdout(Stdio::null()).status().ok()?.success());
+        let server = "s_server -accept 127.0.0.1:0 -key key -cert cert -WWW";
+        let mut child =
+            openssl(server).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().ok()?;
+        let mut lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+        let line =
+            lines.by_ref().map(Result::unwrap).find(|line| line.starts_with("ACCEPT ")).unwrap();
+        let address = line["ACCEPT ".len()..].parse().unwrap();
+        Some(Self(child, address))
+    }
+}
+
+impl Drop for TlsServer {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn curl_speaks_tls_through_a_tunnel() {
+    let folder = std::env::temp_dir().join(format!("switchboard-tls-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let file: Vec<u8> = (0..300_000_u32).map(|at| (at % 251) as u8).collect();
+    std::fs::write(folder.join("file"), &file).unwrap();
+    let mut proxy = Proxy::start("", None);
+    let before = proxy.descriptors();
+    match TlsServer::start(&folder) {
+        Some(server) => {
+            let url = format!("https://{}/file", server.1);
+            for _ in 0..3 {
+                let got = curl(&proxy, &["--insecure", &url]);
+                assert!(got.is_none_or(|got| got == file));
+            }
+            proxy.wait_for_descriptors(before);
+            let figures = proxy.figures(1).remove(0);
+            assert!(figures.contains("0 abandoned + 0 panicked"), "{figures}");
+        }
+        None => eprintln!("there is no openssl: not tested with it"),
+    }
+    std::fs::remove_dir_all(&folder).unwrap();
+    assert!(proxy.end().success());
+}
+
 #[test]
 fn command_lines_without_sense_are_refused() {
     for line in [
@@ -253,20 +309,10 @@ fn command_lines_without_sense_are_refused() {
         "--what",
         "x",
     ] {
-        assert!(flags::read(line.split(' ')).is_err(), "{line}");
+        let flags: Vec<_> = line.split(' ').collect();
+        let exit = Settings::from_args(&["proxy"], &flags).unwrap_err();
+        assert!(exit.status.is_err(), "{line}");
     }
-    assert!(matches!(flags::read(["--help"]), Ok(flags::Command::Help)));
-    for flag in [
-        "--listen",
-        "--loops",
-        "--allow",
-        "--only",
-        "--clients",
-        "--upstreams",
-        "--idle ",
-        "--max-body",
-        "-timeout",
-    ] {
-        assert!(flags::HELP.contains(flag), "{flag}");
-    }
+    let help = Settings::from_args(&["proxy"], &["--help"]).unwrap_err();
+    assert!(help.status.is_ok() && help.output.contains("--listen"), "{}", help.output);
 }

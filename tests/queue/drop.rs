@@ -397,3 +397,21 @@ fn an_observer_that_is_set_as_the_queue_is_dropped_leaves_the_one_there_is() {
         assert_eq!(steps.last_of(call), Step::Canceled { reason: "queue dropped" });
     }
 }
+
+#[test]
+fn r09_of_many_pending_calls_those_to_a_recipient_drop_what_they_captured_with_it() {
+    // More than are looked at one by one.
+    const CALLS: usize = 300;
+    let queue = CallQueue::new();
+    let recipients: Vec<_> = (0..3).map(|_| queue.recipient(())).collect();
+    let captured = Rc::new(());
+    for number in 0..3 * CALLS {
+        let captured = Rc::clone(&captured);
+        recipients[number % 3].call(move |(), _| drop(captured));
+    }
+    for (gone, recipient) in (1..).zip(recipients) {
+        drop(recipient);
+        assert_eq!(Rc::strong_count(&captured), 1 + (3 - gone) * CALLS);
+    }
+    assert_eq!(queue.dial_all().refused, 3 * CALLS as u64);
+}

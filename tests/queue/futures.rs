@@ -97,7 +97,8 @@ fn a_call_that_ends_otherwise_wakes_its_future_with_an_error() {
             assert!(queue.tally().balances());
         }
     }
-    assert_eq!(Unanswered.to_string(), "the callback was not answered");
+    let text = "callback not answered: its caller declined or dropped it, or the call was canceled";
+    assert_eq!(Unanswered.to_string(), text);
 }
 
 #[test]
@@ -154,7 +155,7 @@ fn a_future_polled_after_it_was_ready_panics() {
     callback.answer(());
     queue.dial_all();
     assert!(poll(&mut answer, &wakes).is_ready());
-    let text = "a future was polled after it was ready";
+    let text = "a future was polled after it was ready; drop it instead";
     assert_eq!(panic_of(|| poll(&mut answer, &wakes)), text);
     assert_eq!(panic_of(|| poll(&mut answer, &wakes)), text);
 }

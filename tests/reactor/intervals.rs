@@ -273,7 +273,7 @@ fn m07_a_wake_hook_may_use_the_interval_that_is_reset() {
 }
 
 #[test]
-#[should_panic(expected = "period that is not zero")]
+#[should_panic(expected = "its period is zero")]
 fn m07_a_period_of_zero_is_refused() {
     let world = World::new();
     drop(world.reactor.every(Duration::ZERO, Missed::Burst, &world.recipient, |(), _| ()));

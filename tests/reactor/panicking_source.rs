@@ -28,21 +28,10 @@ impl Panicking {
     }
 }
 
-impl Source for Panicking {
-    fn register(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.at("register");
-        self.stream.register(poll, token, interest)
-    }
-
-    fn reregister(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.stream.reregister(poll, token, interest)
-    }
-
-    fn deregister(&mut self, poll: &Registry) -> io::Result<()> {
-        self.at("deregister");
-        self.stream.deregister(poll)
-    }
-}
+support::source_by!(Panicking, stream, |source, request| {
+    source.at(request);
+    Ok(())
+});
 
 /// A source whose descriptor stays open when it drops.
 struct Borrowed(Rc<UnixStream>);

@@ -2,11 +2,10 @@
 //! asks the system (rule M4: `redirect`, interest, functions, `unref`).
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Write};
+use std::io::Write;
 use std::rc::Rc;
 
-use mio::event::Source;
-use mio::{Interest, Registry, Token};
+use mio::Interest;
 use switchboard::reactor::{Reactor, RedirectError, Registration};
 use switchboard::{CallId, CallQueue, Step};
 
@@ -30,22 +29,10 @@ impl Counted {
     }
 }
 
-impl Source for Counted {
-    fn register(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.asked.set(self.asked.get() + 1);
-        self.stream.register(poll, token, interest)
-    }
-
-    fn reregister(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.asked.set(self.asked.get() + 1);
-        self.stream.reregister(poll, token, interest)
-    }
-
-    fn deregister(&mut self, poll: &Registry) -> io::Result<()> {
-        self.asked.set(self.asked.get() + 1);
-        self.stream.deregister(poll)
-    }
-}
+support::source_by!(Counted, stream, |source, _| {
+    source.asked.set(source.asked.get() + 1);
+    Ok(())
+});
 
 #[test]
 fn m04_a_hand_over_keeps_readiness_and_asks_the_poll_nothing() {

@@ -176,7 +176,7 @@ fn m08_a_reactor_that_is_gone_hands_the_closure_back() {
     let value = Arc::new(7);
     let captured = Arc::clone(&value);
     let error = remote.call(move |_| drop(captured)).unwrap_err();
-    let text = "remote call not scheduled: the reactor has been dropped";
+    let text = "remote call not scheduled: the reactor has been dropped; send no more calls to it";
     assert_eq!(
         (error.to_string().as_str(), format!("{error:?}").as_str()),
         (text, "ReactorDropped(..)")

@@ -31,7 +31,7 @@ fn m08_a_bounded_remote_hands_back_what_is_too_much() {
         call(&remote).unwrap();
         let error = call(&clone).unwrap_err();
         assert!(matches!(error, SendError::Full(_)), "{error:?}");
-        let text = "remote call not scheduled: as many are underway as may be; send it again later";
+        let text = "remote call not scheduled: the limit of calls underway is reached; send it again later";
         assert_eq!(error.to_string(), text);
         // Another one has its own limit.
         reactor.remote().bounded(1).call(|_| ()).unwrap();

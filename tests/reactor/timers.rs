@@ -125,6 +125,19 @@ fn m07_a_timer_canceled_by_the_id_of_its_callback_keeps_nobody_waiting() {
 }
 
 #[test]
+fn m07_timers_canceled_by_the_ids_of_their_callbacks_are_not_counted() {
+    let world = World::new();
+    let ids = [1, 2, 3].map(|number| {
+        let callback = world.callback(number);
+        let id = callback.id();
+        world.reactor.handle().after(10 * MS, callback).detach();
+        id
+    });
+    world.reactor.queue().cancel(ids[1], "by its id");
+    assert_eq!(world.reactor.handle().timer_count(), 2);
+}
+
+#[test]
 fn m07_zero_and_huge_delays() {
     let mut world = World::new();
     let handle = world.reactor.handle();

@@ -149,7 +149,7 @@ fn a_close_is_told_of_when_what_it_closed_is_over_though_the_module_is_open_agai
 
 /// It gave no handle: one could be canceled with all others only.
 #[test]
-fn one_operation_is_canceled_alone_by_its_handle() {
+fn o03_one_operation_is_canceled_alone_by_its_handle() {
     let queue = CallQueue::new();
     let lower = Manual::default();
     let module = HlCancelAll::new(&queue, lower.clone());

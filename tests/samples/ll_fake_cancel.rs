@@ -108,7 +108,7 @@ fn blocking<A: Send + 'static>(
 
 /// The message was lost, and the operation Dropped.
 #[test]
-fn the_message_of_work_that_panics_is_told() {
+fn o01_the_message_of_work_that_panics_is_told() {
     let told = |panic: fn()| {
         let mut bench = Bench::<u8>::new();
         bench.start(Box::new(move || {
@@ -360,7 +360,8 @@ fn dropping_the_reactor_lets_the_thread_end() {
 
 /// All of 16 ran, though canceled before their threads began.
 #[test]
-fn work_that_is_canceled_before_a_thread_took_it_never_runs_and_what_it_captured_goes_at_once() {
+fn o03_work_that_is_canceled_before_a_thread_took_it_never_runs_and_what_it_captured_goes_at_once()
+{
     let mut bench = Bench::on(&ThreadPool::new(1));
     let (work, ends) = blocking(|| Ok(0));
     bench.start(work);

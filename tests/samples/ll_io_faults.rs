@@ -2,8 +2,6 @@
 
 use std::io;
 
-use mio::event::Source;
-use mio::{Interest, Registry, Token};
 use support::net::{Log, unwind, unwinding};
 use switchboard::op::{OpError, OpResult};
 use switchboard::samples::{LlRealCancel, LlWrite, Module, Read, Socket, Write};
@@ -15,19 +13,7 @@ struct PanicsOnce {
     panics: bool,
 }
 
-impl Source for PanicsOnce {
-    fn register(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.source.register(poll, token, interest)
-    }
-
-    fn reregister(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.source.reregister(poll, token, interest)
-    }
-
-    fn deregister(&mut self, poll: &Registry) -> io::Result<()> {
-        self.source.deregister(poll)
-    }
-}
+support::source_by!(PanicsOnce, source);
 
 impl io::Read for PanicsOnce {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {

@@ -106,7 +106,7 @@ fn it_completes_when_there_is_something_to_read_and_the_socket_stays() {
 
 /// It was closed: there was no read with a deadline.
 #[test]
-fn a_socket_is_read_on_after_a_cancel_which_takes_nothing_of_it() {
+fn o03_a_socket_is_read_on_after_a_cancel_which_takes_nothing_of_it() {
     let mut bench = Bench::new();
     for round in 0..3 {
         let op = bench.start(round);
@@ -169,7 +169,7 @@ fn a_second_read_at_a_time_is_refused_and_the_socket_serves_the_first() {
     bench.start(0);
     let error = bench.module.start(bench.request(7), bench.done(1)).expect_err("one waits");
     let StartError::Failed { source, request } = error else { panic!("{error:?}") };
-    let what = "another operation waits for the same; let it end, or cancel it";
+    let what = "no place to wait: another operation waits for the same; let it end, or cancel it";
     assert_eq!((source.to_string().as_str(), request.limit), (what, 7));
     drop(request);
     bench.write(b"x");
@@ -280,7 +280,8 @@ fn the_reactor_may_go_while_operations_run() {
     let from = socket.expect("the socket is there");
     let error = module.start(Read { from, limit: 8 }, after).expect_err("the reactor is gone");
     let StartError::Failed { source, request } = error else { panic!("{error:?}") };
-    assert_eq!(source.to_string(), "the reactor has been dropped");
+    let text = "no place to wait: the reactor has been dropped; drop the socket";
+    assert_eq!(source.to_string(), text);
     drop(request);
     assert_eq!(peer.read(&mut [0]).ok(), Some(0), "the socket is closed");
 }

@@ -46,22 +46,10 @@ impl io::Read for Odd {
     }
 }
 
-impl Source for Odd {
-    fn register(&mut self, registry: &Registry, token: Token, how: Interest) -> io::Result<()> {
-        if !self.registers {
-            return Err(io::ErrorKind::Unsupported.into());
-        }
-        self.socket.register(registry, token, how)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, how: Interest) -> io::Result<()> {
-        self.socket.reregister(registry, token, how)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.socket.deregister(registry)
-    }
-}
+support::source_by!(Odd, socket, |source, request| match request {
+    "register" if !source.registers => Err(io::ErrorKind::Unsupported.into()),
+    _ => Ok(()),
+});
 
 type Outcome = OpResult<Vec<u8>, io::Error>;
 
@@ -223,22 +211,10 @@ impl io::Read for Counting {
     }
 }
 
-impl Source for Counting {
-    fn register(&mut self, registry: &Registry, token: Token, how: Interest) -> io::Result<()> {
-        self.registers.set(self.registers.get() + 1);
-        self.socket.register(registry, token, how)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, how: Interest) -> io::Result<()> {
-        self.registers.set(self.registers.get() + 1);
-        self.socket.reregister(registry, token, how)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.registers.set(self.registers.get() + 1);
-        self.socket.deregister(registry)
-    }
-}
+support::source_by!(Counting, socket, |source, _| {
+    source.registers.set(source.registers.get() + 1);
+    Ok(())
+});
 
 /// There were 2,001 calls of `epoll_ctl` for 1,000 reads.
 #[test]

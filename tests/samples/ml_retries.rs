@@ -183,7 +183,7 @@ fn an_attempt_that_was_canceled_below_is_not_repeated() {
 
 /// The request was made without either.
 #[test]
-fn a_request_is_made_of_the_number_of_the_attempt_and_the_error_of_the_one_before() {
+fn o06_a_request_is_made_of_the_number_of_the_attempt_and_the_error_of_the_one_before() {
     let mut bench = Bench::new(RetryPolicy::new().at_once());
     let seen = Rc::new(RefCell::new(Vec::new()));
     let sees = Rc::clone(&seen);
@@ -203,7 +203,7 @@ fn a_request_is_made_of_the_number_of_the_attempt_and_the_error_of_the_one_befor
 
 /// `attempts(5).after(|_| true)` ended after 2 starts.
 #[test]
-fn an_attempt_that_the_layer_below_refuses_is_repeated_if_the_policy_says_so() {
+fn o06_an_attempt_that_the_layer_below_refuses_is_repeated_if_the_policy_says_so() {
     for delay in [Duration::ZERO, SECOND] {
         let policy = RetryPolicy::new().attempts(5).after(|_| true);
         let mut bench = Bench::new(policy.backoff(move |_| delay));

@@ -171,7 +171,7 @@ fn delays(policy: RetryPolicy<&'static str>, count: u32) -> Vec<Duration> {
 
 /// It hammered: 237,569 attempts in 100 ms.
 #[test]
-fn the_default_policy_backs_off_more_each_time_and_leaves_out_a_random_part() {
+fn o06_the_default_policy_backs_off_more_each_time_and_leaves_out_a_random_part() {
     for seed in 0..20 {
         let delays = delays(RetryPolicy::new().seed(seed), 12);
         let most = |made: u32| (SECOND / 10 * 2_u32.pow(made)).min(10 * SECOND);
@@ -191,7 +191,7 @@ fn delays_are_those_of_the_seed() {
 }
 
 #[test]
-fn operations_of_one_module_do_not_go_in_step() {
+fn o06_operations_of_one_module_do_not_go_in_step() {
     let mut bench = Bench::new(RetryPolicy::new().seed(1));
     for _ in 0..10 {
         bench.start();
@@ -223,7 +223,7 @@ fn an_exponential_backoff_has_bounds_of_its_own_and_no_overflow() {
 }
 
 #[test]
-fn no_attempt_begins_after_the_limit() {
+fn o06_no_attempt_begins_after_the_limit() {
     let policy = || RetryPolicy::new().backoff(|_| SECOND).give_up_after(3 * SECOND);
     let mut bench = Bench::new(policy());
     bench.start();

@@ -6,9 +6,7 @@ use std::io;
 use std::rc::Rc;
 use std::time::Duration;
 
-use mio::event::Source;
 use mio::net::UnixStream;
-use mio::{Interest, Registry, Token};
 use support::manual::retrying::{self, Bench};
 use support::manual::{self, Manual, Told, check_over};
 use switchboard::op::{AsyncOp, OpError};
@@ -165,19 +163,7 @@ impl io::Read for Canceling {
     }
 }
 
-impl Source for Canceling {
-    fn register(&mut self, registry: &Registry, token: Token, how: Interest) -> io::Result<()> {
-        self.socket.register(registry, token, how)
-    }
-
-    fn reregister(&mut self, registry: &Registry, token: Token, how: Interest) -> io::Result<()> {
-        self.socket.reregister(registry, token, how)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> io::Result<()> {
-        self.socket.deregister(registry)
-    }
-}
+support::source_by!(Canceling, socket);
 
 /// Cancels an operation when it is told of such a step or, if `at_waits`, of what an operation waits
 /// for.

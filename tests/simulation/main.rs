@@ -1,8 +1,9 @@
-//! Whole loops in which everything goes wrong at random, from a seed: on a scripted reactor, and on
-//! real sockets.
+//! Whole loops, operations and timers, in stories: from seeds (`SEEDS=1000000` for many, `SEED=7` for one),
+//! from what fuzzers have found, and through all first decisions.
 #![cfg(feature = "mio")]
 
-#[cfg(unix)]
-mod reactor_stories;
+support::tests_of!(operations: OPERATIONS, timers: TIMERS);
 #[cfg(feature = "testing")]
-mod whole_loop;
+support::tests_of!(simulation: SIMULATION);
+#[cfg(unix)]
+support::tests_of!(sockets: SOCKETS);

@@ -6,9 +6,7 @@ use std::io::{self, ErrorKind, Read};
 use std::rc::Rc;
 use std::time::Duration;
 
-use mio::event::Source;
 use mio::net::TcpListener;
-use mio::{Interest, Registry, Token};
 use switchboard::reactor::Reactor;
 use switchboard::streams::{Acceptor, ListenSource};
 use switchboard::testing::{Peer, ScriptedReactor, ScriptedSource};
@@ -22,19 +20,7 @@ struct Listener {
     errors: Rc<RefCell<VecDeque<io::Error>>>,
 }
 
-impl Source for Listener {
-    fn register(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.source.register(poll, token, interest)
-    }
-
-    fn reregister(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.source.reregister(poll, token, interest)
-    }
-
-    fn deregister(&mut self, poll: &Registry) -> io::Result<()> {
-        self.source.deregister(poll)
-    }
-}
+support::source_by!(Listener, source);
 
 impl ListenSource for Listener {
     type Socket = u8;
@@ -226,19 +212,7 @@ fn m10_an_observer_may_dial_as_an_acceptor_is_resumed() {
 /// A listener for whose connections there are no descriptors.
 struct NoDescriptors(TcpListener);
 
-impl Source for NoDescriptors {
-    fn register(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.0.register(poll, token, interest)
-    }
-
-    fn reregister(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.0.reregister(poll, token, interest)
-    }
-
-    fn deregister(&mut self, poll: &Registry) -> io::Result<()> {
-        self.0.deregister(poll)
-    }
-}
+support::source_by!(NoDescriptors, 0);
 
 impl ListenSource for NoDescriptors {
     type Socket = ();

@@ -2,6 +2,7 @@
 #![cfg(all(unix, feature = "testing", feature = "mio"))]
 
 mod acceptor;
+mod closing;
 mod relay;
 mod stream;
 mod tls;

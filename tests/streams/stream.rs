@@ -7,9 +7,8 @@ use std::net::Shutdown;
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 
-use mio::event::Source;
+use mio::Interest;
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
 use switchboard::reactor::Reactor;
 use switchboard::streams::{Input, Output, Stream, StreamSource, StreamStatus};
 use switchboard::testing::{Peer, ScriptedReactor, ScriptedSource};
@@ -422,29 +421,7 @@ impl Write for Counted {
     }
 }
 
-impl Source for Counted {
-    fn register(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> std::io::Result<()> {
-        self.socket.register(registry, token, interest)
-    }
-
-    fn reregister(
-        &mut self,
-        registry: &Registry,
-        token: Token,
-        interest: Interest,
-    ) -> std::io::Result<()> {
-        self.socket.reregister(registry, token, interest)
-    }
-
-    fn deregister(&mut self, registry: &Registry) -> std::io::Result<()> {
-        self.socket.deregister(registry)
-    }
-}
+support::source_by!(Counted, socket);
 
 impl StreamSource for Counted {
     fn shutdown_write(&mut self) -> std::io::Result<()> {

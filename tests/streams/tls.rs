@@ -6,9 +6,7 @@ use std::net;
 use std::sync::Arc;
 use std::thread;
 
-use mio::event::Source;
 use mio::net::TcpStream;
-use mio::{Interest, Registry, Token};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection};
 use switchboard::reactor::Reactor;
@@ -81,19 +79,7 @@ impl StreamSource for TlsSource {
     }
 }
 
-impl Source for TlsSource {
-    fn register(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.socket.register(poll, token, interest)
-    }
-
-    fn reregister(&mut self, poll: &Registry, token: Token, interest: Interest) -> io::Result<()> {
-        self.socket.reregister(poll, token, interest)
-    }
-
-    fn deregister(&mut self, poll: &Registry) -> io::Result<()> {
-        self.socket.deregister(poll)
-    }
-}
+support::source_by!(TlsSource, socket);
 
 struct Session {
     stream: Stream<TlsSource>,

@@ -1,10 +1,7 @@
 //! All contenders, timed with criterion: `cargo bench [NAME]`, in this directory.
 
 use criterion::{criterion_group, criterion_main};
-use switchboard_peers::work;
-
-#[path = "../../criteria/mod.rs"]
-mod criteria;
+use switchboard_peers::criteria;
 
 fn peers(criterion: &mut criterion::Criterion) {
     criteria::measure(criterion, &switchboard_peers::groups());

@@ -3,8 +3,7 @@
 //! Each peer does the work the way its documentation shows, with what it offers for it; where it
 //! offers nothing (cancel, in stakker's queue) it is not in the group.
 
-#[path = "../../work/mod.rs"]
-pub mod work;
+pub use switchboard_benches::{criteria, work};
 
 pub mod interleave;
 pub mod plot;

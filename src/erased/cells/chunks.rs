@@ -121,7 +121,7 @@ impl<M: ChunkMemory> Chunks<M> {
     }
 
     /// Keeps a chunk that has become empty; or frees it, if it has no slot that can be used, or the
-    /// cycle before this one did not need as many.
+    /// previous cycle needed fewer.
     pub(super) fn keep(&mut self, number: u32, is_usable: bool) {
         self.set_available(number, false);
         self.in_use -= usize::from(number > 0);
@@ -155,7 +155,7 @@ impl<M: ChunkMemory> Chunks<M> {
         }
     }
 
-    /// How many spare chunks there should be if `peak` chunks are to be in use.
+    /// The number of spare chunks for a peak of `peak` chunks in use.
     fn spares_for(&self, peak: usize) -> usize {
         peak.saturating_sub(self.in_use).clamp(1, SPARES)
     }

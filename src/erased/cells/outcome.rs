@@ -1,8 +1,8 @@
-//! What comes of what is done with callbacks.
+//! The outcomes of operations on callbacks.
 
 #![deny(unsafe_code)]
 
-/// What came of canceling a callback.
+/// The outcome of a cancel of a callback.
 pub(crate) enum Cancel<T, E> {
     /// It is over, or being dialed, or never was.
     NotThere,
@@ -11,14 +11,14 @@ pub(crate) enum Cancel<T, E> {
     Waiting(T),
     /// It was pending. The caller must drop the call; until then the key is known.
     Pending(Option<E>),
-    /// Nothing was done: whoever has the deferred call of this position must drop it.
+    /// Nothing was done: the holder of the deferred call at this position must drop it.
     Deferred(u64),
 }
 
-/// What came of an answer.
+/// The outcome of an answer.
 pub(crate) enum Answer<A> {
-    /// The call is pending. If there is a value, the recipient is gone: what is pending will say so, and
-    /// the caller must drop the value.
+    /// The call is pending. If there is a value, the recipient is gone: the pending call ends that way,
+    /// and the caller must drop the value.
     Pushed(Option<A>),
     /// The callback was canceled, and is over. The caller must drop the value.
     Unwanted(A),

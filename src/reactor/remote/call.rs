@@ -1,6 +1,7 @@
-//! What is sent to the reactor: calls, and how they are delivered there.
+//! The calls that are sent to the reactor, and their delivery there.
 
 use alloc::boxed::Box;
+use core::any::Any;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, Ordering};
 use std::io;
@@ -22,7 +23,7 @@ use crate::recipient::Context;
 pub(super) struct Post {
     pub(super) inbox: Inbox<Sent>,
     pub(super) waker: Arc<Waker>,
-    /// Whether somebody asked for the end of `run`.
+    /// Whether a stop of `run` was requested.
     pub(super) stopped: AtomicBool,
 }
 
@@ -31,31 +32,29 @@ impl Post {
         Self { inbox: Inbox::new(), waker, stopped: AtomicBool::new(false) }
     }
 
-    /// Sends a call. Hands it back with the error.
+    /// Sends a call. Returns it with the error.
     #[inline]
     pub(super) fn send<D: Deliver + 'static>(
         &self,
         call: Box<D>,
     ) -> Result<(), (Box<D>, SendError<()>)> {
-        let set_up = SetUp::here();
-        let enter = |call, traced| Sent::new(call, set_up, traced);
-        let sent = self.inbox.send(call, enter, || self.waker.wake());
-        sent.map_err(|(call, rejection)| match rejection {
-            Rejection::Closed => (call, SendError::ReactorDropped(())),
-            Rejection::NotWoken(source) => (call, SendError::NotWoken { source, rejected: () }),
+        let sent = self.inbox.send(Sent::new(call), Sent::from_here, || self.waker.wake());
+        sent.map_err(|(sent, rejection)| match rejection {
+            Rejection::Closed => (sent.into_call(), SendError::ReactorDropped(())),
+            Rejection::NotWoken(source) => {
+                (sent.into_call(), SendError::NotWoken { source, rejected: () })
+            }
         })
     }
 
-    /// Sends what nobody can take back. A reactor that is gone does not need it; one that cannot be
-    /// woken gets it at its next turn.
+    /// Sends an entry that has no owner to be returned to. A reactor that is gone does not need it; one
+    /// that cannot be woken gets it at its next turn.
     pub(super) fn send_surely<D: Deliver + 'static>(&self, call: Box<D>) {
         let wake = || {
             let _ = self.waker.wake();
             Ok(())
         };
-        let set_up = SetUp::here();
-        let enter = |call, traced| Sent::new(call, set_up, traced);
-        let _ = self.inbox.send(call, enter, wake);
+        let _ = self.inbox.send(Sent::new(call), Sent::from_here, wake);
     }
 
     /// Asks for the end of `run`.
@@ -66,7 +65,7 @@ impl Post {
 
     /// Counts a sender less.
     pub(super) fn leave(&self) {
-        // A reactor that runs is to see that nothing comes any more.
+        // A reactor that runs must see that no sender is left.
         self.inbox.leave(|| self.waker.wake());
     }
 }
@@ -111,21 +110,36 @@ pub(super) struct Sent {
 }
 
 impl Sent {
-    #[inline(always)]
-    fn new<D: Deliver + 'static>(call: Box<D>, set_up: SetUp, traced: bool) -> Self {
-        let call = if traced { FromThread::here(call) } else { call };
-        Self { call, set_up }
+    #[inline]
+    fn new(call: Box<dyn Deliver>) -> Self {
+        Self { call, set_up: SetUp::here() }
+    }
+
+    /// Adds the thread that sends it, which is this one.
+    #[cold]
+    fn from_here(self) -> Self {
+        Self { call: Box::new(FromThread::here(self.call)), ..self }
+    }
+
+    /// The call, whose type is `D`.
+    fn into_call<D: Deliver + 'static>(self) -> Box<D> {
+        let call: Box<dyn Any> = self.call;
+        call.downcast().unwrap_or_else(|call| {
+            // It was traced.
+            let call: Box<dyn Any> = FromThread::into_call(call);
+            call.downcast().unwrap_or_else(|_| unreachable!("its sender knows its type"))
+        })
     }
 
     pub(super) fn deliver(self, reactor: &ReactorHandle) {
         let Self { call, set_up } = self;
-        let is_observed = reactor.queue().core().is_observed();
-        set_up.replay(is_observed, || call.deliver(reactor));
+        let _origin = set_up.replay(reactor.queue().core().is_observed());
+        call.deliver(reactor);
     }
 }
 
 /// A call whose type is of no interest.
-pub(super) trait Deliver: Send {
+pub(super) trait Deliver: Any + Send {
     /// Schedules the call, on the reactor's thread.
     fn deliver(self: Box<Self>, reactor: &ReactorHandle);
 }
@@ -139,7 +153,7 @@ pub(super) struct RemoteFunction<F> {
 impl<F: FnOnce(&ReactorHandle) + Send + 'static> Deliver for RemoteFunction<F> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let (site, handle) = (self.site, reactor.clone());
-        // The call comes back if the queue takes no more; it is dropped here then (I1).
+        // A closed queue returns the call; it is dropped here then (I1).
         let call = move |_: &QueueHandle| {
             let Self { function, permit, .. } = *self;
             drop(permit);

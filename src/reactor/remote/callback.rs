@@ -18,14 +18,15 @@ use crate::reactor::shared::ReactorHandle;
 /// A [`Callback`] that any thread may answer, once.
 ///
 /// Made by [`ReactorHandle::remote_callback`]. The callback itself stays on the reactor's thread; an
-/// answer takes its value there, where the call is scheduled. It is a promise: a queue that is full
-/// admits it, and if its recipient is live when its turn comes, it is deferred.
+/// answer takes its value there, where the call is scheduled. It is a promise: a full queue admits it,
+/// and it is deferred if its recipient is live when the queue reaches it.
 ///
 /// Dropping it unanswered is a bug (rule R5), even if the thread that has it unwinds: at the reactor's
 /// next turn the call ends Abandoned, and is reported with the site that created the callback. If the
 /// reactor goes first, the call ends Canceled, and nothing is reported.
 ///
-/// While one is alive, something can happen: [`Reactor::run`](crate::reactor::Reactor::run) goes on.
+/// While one is alive, something can happen: [`Reactor::run`](crate::reactor::Reactor::run) does not
+/// return.
 ///
 /// # Examples
 ///
@@ -70,7 +71,25 @@ impl<A: 'static> RemoteCallback<A> {
         Self { id, kept, value: PhantomData }
     }
 
-    /// The id of the call, before and after it is scheduled. It can be canceled on the reactor's thread.
+    /// Returns the id of the call, which stays the same once it is scheduled. Code on the reactor's
+    /// thread can cancel the call with it.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::Cancellation;
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let done = reactor.remote_callback(reactor.queue().callback(|_, _sum: u64| unreachable!()));
+    /// let id = done.id();
+    /// let worker = std::thread::spawn(move || done.answer((1..=100).sum()));
+    /// // On the reactor's thread: the result is no longer wanted.
+    /// assert_eq!(reactor.queue().cancel(id, "client disconnected"), Cancellation::Canceled);
+    /// reactor.run()?;
+    /// # let _ = worker.join();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub const fn id(&self) -> CallId {
         self.id
     }
@@ -83,8 +102,27 @@ impl<A: 'static> RemoteCallback<A> {
     ///
     /// # Errors
     ///
-    /// Hands the value back if the reactor is gone, or if the system does not let the reactor be woken.
-    /// In the latter case the callback counts as dropped unanswered.
+    /// Returns the value in the error if the reactor is gone, or if the system fails to wake it. In the
+    /// latter case the callback counts as dropped without an answer.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let done = reactor.queue().callback(|_, text: String| assert_eq!(text, "42"));
+    /// let done = reactor.remote_callback(done);
+    /// let worker = std::thread::spawn(move || {
+    ///     if let Err(error) = done.answer("42".into()) {
+    ///         let text = error.into_inner(); // the reactor is gone, so the result is ours to keep
+    ///         println!("nobody waits for {text}");
+    ///     }
+    /// });
+    /// reactor.run()?;
+    /// # worker.join().expect("no panic");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn answer(mut self, value: A) -> Result<(), SendError<A>>
     where
@@ -100,7 +138,20 @@ impl<A: 'static> RemoteCallback<A> {
         })
     }
 
-    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although this is not answered.
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) return even if this is not answered.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let done = reactor.remote_callback(reactor.queue().callback(|_, ()| ()));
+    /// done.unref(); // a cache is being filled: the program need not wait for that
+    /// reactor.run()?; // returns at once
+    /// done.decline("not needed");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn unref(&self) {
         self.kept.iter().for_each(|kept| kept.remote.unref());
     }
@@ -110,7 +161,20 @@ impl<A: 'static> RemoteCallback<A> {
         self.kept.iter().for_each(|kept| kept.remote.undo_unref());
     }
 
-    /// Says that the call will never be scheduled, and why: it ends Canceled.
+    /// Ends the call as Canceled, with `reason`: it will never be scheduled.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let done = reactor.remote_callback(reactor.queue().callback(|_, ()| unreachable!()));
+    /// std::thread::spawn(move || done.decline("the pool is shutting down")).join().expect("no panic");
+    /// reactor.run()?;
+    /// assert_eq!(reactor.queue().tally().canceled, 1); // not abandoned, which would be a bug
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn decline(mut self, reason: &'static str) {
         if let Some(kept) = self.kept.take() {
             let post = kept.post();

@@ -22,7 +22,7 @@ use crate::reactor::shared::ReactorHandle;
 use crate::recipient::Address;
 use crate::unwind::{RunOnDrop, to_the_end};
 
-/// Room for as many calls is kept for the next ones.
+/// The number of calls for which room is kept.
 const KEPT: usize = 1024;
 
 const GONE: &str = "the reactor is gone";
@@ -41,7 +41,10 @@ pub(crate) struct Remotes {
     /// Whether a host may sleep whenever the reactor does not turn: by its own poll, or the descriptor
     /// of the reactor's.
     host_sleeps: Cell<bool>,
-    /// The id that the latest call beyond the queue's capacity got, or was to get.
+    /// Whether the post was ever given to a sender. If not, no entry arrives, and no thread wakes the
+    /// reactor.
+    is_shared: Cell<bool>,
+    /// The id of the latest call beyond the queue's capacity, or the id that it would have had.
     beyond: Cell<Option<CallId>>,
 }
 
@@ -55,6 +58,7 @@ impl Remotes {
             callbacks: RefCell::default(),
             sender: RefCell::default(),
             host_sleeps: Cell::new(false),
+            is_shared: Cell::new(false),
             beyond: Cell::new(None),
         }
     }
@@ -86,8 +90,10 @@ impl Remotes {
         Arc::clone(&self.post.waker)
     }
 
-    pub(super) const fn post(&self) -> &Arc<Post> {
-        &self.post
+    /// The place to send to, for senders.
+    pub(super) fn share_post(&self) -> Arc<Post> {
+        self.is_shared.set(true);
+        Arc::clone(&self.post)
     }
 
     pub(super) fn keep_address(&self, address: Rc<dyn Any>) -> ArenaKey {
@@ -131,9 +137,12 @@ impl Remotes {
         Awake(self)
     }
 
-    /// Sleeps by `sleep`, which is told whether it may: not if something has come before. What comes
-    /// meanwhile wakes the reactor.
+    /// Calls `sleep` with true if it may sleep: no entry has arrived. Entries that arrive meanwhile
+    /// wake the reactor.
     pub(crate) fn sleep<R>(&self, sleep: impl FnOnce(bool) -> R) -> R {
+        if !self.is_shared.get() {
+            return sleep(true);
+        }
         let slept = sleep(self.post.inbox.fall_asleep());
         if !self.host_sleeps.get() {
             self.post.inbox.wake_up();
@@ -141,8 +150,8 @@ impl Remotes {
         slept
     }
 
-    /// Schedules calls that have come, at most a share (rule M6); of those beyond the queue's capacity,
-    /// one at a time. If an observer panics, the rest stays for the next turn.
+    /// Schedules calls that have arrived, at most a share (rule M6); of those beyond the queue's
+    /// capacity, one at a time. If an observer panics, the rest stays for the next turn.
     #[inline]
     pub(crate) fn deliver(&self, reactor: &ReactorHandle, share: impl FnOnce() -> usize) {
         if self.is_busy() {
@@ -163,7 +172,7 @@ impl Remotes {
             }
             let Some(call) = self.take() else { return };
             if is_full {
-                self.beyond.set(Some(queue.next_id()));
+                self.beyond.set(Some(queue.id(queue.next_position())));
             }
             call.deliver(reactor);
         }
@@ -179,11 +188,12 @@ impl Remotes {
     }
 
     /// Whether there is something to be scheduled.
+    #[inline]
     pub(crate) fn is_busy(&self) -> bool {
-        !self.taken.borrow().is_empty() || self.post.inbox.has_mail()
+        self.is_shared.get() && (!self.taken.borrow().is_empty() || self.post.inbox.has_mail())
     }
 
-    /// Whether anybody may send. If not, [`is_busy`](Self::is_busy) covers all that was sent.
+    /// Whether any sender is left. If not, [`is_busy`](Self::is_busy) covers all that was sent.
     pub(crate) fn are_alive(&self) -> bool {
         self.post.inbox.has_senders()
     }
@@ -232,7 +242,7 @@ impl Drop for Awake<'_> {
     #[inline]
     fn drop(&mut self) {
         if self.0.host_sleeps.get() {
-            // If something has come, the host does not sleep, by `poll_timeout`.
+            // If there are entries, `poll_timeout` does not let the host sleep.
             self.0.post.inbox.fall_asleep();
         }
     }

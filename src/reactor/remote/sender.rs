@@ -3,6 +3,7 @@
 use alloc::boxed::Box;
 use alloc::format;
 use alloc::sync::Arc;
+use core::any::Any;
 use std::thread;
 
 use crate::reactor::remote::call::Deliver;
@@ -17,10 +18,16 @@ pub(super) struct FromThread {
 impl FromThread {
     /// Adds the name of this thread, or its id if it has none.
     #[cold]
-    pub(super) fn here(call: Box<dyn Deliver>) -> Box<dyn Deliver> {
+    pub(super) fn here(call: Box<dyn Deliver>) -> Self {
         let thread = thread::current();
         let sender = thread.name().map_or_else(|| format!("{:?}", thread.id()).into(), Arc::from);
-        Box::new(Self { call, sender })
+        Self { call, sender }
+    }
+
+    /// What was sent, of one that is not known as such.
+    pub(super) fn into_call(this: Box<dyn Any>) -> Box<dyn Deliver> {
+        let this: Box<Self> = this.downcast().unwrap_or_else(|_| unreachable!("it is traced"));
+        this.call
     }
 }
 

@@ -18,15 +18,32 @@ use crate::reactor::shared::ReactorHandle;
 use crate::recipient::{Address, Context};
 
 impl<T: 'static> RemoteAddress<T> {
-    /// Makes a [`Waker`] that schedules calls of `handler` to the recipient, so that a future can be
+    /// Returns a [`Waker`] that schedules calls of `handler` to the recipient, so that a future can be
     /// polled in calls: see [`future`](crate::future).
     ///
-    /// Wake-ups merge: at most one call is pending, whatever [bound](Self::bounded) there is. One
-    /// that is canceled by its id is scheduled again. The handler drops with the last clone of the waker, on whatever thread that is. As
-    /// long as a clone of the waker is somewhere, something can happen: [`Reactor::run`](crate::reactor::Reactor::run)
-    /// goes on.
+    /// Wake-ups merge: at most one call is pending, even with a larger [limit](Self::bounded). A call
+    /// that is canceled by its id is scheduled again. The handler is dropped with the last clone of the
+    /// waker, on the thread that drops it. [`Reactor::run`](crate::reactor::Reactor::run) does not
+    /// return while a clone of the waker is alive.
     ///
     /// Cost: one allocation; one more, and at most one system call, for each wake-up.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::reactor::Reactor;
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let polls = reactor.queue().recipient(0);
+    /// let waker = reactor.remote_to(&polls).waker(|polls, _| *polls += 1);
+    /// waker.wake_by_ref();
+    /// waker.wake_by_ref(); // merges with the first
+    /// drop(waker);
+    /// reactor.run()?;
+    /// polls.call(|polls, _| assert_eq!(*polls, 1));
+    /// reactor.run()?;
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[track_caller]
     pub fn waker<H>(&self, handler: H) -> Waker
     where

@@ -2,14 +2,13 @@
 //!
 //! What is compared and moved is a small [`HeapEntry`] for each value, in a heap of [`ARITY`] children
 //! per entry; the values stay where they are. A slot for each value has where its entry is. So arming
-//! takes O(1) for deadlines that come in order, and O(log n) at worst, as do removing and popping; the
-//! first is at hand. When many are due at once, their entries leave the heap together and are
-//! sorted, which is faster than popping one by one. (`docs/design.md` has what was measured.)
+//! takes O(1) for deadlines in order, and O(log n) at worst, as do removing and popping; the first is
+//! at hand. When many are due at once, their entries leave the heap together and are sorted, which is
+//! faster than popping one by one. (`docs/design.md` has what was measured.)
 //!
 //! - I1 No entry of the heap ranks before its parent. `run` is sorted, the first entry last; it
 //!   ends with one that has a value.
-//! - I2 `places` names the place of the entry of each slot that has a value. The other slots are
-//!   linked, from `vacant` on.
+//! - I2 The place of each slot that has a value is where its entry is.
 //! - I3 Each value has one entry. Entries without a value are only in `run`, and have no slot.
 
 use alloc::vec::Vec;
@@ -18,14 +17,14 @@ use core::mem;
 use core::time::Duration;
 use std::time::Instant;
 
-use crate::reactor::timers::values::Values;
+use crate::reactor::timers::slots::{NONE, Slots};
 
 const ARITY: usize = 8;
 
-/// Of so many entries one must be due for those that are to be sorted.
+/// Entries are sorted if at least one in so many is due.
 const MANY: usize = 16;
 
-/// Room for as many entries is kept.
+/// The number of entries for which room is kept.
 const FEW: usize = 8;
 
 /// Values ordered by deadline, then by when they were armed.
@@ -33,10 +32,7 @@ pub(super) struct Heap<T> {
     entries: Vec<HeapEntry>,
     /// Entries that were due together, and have not been popped yet.
     run: Vec<HeapEntry>,
-    places: Vec<u32>,
-    vacant: u32,
-    values: Values<T>,
-    len: usize,
+    slots: Slots<T>,
     origin: Instant,
     armed: u64,
     /// What is armed is due then at the earliest.
@@ -71,14 +67,8 @@ impl Tick {
     }
 }
 
-/// So many slots are worth forgetting.
-const MUCH: usize = 1024;
-
 /// Set in places in `run`.
 const IN_RUN: u32 = 1 << 31;
-
-/// No slot.
-const NONE: u32 = u32::MAX;
 
 /// What is known of the first value.
 pub(super) struct First<'a, T> {
@@ -104,23 +94,21 @@ impl<T> Heap<T> {
         Self {
             entries: Vec::new(),
             run: Vec::new(),
-            places: Vec::new(),
-            vacant: NONE,
-            values: Values::new(),
-            len: 0,
+            slots: Slots::new(),
             origin,
             armed: 0,
             floor: Tick(0),
         }
     }
 
-    /// Lets what is armed from now on be due `moment` at the earliest; or, without one, when it says.
+    /// Lets what is armed from now on be due `moment` at the earliest; or, without one, its own
+    /// deadline.
     pub(super) fn set_floor(&mut self, moment: Option<Tick>) {
         self.floor = moment.unwrap_or(Tick(0));
     }
 
     pub(super) const fn len(&self) -> usize {
-        self.len
+        self.slots.len()
     }
 
     /// Adds a value, behind all others with that deadline.
@@ -130,14 +118,8 @@ impl<T> Heap<T> {
     /// If there are 2^31 values already.
     #[inline]
     pub(super) fn arm(&mut self, deadline: Instant, value: T) -> Handle {
-        if self.vacant == NONE {
-            self.add_slot();
-        }
-        let (serial, slot) = (self.armed, self.vacant);
-        self.vacant = self.places[slot as usize];
-        self.values.put(slot, value);
+        let (serial, slot) = (self.armed, self.slots.insert(value));
         self.armed += 1;
-        self.len += 1;
         let deadline = self.moment(deadline).max(self.floor);
         self.entries.push(HeapEntry { deadline, serial, slot });
         self.rise(self.entries.len() - 1);
@@ -147,7 +129,7 @@ impl<T> Heap<T> {
     /// Moves a value to another time, behind all others with that deadline, unless it is out already.
     pub(super) fn reset(&mut self, handle: Handle, deadline: Instant) -> Option<Handle> {
         let Handle { serial, slot } = handle;
-        let place = *self.places.get(slot as usize)?;
+        let place = self.slots.place(slot)?;
         let entry =
             HeapEntry { deadline: self.moment(deadline).max(self.floor), serial: self.armed, slot };
         let at = if place & IN_RUN == 0 {
@@ -170,20 +152,20 @@ impl<T> Heap<T> {
 
     /// The value, if it is not out.
     pub(super) fn get_mut(&mut self, handle: Handle) -> Option<&mut T> {
-        let place = *self.places.get(handle.slot as usize)?;
+        let place = self.slots.place(handle.slot)?;
         let entry = if place & IN_RUN == 0 {
             self.entries.get(place as usize)
         } else {
             self.run.get((place & !IN_RUN) as usize)
         };
         entry.filter(|entry| entry.serial == handle.serial && entry.slot == handle.slot)?;
-        self.values.get_mut(handle.slot)
+        self.slots.get_mut(handle.slot)
     }
 
     /// Takes a value out, unless it is out already.
     pub(super) fn remove(&mut self, handle: Handle) -> Option<T> {
-        // The place of a vacant slot, which is none, is that of another entry at most.
-        let place = *self.places.get(handle.slot as usize)?;
+        // The place of a vacant slot may be anything, but no other entry has that serial.
+        let place = self.slots.place(handle.slot)?;
         let is_it = |entry: &HeapEntry| entry.serial == handle.serial;
         if place & IN_RUN == 0 {
             let _entry = self.entries.get(place as usize).filter(|entry| is_it(entry))?;
@@ -194,20 +176,20 @@ impl<T> Heap<T> {
             entry.slot = NONE;
             self.trim_run();
         }
-        self.vacate(handle.slot)
+        self.slots.take(handle.slot)
     }
 
     /// Whether there is a value that `is_wanted` accepts. Looks at the first one first.
     pub(super) fn any(&self, is_wanted: impl Fn(&T) -> bool) -> bool {
         let all = self.first_entry().into_iter().chain(&self.entries).chain(&self.run);
-        all.filter_map(|entry| self.values.get(entry.slot)).any(is_wanted)
+        all.filter_map(|entry| self.slots.get(entry.slot)).any(is_wanted)
     }
 
     /// The values that `is_wanted` rejects.
     pub(super) fn unwanted(&self, is_wanted: impl Fn(&T) -> bool) -> Vec<Handle> {
         let all = self.entries.iter().chain(&self.run);
         let unwanted =
-            all.filter(|entry| self.values.get(entry.slot).is_some_and(|value| !is_wanted(value)));
+            all.filter(|entry| self.slots.get(entry.slot).is_some_and(|value| !is_wanted(value)));
         unwanted.map(|entry| Handle { serial: entry.serial, slot: entry.slot }).collect()
     }
 
@@ -223,7 +205,7 @@ impl<T> Heap<T> {
 
     pub(super) fn first(&self) -> Option<First<'_, T>> {
         let HeapEntry { deadline, slot, .. } = *self.first_entry()?;
-        Some(First { deadline, value: self.values.get(slot)? })
+        Some(First { deadline, value: self.slots.get(slot)? })
     }
 
     /// Takes the first value out.
@@ -244,13 +226,13 @@ impl<T> Heap<T> {
 
     #[inline(always)]
     fn take_first(&mut self, HeapEntry { slot, .. }: HeapEntry) -> Option<T> {
-        if self.places[slot as usize] & IN_RUN == 0 {
+        if self.slots.place(slot)? & IN_RUN == 0 {
             self.take(0);
         } else {
             self.run.pop();
             self.trim_run();
         }
-        self.vacate(slot)
+        self.slots.take(slot)
     }
 
     /// Makes the values that are due `now` fast to pop, if they are many, and no more than `most`, which
@@ -285,7 +267,7 @@ impl<T> Heap<T> {
         shrink(&mut self.run);
         self.run.sort_unstable_by_key(|entry| Reverse(entry.rank()));
         for (at, entry) in self.run.iter().enumerate() {
-            self.places[entry.slot as usize] = at as u32 | IN_RUN;
+            self.slots.set_place(entry.slot, at as u32 | IN_RUN);
         }
         for at in (0..kept).rev() {
             self.sink(at);
@@ -320,37 +302,6 @@ impl<T> Heap<T> {
             due += self.count_due(child, now, most - due);
         }
         due
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn add_slot(&mut self) {
-        let slot = self.places.len() as u32;
-        assert!(slot < IN_RUN, "2^31 timers are armed");
-        self.places.push(NONE);
-        self.vacant = slot;
-    }
-
-    /// Gives up a slot, whose entry is gone.
-    #[inline(always)]
-    fn vacate(&mut self, slot: u32) -> Option<T> {
-        self.places[slot as usize] = self.vacant;
-        self.vacant = slot;
-        self.len -= 1;
-        let value = self.values.take(slot);
-        if self.len == 0 && self.places.len() > MUCH {
-            self.forget_slots();
-        }
-        value
-    }
-
-    /// Gives back the memory of slots, which all are vacant.
-    #[cold]
-    #[inline(never)]
-    fn forget_slots(&mut self) {
-        self.places = Vec::new();
-        self.vacant = NONE;
-        self.values.clear();
     }
 
     /// Takes the entry at `at` out of the heap.
@@ -398,7 +349,7 @@ impl<T> Heap<T> {
 
     fn put(&mut self, at: usize, entry: HeapEntry) {
         self.entries[at] = entry;
-        self.places[entry.slot as usize] = at as u32;
+        self.slots.set_place(entry.slot, at as u32);
     }
 
     fn first_child(&self, at: usize) -> Option<(usize, u128)> {

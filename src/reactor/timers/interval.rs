@@ -1,7 +1,7 @@
 //! Timers that fire again and again.
 //!
-//! - I1 Of an interval at most one tick is waiting for its time or pending: the next one is armed when the
-//!   tick's turn has come, before its handler runs, or if its call is canceled by its id.
+//! - I1 Of an interval at most one tick is waiting for its time or pending: the next one is armed when
+//!   the queue reaches the tick, before its handler runs, or if its call is canceled by its id.
 
 use alloc::rc::Rc;
 use core::cell::{Cell, RefCell};
@@ -15,26 +15,26 @@ use crate::reactor::shared::ReactorHandle;
 use crate::reactor::timers::{FOREVER, Timer};
 use crate::recipient::{Address, Context};
 
-/// A tick that comes less than this after it was due is on time.
+/// A tick that fires less than this after its deadline is on time.
 const ON_TIME: Duration = Duration::from_millis(5);
 
-/// What becomes of the ticks of an [`Interval`] that were missed, as the loop was busy or the machine
+/// The treatment of ticks of an [`Interval`] that were missed because the loop was busy or the machine
 /// asleep. A tick is on time within five milliseconds, or a period if that is shorter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Missed {
-    /// They come one after the other, one a turn at most, until none is missed: there are as many ticks
-    /// as periods.
+    /// They fire one after the other, at most one a turn, until none is missed: each period has its
+    /// tick.
     #[default]
     Burst,
-    /// The next tick comes a period after the late one.
+    /// The next tick fires a period after the late one.
     Delay,
-    /// They are left out: the next tick comes at the next multiple of the period.
+    /// They are skipped: the next tick fires at the next multiple of the period.
     Skip,
 }
 
-/// A timer that fires again and again, made by [`ReactorHandle::every`]. Dropping it ends it, even if a
-/// tick is pending; [`detach`](Self::detach) lets it go on until its recipient is gone.
+/// A timer that fires periodically, made by [`ReactorHandle::every`]. Dropping it ends it, even if a
+/// tick is pending; after [`detach`](Self::detach) it runs until its recipient is gone.
 #[doc(alias("setInterval", "ticker"))]
 #[must_use = "dropping an interval ends it"]
 pub struct Interval {
@@ -71,28 +71,86 @@ impl Interval {
         Self { ticks: Rc::clone(&target.ticks), ends_on_drop: true }
     }
 
-    /// When the next tick is due; if a tick is pending, when that was due.
+    /// Returns when the next tick is due or, if a tick is pending, when that was due.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let reactor = Reactor::new()?;
+    /// let beats = reactor.queue().recipient(0);
+    /// let second = Duration::from_secs(1);
+    /// let interval = reactor.every(second, Missed::Skip, &beats, |beats, _| *beats += 1);
+    /// assert!(interval.deadline() <= reactor.now() + second);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn deadline(&self) -> Instant {
         self.ticks.deadline.get()
     }
 
-    /// The time from one tick to the next.
+    /// Returns the time from one tick to the next.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let reactor = Reactor::new()?;
+    /// let polls = reactor.queue().recipient(0);
+    /// let second = Duration::from_secs(1);
+    /// let interval = reactor.every(second, Missed::Delay, &polls, |polls, _| *polls += 1);
+    /// interval.set_period(2 * interval.period()); // nothing new: ask less often
+    /// assert_eq!(interval.period(), 2 * second);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn period(&self) -> Duration {
         self.ticks.period.get()
     }
 
-    /// Sets the time from the next tick to the one after it, and so on. For the next tick itself, see
+    /// Sets the time between ticks, from the next tick on. To move the next tick itself, call
     /// [`reset`](Self::reset).
     ///
     /// # Panics
     ///
     /// If `period` is zero.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let reactor = Reactor::new()?;
+    /// let beats = reactor.queue().recipient(0);
+    /// let minute = Duration::from_secs(60);
+    /// let interval = reactor.every(minute, Missed::Skip, &beats, |beats, _| *beats += 1);
+    /// interval.set_period(Duration::from_secs(1));
+    /// interval.reset(); // the next tick, too, comes a second from now
+    /// assert!(interval.deadline() <= reactor.now() + Duration::from_secs(1));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn set_period(&self, period: Duration) {
         self.ticks.period.set(checked(period));
     }
 
-    /// Lets the next tick be due a period after the turn's time ([`ReactorHandle::turn_time`]). A tick
-    /// that is pending is not taken back.
+    /// Moves the next tick to a period after the turn's time ([`ReactorHandle::turn_time`]). A pending
+    /// tick stays pending.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let reactor = Reactor::new()?;
+    /// let link = reactor.queue().recipient(0);
+    /// let period = Duration::from_secs(30);
+    /// let keepalive = reactor.every(period, Missed::Delay, &link, |pings, _| *pings += 1);
+    /// // Something else was sent: the next keepalive is due 30 seconds from now.
+    /// let before = keepalive.deadline();
+    /// keepalive.reset();
+    /// assert!(keepalive.deadline() >= before);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn reset(&self) {
         let Ticks { reactor, period, deadline, timer, .. } = &*self.ticks;
         let next = reactor.turn_time() + period.get();
@@ -106,12 +164,41 @@ impl Interval {
         }
     }
 
-    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) end although there are ticks to come.
+    /// Lets [`Reactor::run`](crate::reactor::Reactor::run) return even if the interval has not ended.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let mut reactor = Reactor::new()?;
+    /// let log = reactor.queue().recipient(0);
+    /// let minute = Duration::from_secs(60);
+    /// let statistics = reactor.every(minute, Missed::Skip, &log, |lines, _| *lines += 1);
+    /// statistics.unref();
+    /// reactor.run()?; // returns at once: nothing else can happen
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn unref(&self) {
         self.set_unref(true);
     }
 
     /// Takes back an [`unref`](Self::unref).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let reactor = Reactor::new()?;
+    /// let log = reactor.queue().recipient(0);
+    /// let minute = Duration::from_secs(60);
+    /// let statistics = reactor.every(minute, Missed::Skip, &log, |lines, _| *lines += 1);
+    /// statistics.unref();
+    /// statistics.undo_unref();
+    /// assert!(reactor.should_run());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn undo_unref(&self) {
         self.set_unref(false);
     }
@@ -123,7 +210,27 @@ impl Interval {
         }
     }
 
-    /// Leaves the interval to itself: it ends when its recipient is gone, or with the reactor.
+    /// Detaches the interval: it ends when its recipient or the reactor is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use switchboard::reactor::{Missed, Reactor};
+    /// let mut reactor = Reactor::new()?;
+    /// let countdown = reactor.queue().recipient(3);
+    /// let tick = Duration::from_millis(1);
+    /// let interval = reactor.every(tick, Missed::Burst, &countdown, |left, cx| {
+    ///     *left -= 1;
+    ///     if *left == 0 {
+    ///         cx.hang_up(); // which ends the interval
+    ///     }
+    /// });
+    /// interval.detach();
+    /// reactor.run()?;
+    /// assert!(countdown.is_gone());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     pub fn detach(mut self) {
         self.ends_on_drop = false;
     }
@@ -150,11 +257,11 @@ impl fmt::Debug for Interval {
 
 /// A period, a hundred years at most.
 fn checked(period: Duration) -> Duration {
-    assert!(!period.is_zero(), "an interval has a period that is not zero");
+    assert!(!period.is_zero(), "interval not set: its period is zero; give a longer one");
     period.min(FOREVER)
 }
 
-/// When the ticks come.
+/// When the ticks fire.
 struct Ticks {
     reactor: ReactorHandle,
     missed: Missed,
@@ -167,7 +274,7 @@ struct Ticks {
 }
 
 impl Ticks {
-    /// When the tick is due that comes after the present one.
+    /// When the tick after the present one is due.
     fn next(&self) -> Instant {
         let (due, period, now) = (self.deadline.get(), self.period.get(), self.reactor.turn_time());
         match self.missed {
@@ -183,7 +290,7 @@ impl Ticks {
     }
 }
 
-/// Whom the ticks reach.
+/// The recipient of the ticks.
 struct Target<T: 'static, H> {
     ticks: Rc<Ticks>,
     recipient: Address<T>,

@@ -63,7 +63,7 @@ pub struct Socket<S: Source = TcpStream>(Rc<SocketCell<S>>);
 struct SocketCell<S: Source> {
     /// Lent during an attempt, and while the source is accessed.
     registration: Cell<Option<Registration<S>>>,
-    /// The handler is to be called again once it is back: an attempt was to be made meanwhile, say.
+    /// The handler must be called again once it is back, as an attempt was due meanwhile.
     calls_again: Cell<bool>,
     /// Gone with the reactor (I1).
     places: Weak<Places>,
@@ -92,9 +92,9 @@ pub(in super::super) enum Side {
 /// An operation cannot wait at the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoPlace {
-    #[error("another operation waits for the same; let it end, or cancel it")]
+    #[error("no place to wait: another operation waits for the same; let it end, or cancel it")]
     Taken,
-    #[error("the reactor has been dropped")]
+    #[error("no place to wait: the reactor has been dropped; drop the socket")]
     ReactorDropped,
 }
 
@@ -103,17 +103,49 @@ impl<S: Source + 'static> Socket<S> {
     ///
     /// # Errors
     ///
-    /// Hands the source back if the poll does not accept it, or if the reactor is gone.
+    /// Returns the source in the error if the poll rejects it, or if the reactor is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::net::TcpStream;
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::Socket;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// let socket = Socket::stream(&reactor.handle(), stream)?;
+    /// let for_writes = socket.clone(); // both share the registration
+    /// assert_eq!(reactor.registration_count(), 1);
+    /// # drop(for_writes);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn stream(reactor: &ReactorHandle, source: S) -> Result<Self, RegisterError<S>> {
         Self::new(reactor, source, Interest::READABLE | Interest::WRITABLE)
     }
 
-    /// Registers a source of any kind: a listener, say, to be read only.
+    /// Registers a source of any kind, such as a listener, which is only read.
     ///
     /// # Errors
     ///
-    /// Hands the source back if the poll does not accept it, or if the reactor is gone.
+    /// Returns the source in the error if the poll rejects it, or if the reactor is gone.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::{Interest, net::TcpListener};
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::Socket;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let listener = TcpListener::bind("127.0.0.1:0".parse()?)?;
+    /// let listener = Socket::new(&reactor.handle(), listener, Interest::READABLE)?; // for accepts
+    /// assert_eq!(reactor.registration_count(), 1);
+    /// # drop(listener);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[track_caller]
     pub fn new(
         reactor: &ReactorHandle,
@@ -128,19 +160,61 @@ impl<S: Source + 'static> Socket<S> {
         Ok(Self(Rc::new(SocketCell { registration, calls_again: Cell::new(false), places })))
     }
 
-    /// Accesses the source: to ask for its address, or to set an option. `None` during an attempt, that
-    /// is, for code that the source itself calls.
+    /// Calls `access` with the source, to read its address or to set an option, and returns the result.
+    /// Returns `None` during an attempt, that is, for code that the source itself calls.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use mio::net::TcpStream;
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::Socket;
+    ///
+    /// let reactor = Reactor::new()?;
+    /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// let socket = Socket::stream(&reactor.handle(), stream)?;
+    /// socket.with(|stream| stream.set_nodelay(true)).transpose()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn with<R>(&self, access: impl FnOnce(&S) -> R) -> Option<R> {
         let lent = Lent { registration: Some(self.0.registration.take()?), cell: &self.0 };
         lent.registration.as_ref().map(|registration| access(registration.source()))
     }
 
-    /// Takes the registration out, if this is the last clone and no operation runs on it: to go on
-    /// without operations. Its readiness is what it was.
+    /// Returns the registration, if this is the last clone and no operation runs on it. Its readiness
+    /// is kept.
     ///
     /// # Errors
     ///
     /// Returns the socket if it is shared.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use mio::net::TcpStream;
+    /// # use switchboard::Context;
+    /// # use switchboard::reactor::Reactor;
+    /// # use switchboard::samples::Socket;
+    /// use switchboard::streams::Stream;
+    ///
+    /// # let reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let stream = TcpStream::connect(listener.local_addr()?)?;
+    /// # let socket = Socket::stream(&reactor.handle(), stream)?;
+    /// struct Session { stream: Stream<TcpStream> }
+    ///
+    /// // An operation has connected; from here on it is a stream.
+    /// let registration = socket.into_registration().map_err(|_| "the socket is shared")?;
+    /// let session = reactor.queue().try_recipient_with(|own| {
+    ///     let stream = Stream::from_registration(registration, own, |session: &mut Session, _| {
+    ///         let _ = session.stream.drive(|input, _| input.consume(input.len()));
+    ///     })?;
+    ///     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// })?;
+    /// # drop(session);
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     pub fn into_registration(self) -> Result<Registration<S>, Self> {
         let cell = Rc::try_unwrap(self.0).map_err(Self)?;
         match cell.registration.take() {

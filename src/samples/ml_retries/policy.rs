@@ -13,7 +13,7 @@ use crate::op::OpError;
 const FIRST: Duration = Duration::from_millis(100);
 const LONGEST: Duration = Duration::from_secs(10);
 
-/// What is repeated, how often, and after how long.
+/// Which errors are retried, how often, and after which delay.
 ///
 /// # Examples
 ///
@@ -44,14 +44,26 @@ type Predicate<E> = Rc<dyn Fn(&OpError<E>) -> bool>;
 enum Backoff {
     /// At first so long, then twice as long each time, up to so long; all with jitter.
     Exponential(Duration, Duration),
-    /// As the function says, of the number of attempts made.
+    /// The result of the function for the number of attempts made.
     Custom(Rc<dyn Fn(u32) -> Duration>),
 }
 
 impl<E: 'static> RetryPolicy<E> {
-    /// Repeats what [may succeed](OpError::is_retryable), without end. Waits 100 ms before the second
-    /// attempt, and twice as long before each further one, 10 s at most; of which a random part, up to
-    /// half, is left out, so that many who failed together do not come back together.
+    /// Returns a policy that repeats what [may succeed](OpError::is_retryable), without end. Waits 100
+    /// ms before the second attempt, and twice as long before each further one, 10 s at most; of which
+    /// a random part, up to half, is left out, so that many clients that failed together do not retry
+    /// together.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io;
+    /// use switchboard::samples::RetryPolicy;
+    ///
+    /// // Without end, waiting from 100 ms up to 10 s. Most programs set a cap:
+    /// let policy = RetryPolicy::<io::Error>::new().attempts(5);
+    /// # drop(policy);
+    /// ```
     pub fn new() -> Self {
         Self {
             attempts: None,
@@ -63,13 +75,45 @@ impl<E: 'static> RetryPolicy<E> {
     }
 
     /// Attempts at most `attempts` times, the first included; 0 counts as 1.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::op::{OpError, OpResult};
+    /// use switchboard::reactor::Reactor;
+    /// use switchboard::samples::{LlFakeCancel, Module, ModuleExt, Retry, RetryPolicy, ThreadPool, Work};
+    ///
+    /// let mut reactor = Reactor::new()?;
+    /// let works = LlFakeCancel::<u32, &str>::new(&reactor.handle(), &ThreadPool::new(1));
+    /// let retries = works.retried(&reactor.handle(), RetryPolicy::new().at_once().attempts(3));
+    /// retries.open();
+    /// let done = reactor.queue().callback(|_, result: OpResult<u32, &str>| {
+    ///     assert_eq!(result, Err(OpError::Retryable("busy"))); // that of the third attempt
+    /// });
+    /// let busy = || -> Work<u32, &'static str> { Box::new(|| Err(OpError::Retryable("busy"))) };
+    /// retries.start(Retry::new(move |_, _| busy()), done)?;
+    /// reactor.run()?;
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
     #[must_use]
     pub fn attempts(self, attempts: u32) -> Self {
         Self { attempts: Some(attempts), ..self }
     }
 
-    /// Begins no attempt later than `limit` after the start. An attempt that runs then goes on: to cancel
-    /// it, put a [`Deadline`](crate::samples::Deadline) over the retries.
+    /// Begins no attempt later than `limit` after the start. An attempt that runs then is not canceled:
+    /// to cancel it, put a [`Deadline`](crate::samples::Deadline) over the retries.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io;
+    /// use std::time::Duration;
+    /// use switchboard::samples::RetryPolicy;
+    ///
+    /// // A client that waits for half a minute has no use for an attempt that begins later.
+    /// let policy = RetryPolicy::<io::Error>::new().give_up_after(Duration::from_secs(30));
+    /// # drop(policy);
+    /// ```
     #[must_use]
     pub fn give_up_after(self, limit: Duration) -> Self {
         Self { limit: Some(limit), ..self }
@@ -77,6 +121,19 @@ impl<E: 'static> RetryPolicy<E> {
 
     /// Waits `first` before the second attempt, and twice as long before each further one, `longest` at
     /// most; of which a random part, up to half, is left out.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io;
+    /// use std::time::Duration;
+    /// use switchboard::samples::RetryPolicy;
+    ///
+    /// // 50 ms, 100 ms, 200 ms, .. up to 2 s, each shorter by a random part.
+    /// let (first, longest) = (Duration::from_millis(50), Duration::from_secs(2));
+    /// let policy = RetryPolicy::<io::Error>::new().exponential(first, longest);
+    /// # drop(policy);
+    /// ```
     #[must_use]
     pub fn exponential(self, first: Duration, longest: Duration) -> Self {
         Self { backoff: Backoff::Exponential(first, longest), ..self }
@@ -84,6 +141,19 @@ impl<E: 'static> RetryPolicy<E> {
 
     /// Waits before each attempt but the first for what `backoff` returns for the number of attempts
     /// made, exactly.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io;
+    /// use std::time::Duration;
+    /// use switchboard::samples::RetryPolicy;
+    ///
+    /// // Linear: 100 ms, 200 ms, 300 ms, ..
+    /// let linear = |made: u32| made * Duration::from_millis(100);
+    /// let policy = RetryPolicy::<io::Error>::new().backoff(linear).attempts(10);
+    /// # drop(policy);
+    /// ```
     #[must_use]
     pub fn backoff(self, backoff: impl Fn(u32) -> Duration + 'static) -> Self {
         Self { backoff: Backoff::Custom(Rc::new(backoff)), ..self }
@@ -91,12 +161,34 @@ impl<E: 'static> RetryPolicy<E> {
 
     /// Does not wait. Without a cap on [attempts](Self::attempts), this uses all of a processor for as
     /// long as the attempts fail at once.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io;
+    /// use switchboard::samples::RetryPolicy;
+    ///
+    /// // For what fails by chance, not for what is overloaded; always with a cap.
+    /// let policy = RetryPolicy::<io::Error>::new().at_once().attempts(3);
+    /// # drop(policy);
+    /// ```
     #[must_use]
     pub fn at_once(self) -> Self {
         self.backoff(|_| Duration::ZERO)
     }
 
-    /// Sets what the random parts of delays are made of, for tests. Otherwise each module has its own.
+    /// Sets the seed of the random parts of delays, for tests. Otherwise each module has a random one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use std::io;
+    /// use switchboard::samples::RetryPolicy;
+    ///
+    /// // In a test: the same delays in each run.
+    /// let policy = RetryPolicy::<io::Error>::new().seed(7);
+    /// # drop(policy);
+    /// ```
     #[must_use]
     pub fn seed(self, seed: u64) -> Self {
         Self { seed: Some(seed), ..self }
@@ -104,6 +196,20 @@ impl<E: 'static> RetryPolicy<E> {
 
     /// Repeats after those errors for which `retries` returns true. Canceled operations are never
     /// repeated.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use std::io::{self, ErrorKind};
+    /// use switchboard::op::OpError;
+    /// use switchboard::samples::RetryPolicy;
+    ///
+    /// // Only what a restart of the server explains.
+    /// let policy = RetryPolicy::new().after(|error: &OpError<io::Error>| {
+    ///     error.error().is_some_and(|error| error.kind() == ErrorKind::ConnectionRefused)
+    /// });
+    /// # drop(policy);
+    /// ```
     #[must_use]
     pub fn after(self, retries: impl Fn(&OpError<E>) -> bool + 'static) -> Self {
         Self { retries: Rc::new(retries), ..self }
@@ -114,13 +220,13 @@ impl<E: 'static> RetryPolicy<E> {
         self.limit
     }
 
-    /// What the random parts of delays come from.
+    /// The source of the random parts of delays.
     pub(super) fn jitter(&self) -> Jitter {
         Jitter::new(self.seed.unwrap_or_else(|| RandomState::new().build_hasher().finish()))
     }
 
-    /// How long to wait before another attempt, `made` having been made, of which the last failed
-    /// with `error`; `None` if there is to be none.
+    /// How long to wait before another attempt, `made` having been made, of which the last failed with
+    /// `error`; `None` if there is no further attempt.
     pub(super) fn delay(&self, made: u32, error: &OpError<E>, jitter: &Jitter) -> Option<Duration> {
         let again = !matches!(error, OpError::Canceled)
             && self.attempts.is_none_or(|most| made < most)

@@ -69,7 +69,7 @@ pub(crate) fn closing_what_is_not_open_tells_of_the_end<R: Drive>() {
 }
 
 /// The second caller's callback was declined: it was never notified.
-pub(crate) fn every_caller_of_close_is_told_of_the_end_before_and_after_it<R: Drive>() {
+pub(crate) fn o01_every_caller_of_close_is_told_of_the_end_before_and_after_it<R: Drive>() {
     for recipe in canceled_by_closing::<R>() {
         let mut rig = RigOn::<R>::open(recipe, "");
         rig.start(&recipe.success(|_| When::Later));
@@ -98,7 +98,7 @@ pub(crate) fn a_second_close_at_any_step_of_the_first_is_told_of_the_end<R: Driv
 }
 
 /// `Closed` counted the operations of earlier closings again: 1, 3 and 6.
-pub(crate) fn a_close_counts_the_operations_of_this_closing_only<R: Drive>() {
+pub(crate) fn o04_a_close_counts_the_operations_of_this_closing_only<R: Drive>() {
     for recipe in canceled_by_closing::<R>() {
         let mut rig = RigOn::<R>::open(recipe, "");
         for count in [1, 2, 0, 3] {
@@ -115,7 +115,7 @@ pub(crate) fn a_close_counts_the_operations_of_this_closing_only<R: Drive>() {
 }
 
 /// It counted as canceled what came out as an answer.
-pub(crate) fn a_close_counts_as_canceled_what_was_told_canceled<R: Drive>() {
+pub(crate) fn o04_a_close_counts_as_canceled_what_was_told_canceled<R: Drive>() {
     for recipe in canceled_by_closing::<R>() {
         // Whatever the moment of the close.
         let mut over = false;
@@ -162,7 +162,7 @@ pub(crate) fn draining_starts_none_and_waits_for_what_runs<R: Drive>() {
     }
 }
 
-pub(crate) fn draining_cancels_what_is_left_at_the_deadline<R: Drive>() {
+pub(crate) fn o03_draining_cancels_what_is_left_at_the_deadline<R: Drive>() {
     for recipe in canceled_by_closing::<R>() {
         let mut rig = RigOn::<R>::open(recipe, "");
         rig.start(&recipe.success(|_| When::Later));
@@ -295,7 +295,7 @@ pub(crate) fn dropping_the_module_while_it_is_closed_still_tells_of_the_end<R: D
 }
 
 /// It canceled nothing, and left nobody who could.
-pub(crate) fn dropping_the_module_cancels_as_closing_does<R: Drive>() {
+pub(crate) fn o03_dropping_the_module_cancels_as_closing_does<R: Drive>() {
     for recipe in canceled_by_closing::<R>() {
         let mut rig = RigOn::<R>::open(recipe, "");
         rig.start(&recipe.success(|_| When::Later));

@@ -1,9 +1,8 @@
 //! Hazard: the one moment at which something fails. As in `scenarios/explorer.rs`, with what only a
 //! script can do.
 
-use std::process::Command;
+use std::thread;
 use std::time::{Duration, Instant};
-use std::{env, fs, thread};
 
 use support::rig::{Outcome, PATIENCE, Recipe, When, compositions};
 use switchboard::testing::ScriptedReactor;
@@ -151,24 +150,13 @@ fn time_that_passes_at_any_step_changes_nothing() {
 #[cfg(target_os = "linux")]
 #[test]
 fn descriptors_are_back_whatever_happens_at_any_step() {
-    let this = env::current_exe().expect("this program");
-    let name = "scripted::faults::descriptors_are_back";
-    let child = Command::new(this).args(["--exact", name, "--ignored", "--nocapture"]).output();
-    let child = child.expect("a process");
-    let output = String::from_utf8_lossy(&child.stdout);
-    assert!(child.status.success() && output.contains("1 passed"), "{output}");
-}
-
-#[cfg(target_os = "linux")]
-#[test]
-#[ignore = "run in a process of its own"]
-fn descriptors_are_back() {
-    let open = || fs::read_dir("/proc/self/fd").expect("the descriptors").count();
+    support::alone!();
+    let open = support::descriptors::open;
     let acts: [fn(&mut Rig); 3] =
         [Rig::cancel_all, |rig| rig.script(0).spoil(), |rig| rig.schedule_panic()];
+    let before = open();
     for recipe in compositions::<ScriptedReactor>() {
         for act in acts {
-            let before = open();
             let mut at = 0;
             while let Some(rig) = run(recipe, at, act) {
                 drop(rig);

@@ -49,6 +49,16 @@ pub fn claim(wanted: usize) -> Claim {
     Claim { count }
 }
 
+/// How many descriptors the process has open.
+///
+/// # Panics
+///
+/// If the system does not list them.
+#[cfg(target_os = "linux")]
+pub fn open() -> usize {
+    std::fs::read_dir("/proc/self/fd").expect("the list of descriptors").count()
+}
+
 /// Raises the soft limit to the hard one, or as far as the system permits, and returns it.
 #[cfg(unix)]
 fn raised_limit() -> usize {

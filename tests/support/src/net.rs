@@ -186,3 +186,43 @@ impl<T> Clone for Log<T> {
         Self(Rc::clone(&self.0))
     }
 }
+
+/// Makes a type a source of mio by the one in a field. `$before` runs before each request, with its name,
+/// and may fail it.
+#[macro_export]
+macro_rules! source_by {
+    ($type:ty, $field:tt) => {
+        $crate::source_by!($type, $field, |_: &Self, _| Ok(()));
+    };
+    ($type:ty, $field:tt, $before:expr) => {
+        impl ::mio::event::Source for $type {
+            fn register(
+                &mut self,
+                registry: &::mio::Registry,
+                token: ::mio::Token,
+                interest: ::mio::Interest,
+            ) -> ::std::io::Result<()> {
+                let before: fn(&Self, &'static str) -> ::std::io::Result<()> = $before;
+                before(self, "register")?;
+                ::mio::event::Source::register(&mut self.$field, registry, token, interest)
+            }
+
+            fn reregister(
+                &mut self,
+                registry: &::mio::Registry,
+                token: ::mio::Token,
+                interest: ::mio::Interest,
+            ) -> ::std::io::Result<()> {
+                let before: fn(&Self, &'static str) -> ::std::io::Result<()> = $before;
+                before(self, "reregister")?;
+                ::mio::event::Source::reregister(&mut self.$field, registry, token, interest)
+            }
+
+            fn deregister(&mut self, registry: &::mio::Registry) -> ::std::io::Result<()> {
+                let before: fn(&Self, &'static str) -> ::std::io::Result<()> = $before;
+                before(self, "deregister")?;
+                ::mio::event::Source::deregister(&mut self.$field, registry)
+            }
+        }
+    };
+}

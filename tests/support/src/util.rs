@@ -1,11 +1,21 @@
 //! The one fixture of the tests: records of what happened, and assertions on the counts.
 
 use std::cell::{Cell, RefCell};
+use std::env;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 use std::thread;
 
 use switchboard::{Call, CallId, Context, Observer, QueueHandle, Report, Step};
+
+/// A number of the environment, if it is set.
+///
+/// # Panics
+///
+/// If it is no number.
+pub fn number(name: &str) -> Option<u64> {
+    env::var(name).ok().map(|number| number.parse().expect(name))
+}
 
 /// What happened, in order.
 #[derive(Clone, Default)]

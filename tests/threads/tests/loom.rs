@@ -1,6 +1,5 @@
 //! Small models, in every interleaving and with every value that the memory model allows.
 
-#[path = "../../../src/reactor/inbox.rs"]
 mod inbox;
 mod models;
 

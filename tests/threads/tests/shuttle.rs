@@ -1,6 +1,5 @@
 //! Larger models, in many random schedules. `SCHEDULES` says how many of each.
 
-#[path = "../../../src/reactor/inbox.rs"]
 mod inbox;
 mod models;
 

@@ -1,5 +1,0 @@
-#![no_main]
-
-use support::fuzz;
-
-libfuzzer_sys::fuzz_target!(|story: &[u8]| fuzz::reactor_stories(story));

@@ -1,0 +1,3 @@
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|story: &[u8]| support::worlds::SOCKETS.bytes(story));

@@ -1,0 +1,1 @@
+../../../src/reactor/inbox.rs
