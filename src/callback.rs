@@ -270,26 +270,15 @@ impl<A: 'static> Callback<A> {
     #[inline]
     #[track_caller]
     pub fn answer(self, value: A) {
-        self.answer_at(Location::caller(), value);
+        self.answer_from(Location::caller(), value);
     }
 
+    /// As [`answer`](Self::answer), on behalf of code at `site`.
     #[inline]
-    fn answer_at(self, site: Site, value: A) {
+    pub(crate) fn answer_from(self, site: Site, value: A) {
         match self.into_holder() {
-            Holder::Waiting(waiting) => Core::answer(waiting, value, site, |_, _| ()),
+            Holder::Waiting(waiting) => Core::answer(waiting, value, site),
             Holder::Mapped(Some(mapped)) => mapped.answer(value, site),
-            Holder::Mapped(None) => unreachable!("{USED_UP}"),
-        }
-    }
-
-    /// As [`answer`](Self::answer), on behalf of code at `site`. Calls `if_observed` behind what is
-    /// observed of it.
-    #[cfg(feature = "mio")]
-    #[inline]
-    pub(crate) fn answer_from(self, site: Site, value: A, if_observed: impl Fn(&Core, CallId)) {
-        match self.into_holder() {
-            Holder::Waiting(waiting) => Core::answer(waiting, value, site, if_observed),
-            Holder::Mapped(Some(mapped)) => mapped.answer_from(value, site, &if_observed),
             Holder::Mapped(None) => unreachable!("{USED_UP}"),
         }
     }
@@ -382,8 +371,6 @@ impl<A: 'static> RefUnwindSafe for Callback<A> {}
 /// A [`Callback`] behind a conversion of its value.
 trait Mapped<B> {
     fn answer(self: Box<Self>, value: B, site: Site);
-    #[cfg(feature = "mio")]
-    fn answer_from(self: Box<Self>, value: B, site: Site, if_observed: &dyn Fn(&Core, CallId));
     fn decline(self: Box<Self>, reason: &'static str);
     fn id(&self) -> CallId;
     fn is_wanted(&self) -> bool;
@@ -398,13 +385,7 @@ struct Converting<A: 'static, F> {
 impl<A: 'static, B, F: FnOnce(B) -> A> Mapped<B> for Converting<A, F> {
     fn answer(self: Box<Self>, value: B, site: Site) {
         let Self { callback, convert } = *self;
-        callback.answer_at(site, convert(value));
-    }
-
-    #[cfg(feature = "mio")]
-    fn answer_from(self: Box<Self>, value: B, site: Site, if_observed: &dyn Fn(&Core, CallId)) {
-        let Self { callback, convert } = *self;
-        callback.answer_from(site, convert(value), if_observed);
+        callback.answer_from(site, convert(value));
     }
 
     fn decline(self: Box<Self>, reason: &'static str) {

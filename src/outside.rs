@@ -24,12 +24,12 @@ pub enum CallOrigin {
     },
     /// A timer was due. The call's site is that where it was armed.
     Timer,
-    /// Another thread sent it.
+    /// It was sent through a [`Remote`](crate::reactor::Remote), say, by this thread or another. (Of calls
+    /// that were sent before the first turn that was observed, this may be missing.)
     #[cfg(feature = "mio")]
     Thread {
-        /// The thread's name, or its id if it has none. Unknown of calls that were sent before the
-        /// reactor noticed its first observer.
-        name: Option<Arc<str>>,
+        /// The thread's name, or its id if it has none.
+        name: Arc<str>,
     },
 }
 
@@ -39,9 +39,7 @@ impl fmt::Display for CallOrigin {
             Self::Source { slot, generation } => write!(f, "source {slot}.{generation}"),
             Self::Timer => f.write_str("a timer"),
             #[cfg(feature = "mio")]
-            Self::Thread { name: Some(name) } => write!(f, "thread {name}"),
-            #[cfg(feature = "mio")]
-            Self::Thread { name: None } => f.write_str("another thread"),
+            Self::Thread { name } => write!(f, "thread {name}"),
         }
     }
 }

@@ -291,14 +291,7 @@ impl QueueHandle {
     where
         F: FnOnce(&Self) + 'static,
     {
-        self.core.schedule(
-            Claim::Plain,
-            function,
-            Location::caller(),
-            FunctionCall,
-            || None,
-            |_, _| (),
-        )
+        self.core.schedule(Claim::Plain, function, Location::caller(), FunctionCall, || None)
     }
 
     /// Schedules a function call, as [`call`](Self::call), if the queue admits it.
@@ -331,19 +324,13 @@ impl QueueHandle {
         self.core.try_schedule(function, Location::caller(), FunctionCall, || None)
     }
 
-    /// As [`call`](Self::call) on behalf of code at `site`, even if the queue is full. Calls `if_observed`
-    /// behind what is observed of it.
+    /// As [`call`](Self::call) on behalf of code at `site`, even if the queue is full.
     #[cfg(feature = "mio")]
-    pub(crate) fn promised_call<F>(
-        &self,
-        site: Site,
-        function: F,
-        if_observed: impl FnOnce(&Core, CallId),
-    ) -> CallId
+    pub(crate) fn promised_call<F>(&self, site: Site, function: F) -> CallId
     where
         F: FnOnce(&Self) + 'static,
     {
-        self.core.promised_call(site, function, if_observed)
+        self.core.promised_call(site, function)
     }
 
     /// Cancels a call, and returns what this did. After this returns, the handler never runs, and its

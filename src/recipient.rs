@@ -17,7 +17,9 @@ use crate::id::CallId;
 use crate::outcome::ScheduleError;
 use crate::queue::QueueHandle;
 use crate::queue::attempt::Attempt;
-use crate::queue::state::{Claim, Core, Dialing};
+#[cfg(feature = "mio")]
+use crate::queue::state::Core;
+use crate::queue::state::{Claim, Dialing};
 use crate::step::RecipientInfo;
 
 mod call;
@@ -234,7 +236,7 @@ impl<T: 'static> Address<T> {
     where
         F: FnOnce(&mut T, &Context<'_, T>) + 'static,
     {
-        self.schedule_as::<_, false>(Handler::new(handler), Location::caller(), |_, _| ())
+        self.schedule_as::<_, false>(Handler::new(handler), Location::caller())
     }
 
     /// Creates and schedules a call, as [`call`](Self::call), if the queue admits it.
@@ -273,39 +275,26 @@ impl<T: 'static> Address<T> {
         self.try_schedule_as(handler, Location::caller(), Handler::new)
     }
 
-    /// As [`call`](Self::call) on behalf of code at `site`, even if the queue is full. Calls `if_observed`
-    /// behind what is observed of it.
+    /// As [`call`](Self::call) on behalf of code at `site`, even if the queue is full.
     #[cfg(feature = "mio")]
-    pub(crate) fn promised_call<F>(
-        &self,
-        site: Site,
-        handler: F,
-        if_observed: impl FnOnce(&Core, CallId),
-    ) -> CallId
+    pub(crate) fn promised_call<F>(&self, site: Site, handler: F) -> CallId
     where
         F: FnOnce(&mut T, &Context<'_, T>) + 'static,
     {
-        self.schedule_as::<_, true>(Handler::new(handler), site, if_observed)
+        self.schedule_as::<_, true>(Handler::new(handler), site)
     }
 
     /// As [`promised_call`](Self::promised_call), for who has another reference to the queue, whose `core`
     /// that is, and needs this address no more.
     #[cfg(feature = "mio")]
     #[inline(always)]
-    pub(crate) fn into_promised_call<F>(
-        self,
-        core: &Core,
-        site: Site,
-        handler: F,
-        if_observed: impl FnOnce(&Core, CallId),
-    ) -> CallId
+    pub(crate) fn into_promised_call<F>(self, core: &Core, site: Site, handler: F) -> CallId
     where
         F: FnOnce(&mut T, &Context<'_, T>) + 'static,
     {
         let info = self.info();
         let pack = |call| ToRecipient::<_, true> { address: self, call };
-        let call = Handler::new(handler);
-        core.schedule(Claim::Promised, call, site, pack, || Some(info), if_observed)
+        core.schedule(Claim::Promised, Handler::new(handler), site, pack, || Some(info))
     }
 
     /// Schedules a call of a type of its own, as [`call`](Self::call).
@@ -343,7 +332,7 @@ impl<T: 'static> Address<T> {
     where
         C: Call<Recipient = T>,
     {
-        self.schedule_as::<_, false>(call, Location::caller(), |_, _| ())
+        self.schedule_as::<_, false>(call, Location::caller())
     }
 
     /// Schedules a call of a type of its own, if the queue admits it.
@@ -386,12 +375,7 @@ impl<T: 'static> Address<T> {
     }
 
     #[inline(always)]
-    fn schedule_as<C, const PROMISED: bool>(
-        &self,
-        call: C,
-        site: Site,
-        if_observed: impl FnOnce(&Core, CallId),
-    ) -> CallId
+    fn schedule_as<C, const PROMISED: bool>(&self, call: C, site: Site) -> CallId
     where
         C: Call<Recipient = T>,
     {
@@ -399,8 +383,7 @@ impl<T: 'static> Address<T> {
         // Counted before the queue is asked for a place, so that it is asked once.
         let address = self.clone();
         let pack = |call| ToRecipient::<C, PROMISED> { address, call };
-        let core = self.cell.queue.core();
-        core.schedule(claim, call, site, pack, || Some(self.info()), if_observed)
+        self.cell.queue.core().schedule(claim, call, site, pack, || Some(self.info()))
     }
 
     #[inline(always)]

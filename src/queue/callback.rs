@@ -29,29 +29,22 @@ impl Core {
         }
     }
 
-    /// Schedules a callback, which its caller gives up. If it was canceled, drops the value. Calls
-    /// `if_observed` behind what is observed of it.
+    /// Schedules a callback, which its caller gives up. If it was canceled, drops the value.
     #[inline(always)]
     pub(crate) fn answer<A: 'static>(
         holder: Waiting<Dialing, QueueState, A>,
         value: A,
         site: Site,
-        if_observed: impl FnOnce(&Self, CallId),
     ) {
         let answered = holder.answer_fast(value, site, |state| state.tally.answered.add());
         if let Err((holder, value)) = answered {
-            Self::answer_slow(holder, value, site, if_observed);
+            Self::answer_slow(holder, value, site);
         }
     }
 
     #[cold]
     #[inline(never)]
-    fn answer_slow<A: 'static>(
-        holder: Waiting<Dialing, QueueState, A>,
-        value: A,
-        site: Site,
-        if_observed: impl FnOnce(&Self, CallId),
-    ) {
+    fn answer_slow<A: 'static>(holder: Waiting<Dialing, QueueState, A>, value: A, site: Site) {
         let core = Rc::clone(holder.storage());
         let key = CallId::callback_key(holder.key());
         match core.admission_error(Claim::Promised) {
@@ -73,10 +66,7 @@ impl Core {
             Answer::Pushed(_value) => {
                 core.tally.answered.add();
                 let _wake = WakeOnDrop(&core);
-                if core.is_observed() {
-                    core.notify(key, || Step::Scheduled { site });
-                    if_observed(&core, core.id(key));
-                }
+                core.notify_answered(key, site);
             }
         }
     }

@@ -40,13 +40,15 @@ pub(super) mod flag {
 pub(super) type Observers = Rc<[(ObserverId, Rc<dyn Observer>)]>;
 
 #[derive(Default)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     pub(super) flags: Cell<u8>,
     /// Turns in progress, one within the other.
     pub(super) turns: Cell<u32>,
     /// How many turns were reported, and the counts as the one in progress began, if that was.
     pub(super) reported_turns: Cell<u64>,
     pub(super) turn_began: Cell<Option<[u64; 3]>>,
+    /// Whether it is timers that answer callbacks.
+    pub(crate) timers_answer: Cell<bool>,
     /// For so many reasons the observers are kept, even if the queue is closed.
     pub(super) kept: Cell<u32>,
     pub(super) observers: RefCell<Option<Observers>>,

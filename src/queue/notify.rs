@@ -271,6 +271,18 @@ impl Core {
         self.listener.notify_each(|observer| observer.observe_operation(operation, step));
     }
 
+    /// Notifies the observers that a callback was answered.
+    pub(super) fn notify_answered(&self, key: u64, site: Site) {
+        // What observers schedule comes from them.
+        let by_timer = self.listener.timers_answer.take();
+        self.notify(key, || Step::Scheduled { site });
+        #[cfg(feature = "mio")]
+        if by_timer && self.is_observed() {
+            self.notify_of_origin(self.id(key), &CallOrigin::Timer);
+        }
+        self.listener.timers_answer.set(by_timer);
+    }
+
     /// Notifies the observers of what a call comes from that was scheduled outside of all handlers.
     #[cfg(feature = "mio")]
     #[cold]

@@ -16,7 +16,7 @@ use crate::unwind::to_the_end;
 
 impl Core {
     /// Schedules `call`, as the payload that `pack` makes of it. If the queue does not admit it, the
-    /// call ends at once. Calls `if_observed` behind what is observed of it.
+    /// call ends at once.
     #[inline(always)]
     pub(crate) fn schedule<C, P: Payload<Dialing>>(
         &self,
@@ -25,12 +25,11 @@ impl Core {
         site: Site,
         pack: impl FnOnce(C) -> P,
         recipient: impl FnOnce() -> Option<RecipientInfo>,
-        if_observed: impl FnOnce(&Self, CallId),
     ) -> CallId {
         if self.calls().is_fast() {
             self.id(self.calls().push(|| pack(call), site))
         } else {
-            self.schedule_slow(claim, pack(call), site, recipient(), if_observed)
+            self.schedule_slow(claim, pack(call), site, recipient())
         }
     }
 
@@ -60,16 +59,11 @@ impl Core {
         payload: impl Payload<Dialing>,
         site: Site,
         recipient: Option<RecipientInfo>,
-        if_observed: impl FnOnce(&Self, CallId),
     ) -> CallId {
-        let call = match self.admission_error(claim) {
+        match self.admission_error(claim) {
             None => self.schedule_admitted(payload, site, recipient),
             Some(kind) => self.turn_away(kind, payload, site, recipient),
-        };
-        if self.is_observed() {
-            if_observed(self, call);
         }
-        call
     }
 
     fn schedule_admitted(
@@ -143,20 +137,14 @@ impl Core {
         }
     }
 
-    /// Schedules a function call on behalf of code at `site`, even if the queue is full. Calls `if_observed`
-    /// behind what is observed of it.
+    /// Schedules a function call on behalf of code at `site`, even if the queue is full.
     #[cfg(feature = "mio")]
     #[inline(always)]
-    pub(crate) fn promised_call<F>(
-        &self,
-        site: Site,
-        function: F,
-        if_observed: impl FnOnce(&Self, CallId),
-    ) -> CallId
+    pub(crate) fn promised_call<F>(&self, site: Site, function: F) -> CallId
     where
         F: FnOnce(&QueueHandle) + 'static,
     {
-        self.schedule(Claim::Promised, function, site, FunctionCall, || None, if_observed)
+        self.schedule(Claim::Promised, function, site, FunctionCall, || None)
     }
 
     /// The position of the next call that is scheduled.

@@ -27,15 +27,21 @@ impl QueueHandle {
     #[cfg(feature = "mio")]
     #[inline(always)]
     pub(crate) fn begin_turn(&self, if_observed: impl FnOnce()) -> Turn<'_> {
-        let core = self.core();
-        if core.listener.has(flag::OBSERVED | flag::WAKE) {
-            if core.is_observed() {
-                if_observed();
-                let _ = self.announce_turn();
-            }
-            core.lower(flag::WAKE);
+        if self.core().listener.has(flag::OBSERVED | flag::WAKE) {
+            self.begin_turn_slow(if_observed);
         }
         Turn::enter(self)
+    }
+
+    #[cfg(feature = "mio")]
+    #[cold]
+    #[inline(never)]
+    fn begin_turn_slow(&self, if_observed: impl FnOnce()) {
+        if self.core().is_observed() {
+            if_observed();
+            let _ = self.announce_turn();
+        }
+        self.core().lower(flag::WAKE);
     }
 
     /// Notifies the observers that a turn begins, unless it is part of another one. False if the queue is

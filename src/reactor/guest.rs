@@ -235,7 +235,7 @@ impl Guest {
         let shared = self.ends.handle.shared();
         let _in_progress = InProgress::new(shared);
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
-        let turn = self.queue.begin_turn(|| shared.observe_polls());
+        let turn = self.queue.begin_turn(|| shared.begin_observation());
         let limits = &shared.line.limits;
         limits.begin_turn(&self.queue);
         // Before the clock is read, which is code of a user (rule M1).

@@ -51,6 +51,8 @@ struct InboxState<E> {
 pub(super) enum Rejection {
     /// The reactor is gone.
     Closed,
+    /// It is to be marked with the thread that sends it.
+    Traced,
     /// The reactor cannot be woken.
     NotWoken(io::Error),
 }
@@ -67,22 +69,37 @@ impl<E> Inbox<E> {
         }
     }
 
-    /// Puts an entry in, and wakes the reactor if it is asleep. If entries are traced, `trace` marks it
-    /// before.
+    /// Puts an entry in, and wakes the reactor if it is asleep.
     #[inline]
     pub(super) fn send(
         &self,
-        mut entry: E,
-        trace: impl FnOnce(E) -> E,
+        entry: E,
+        wake: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), (E, Rejection)> {
+        self.send_unless::<{ CLOSED | TRACED }>(entry, wake)
+    }
+
+    /// As [`send`](Self::send), of an entry that is marked.
+    #[cold]
+    pub(super) fn send_traced(
+        &self,
+        entry: E,
+        wake: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), (E, Rejection)> {
+        self.send_unless::<CLOSED>(entry, wake)
+    }
+
+    #[inline(always)]
+    fn send_unless<const FLAGS: u8>(
+        &self,
+        entry: E,
         wake: impl FnOnce() -> io::Result<()>,
     ) -> Result<(), (E, Rejection)> {
         let _sending = lock(&self.sending);
         let mut state = self.lock();
-        if state.flags != 0 {
-            if state.flags & CLOSED != 0 {
-                return Err((entry, Rejection::Closed));
-            }
-            entry = trace(entry);
+        if state.flags & FLAGS != 0 {
+            let is_closed = state.flags & CLOSED != 0;
+            return Err((entry, if is_closed { Rejection::Closed } else { Rejection::Traced }));
         }
         state.entries.push(entry);
         // Else the reactor has not looked since the first of them entered, so it does not sleep (I2).

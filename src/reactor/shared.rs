@@ -10,7 +10,7 @@ use mio::event::Source;
 use mio::{Events, Registry, Token, Waker};
 
 use crate::arena::{Arena, ArenaKey};
-use crate::outside::TurnStep;
+use crate::outside::{CallOrigin, TurnStep};
 use crate::queue::QueueHandle;
 use crate::reactor::event_stats::EventCounts;
 use crate::reactor::readiness::Flags;
@@ -172,7 +172,13 @@ impl Shared {
             let Some(key) = self.line.ready.pop() else { return };
             let watch = self.watches.borrow_mut().get(key).cloned();
             if let Some(watch) = watch.filter(|watch| watch.is_in_line()) {
-                watch.schedule(self.queue.core());
+                let core = self.queue.core();
+                let call = core.id(core.next_position());
+                watch.schedule(core);
+                if core.is_observed() {
+                    let ArenaKey { slot, generation } = key;
+                    core.notify_of_origin(call, &CallOrigin::Source { slot, generation });
+                }
             }
         }
     }
@@ -220,24 +226,26 @@ impl Shared {
         if self.poll.get() & LEFT != 0 { Err(poll_was_left()) } else { Ok(&self.registry) }
     }
 
+    /// Whether anything is to be done before a poll.
+    #[inline(always)]
+    pub(super) fn has_poll_flags(&self) -> bool {
+        self.poll.get() != 0
+    }
+
     /// The reactor is about to poll: notifies the observers of it.
     ///
     /// # Errors
     ///
     /// As [`registry`](Self::registry).
-    #[inline(always)]
-    pub(super) fn begin_poll(&self) -> io::Result<()> {
-        if self.poll.get() == 0 { Ok(()) } else { self.begin_poll_slow() }
-    }
-
     #[cold]
-    fn begin_poll_slow(&self) -> io::Result<()> {
+    #[inline(never)]
+    pub(super) fn begin_poll(&self) -> io::Result<()> {
         self.registry()?;
         let core = self.queue.core();
         if core.is_observed() {
             core.notify_of_turn(&TurnStep::Polls);
         } else {
-            self.poll.set(self.poll.get() & !OBSERVED);
+            self.end_observation();
         }
         Ok(())
     }
@@ -247,9 +255,22 @@ impl Shared {
         self.poll.set(self.poll.get() | LEFT);
     }
 
-    /// Has observers notified of polls from now on.
-    pub(super) fn observe_polls(&self) {
-        self.poll.set(self.poll.get() | OBSERVED);
+    /// The queue is observed: observers are notified of polls, and of threads that send, from now on.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn begin_observation(&self) {
+        if self.poll.get() & OBSERVED == 0 {
+            self.poll.set(self.poll.get() | OBSERVED);
+            self.remotes.set_traced(true);
+        }
+    }
+
+    /// The queue is observed no more.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn end_observation(&self) {
+        self.poll.set(self.poll.get() & !OBSERVED);
+        self.remotes.set_traced(false);
     }
 
     #[inline(always)]

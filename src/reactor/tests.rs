@@ -196,7 +196,7 @@ fn only_the_first_of_many_wakes_and_only_a_reactor_that_sleeps() {
             wakes.set(wakes.get() + 1);
             Ok(())
         };
-        inbox.send(entry, |entry| entry, wake).map_err(|_| ()).unwrap();
+        inbox.send(entry, wake).map_err(|_| ()).unwrap();
     };
     for round in 1..=3 {
         assert!(inbox.fall_asleep());
@@ -221,7 +221,7 @@ fn what_cannot_wake_the_reactor_is_handed_back() {
     let inbox = Inbox::new();
     for round in 1..=2 {
         assert!(inbox.fall_asleep());
-        let refused = inbox.send("first", |entry| entry, || Err(io::ErrorKind::Other.into()));
+        let refused = inbox.send("first", || Err(io::ErrorKind::Other.into()));
         let Err(("first", Rejection::NotWoken(error))) = refused else { panic!("{refused:?}") };
         assert_eq!((error.kind(), inbox.has_mail()), (io::ErrorKind::Other, false));
         // The next one is the first again, and wakes.
@@ -230,7 +230,7 @@ fn what_cannot_wake_the_reactor_is_handed_back() {
             woken.set(true);
             Ok(())
         };
-        assert!(inbox.send("second", |entry| entry, wake).is_ok() && woken.get());
+        assert!(inbox.send("second", wake).is_ok() && woken.get());
         let mut taken = Vec::new();
         inbox.take(&mut taken);
         assert_eq!(taken, ["second"], "round {round}");

@@ -14,7 +14,6 @@ use std::time::Instant;
 use crate::callback::Callback;
 use crate::erased::Site;
 use crate::id::CallId;
-use crate::outside::CallOrigin;
 use crate::queue::QueueHandle;
 use crate::reactor::shared::ReactorHandle;
 use crate::unwind::to_the_end;
@@ -366,7 +365,10 @@ impl Timers {
     pub(super) fn fire(&self, queue: &QueueHandle, share: impl FnOnce() -> usize) {
         if self.len() > 0 {
             self.trim(queue);
+            let answers = &queue.core().listener().timers_answer;
+            answers.set(true);
             self.fire_due(share());
+            answers.set(false);
         }
     }
 
@@ -393,9 +395,7 @@ impl Timers {
             steps -= 1;
             wanted -= usize::from(callback.is_wanted());
             // If the queue takes no more, neither does it dial.
-            callback.answer_from(site, (), |core, call| {
-                core.notify_of_origin(call, &CallOrigin::Timer);
-            });
+            callback.answer_from(site, ());
         }
         drop(unset);
         let mut waiting = self.waiting.borrow_mut();

@@ -17,9 +17,7 @@ use core::panic::Location;
 use mio::Interest;
 
 use crate::arena::ArenaKey;
-use crate::id::CallId;
 use crate::origin::SetUp;
-use crate::outside::CallOrigin;
 use crate::queue::QueueHandle;
 use crate::queue::state::Core;
 use crate::reactor::key_queue::KeyQueue;
@@ -101,12 +99,11 @@ where
 {
     #[inline(always)]
     fn schedule(watch: Rc<Watch<Self>>, core: &Core) {
-        let (site, recipient, key) = (watch.site, watch.to.recipient.clone(), watch.key);
+        let (site, recipient) = (watch.site, watch.to.recipient.clone());
         let call = ReadinessCall { watch: Some(watch) };
-        let handler = move |recipient: &mut T, cx: &Context<'_, T>| {
+        recipient.into_promised_call(core, site, move |recipient: &mut T, cx: &Context<'_, T>| {
             call.dial(|to, ready| (to.handler)(recipient, cx, ready));
-        };
-        recipient.into_promised_call(core, site, handler, |core, call| notify(core, call, key));
+        });
     }
 
     fn is_gone(&self) -> bool {
@@ -116,12 +113,6 @@ where
     fn recipient(&self) -> Option<RecipientInfo> {
         Some(self.recipient.info())
     }
-}
-
-/// Notifies the observers which source a readiness call comes from.
-#[cold]
-fn notify(core: &Core, call: CallId, ArenaKey { slot, generation }: ArenaKey) {
-    core.notify_of_origin(call, &CallOrigin::Source { slot, generation });
 }
 
 /// A function.
@@ -135,12 +126,11 @@ where
 {
     #[inline(always)]
     fn schedule(watch: Rc<Watch<Self>>, core: &Core) {
-        let (site, key) = (watch.site, watch.key);
+        let site = watch.site;
         let call = ReadinessCall { watch: Some(watch) };
-        let function = move |queue: &QueueHandle| {
+        core.promised_call(site, move |queue: &QueueHandle| {
             call.dial(|to, ready| (to.handler)(queue, ready));
-        };
-        core.promised_call(site, function, |core, call| notify(core, call, key));
+        });
     }
 
     fn is_gone(&self) -> bool {

@@ -11,8 +11,8 @@ use mio::Waker;
 
 use crate::arena::ArenaKey;
 use crate::erased::Site;
+use crate::id::CallId;
 use crate::origin::SetUp;
-use crate::queue::QueueHandle;
 use crate::reactor::error::SendError;
 use crate::reactor::inbox::{Inbox, Quota, Rejection};
 use crate::reactor::remote::sender::FromThread;
@@ -38,13 +38,27 @@ impl Post {
         &self,
         call: Box<D>,
     ) -> Result<(), (Box<D>, SendError<()>)> {
-        let sent = self.inbox.send(Sent::new(call), Sent::from_here, || self.waker.wake());
-        sent.map_err(|(sent, rejection)| match rejection {
-            Rejection::Closed => (sent.into_call(), SendError::ReactorDropped(())),
-            Rejection::NotWoken(source) => {
-                (sent.into_call(), SendError::NotWoken { source, rejected: () })
+        let sent = self.inbox.send(Sent::new(call), || self.waker.wake());
+        sent.or_else(|(sent, rejection)| self.reject(sent, rejection))
+    }
+
+    /// Returns what was rejected, unless it is to be sent with the thread that sends it.
+    #[cold]
+    fn reject<D: Deliver + 'static>(
+        &self,
+        sent: Sent,
+        rejection: Rejection,
+    ) -> Result<(), (Box<D>, SendError<()>)> {
+        match rejection {
+            Rejection::Traced => {
+                let sent = self.inbox.send_traced(sent.from_here(), || self.waker.wake());
+                sent.or_else(|(sent, rejection)| self.reject(sent, rejection))
             }
-        })
+            Rejection::Closed => Err((sent.into_call(), SendError::ReactorDropped(()))),
+            Rejection::NotWoken(source) => {
+                Err((sent.into_call(), SendError::NotWoken { source, rejected: () }))
+            }
+        }
     }
 
     /// Sends an entry that has no owner to be returned to. A reactor that is gone does not need it; one
@@ -54,7 +68,9 @@ impl Post {
             let _ = self.waker.wake();
             Ok(())
         };
-        let _ = self.inbox.send(Sent::new(call), Sent::from_here, wake);
+        if let Err((sent, Rejection::Traced)) = self.inbox.send(Sent::new(call), wake) {
+            let _ = self.inbox.send_traced(sent.from_here(), wake);
+        }
     }
 
     /// Asks for the end of `run`.
@@ -89,6 +105,10 @@ impl Deliver for Release {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         reactor.shared().remotes.release_address(self.0);
     }
+
+    fn call(&self, _: &ReactorHandle) -> Option<CallId> {
+        None
+    }
 }
 
 /// The right to be underway. Dropping it makes room for another call.
@@ -116,7 +136,6 @@ impl Sent {
     }
 
     /// Adds the thread that sends it, which is this one.
-    #[cold]
     fn from_here(self) -> Self {
         Self { call: Box::new(FromThread::here(self.call)), ..self }
     }
@@ -142,6 +161,13 @@ impl Sent {
 pub(super) trait Deliver: Any + Send {
     /// Schedules the call, on the reactor's thread.
     fn deliver(self: Box<Self>, reactor: &ReactorHandle);
+
+    /// The call that it will schedule, if any: what is sent may end a callback, say. As it is for
+    /// observers, one that is made as it is delivered is assumed to be the next of the queue.
+    fn call(&self, reactor: &ReactorHandle) -> Option<CallId> {
+        let core = reactor.queue().core();
+        Some(core.id(core.next_position()))
+    }
 }
 
 pub(super) struct RemoteFunction<F> {
@@ -154,12 +180,11 @@ impl<F: FnOnce(&ReactorHandle) + Send + 'static> Deliver for RemoteFunction<F> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let (site, handle) = (self.site, reactor.clone());
         // A closed queue returns the call; it is dropped here then (I1).
-        let call = move |_: &QueueHandle| {
+        reactor.queue().promised_call(site, move |_| {
             let Self { function, permit, .. } = *self;
             drop(permit);
             function(&handle);
-        };
-        reactor.queue().promised_call(site, call, reactor.shared().remotes.if_observed());
+        });
     }
 }
 
@@ -178,12 +203,10 @@ where
 {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let address = reactor.shared().remotes.address::<T>(&self.mark);
-        let site = self.site;
-        let call = move |recipient: &mut T, cx: &Context<'_, T>| {
+        address.promised_call(self.site, move |recipient: &mut T, cx: &Context<'_, T>| {
             let Self { handler, permit, .. } = *self;
             drop(permit);
             handler(recipient, cx);
-        };
-        address.promised_call(site, call, reactor.shared().remotes.if_observed());
+        });
     }
 }

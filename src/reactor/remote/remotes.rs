@@ -15,12 +15,10 @@ use mio::Waker;
 use crate::arena::{Arena, ArenaKey};
 use crate::callback::Callback;
 use crate::id::CallId;
-use crate::outside::CallOrigin;
-use crate::queue::state::Core;
 use crate::reactor::remote::call::{Mark, Post, Sent};
 use crate::reactor::shared::ReactorHandle;
 use crate::recipient::Address;
-use crate::unwind::{RunOnDrop, to_the_end};
+use crate::unwind::to_the_end;
 
 /// The number of calls for which room is kept.
 const KEPT: usize = 1024;
@@ -36,8 +34,6 @@ pub(crate) struct Remotes {
     addresses: RefCell<Arena<Option<Rc<dyn Any>>>>,
     /// Those behind [`RemoteCallback`]s (I4).
     callbacks: RefCell<Arena<Option<Box<dyn AnyCallback>>>>,
-    /// The thread that has sent the call that is being delivered, if that is known.
-    sender: RefCell<Option<Arc<str>>>,
     /// Whether a host may sleep whenever the reactor does not turn: by its own poll, or the descriptor
     /// of the reactor's.
     host_sleeps: Cell<bool>,
@@ -56,33 +52,10 @@ impl Remotes {
             taken: RefCell::default(),
             addresses: RefCell::default(),
             callbacks: RefCell::default(),
-            sender: RefCell::default(),
             host_sleeps: Cell::new(false),
             is_shared: Cell::new(false),
             beyond: Cell::new(None),
         }
-    }
-
-    /// Notifies observers which thread has sent the call that is being delivered.
-    pub(super) fn if_observed(&self) -> impl Fn(&Core, CallId) {
-        move |core, call| {
-            let name = self.sender.borrow().clone();
-            if name.is_none() {
-                self.post.inbox.set_traced(true);
-            }
-            core.notify_of_origin(call, &CallOrigin::Thread { name });
-        }
-    }
-
-    /// Delivers what the thread of that name has sent.
-    #[cold]
-    pub(super) fn deliver_from(&self, sender: Arc<str>, core: &Core, deliver: impl FnOnce()) {
-        if !core.is_observed() {
-            self.post.inbox.set_traced(false);
-        }
-        self.sender.replace(Some(sender));
-        let _delivered = RunOnDrop(Some(|| _ = self.sender.take()));
-        deliver();
     }
 
     #[cfg(all(target_os = "linux", feature = "timerfd"))]
@@ -102,6 +75,16 @@ impl Remotes {
 
     pub(super) fn keep_callback<A: 'static>(&self, callback: Callback<A>) -> ArenaKey {
         self.callbacks.borrow_mut().insert(Box::new(callback))
+    }
+
+    /// The call of a callback that is kept.
+    pub(super) fn callback_id(&self, key: ArenaKey) -> Option<CallId> {
+        self.callbacks.borrow_mut().get(key).map(|callback| callback.id())
+    }
+
+    /// Has calls bear the thread that sends them, or no more.
+    pub(crate) fn set_traced(&self, traced: bool) {
+        self.post.inbox.set_traced(traced);
     }
 
     /// Takes the callback under `key` out; `None` if the reactor has gone meanwhile.
@@ -250,11 +233,16 @@ impl Drop for Awake<'_> {
 
 /// A [`Callback`] whose type is of no interest.
 trait AnyCallback: Any {
+    fn id(&self) -> CallId;
     fn end(self: Box<Self>, reason: &'static str);
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 impl<A: 'static> AnyCallback for Callback<A> {
+    fn id(&self) -> CallId {
+        self.id()
+    }
+
     fn end(self: Box<Self>, reason: &'static str) {
         self.decline(reason);
     }

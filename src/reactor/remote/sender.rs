@@ -6,6 +6,7 @@ use alloc::sync::Arc;
 use core::any::Any;
 use std::thread;
 
+use crate::outside::CallOrigin;
 use crate::reactor::remote::call::Deliver;
 use crate::reactor::shared::ReactorHandle;
 
@@ -33,8 +34,16 @@ impl FromThread {
 
 impl Deliver for FromThread {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
-        let Self { call, sender } = *self;
-        let (remotes, core) = (&reactor.shared().remotes, reactor.queue().core());
-        remotes.deliver_from(sender, core, || call.deliver(reactor));
+        let Self { call, sender: name } = *self;
+        let core = reactor.queue().core();
+        if !core.is_observed() {
+            reactor.shared().end_observation();
+            return call.deliver(reactor);
+        }
+        let scheduled = call.call(reactor);
+        call.deliver(reactor);
+        if let Some(scheduled) = scheduled {
+            core.notify_of_origin(scheduled, &CallOrigin::Thread { name });
+        }
     }
 }

@@ -90,8 +90,9 @@ where
         let address = reactor.shared().remotes.address::<T>(&waker.address.mark);
         let site = waker.site;
         let call = PendingWakeup { waker: Some(waker), address: Rc::clone(&address) };
-        let handler = |recipient: &mut T, cx: &Context<'_, T>| call.dial(recipient, cx);
-        address.promised_call(site, handler, reactor.shared().remotes.if_observed());
+        address.promised_call(site, |recipient: &mut T, cx: &Context<'_, T>| {
+            call.dial(recipient, cx);
+        });
     }
 }
 

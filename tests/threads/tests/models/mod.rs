@@ -30,14 +30,10 @@ impl Shared {
     }
 
     fn send(&self, sender: usize, number: usize) -> Result<(), Rejection> {
-        let sent = self.inbox.send(
-            (sender, number),
-            |entry| entry,
-            || {
-                self.wake();
-                Ok(())
-            },
-        );
+        let sent = self.inbox.send((sender, number), || {
+            self.wake();
+            Ok(())
+        });
         sent.map_err(|(_, rejection)| rejection)
     }
 
@@ -232,7 +228,7 @@ pub(crate) fn a_failed_wake_up_is_told_to_its_sender_only() {
         let shared = Arc::clone(&shared);
         spawn(move || {
             let fail = || Err(io::ErrorKind::Other.into());
-            shared.inbox.send((0, 0), |entry| entry, fail).is_ok()
+            shared.inbox.send((0, 0), fail).is_ok()
         })
     };
     let sending = {
