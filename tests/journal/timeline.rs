@@ -337,12 +337,11 @@ fn the_page_has_turns_polls_origins_and_the_date() {
     let mut reactor = Reactor::new().expect("a reactor");
     let journal = Journal::builder().install(reactor.queue());
     let remote = reactor.remote();
-    for _ in 0..3 {
-        let queue = reactor.queue().clone();
-        let callback = queue.callback(move |queue, ()| _ = queue.call(|_| ()));
+    for round in 1..=3 {
+        let callback = reactor.queue().callback(move |queue, ()| _ = queue.call(|_| ()));
         reactor.after(Duration::from_millis(5), callback).detach();
         remote.call(|_| ()).expect("it is there");
-        for _ in 0..3 {
+        while reactor.queue().tally().finished < 3 * round {
             reactor.turn(None).expect("a turn");
         }
     }
