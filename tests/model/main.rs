@@ -14,26 +14,29 @@ fn depth() -> usize {
     number("DEPTH").unwrap_or(3) as usize
 }
 
-/// Every sequence of up to so many acts, on one kind of queue.
-fn every_sequence(setup: Setup) {
-    let played = every(setup, &ALPHABET, depth());
-    let counted = [16, 408, 12_238, 427_686, 16_232_286].get(depth() - 1).copied();
+/// Every sequence of up to `depth` acts, on one kind of queue; `counted` has how many there are of up to
+/// four acts, and of up to five.
+fn every_sequence(setup: Setup, depth: usize, counted: [u64; 2]) {
+    let played = every(setup, &ALPHABET, depth);
+    let counted = [16, 408, 12_238, counted[0], counted[1]].get(depth - 1).copied();
     assert_eq!(played, counted.unwrap_or(played));
 }
 
 #[test]
 fn every_sequence_does_what_the_rules_say() {
-    every_sequence(BARE);
+    every_sequence(BARE, depth(), [427_686, 16_232_286]);
 }
 
 #[test]
 fn every_sequence_that_is_watched_does_what_the_rules_say() {
-    every_sequence(WATCHED);
+    every_sequence(WATCHED, depth(), [427_686, 16_232_286]);
 }
 
+/// (An act less than elsewhere, from four on, as most sequences are those of other recipients.)
 #[test]
 fn every_sequence_to_recipients_that_defer_does_what_the_rules_say() {
-    every_sequence(Setup { defers: true, ..WATCHED });
+    let depth = depth().max(4) - 1;
+    every_sequence(Setup { defers: true, ..WATCHED }, depth, [427_715, 16_234_637]);
 }
 
 #[test]
