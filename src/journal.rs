@@ -45,10 +45,11 @@
 //! # Cost
 //!
 //! For a call that is scheduled and dialed, which takes four steps: three reads of the clock (four with
-//! a filter, a trigger or another observer), and the instructions that `cargo bench --features journal
-//! --bench instructions journaled` counts. 96 bytes for each step that is kept, and up to 86 for each
-//! call that is pending, but for no more calls than it keeps steps; 84 KiB of counts for the latencies.
-//! Never more than that.
+//! a filter, a trigger or another observer) and two for each turn, and the instructions that `cargo bench
+//! --features journal --bench instructions journaled` counts. 96 bytes for each step that is kept, and up
+//! to 86 for each call that is pending, but for no more calls than it keeps steps; 84 KiB of counts for the
+//! latencies. 104 bytes for each turn with calls, and 40 for each call that comes from a source, a timer or
+//! another thread, but of no more than it keeps steps. Never more than that.
 
 mod builder;
 mod call_table;
@@ -57,6 +58,7 @@ mod figures;
 mod filter;
 mod history;
 mod latency;
+mod loop_log;
 mod map;
 mod pages;
 mod recorder;
@@ -64,6 +66,7 @@ mod records;
 mod ring;
 mod snapshot;
 mod texts;
+mod time;
 mod timeline;
 mod trace;
 mod trigger;
@@ -73,6 +76,7 @@ pub use explain::Story;
 pub use figures::{Figures, StepCounts};
 pub use history::History;
 pub use latency::Latency;
+pub use loop_log::TurnRecord;
 pub use recorder::Journal;
 pub use records::{CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord};
 pub use snapshot::Snapshot;

@@ -165,6 +165,7 @@ mod op_step;
 #[cfg(any(feature = "mio", feature = "tracing"))]
 mod origin;
 mod outcome;
+mod outside;
 #[cfg(doc)]
 pub mod pages;
 mod queue;
@@ -193,6 +194,7 @@ pub use mio;
 pub use observe::{Observer, ObserverId};
 pub use op_step::{OpStep, Outcome};
 pub use outcome::{Cancellation, Report, ScheduleError, ScheduleErrorKind};
+pub use outside::{CallOrigin, TurnStep};
 pub use queue::{Budget, CallQueue, QueueHandle};
 pub use recipient::{Address, Call, Context, Recipient, Recipients};
 pub use reporter::Reporter;

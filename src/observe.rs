@@ -6,6 +6,7 @@ use core::panic::Location;
 
 use crate::id::CallId;
 use crate::op_step::OpStep;
+use crate::outside::{CallOrigin, TurnStep};
 use crate::step::{RecipientInfo, Step};
 
 /// Sees every step of every call of a queue, as it happens.
@@ -86,6 +87,18 @@ pub trait Observer {
     fn observe_operation(&self, operation: CallId, step: &OpStep) {
         let _ = (operation, step);
     }
+
+    /// Receives what a call comes from that the reactor has just scheduled: a source, a timer or another
+    /// thread. Closures do not get these.
+    fn observe_origin(&self, call: CallId, origin: &CallOrigin) {
+        let _ = (call, origin);
+    }
+
+    /// Is called as a turn of a queue, of that [number](CallId::queue), begins and ends, and before its
+    /// reactor polls. Closures do not get these.
+    fn observe_turn(&self, queue: NonZeroU64, step: &TurnStep) {
+        let _ = (queue, step);
+    }
 }
 
 impl<F: Fn(CallId, &Step)> Observer for F {
@@ -130,6 +143,14 @@ impl<O: Observer + ?Sized> Observer for Rc<O> {
 
     fn observe_operation(&self, operation: CallId, step: &OpStep) {
         (**self).observe_operation(operation, step);
+    }
+
+    fn observe_origin(&self, call: CallId, origin: &CallOrigin) {
+        (**self).observe_origin(call, origin);
+    }
+
+    fn observe_turn(&self, queue: NonZeroU64, step: &TurnStep) {
+        (**self).observe_turn(queue, step);
     }
 }
 

@@ -3,12 +3,12 @@
 use alloc::boxed::Box;
 use alloc::rc::Rc;
 use alloc::vec::Vec;
-use core::cell::RefCell;
 use core::fmt;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::id::CallId;
 use crate::journal::filter::{ChosenCalls, Filter, RecipientFilter, StepFilter};
+use crate::journal::loop_log::LoopLog;
 use crate::journal::pages::Pages;
 use crate::journal::recorder::{Clock, Journal};
 use crate::journal::trigger::JournalTrigger;
@@ -130,7 +130,7 @@ impl Journal {
 #[must_use]
 pub struct JournalBuilder {
     steps: usize,
-    clock: Clock,
+    clock: Option<Clock>,
     filter: Option<StepFilter>,
     recipients: Option<RecipientFilter>,
     triggers: Vec<JournalTrigger>,
@@ -138,8 +138,7 @@ pub struct JournalBuilder {
 
 impl JournalBuilder {
     pub(super) fn new() -> Self {
-        let clock = Box::new(Instant::now);
-        Self { steps: CAPACITY, clock, filter: None, recipients: None, triggers: Vec::new() }
+        Self { steps: CAPACITY, clock: None, filter: None, recipients: None, triggers: Vec::new() }
     }
 
     /// Keeps the latest `steps` steps instead of 65,536; 0 counts as 1.
@@ -180,7 +179,7 @@ impl JournalBuilder {
     /// assert_eq!(journal.figures().waiting.max, Duration::ZERO);
     /// ```
     pub fn clock(mut self, clock: impl Fn() -> Instant + 'static) -> Self {
-        self.clock = Box::new(clock);
+        self.clock = Some(Box::new(clock));
         self
     }
 
@@ -280,13 +279,16 @@ impl JournalBuilder {
     /// ```
     pub fn build(self) -> Journal {
         let Self { steps, clock, filter, recipients, triggers } = self;
+        // By another clock, it is not known which day it is.
+        let date = clock.is_none().then(SystemTime::now);
+        let clock = clock.unwrap_or_else(|| Box::new(Instant::now));
         let start = clock();
         let recipients = recipients.map(|chooses| ChosenCalls::new(chooses, steps));
         let is_set = filter.is_some() || recipients.is_some();
         let filter = is_set.then_some(Filter { steps: filter, recipients });
         let keeps_all = filter.is_none() && triggers.is_empty();
-        let pages = RefCell::new(Pages::new(steps));
-        Journal { clock, start, filter, triggers, keeps_all, pages }
+        let (pages, loop_log) = (Pages::new(steps).into(), LoopLog::new(steps).into());
+        Journal { clock, start, date, filter, triggers, keeps_all, pages, loop_log }
     }
 
     /// Adds the journal to the observers of `queue`, and returns it.

@@ -8,6 +8,7 @@ use core::fmt::{self, Write};
 use crate::id::{CallId, Named};
 use crate::journal::history::History;
 use crate::journal::records::{CallRecord, End, Moment, OperationRecord};
+use crate::journal::time::Shown;
 
 /// How many calls are named of a list.
 const NAMED: usize = 3;
@@ -92,7 +93,7 @@ impl Writer<'_> {
         match (&call.created, &call.scheduled) {
             // All calls but callbacks are created and scheduled in one go.
             (Some(_), Some(scheduled)) if matches!(call.id.named(), Named::Position(_)) => {
-                let (at, by) = (self.at(scheduled), self.by(scheduled));
+                let (at, by) = (self.at(scheduled), self.cause(call, scheduled));
                 self.line(format_args!("created and scheduled {at}{by}"))?;
             }
             (created, scheduled) => {
@@ -103,31 +104,34 @@ impl Writer<'_> {
                     self.line(format_args!("{}", self.missing("its beginning is not known")))?;
                 }
                 if let Some(scheduled) = scheduled {
-                    let (at, by) = (self.at(scheduled), self.by(scheduled));
+                    let (at, by) = (self.at(scheduled), self.cause(call, scheduled));
                     let later = created.map_or_else(String::new, |created| {
-                        format!(", {:.1?} later", scheduled.at.saturating_sub(created.at))
+                        format!(", {} later", Shown(scheduled.at.saturating_sub(created.at)))
                     });
                     self.line(format_args!("scheduled {at}{by}{later}"))?;
                 }
             }
         }
         if let (Some(scheduled), Some(dialed), Some(waited)) =
-            (&call.scheduled, &call.dialed, call.waiting())
+            (&call.scheduled, &call.dialed, call.waiting().map(Shown))
         {
             let ahead = self.ahead(call.id, scheduled, dialed);
-            self.line(format_args!("waited {waited:.1?}, {ahead}"))?;
+            self.line(format_args!("waited {waited}, {ahead}"))?;
         }
         for (_, live) in &call.deferred {
             let live = self.name(*live);
             self.line(format_args!("deferred: its recipient was live with call {live}"))?;
         }
         if let Some(dialed) = &call.dialed {
+            let turn = self.turn(call);
             match dialed.by {
                 Some(outer) => {
                     let outer = self.name(outer);
-                    self.line(format_args!("dialed while call {outer} was live: nested in it"))?;
+                    self.line(format_args!(
+                        "dialed{turn} while call {outer} was live: nested in it"
+                    ))?;
                 }
-                None => self.line(format_args!("dialed"))?,
+                None => self.line(format_args!("dialed{turn}"))?,
             }
         }
         Ok(())
@@ -138,12 +142,12 @@ impl Writer<'_> {
         let Some((moment, end)) = &call.ended else {
             return match (&call.dialed, &call.scheduled) {
                 (Some(dialed), _) => {
-                    let since = now.saturating_sub(dialed.at);
-                    self.line(format_args!("live for {since:.1?} now: its handler is running"))
+                    let since = Shown(now.saturating_sub(dialed.at));
+                    self.line(format_args!("live for {since} now: its handler is running"))
                 }
                 (None, Some(scheduled)) => {
-                    let since = now.saturating_sub(scheduled.at);
-                    self.line(format_args!("pending for {since:.1?} now: its turn is to come"))
+                    let since = Shown(now.saturating_sub(scheduled.at));
+                    self.line(format_args!("pending for {since} now: its turn is to come"))
                 }
                 (None, None) => {
                     self.line(format_args!("not scheduled yet: its callback was not called"))
@@ -151,23 +155,34 @@ impl Writer<'_> {
             };
         };
         match end {
-            End::Finished | End::Panicked => match call.handling() {
-                Some(took) => self.line(format_args!("{end} after {took:.1?}")),
+            End::Finished | End::Panicked => match call.handling().map(Shown) {
+                Some(took) => self.line(format_args!("{end} after {took}")),
                 None => self.line(format_args!("{end}")),
             },
             End::Canceled { reason } => {
                 let by = self.by(moment);
                 let stage = match &call.scheduled {
                     Some(scheduled) => {
-                        let waited = moment.at.saturating_sub(scheduled.at);
-                        format!("after {waited:.1?} pending")
+                        let waited = Shown(moment.at.saturating_sub(scheduled.at));
+                        format!("after {waited} pending")
                     }
                     None => "before it was scheduled".into(),
                 };
                 self.line(format_args!("canceled {stage},{by}: {reason}"))?;
                 self.line(format_args!("its handler will never run"))
             }
-            End::Refused { .. } | End::Abandoned => self.line(format_args!("{end}")),
+            End::Abandoned => self.line(format_args!("{end}")),
+            End::Refused { .. } => {
+                let turn = self.turn(call);
+                let nested = moment.by.map_or_else(String::new, |outer| {
+                    format!(" while call {} was live", self.name(outer))
+                });
+                self.line(format_args!("{end}"))?;
+                if turn.is_empty() && nested.is_empty() {
+                    return Ok(());
+                }
+                self.line(format_args!("its turn came{turn}{nested}"))
+            }
         }
     }
 
@@ -178,7 +193,8 @@ impl Writer<'_> {
             self.line(format_args!("its handler scheduled {list}"))?;
         }
         let causes = self.history.causes(call.id);
-        if causes.len() > 1 {
+        let root = causes.last().and_then(|root| self.history.call(*root));
+        if causes.len() > 1 || root.is_some_and(|root| root.origin.is_some()) {
             let mut chain = String::new();
             for cause in causes.iter().take(CAUSES) {
                 write!(
@@ -189,7 +205,14 @@ impl Writer<'_> {
                 )?;
             }
             if causes.len() > CAUSES {
-                write!(chain, " <- {} more", causes.len() - CAUSES)?;
+                let more = causes.len() - CAUSES;
+                let root = self.name(causes[causes.len() - 1]);
+                write!(chain, " <- {more} more, the first of them {root}")?;
+            }
+            if let Some(root) = root
+                && let Some(scheduled) = root.cause()
+            {
+                write!(chain, ",{}", self.cause(root, scheduled))?;
             }
             self.line(format_args!("causes: {chain}"))?;
         }
@@ -219,8 +242,8 @@ impl Writer<'_> {
             let (at, by) = (self.at(canceling), self.by(canceling));
             self.line(format_args!("  canceled {at}{by}"))?;
         }
-        match (&operation.ended, operation.duration()) {
-            (Some((_, end)), Some(took)) => self.line(format_args!("  {end}, after {took:.1?}")),
+        match (&operation.ended, operation.duration().map(Shown)) {
+            (Some((_, end)), Some(took)) => self.line(format_args!("  {end}, after {took}")),
             (Some((_, end)), None) => self.line(format_args!("  {end}")),
             (None, _) => self.line(format_args!("  still running")),
         }
@@ -251,6 +274,19 @@ impl Writer<'_> {
         }
     }
 
+    /// Who scheduled a call: another one, the reactor, or code outside of both.
+    fn cause(&self, call: &CallRecord, scheduled: &Moment) -> String {
+        let by = scheduled.by.map(|by| format!(" by call {}", self.name(by)));
+        let origin = call.origin.as_ref().map(|origin| format!(" by {origin}"));
+        by.or(origin).unwrap_or_else(|| self.by(scheduled))
+    }
+
+    /// In which turn a call was dialed or refused.
+    fn turn(&self, call: &CallRecord) -> String {
+        let turn = self.history.turn_of(call.id);
+        turn.map_or_else(String::new, |turn| format!(" in turn {}", turn.number))
+    }
+
     fn name(&self, id: CallId) -> String {
         self.history.call(id).map_or_else(|| id.to_string(), |call| call.name().to_string())
     }
@@ -271,8 +307,8 @@ impl Writer<'_> {
             many => {
                 // Of equal ones the first.
                 let longest = many.iter().rev().copied().max_by_key(took).unwrap_or(many[0]);
-                let (count, name, took) = (many.len(), longest.name(), took(&longest));
-                format!("behind {count} calls, the longest of them call {name}: {took:.1?}")
+                let (count, name, took) = (many.len(), longest.name(), Shown(took(&longest)));
+                format!("behind {count} calls, the longest of them call {name}: {took}")
             }
         }
     }

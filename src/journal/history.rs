@@ -3,9 +3,11 @@
 use alloc::vec::Vec;
 use core::fmt;
 use core::time::Duration;
+use std::time::SystemTime;
 
 use crate::id::CallId;
 use crate::journal::latency::Latency;
+use crate::journal::loop_log::TurnRecord;
 use crate::journal::map::Map;
 use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord};
 use crate::journal::ring::{StepEntry, What};
@@ -22,19 +24,25 @@ pub struct History {
     places: Map<CallId, usize>,
     operations: Vec<OperationRecord>,
     operation_places: Map<CallId, usize>,
+    turns: Vec<TurnRecord>,
     dropped: u64,
     now: Duration,
+    date: Option<SystemTime>,
 }
 
 impl History {
     fn read(snapshot: Snapshot) -> Self {
-        let Snapshot { mut entries, labels, names, dropped, start, now } = snapshot;
+        let Snapshot { mut entries, labels, names, loop_log, .. } = snapshot;
+        let Snapshot { dropped, start, date, now, .. } = snapshot;
+        let first = entries.first().filter(|_| dropped > 0).map(|entry| entry.at);
         let mut history = Self {
             calls: Vec::new(),
             places: Map::default(),
             operations: Vec::new(),
             operation_places: Map::default(),
+            turns: loop_log.turns(start, first),
             dropped,
+            date,
             now: now.saturating_duration_since(start),
         };
         attribute(&mut entries);
@@ -52,6 +60,11 @@ impl History {
         for call in &mut history.calls {
             call.label = call.recipient.and_then(|recipient| labels.get(&recipient).cloned());
             call.named = names.get(&call.id).cloned();
+        }
+        for (call, origin) in loop_log.into_origins() {
+            if let Some(place) = history.places.get(&call) {
+                history.calls[*place].origin = Some(origin);
+            }
         }
         history
     }
@@ -168,6 +181,23 @@ impl History {
     /// ```
     pub fn operation(&self, id: CallId) -> Option<&OperationRecord> {
         self.operation_places.get(&id).map(|place| &self.operations[*place])
+    }
+
+    /// Returns the turns in which calls had their turn, by when they ended; those in progress come last.
+    pub fn turns(&self) -> &[TurnRecord] {
+        &self.turns
+    }
+
+    /// Returns the turn in which a call was dialed or refused, if that is known.
+    pub fn turn_of(&self, id: CallId) -> Option<&TurnRecord> {
+        let call = self.call(id)?;
+        let came = call.dialed.or_else(|| match call.ended? {
+            (moment, End::Refused { .. }) => Some(moment),
+            _ => None,
+        })?;
+        let end = |turn: &TurnRecord| turn.ended.map_or(Duration::MAX, |(at, _)| at);
+        let first = self.turns.partition_point(|turn| end(turn) < came.at);
+        self.turns[first..].iter().find(|turn| turn.queue == id.queue() && turn.began <= came.at)
     }
 
     /// Returns all recipients, by queue and number. The function calls of a queue are one entry, before
@@ -291,6 +321,11 @@ impl History {
     /// ```
     pub const fn dropped_steps(&self) -> u64 {
         self.dropped
+    }
+
+    /// Returns the date at which the journal began, unless it reads a clock that was set.
+    pub const fn date(&self) -> Option<SystemTime> {
+        self.date
     }
 
     /// Returns when the copy was made, since the journal began.

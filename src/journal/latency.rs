@@ -6,6 +6,8 @@ use core::fmt;
 use core::time::Duration;
 use std::time::Instant;
 
+use crate::journal::time::Shown;
+
 /// What takes longer counts as a day.
 const LONGEST: u64 = 24 * 60 * 60 * 1_000_000_000;
 
@@ -50,7 +52,8 @@ impl fmt::Display for Latency {
         if *count == 0 {
             return f.write_str("none");
         }
-        write!(f, "{count}: median {median:.1?}, 99 % within {p99:.1?}, longest {max:.1?}")
+        let [median, p99, max] = [*median, *p99, *max].map(Shown);
+        write!(f, "{count}: median {median}, 99 % within {p99}, longest {max}")
     }
 }
 

@@ -6,18 +6,20 @@ use core::cell::RefCell;
 use core::fmt;
 use core::num::NonZeroU64;
 use core::panic::Location;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::id::CallId;
 use crate::journal::explain::Story;
 use crate::journal::figures::Figures;
 use crate::journal::filter::Filter;
 use crate::journal::history::History;
+use crate::journal::loop_log::LoopLog;
 use crate::journal::pages::Pages;
 use crate::journal::snapshot::Snapshot;
 use crate::journal::trigger::JournalTrigger;
 use crate::observe::Observer;
 use crate::op_step::OpStep;
+use crate::outside::{CallOrigin, TurnStep};
 use crate::step::{RecipientInfo, Step};
 
 pub(super) type Clock = Box<dyn Fn() -> Instant>;
@@ -28,11 +30,13 @@ pub(super) type Clock = Box<dyn Fn() -> Instant>;
 pub struct Journal {
     pub(super) clock: Clock,
     pub(super) start: Instant,
+    pub(super) date: Option<SystemTime>,
     pub(super) filter: Option<Filter>,
     pub(super) triggers: Vec<JournalTrigger>,
     /// There is neither a filter nor a trigger.
     pub(super) keeps_all: bool,
     pub(super) pages: RefCell<Pages>,
+    pub(super) loop_log: RefCell<LoopLog>,
 }
 
 impl Journal {
@@ -105,8 +109,10 @@ impl Journal {
             entries: pages.ring.entries(),
             labels: pages.labels.all(),
             names: pages.names.all(),
+            loop_log: self.loop_log.borrow().clone(),
             dropped: pages.ring.dropped(),
             start: self.start,
+            date: self.date,
             now,
         }
     }
@@ -172,6 +178,9 @@ impl Journal {
     /// assert_eq!(journal.triggered_by(), None);
     /// ```
     pub fn resume(&self) {
+        if self.triggered_by().is_some() {
+            self.loop_log.borrow_mut().clear();
+        }
         self.pages.borrow_mut().resume();
     }
 }
@@ -242,6 +251,7 @@ impl Observer for Journal {
 
     fn observe_removal(&self, queue: NonZeroU64) {
         self.pages.borrow_mut().forget(queue);
+        self.loop_log.borrow_mut().forget(queue);
         if let Some(filter) = &self.filter {
             filter.forget(queue);
         }
@@ -250,6 +260,18 @@ impl Observer for Journal {
     fn observe_operation(&self, operation: CallId, step: &OpStep) {
         let (now, keeps) = ((self.clock)(), self.keeps_call(operation));
         self.pages.borrow_mut().note_operation(now, operation, step, keeps);
+    }
+
+    fn observe_origin(&self, call: CallId, origin: &CallOrigin) {
+        if self.triggered_by().is_none() {
+            self.loop_log.borrow_mut().add_origin(call, origin);
+        }
+    }
+
+    fn observe_turn(&self, queue: NonZeroU64, step: &TurnStep) {
+        let now = (self.clock)();
+        let is_frozen = self.triggered_by().is_some();
+        self.loop_log.borrow_mut().note(now, queue, step, is_frozen);
     }
 }
 

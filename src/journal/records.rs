@@ -9,6 +9,7 @@ use core::time::Duration;
 use crate::id::CallId;
 use crate::journal::latency::Latency;
 use crate::op_step::Outcome;
+use crate::outside::CallOrigin;
 use crate::step::Refusal;
 use crate::step::{RecipientInfo, short_name};
 
@@ -39,6 +40,8 @@ pub struct CallRecord {
     pub label: Option<Arc<str>>,
     /// Its name ([`name_call`](crate::QueueHandle::name_call)).
     pub named: Option<Arc<str>>,
+    /// What scheduled it on behalf of the reactor; none if code at its site did.
+    pub origin: Option<CallOrigin>,
     /// When it was created.
     pub created: Option<Moment>,
     /// When it was scheduled.
@@ -62,6 +65,7 @@ impl CallRecord {
             recipient: None,
             label: None,
             named: None,
+            origin: None,
             created: None,
             scheduled: None,
             dialed: None,

@@ -2,9 +2,10 @@
 
 use alloc::vec::Vec;
 use core::fmt;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use crate::id::CallId;
+use crate::journal::loop_log::LoopLog;
 use crate::journal::map::Map;
 use crate::journal::ring::StepEntry;
 use crate::journal::texts::Text;
@@ -36,8 +37,10 @@ pub struct Snapshot {
     pub(super) entries: Vec<StepEntry>,
     pub(super) labels: Map<RecipientInfo, Text>,
     pub(super) names: Map<CallId, Text>,
+    pub(super) loop_log: LoopLog,
     pub(super) dropped: u64,
     pub(super) start: Instant,
+    pub(super) date: Option<SystemTime>,
     pub(super) now: Instant,
 }
 

@@ -20,6 +20,8 @@ use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord};
 use crate::op_step::Outcome;
 use crate::step::{RecipientInfo, Refusal};
 
+mod beside;
+
 const PAGE: &str = include_str!("timeline/page.html");
 
 /// What takes the places that are marked in the page, the history apart.
@@ -37,6 +39,7 @@ const PARTS: &[(&str, &[&str])] = &[
             include_str!("timeline/story.js"),
             include_str!("timeline/table.js"),
             include_str!("timeline/input.js"),
+            include_str!("timeline/figures.js"),
             include_str!("timeline/selftest.js"),
         ],
     ),
@@ -112,13 +115,17 @@ impl Columns<'_> {
         let late = columns.late_cancels();
         let names = columns.names();
         let operations = columns.operations();
+        let (origins, turns) = (columns.origins(), columns.turns());
         json!({
+            "date": columns.date(),
             "now": nanos(history.now()),
             "dropped": history.dropped_steps(),
             "lanes": lanes,
             "calls": calls,
             "late": late,
             "names": names,
+            "origins": origins,
+            "turns": turns,
             "operations": operations,
             "strings": columns.strings,
         })
@@ -205,26 +212,6 @@ impl Columns<'_> {
             Some((_, End::Refused { refusal: Refusal::Live { live, .. } })) => self.place(live),
             _ => -1,
         }
-    }
-
-    /// Call, name.
-    fn names(&mut self) -> Vec<[i64; 2]> {
-        let history = self.history;
-        let calls = history.calls().iter().zip(0..);
-        let named = calls.filter_map(|(call, place)| Some((place, call.named.as_deref()?)));
-        named.map(|(place, name)| [place, self.string(name)]).collect()
-    }
-
-    /// Call, time, by, reason.
-    fn late_cancels(&mut self) -> Vec<[i64; 4]> {
-        let mut late = Vec::new();
-        for (place, call) in self.history.calls().iter().enumerate() {
-            for (moment, reason) in &call.late_cancels {
-                let (by, reason) = (self.by(Some(moment)), self.string(reason));
-                late.push([place as i64, nanos(moment.at), by, reason]);
-            }
-        }
-        late
     }
 
     fn operations(&mut self) -> Value {

@@ -134,15 +134,9 @@ impl<'a> Attempt<'a> {
     /// The turn is over, and nothing unwinds. Returns its report. (`core` is as for `finish`.)
     #[inline(always)]
     pub(super) fn done(self, core: &Core, remaining: u64) -> Report {
-        let [dialed, canceled, refused] = core.reported();
         let before = self.before;
         mem::forget(self);
-        Report {
-            dialed: dialed - before[0],
-            canceled: canceled - before[1],
-            refused: refused - before[2],
-            remaining,
-        }
+        core.report_since(before, remaining)
     }
 
     #[inline(always)]
@@ -285,8 +279,20 @@ impl Drop for Attempt<'_> {
 impl Core {
     /// What a report counts, since the queue was made: calls dialed, canceled, and refused.
     #[inline(always)]
-    fn reported(&self) -> [u64; 3] {
+    pub(super) fn reported(&self) -> [u64; 3] {
         [self.tally.dialed.get(), self.skipped.get(), self.tally.refused.get()]
+    }
+
+    /// What was counted since the counts were `before`.
+    #[inline(always)]
+    pub(super) fn report_since(&self, before: [u64; 3], remaining: u64) -> Report {
+        let [dialed, canceled, refused] = self.reported();
+        Report {
+            dialed: dialed - before[0],
+            canceled: canceled - before[1],
+            refused: refused - before[2],
+            remaining,
+        }
     }
 
     /// Puts a call back that has not run, as an observer panics.

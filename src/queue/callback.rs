@@ -66,7 +66,7 @@ impl Core {
             Answer::Pushed(_value) => {
                 core.tally.answered.add();
                 let _wake = WakeOnDrop(&core);
-                core.notify(key, || Step::Scheduled { site });
+                core.notify_answered(key, site);
             }
         }
     }

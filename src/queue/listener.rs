@@ -27,23 +27,28 @@ pub(super) mod flag {
     /// To be looked at when a call is scheduled.
     pub(crate) const ON_SCHEDULE: u8 = CLOSED | OBSERVED | WAKE;
     /// To be looked at when a turn begins.
-    pub(crate) const ON_ENTER: u8 = CLOSED | WAKE;
+    pub(crate) const ON_ENTER: u8 = CLOSED | OBSERVED | WAKE;
     /// To be looked at when a call is canceled.
     pub(crate) const ON_CANCEL: u8 = OBSERVED | HOOKED;
     /// To be looked at when a handler has returned.
     pub(crate) const ON_FINISH: u8 = OBSERVED | OVER | READY;
     /// To be looked at when a turn is over.
-    pub(crate) const ON_LEAVE: u8 = CLOSED | HOOKED | INDEXED;
+    pub(crate) const ON_LEAVE: u8 = CLOSED | OBSERVED | HOOKED | INDEXED;
 }
 
 /// The observers, in the order in which they were added.
 pub(super) type Observers = Rc<[(ObserverId, Rc<dyn Observer>)]>;
 
 #[derive(Default)]
-pub(super) struct Listener {
+pub(crate) struct Listener {
     pub(super) flags: Cell<u8>,
     /// Turns in progress, one within the other.
     pub(super) turns: Cell<u32>,
+    /// How many turns were reported, and the counts as the one in progress began, if that was.
+    pub(super) reported_turns: Cell<u64>,
+    pub(super) turn_began: Cell<Option<[u64; 3]>>,
+    /// Whether it is timers that answer callbacks.
+    pub(crate) timers_answer: Cell<bool>,
     /// For so many reasons the observers are kept, even if the queue is closed.
     pub(super) kept: Cell<u32>,
     pub(super) observers: RefCell<Option<Observers>>,
@@ -58,6 +63,13 @@ impl Listener {
     #[inline(always)]
     pub(super) fn has(&self, flag: u8) -> bool {
         self.flags.get() & flag != 0
+    }
+
+    /// Counts a turn that is reported; how many were before.
+    pub(super) fn count_turn(&self) -> u64 {
+        let before = self.reported_turns.get();
+        self.reported_turns.set(before + 1);
+        before
     }
 
     /// Whether a turn is in progress within another one.

@@ -8,10 +8,13 @@ use crate::erased::Site;
 use crate::id::CallId;
 use crate::observe::{Observer, ObserverId};
 use crate::op_step::OpStep;
+#[cfg(feature = "mio")]
+use crate::outside::CallOrigin;
+use crate::outside::TurnStep;
 use crate::queue::listener::{Observers, flag};
 use crate::queue::state::Core;
 use crate::step::{RecipientInfo, Step};
-use crate::unwind::to_the_end;
+use crate::unwind::{RunOnDrop, to_the_end};
 
 /// Flags.
 impl Core {
@@ -50,6 +53,24 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn leave_turn_slow(&self) {
+        let _rest = RunOnDrop(Some(|| self.clear_up()));
+        if !self.listener.is_in_turn()
+            && let Some(before) = self.listener.turn_began.take()
+        {
+            let number = self.listener.reported_turns.get() - 1;
+            let report = self.report_since(before, self.pending());
+            self.notify_of_turn(&TurnStep::Ends { number, report });
+        }
+    }
+
+    /// Notifies the observers of a step of the loop.
+    #[cold]
+    pub(crate) fn notify_of_turn(&self, step: &TurnStep) {
+        self.listener.notify_each(|observer| observer.observe_turn(self.id, step));
+    }
+
+    /// What is to be done after a turn if it is not as usual.
+    fn clear_up(&self) {
         if self.listener.is_in_turn() {
             // The turn around this one may have had a call that is over.
             self.raise(flag::OVER);
@@ -248,6 +269,25 @@ impl Core {
     #[cold]
     pub(crate) fn notify_of_operation(&self, operation: CallId, step: &OpStep) {
         self.listener.notify_each(|observer| observer.observe_operation(operation, step));
+    }
+
+    /// Notifies the observers that a callback was answered.
+    pub(super) fn notify_answered(&self, key: u64, site: Site) {
+        // What observers schedule comes from them.
+        let by_timer = self.listener.timers_answer.take();
+        self.notify(key, || Step::Scheduled { site });
+        #[cfg(feature = "mio")]
+        if by_timer && self.is_observed() {
+            self.notify_of_origin(self.id(key), &CallOrigin::Timer);
+        }
+        self.listener.timers_answer.set(by_timer);
+    }
+
+    /// Notifies the observers of what a call comes from that was scheduled outside of all handlers.
+    #[cfg(feature = "mio")]
+    #[cold]
+    pub(crate) fn notify_of_origin(&self, call: CallId, origin: &CallOrigin) {
+        self.listener.notify_each(|observer| observer.observe_origin(call, origin));
     }
 
     /// Notifies the observers of the name of a call, unless it is over.

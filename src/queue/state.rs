@@ -107,6 +107,11 @@ impl QueueState {
         self.unwanted.get()
     }
 
+    #[cfg(feature = "mio")]
+    pub(crate) const fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
     pub(crate) fn is_closed(&self) -> bool {
         self.listener.has(flag::CLOSED)
     }

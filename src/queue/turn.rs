@@ -2,6 +2,7 @@
 
 use crate::erased::DialNext;
 use crate::outcome::Report;
+use crate::outside::TurnStep;
 use crate::queue::attempt::Attempt;
 use crate::queue::budget::Budget;
 use crate::queue::handle::QueueHandle;
@@ -14,7 +15,7 @@ impl QueueHandle {
     pub(super) fn turn(&self, dial: impl FnOnce(Turn<'_>) -> Report) -> Report {
         let core = self.core();
         if core.listener.has(flag::ON_ENTER) {
-            if core.is_closed() {
+            if core.listener.has(flag::CLOSED | flag::OBSERVED) && !self.announce_turn() {
                 return Report { remaining: core.pending(), ..Report::default() };
             }
             core.lower(flag::WAKE);
@@ -22,14 +23,43 @@ impl QueueHandle {
         dial(Turn::enter(self))
     }
 
-    /// Makes what follows part of a turn.
+    /// Makes what follows part of a turn. Calls `if_observed` if observers are notified of it.
     #[cfg(feature = "mio")]
     #[inline(always)]
-    pub(crate) fn begin_turn(&self) -> Turn<'_> {
-        if self.core().listener.has(flag::WAKE) {
-            self.core().lower(flag::WAKE);
+    pub(crate) fn begin_turn(&self, if_observed: impl FnOnce()) -> Turn<'_> {
+        if self.core().listener.has(flag::OBSERVED | flag::WAKE) {
+            self.begin_turn_slow(if_observed);
         }
         Turn::enter(self)
+    }
+
+    #[cfg(feature = "mio")]
+    #[cold]
+    #[inline(never)]
+    fn begin_turn_slow(&self, if_observed: impl FnOnce()) {
+        if self.core().is_observed() {
+            if_observed();
+            let _ = self.announce_turn();
+        }
+        self.core().lower(flag::WAKE);
+    }
+
+    /// Notifies the observers that a turn begins, unless it is part of another one. False if the queue is
+    /// closed.
+    #[cold]
+    #[inline(never)]
+    fn announce_turn(&self) -> bool {
+        let core = self.core();
+        if !core.is_closed() && !core.listener.is_in_turn() {
+            let number = core.listener.count_turn();
+            {
+                // Part of a turn too, as an observer may dial.
+                let _turn = Turn::enter(self);
+                core.notify_of_turn(&TurnStep::Begins { number });
+            }
+            core.listener.turn_began.set(Some(core.reported()));
+        }
+        !core.is_closed()
     }
 }
 

@@ -235,7 +235,7 @@ impl Guest {
         let shared = self.ends.handle.shared();
         let _in_progress = InProgress::new(shared);
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
-        let turn = self.queue.begin_turn();
+        let turn = self.queue.begin_turn(|| shared.begin_observation());
         let limits = &shared.line.limits;
         limits.begin_turn(&self.queue);
         // Before the clock is read, which is code of a user (rule M1).
@@ -321,7 +321,7 @@ impl Deref for Guest {
 impl Drop for Guest {
     /// What other threads have sent ends with the queue's own calls (rule M8).
     fn drop(&mut self) {
-        let _turn = self.queue.begin_turn();
+        let _turn = self.queue.begin_turn(|| ());
         self.ends.handle.shared().remotes.close(&self.ends.handle);
     }
 }

@@ -290,6 +290,7 @@ impl ReactorHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn remote(&self) -> Remote {
+        self.observe_threads();
         Remote::of(self)
     }
 
@@ -320,7 +321,15 @@ impl ReactorHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn remote_to<T: 'static>(&self, recipient: &Address<T>) -> RemoteAddress<T> {
+        self.observe_threads();
         RemoteAddress::of(self, recipient)
+    }
+
+    /// Has the names of threads sent along if the queue is observed.
+    fn observe_threads(&self) {
+        if self.queue().core().is_observed() {
+            self.shared().begin_observation();
+        }
     }
 
     /// Returns a [`RemoteCallback`], with which another thread answers `callback`, once. If the reactor
@@ -646,7 +655,7 @@ impl ReactorHandle {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn leave_poll_to_parent(&self) {
-        self.shared().is_left.set(true);
+        self.shared().leave_poll();
     }
 }
 

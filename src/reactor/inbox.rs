@@ -8,7 +8,7 @@
 //!   it or by the reactor. Both flags are in one word, and a thread that sets one of them sees whether
 //!   the other is set: so the reactor finds the mail and does not sleep, or the sender finds it asleep
 //!   and wakes it. A reactor that is awake is never woken.
-//! - I3 Nothing enters once `closed` is set.
+//! - I3 Nothing enters once `CLOSED` is set.
 //! - I4 A sender is counted until all that it has sent is in.
 //! - I5 What was written before a flag was raised is seen by the thread that lowers it.
 //! - I6 The reactor is woken with no lock held that it takes: it would run into that lock at once. Senders
@@ -25,6 +25,11 @@ const MAIL: u8 = 1;
 /// The reactor may sleep, and has not been woken.
 const ASLEEP: u8 = 1 << 1;
 
+/// Nothing more is taken.
+const CLOSED: u8 = 1;
+/// Entries are marked with the thread that sends them.
+const TRACED: u8 = 1 << 1;
+
 /// Where entries of other threads wait for the reactor.
 pub(super) struct Inbox<E> {
     state: Mutex<InboxState<E>>,
@@ -37,7 +42,8 @@ pub(super) struct Inbox<E> {
 
 struct InboxState<E> {
     entries: Vec<E>,
-    closed: bool,
+    /// Zero as usual, `CLOSED`, `TRACED`.
+    flags: u8,
 }
 
 /// Why an entry was not taken.
@@ -45,6 +51,8 @@ struct InboxState<E> {
 pub(super) enum Rejection {
     /// The reactor is gone.
     Closed,
+    /// It is to be marked with the thread that sends it.
+    Traced,
     /// The reactor cannot be woken.
     NotWoken(io::Error),
 }
@@ -54,7 +62,7 @@ impl<E> Inbox<E> {
     /// Makes the inbox of a reactor that is awake.
     pub(super) fn new() -> Self {
         Self {
-            state: Mutex::new(InboxState { entries: Vec::new(), closed: false }),
+            state: Mutex::new(InboxState { entries: Vec::new(), flags: 0 }),
             sending: Mutex::new(()),
             signal: AtomicU8::new(0),
             senders: AtomicUsize::new(0),
@@ -68,10 +76,30 @@ impl<E> Inbox<E> {
         entry: E,
         wake: impl FnOnce() -> io::Result<()>,
     ) -> Result<(), (E, Rejection)> {
+        self.send_unless::<{ CLOSED | TRACED }>(entry, wake)
+    }
+
+    /// As [`send`](Self::send), of an entry that is marked.
+    #[cold]
+    pub(super) fn send_traced(
+        &self,
+        entry: E,
+        wake: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), (E, Rejection)> {
+        self.send_unless::<CLOSED>(entry, wake)
+    }
+
+    #[inline(always)]
+    fn send_unless<const FLAGS: u8>(
+        &self,
+        entry: E,
+        wake: impl FnOnce() -> io::Result<()>,
+    ) -> Result<(), (E, Rejection)> {
         let _sending = lock(&self.sending);
         let mut state = self.lock();
-        if state.closed {
-            return Err((entry, Rejection::Closed));
+        if state.flags & FLAGS != 0 {
+            let is_closed = state.flags & CLOSED != 0;
+            return Err((entry, if is_closed { Rejection::Closed } else { Rejection::Traced }));
         }
         state.entries.push(entry);
         // Else the reactor has not looked since the first of them entered, so it does not sleep (I2).
@@ -102,7 +130,7 @@ impl<E> Inbox<E> {
     pub(super) fn notify(&self, wake: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
         let _sending = lock(&self.sending);
         let state = self.lock();
-        if state.closed { Ok(()) } else { self.signal(state, wake) }
+        if state.flags & CLOSED != 0 { Ok(()) } else { self.signal(state, wake) }
     }
 
     /// Sets `MAIL`, unlocks, and wakes the reactor if it is asleep (I6).
@@ -156,9 +184,15 @@ impl<E> Inbox<E> {
     /// Takes all entries, and no more from now on.
     pub(super) fn close(&self) -> Vec<E> {
         let mut state = self.lock();
-        state.closed = true;
+        state.flags |= CLOSED;
         self.signal.swap(0, Ordering::AcqRel);
         mem::take(&mut state.entries)
+    }
+
+    /// Has entries traced, from now on or no more.
+    pub(super) fn set_traced(&self, traced: bool) {
+        let mut state = self.lock();
+        state.flags = if traced { state.flags | TRACED } else { state.flags & !TRACED };
     }
 
     /// Counts a sender less, which the reactor has just seen to.

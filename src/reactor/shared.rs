@@ -10,6 +10,7 @@ use mio::event::Source;
 use mio::{Events, Registry, Token, Waker};
 
 use crate::arena::{Arena, ArenaKey};
+use crate::outside::{CallOrigin, TurnStep};
 use crate::queue::QueueHandle;
 use crate::reactor::event_stats::EventCounts;
 use crate::reactor::readiness::Flags;
@@ -52,10 +53,15 @@ impl ReactorHandle {
 impl UnwindSafe for ReactorHandle {}
 impl RefUnwindSafe for ReactorHandle {}
 
+/// The poll is the parent process's.
+const LEFT: u8 = 1;
+/// A turn was observed: whether polls still are is asked.
+const OBSERVED: u8 = 1 << 1;
+
 pub(super) struct Shared {
     registry: Registry,
-    /// Whether the poll is the parent process's.
-    pub(super) is_left: Cell<bool>,
+    /// Zero as usual, `LEFT`, `OBSERVED`.
+    poll: Cell<u8>,
     /// Whether others may have registered with the poll what looks like ours: another guest,
     /// or one that is gone, and survived by its registrations.
     shares_poll: bool,
@@ -82,7 +88,7 @@ impl Shared {
     ) -> Self {
         Self {
             registry,
-            is_left: Cell::new(false),
+            poll: Cell::new(0),
             shares_poll,
             watches: RefCell::new(Arena::new()),
             line: Rc::new(Line::new(queue.clone())),
@@ -166,7 +172,13 @@ impl Shared {
             let Some(key) = self.line.ready.pop() else { return };
             let watch = self.watches.borrow_mut().get(key).cloned();
             if let Some(watch) = watch.filter(|watch| watch.is_in_line()) {
-                watch.schedule(self.queue.core());
+                let core = self.queue.core();
+                let call = core.id(core.next_position());
+                watch.schedule(core);
+                if core.is_observed() {
+                    let ArenaKey { slot, generation } = key;
+                    core.notify_of_origin(call, &CallOrigin::Source { slot, generation });
+                }
             }
         }
     }
@@ -211,7 +223,54 @@ impl Shared {
     /// The poll's registry.
     #[inline(always)]
     pub(super) fn registry(&self) -> io::Result<&Registry> {
-        if self.is_left.get() { Err(poll_was_left()) } else { Ok(&self.registry) }
+        if self.poll.get() & LEFT != 0 { Err(poll_was_left()) } else { Ok(&self.registry) }
+    }
+
+    /// Whether anything is to be done before a poll.
+    #[inline(always)]
+    pub(super) fn has_poll_flags(&self) -> bool {
+        self.poll.get() != 0
+    }
+
+    /// The reactor is about to poll: notifies the observers of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`registry`](Self::registry).
+    #[cold]
+    #[inline(never)]
+    pub(super) fn begin_poll(&self) -> io::Result<()> {
+        self.registry()?;
+        let core = self.queue.core();
+        if core.is_observed() {
+            core.notify_of_turn(&TurnStep::Polls);
+        } else {
+            self.end_observation();
+        }
+        Ok(())
+    }
+
+    /// The poll is left to the parent process.
+    pub(super) fn leave_poll(&self) {
+        self.poll.set(self.poll.get() | LEFT);
+    }
+
+    /// The queue is observed: observers are notified of polls, and of threads that send, from now on.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn begin_observation(&self) {
+        if self.poll.get() & OBSERVED == 0 {
+            self.poll.set(self.poll.get() | OBSERVED);
+            self.remotes.set_traced(true);
+        }
+    }
+
+    /// The queue is observed no more.
+    #[cold]
+    #[inline(never)]
+    pub(super) fn end_observation(&self) {
+        self.poll.set(self.poll.get() & !OBSERVED);
+        self.remotes.set_traced(false);
     }
 
     #[inline(always)]

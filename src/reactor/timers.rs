@@ -365,7 +365,10 @@ impl Timers {
     pub(super) fn fire(&self, queue: &QueueHandle, share: impl FnOnce() -> usize) {
         if self.len() > 0 {
             self.trim(queue);
+            let answers = &queue.core().listener().timers_answer;
+            answers.set(true);
             self.fire_due(share());
+            answers.set(false);
         }
     }
 

@@ -7,6 +7,8 @@ mod bounds;
 mod filters;
 #[cfg(feature = "journal")]
 mod hazards;
+#[cfg(all(feature = "journal", feature = "mio", feature = "testing"))]
+mod outside;
 #[cfg(feature = "journal")]
 mod production;
 #[cfg(feature = "journal")]

@@ -144,7 +144,7 @@ fn a_call_made_in_one_go_reads_the_clock_once() {
     queue.call(|_| ());
     assert_eq!(reads.replace(0), 1, "created and scheduled");
     queue.dial_all();
-    assert_eq!(reads.replace(0), 2, "dialed, finished");
+    assert_eq!(reads.replace(0), 4, "the turn begins, dialed, finished, the turn ends");
     let callback = queue.callback(|_, ()| ());
     callback.answer(());
     assert_eq!(reads.get(), 2, "somebody else may have taken time in between");

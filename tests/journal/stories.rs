@@ -81,7 +81,7 @@ fn a_call_that_finished_tells_who_scheduled_it_and_what_it_waited_behind() {
             "call #2 to Server(0)",
             "  created and scheduled at here by call #0, a function call",
             "  waited 2.0ms, behind call #1, a function call",
-            "  dialed",
+            "  dialed in turn 0",
             "  finished after 3.0ms",
         ],
     );
@@ -91,7 +91,7 @@ fn a_call_that_finished_tells_who_scheduled_it_and_what_it_waited_behind() {
             "call #0, a function call",
             "  created and scheduled at here from outside any call",
             "  waited 1.0ms, behind no other call",
-            "  dialed",
+            "  dialed in turn 0",
             "  finished after 0.0ns",
             "  its handler scheduled call #2 to Server(0)",
         ],
@@ -129,7 +129,7 @@ fn a_callback_tells_its_creator_and_its_caller_apart() {
             "  created at here by call #0 to Server(0)",
             "  scheduled at here by call #1, a function call, 5.0ms later",
             "  waited 0.0ns, behind no other call",
-            "  dialed",
+            "  dialed in turn 1",
             "  finished after 0.0ns",
         ],
     );
@@ -186,7 +186,7 @@ fn nested_and_refused_calls_tell_the_live_call() {
     scene.queue.dial_all();
     let story = scene.journal.explain(nested).to_string();
     assert!(
-        story.contains("\n  dialed while call #0 to Server(0) was live: nested in it\n"),
+        story.contains("\n  dialed in turn 0 while call #0 to Server(0) was live: nested in it\n"),
         "{story}"
     );
     let story = scene.journal.explain(refused).to_string();
@@ -194,6 +194,8 @@ fn nested_and_refused_calls_tell_the_live_call() {
         story.contains("\n  refused: the recipient is live with call #0 scheduled at "),
         "{story}"
     );
+    let nested = "\n  its turn came in turn 0 while call #0 to Server(0) was live\n";
+    assert!(story.contains(nested), "{story}");
 }
 
 #[test]
@@ -350,7 +352,7 @@ fn a_story_whose_beginning_was_dropped_says_so() {
         &[
             "call #0",
             "  its beginning is not known: the journal has dropped its 4 oldest steps",
-            "  dialed",
+            "  dialed in turn 0",
             "  finished after 0.0ns",
         ],
     );

@@ -133,12 +133,17 @@ impl Shop {
 
 /// The history of about so many calls.
 fn busy(calls: u64) -> History {
+    busy_among(10.min(calls / 3), calls)
+}
+
+/// The history of about so many calls among some workers.
+fn busy_among(workers: u64, calls: u64) -> History {
     let clock = Clock(Rc::new(Cell::new(Instant::now())));
     let read = clock.clone();
-    let journal = Rc::new(Journal::with_clock(1 << 20, move || read.0.get()));
+    let journal = Rc::new(Journal::with_clock(calls as usize * 6 + 64, move || read.0.get()));
     let queue = CallQueue::new();
     queue.add_observer(Rc::clone(&journal));
-    let workers = (0..10.min(calls / 3)).map(|_| queue.recipient(Worker)).collect();
+    let workers = (0..workers).map(|_| queue.recipient(Worker)).collect();
     let dice = Dice(Cell::new(0x9E37_79B9_7F4A_7C15));
     let (left, lookups) = (Cell::new(calls), RefCell::default());
     let shop = Rc::new(Shop { clock, dice, workers, left, lookups });
@@ -258,6 +263,14 @@ fn a_hundred_thousand_calls_take_a_few_megabytes() {
     assert!(each < 90, "{each} bytes a call");
 }
 
+/// For `.ci/page --figures`, as it takes long without optimization.
+#[test]
+#[ignore = "a million calls: run by .ci/page"]
+fn pages_of_a_million_calls_and_of_five_thousand_recipients() {
+    leave("timeline-5000-recipients.html", &page(&busy_among(5_000, 100_000)));
+    leave("timeline-1000000.html", &page(&busy(1_000_000)));
+}
+
 /// What a page of lanes and rows alone would not show: 711 short sessions, 150 operations at a time, a chain
 /// of 100 causes, a refusal, an hour in between, labels and names.
 #[test]
@@ -315,3 +328,39 @@ fn many_of_a_type_share_a_lane_and_a_refusal_knows_the_live_call() {
 }
 
 struct Shown;
+
+#[cfg(feature = "mio")]
+#[test]
+fn the_page_has_turns_polls_origins_and_the_date() {
+    use switchboard::reactor::Reactor;
+
+    let mut reactor = Reactor::new().expect("a reactor");
+    let journal = Journal::builder().install(reactor.queue());
+    let remote = reactor.remote();
+    for round in 1..=3 {
+        let callback = reactor.queue().callback(move |queue, ()| _ = queue.call(|_| ()));
+        reactor.after(Duration::from_millis(5), callback).detach();
+        remote.call(|_| ()).expect("it is there");
+        while reactor.queue().tally().finished < 3 * round {
+            reactor.turn(None).expect("a turn");
+        }
+    }
+    let history = journal.history();
+    let page = page(&history);
+    leave("timeline-turns.html", &page);
+    let data = data(&page);
+    let turns = &data["turns"];
+    for (name, column) in turns.as_object().unwrap() {
+        assert_eq!(column.as_array().unwrap().len(), history.turns().len(), "column {name}");
+    }
+    let dialed: u64 = turns["dialed"].as_array().unwrap().iter().filter_map(Value::as_u64).sum();
+    assert_eq!(dialed as usize, history.calls().len());
+    assert!(turns["polled"].as_array().unwrap().iter().any(|polled| polled.as_i64() >= Some(0)));
+    let origins = data["origins"].as_array().unwrap();
+    let shown = |origin: &Value| data["strings"][origin[1].as_u64().unwrap() as usize].clone();
+    assert_eq!(origins.iter().filter(|origin| shown(origin) == "a timer").count(), 3);
+    let threads =
+        origins.iter().filter(|origin| shown(origin).as_str().unwrap().starts_with("thread "));
+    assert_eq!(threads.count(), 3);
+    assert!(data["date"].as_i64() > Some(1_700_000_000_000));
+}

@@ -86,6 +86,9 @@ function setAxis(kind) {
   });
   [begin, finish] = [placeAt(real.begin), placeAt(real.finish)];
   history_.now = Math.max(finish, placeAt(real.now));
+  placed = turns.map(({ polled, began, ended }) => ({
+    polled: polled < 0 ? -1 : placeAt(polled), began: placeAt(began), ended: ended < 0 ? history_.now : placeAt(ended),
+  }));
   layOut();
   markTimes = Float64Array.from(marks, (mark) => mark.at);
 }

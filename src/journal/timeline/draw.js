@@ -188,10 +188,15 @@ function drawAxis({ ticks, step }) {
   const last = Math.max(step, ticks.at(-1) ?? 0);
   const [unit, size] = [["s", 1e9], ["ms", 1e6], ["µs", 1e3]].find(([, size]) => last >= size) ?? ["ns", 1];
   const digits = Math.max(0, Math.ceil(Math.log10(size / step) - 1e-9));
+  let shown = null;
   for (const tick of ticks) {
     const x = X(tick + begin);
     if (x < view.gutter - 1) continue;
-    const text = axis !== "time" || last >= 6e10 ? duration(timeAt(tick + begin) - real.begin) : `${tick ? (tick / size).toFixed(digits) : 0} ${unit}`;
+    const time = timeAt(tick + begin) - real.begin;
+    let text = axis !== "time" || last >= 6e10 ? duration(time) : `${tick ? (tick / size).toFixed(digits) : 0} ${unit}`;
+    // Of several within what a label tells apart, the others are counted from the first.
+    if (shown && text === shown.text) text = `+${duration(time - shown.time)}`;
+    else shown = { text, time };
     if (x + textWidth(text) + 3 < view.width) pen.fillText(text, x + 3, MAP + AXIS / 2);
   }
   pen.fillText(`${duration(timeAt(view.to) - timeAt(view.from))} in view`, 8, MAP + AXIS / 2);

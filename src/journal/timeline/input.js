@@ -81,6 +81,7 @@ function hitAt(x, y) {
       if (off === 0) break;
     }
     if (best === null) continue;
+    if (row.kind === "turn") return { call: -1, operation: -1, turn: best };
     return row.kind === "operation" ? { call: operations[best].call, operation: best } : { call: best, operation: -1 };
   }
   return null;
@@ -293,7 +294,8 @@ function release(event) {
   pointers.delete(event.pointerId);
   if (drag && !drag.moved && !drag.inMap && event.type === "pointerup") {
     const hit = hitAt(...inCanvas(event));
-    select(hit ? hit.call : -1);
+    if (hit && hit.turn >= 0) showTurn(hit.turn);
+    else select(hit ? hit.call : -1);
   }
   drag = null;
   canvas.classList.remove("dragging");
@@ -365,7 +367,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => {
 
 document.getElementById("summary").textContent =
   `${plural(count, "call")} to ${plural(lanes.filter((lane) => lane.name >= 0).length, "recipient")}, ` +
-  `${plural(operations.length, "operation")}, in ${duration(count ? real.finish - real.begin : 0)}`;
+  `${plural(operations.length, "operation")}${turns.length ? `, ${plural(turns.length, "turn")}` : ""}, ` +
+  `in ${duration(count ? real.finish - real.begin : 0)}${history_.date < 0 ? "" : `, from ${dateOf(real.begin)}`}`;
 if (history_.dropped) {
   const notice = document.getElementById("notice");
   notice.textContent = `The journal has dropped its ${plural(history_.dropped, "oldest step")}: what happened before is missing here, also the beginning of some calls.`.replace("its 1 oldest", "its oldest");

@@ -20,6 +20,8 @@ const operationRow = new Int32Array(operations.length).fill(-1);
 const marks = [];
 /** The band in which a lane is shown. */
 const bandOf = new Int32Array(lanes.length);
+/** When turns began and ended, as places on the axis. */
+let placed = [];
 /** Operations beyond those that are drawn one by one. */
 let beyond = [];
 let contentHeight = 0;
@@ -71,6 +73,14 @@ function mostAtATime(starts, ends) {
   return most;
 }
 
+/** A row of turns for each queue: from the poll before, if there was one, to the end. */
+function layOutTurns(queue) {
+  const own = turns.map((_, t) => t).filter((t) => turns[t].queue === queue);
+  const startOf = (t) => (placed[t].polled < 0 ? placed[t].began : placed[t].polled);
+  own.sort((a, b) => startOf(a) - startOf(b));
+  makeRow("turn", -1, own, startOf, (t) => placed[t].ended);
+}
+
 function layOut() {
   rows.length = bands.length = marks.length = 0;
   beyond = [];
@@ -82,6 +92,10 @@ function layOut() {
     layOutRows();
     bands.push({ lane, title, note, from, to: rows.length, top: 0, bottom: 0, hidden: false });
   };
+  for (const queue of new Set(turns.map((turn) => turn.queue))) {
+    const many = turns.filter((turn) => turn.queue === queue).length;
+    addBand(-1, queues.size > 1 ? `turns · queue ${queue}` : "turns", plural(many, "turn"), () => layOutTurns(queue));
+  }
   for (const { lane, members } of groupedLanes()) {
     const calls = members.length > 1 ? members.flatMap((one) => byLane[one]).sort((a, b) => a - b) : byLane[lane];
     const title = members.length > 1 ? `${typeOf(lane)} × ${members.length.toLocaleString("en")}` : lanes[lane].title;

@@ -7,6 +7,10 @@ const lanes = history_.lanes;
 const operations = readOperations(history_.operations);
 const late = history_.late; // call, time, by, reason
 const ids = history_.calls.id;
+/** What scheduled a call on behalf of the reactor, of those that it did: the place of a string. */
+const originOf = new Map(history_.origins);
+/** Turns, by when they ended; in the order of the columns. Times are real ones. */
+const turns = history_.turns.queue.map((_, i) => Object.fromEntries(Object.entries(history_.turns).map(([name, column]) => [name, column[i]])));
 const count = ids.length;
 const ENDS = ["", "finished", "panicked", "canceled", "refused", "abandoned"];
 
@@ -63,6 +67,14 @@ for (const lane of lanes) {
   lane.title = queues.size > 1 ? `${name} · queue ${lane.queue}` : name;
 }
 
+/** A point in time as a date, in the time zone of the reader; nothing if the history knows none. */
+function dateOf(nanos) {
+  if (history_.date < 0) return "";
+  const date = new Date(history_.date + nanos / 1e6);
+  const two = (number) => String(number).padStart(2, "0");
+  return `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())} ${two(date.getHours())}:${two(date.getMinutes())}:${two(date.getSeconds())}`;
+}
+
 /** First and last instant that is known. */
 let [begin, finish] = (() => {
   let [least, most] = [Infinity, -Infinity];
@@ -112,11 +124,11 @@ const effects = (() => {
 
 function duration(nanos) {
   const absolute = Math.abs(nanos);
-  const parts = (size, unit, small, smallUnit) =>
-    `${Math.floor(nanos / size)} ${unit}${Math.floor((nanos % size) / small) ? ` ${Math.floor((nanos % size) / small)} ${smallUnit}` : ""}`;
-  if (absolute >= 864e11) return parts(864e11, "d", 36e11, "h");
-  if (absolute >= 36e11) return parts(36e11, "h", 6e10, "min");
-  if (absolute >= 6e10) return parts(6e10, "min", 1e9, "s");
+  if (absolute >= 6e10) {
+    const seconds = Math.floor(absolute / 1e9);
+    const two = (number) => String(number).padStart(2, "0");
+    return `${nanos < 0 ? "-" : ""}${Math.floor(seconds / 3600)}:${two(Math.floor(seconds / 60) % 60)}:${two(seconds % 60)}`;
+  }
   for (const [unit, size] of [["s", 1e9], ["ms", 1e6], ["µs", 1e3]]) {
     if (absolute >= size) return `${trim((nanos / size).toPrecision(3))} ${unit}`;
   }
@@ -170,7 +182,7 @@ function search(query) {
         : STATES[word] ? Number(STATES[word](i)) : Number(
             lane[call.lane[i]] || end[call.end[i]] || inString(call.reason[i]) ||
               inString(call.createdAt[i]) || inString(call.scheduledAt[i]) ||
-              inOperation.has(i) || inLate.has(i),
+              inOperation.has(i) || inLate.has(i) || inString(originOf.get(i) ?? -1),
           );
     }
   }

@@ -1,6 +1,11 @@
 // With `#selftest`, the page tries itself: what comes out is written into the page, for a browser
 // without a head to find. Used by tests only.
 
+if (flags.has("figures")) {
+  state.still = true;
+  document.body.append(element("pre", figuresOf(), { id: "figures-of-page" }));
+}
+
 if (flags.has("selftest")) {
   const results = [];
   const check = (what, holds, note = "") => results.push({ what, holds: Boolean(holds), note: String(note) });
@@ -35,6 +40,7 @@ if (flags.has("selftest")) {
       tryCalls();
       tryAxes();
       tryTable();
+      tryTurns();
     }
     tryRest();
     const time = measure();
@@ -175,12 +181,51 @@ if (flags.has("selftest")) {
       select(refused);
       const link = [...details.querySelectorAll("a")].find((one) => one.textContent === nameOf(call.live[refused]));
       check("a refusal links to the live call", link);
+      check("and says when its turn came", details.textContent.includes("its turn came"));
       if (link) link.click();
       check("and goes there", state.selected === call.live[refused]);
     }
     const drawn = operationRow.reduce((sum, row) => sum + (row >= 0), 0);
     check("each operation is drawn or in the curve", drawn + beyond.length === operations.length, `${drawn} and ${beyond.length}`);
     key("Escape");
+    fit();
+  }
+
+  function tryTurns() {
+    check("times from a minute on are shown by hours", duration(828e11) === "23:00:00" && duration(6e10) === "0:01:00" && duration(599e8) === "59.9 s", duration(828e11));
+    for (const [place, origin] of originOf) {
+      if (causeOf(place) !== -1) continue;
+      check("a call says what it comes from", storyOf(place).some(({ text }) => text.includes(`by ${strings[origin]}`)), strings[origin]);
+      break;
+    }
+    if (!turns.length) return;
+    const many = bands.filter(({ title }) => title.startsWith("turns"));
+    check("turns are on top", many.length > 0 && bands[0] === many[0]);
+    const counted = new Map();
+    // (Those that begin or end in the same instant as another one are not told apart.)
+    const apart = (t, other) => !turns[other] || turns[other].queue !== turns[t].queue || turns[other].ended < turns[t].began || turns[other].began > turns[t].ended;
+    const sure = new Set(turns.map((_, t) => t).filter((t) => turns[t].ended >= 0 && apart(t, t - 1) && apart(t, t + 1)));
+    for (let i = 0; i < count; i++) {
+      const t = known(call.dialed[i]) ? turnOf(i) : -1;
+      if (t >= 0) counted.set(t, (counted.get(t) ?? 0) + 1);
+    }
+    // Of a turn whose first steps were dropped, not all calls are known.
+    const wrong = [...sure].filter((t) => !history_.dropped && (counted.get(t) ?? 0) !== turns[t].dialed);
+    check("each call is in the turn that counted it", !wrong.length, `${wrong.length} of ${turns.length}`);
+    const t = [...counted.keys()].sort((a, b) => counted.get(b) - counted.get(a))[0] ?? 0;
+    const row = rows.find(({ kind, items }) => kind === "turn" && items.includes(t));
+    setView(placed[t].began, placed[t].ended);
+    scrollTo(0);
+    draw();
+    const [from, to] = [Math.max(view.gutter, X(placed[t].began)), Math.min(view.width, X(placed[t].ended))];
+    const [x, y] = [(from + to) / 2, Y(row.y) + row.height / 2];
+    mouse("pointermove", x, y);
+    check("pointing at a turn shows it", !tip.hidden && tip.textContent.includes(`turn ${turns[t].number}`), tip.textContent);
+    mouse("pointerdown", x, y);
+    mouse("pointerup", x, y);
+    check("a click on a turn shows its calls", state.order.length >= (counted.get(t) ?? 0) && state.order.every((i) => turnOf(i) === t), state.order.length);
+    find((finder.value = ""));
+    mouse("pointerleave", 0, 0);
     fit();
   }
 

@@ -13,13 +13,14 @@ function drawRow(row, y) {
       const next = Math.max(i + 1, lowerBound(start, T(x0 + SMALL), i));
       const found = anyFound(row, i, next);
       pen.globalAlpha = (row.kind === "pending" ? 0.45 : 0.95) * (found ? 1 : 0.13);
-      pen.fillStyle = state.found && found ? colors.found : row.kind === "operation" ? operationColor(items[i]) : color;
+      pen.fillStyle = state.found && found ? colors.found : row.kind === "operation" ? operationColor(items[i]) : row.kind === "turn" ? colors.dim : color;
       pen.fillRect(x0, y, Math.max(SMALL, Math.min(X(end[next - 1]), x0 + 2 * SMALL) - x0), row.height);
       i = next;
       continue;
     }
     if (x1 >= view.gutter) {
-      if (row.kind === "live") drawLive(items[i], x0, x1, y, row.height, color);
+      if (row.kind === "turn") drawTurn(items[i], x1, y, row.height);
+      else if (row.kind === "live") drawLive(items[i], x0, x1, y, row.height, color);
       else if (row.kind === "pending") drawPending(items[i], x0, x1, y, row.height, color);
       else drawOperation(items[i], x0, x1, y, row.height);
     }
@@ -30,12 +31,45 @@ function drawRow(row, y) {
 
 function anyFound(row, from, to) {
   if (!state.found) return true;
+  if (row.kind === "turn") return true;
   const known = row.kind === "operation" ? (o) => operations[o].call : (i) => i;
   for (let i = from; i < to; i++) {
     const place = known(row.items[i]);
     if (place < 0 || state.found[place] === 1) return true;
   }
   return false;
+}
+
+/** A turn and, dotted, the poll before it. */
+function drawTurn(t, x1, y, height) {
+  const x0 = X(placed[t].began);
+  pen.globalAlpha = state.found ? 0.5 : 1;
+  if (placed[t].polled >= 0) {
+    const [left, right] = clip(X(placed[t].polled), x0);
+    if (right - left > SMALL) {
+      pen.strokeStyle = colors.dim;
+      pen.lineWidth = 1;
+      pen.setLineDash([1, 4]);
+      pen.beginPath();
+      pen.moveTo(left, y + height / 2);
+      pen.lineTo(right, y + height / 2);
+      pen.stroke();
+      pen.setLineDash([]);
+      labelOn(`polls ${duration(turns[t].began - turns[t].polled)}`, left, right, y + height / 2);
+    }
+  }
+  const [left, right] = clip(x0, x1);
+  if (right <= view.gutter || left >= view.width) return;
+  pen.fillStyle = pen.strokeStyle = colors.dim;
+  box(left, right - 0.5, y, height, 2);
+  const alpha = pen.globalAlpha;
+  pen.globalAlpha = 0.28 * alpha;
+  pen.fill();
+  pen.globalAlpha = alpha;
+  const { number, dialed } = turns[t];
+  const texts = [`turn ${number}: ${plural(dialed, "call")}, ${turnTime(t)}`, `turn ${number}: ${dialed}`, `${number}`];
+  const text = texts.find((text) => textWidth(text) + 8 <= right - Math.max(left, view.gutter));
+  if (text) label(text, left, right, y + height / 2, colors.text);
 }
 
 /** The part of a span that is in view; of one that is not, nothing at the edge. */

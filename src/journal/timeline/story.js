@@ -14,27 +14,64 @@ function nameOf(place) {
   return call.created[place] === call.created[place] ? `${ids[place]}, a function call` : ids[place];
 }
 
+function turnTime(t) {
+  const { began, ended } = turns[t];
+  return ended < 0 ? "not over" : duration(ended - began);
+}
+
+/** The turn in which a call was dialed, or refused; -1 if that is not known. */
+function turnOf(place) {
+  const at = known(real.dialed[place]) ? real.dialed[place] : call.end[place] === 4 ? real.ended[place] : NaN;
+  if (!known(at)) return -1;
+  const end = (t) => (turns[t].ended < 0 ? Infinity : turns[t].ended);
+  let [from, to] = [0, turns.length];
+  while (from < to) {
+    const middle = (from + to) >> 1;
+    if (end(middle) < at) from = middle + 1;
+    else to = middle;
+  }
+  const queue = lanes[call.lane[place]].queue;
+  while (from < turns.length && turns[from].queue !== queue) from++;
+  return from < turns.length && turns[from].began <= at ? from : -1;
+}
+
+function inTurn(place) {
+  const t = turnOf(place);
+  return t < 0 ? "" : ` in turn ${turns[t].number}`;
+}
+
+function turnStory(t) {
+  const { number, polled, began, ended, dialed, passed } = turns[t];
+  const lines = [`${plural(dialed, "call")} dialed${passed ? `, ${passed.toLocaleString("en")} passed over as refused or canceled` : ""}`,
+    ended < 0 ? "not over" : `took ${duration(ended - began)}`];
+  if (polled >= 0) lines.push(`the reactor polled for ${duration(began - polled)} before`);
+  lines.push(`began at ${duration(began - real.begin)}${history_.date < 0 ? "" : `, ${dateOf(began)}`}`);
+  return { title: `turn ${number}${queues.size > 1 ? ` of queue ${turns[t].queue}` : ""}`, lines };
+}
+
 /** The story of a call: lines of text, some with a place in the code and a call to go to. */
 function storyOf(place) {
   const lines = [];
   const [created, scheduled, dialed, ended] = [real.created[place], real.scheduled[place], real.dialed[place], real.ended[place]];
   const by = (text, other) => ({ text: `${text} ${other === -1 ? "from" : "by"} `, other });
+  // Who scheduled it, on behalf of the reactor if it was not another call.
+  const cause = (text, other) => (other === -1 && originOf.has(place) ? { text: `${text} by ${strings[originOf.get(place)]}` } : by(text, other));
   if (known(created)) {
     const together = known(scheduled) && !ids[place].startsWith("#c"); // only callbacks wait to be called
-    lines.push({ ...by(together ? "created and scheduled" : "created", call.createdBy[place]), site: call.createdAt[place], at: created });
+    lines.push({ ...(together ? cause("created and scheduled", call.createdBy[place]) : by("created", call.createdBy[place])), site: call.createdAt[place], at: created });
     if (known(scheduled) && !together) {
-      lines.push({ ...by("scheduled", call.scheduledBy[place]), site: call.scheduledAt[place], at: scheduled,
+      lines.push({ ...cause("scheduled", call.scheduledBy[place]), site: call.scheduledAt[place], at: scheduled,
         after: `, ${duration(scheduled - created)} later` });
     }
   } else {
     const why = history_.dropped ? "the journal has dropped it" : "the journal did not see it";
     lines.push({ text: `its beginning is not known: ${why}` });
-    if (known(scheduled)) lines.push({ ...by("scheduled", call.scheduledBy[place]), site: call.scheduledAt[place], at: scheduled });
+    if (known(scheduled)) lines.push({ ...cause("scheduled", call.scheduledBy[place]), site: call.scheduledAt[place], at: scheduled });
   }
   if (known(dialed)) {
     if (known(scheduled)) lines.push({ text: `waited ${duration(dialed - scheduled)}` });
-    if (call.dialedBy[place] !== -1) lines.push({ text: "dialed, nested in ", other: call.dialedBy[place], at: dialed });
-    else lines.push({ text: "dialed", at: dialed });
+    if (call.dialedBy[place] !== -1) lines.push({ text: `dialed${inTurn(place)}, nested in `, other: call.dialedBy[place], at: dialed });
+    else lines.push({ text: `dialed${inTurn(place)}`, at: dialed });
   }
   const reason = call.reason[place] >= 0 ? `: ${strings[call.reason[place]]}` : "";
   const end = ENDS[call.end[place]];
@@ -49,13 +86,21 @@ function storyOf(place) {
     lines.push({ text: "abandoned: dropped without being called", kind: end, at: ended });
   } else if (call.live[place] !== -1) {
     lines.push({ text: "refused: its recipient was live with call ", other: call.live[place], kind: end, at: ended });
+    lines.push(turnCame(place));
   } else {
     lines.push({ text: `${end}${reason}`, kind: end, at: ended });
+    lines.push(turnCame(place));
   }
   for (const { at, by: other, reason } of lateOf.get(place) ?? []) {
     lines.push({ ...by("canceled too late", other), after: `: ${strings[reason]}`, kind: "late", at: timeAt(at) });
   }
   return lines;
+}
+
+/** When the turn of a call that was refused came. */
+function turnCame(place) {
+  const text = `its turn came${inTurn(place)}`;
+  return call.endedBy[place] === -1 ? { text } : { text: `${text} nested in `, other: call.endedBy[place] };
 }
 
 function operationStory(o) {
@@ -85,7 +130,10 @@ function showTip(hit, x, y) {
   tip.hidden = !hit;
   if (!hit) return;
   tip.replaceChildren();
-  if (hit.operation >= 0) {
+  if (hit.turn >= 0) {
+    const { title, lines } = turnStory(hit.turn);
+    tip.append(element("b", title), ...lines.map((line) => element("div", line)), element("small", "a click shows its calls alone"));
+  } else if (hit.operation >= 0) {
     const { name, id, upper, call: place } = operations[hit.operation];
     tip.append(element("b", `operation ${name}, ${id}`));
     operationStory(hit.operation).forEach((line) => tip.append(element("div", lineText(line), { className: line.kind ?? "" })));
@@ -132,7 +180,8 @@ function appendCauses(causes) {
   appendCalls(`${plural(causes.length, "cause")}, the nearest first`, causes.slice(0, 12), causes.length - (causes.length > 12));
   details.append(element("h3", "began with"));
   const line = element("div", undefined, { className: "step", id: "root" });
-  const from = causeOf(root) === -2 ? "by a call that is not in the journal any more" : "from outside any call";
+  const from = causeOf(root) === -2 ? "by a call that is not in the journal any more"
+    : originOf.has(root) ? `by ${strings[originOf.get(root)]}` : "from outside any call";
   line.append(linkTo(root), ` ${from}`);
   const site = call.scheduledAt[root] >= 0 ? call.scheduledAt[root] : call.createdAt[root];
   if (site >= 0) line.append(element("span", strings[site], { className: "site" }));
@@ -154,7 +203,7 @@ function appendOperation(o) {
 function appendLines(lines) {
   for (const { text, other, after = "", site = -1, kind = "", at } of lines) {
     const line = element("div", text, { className: `step ${kind}` });
-    if (at >= 0) line.title = `at ${duration(at - real.begin)}`;
+    if (at >= 0) line.title = `at ${duration(at - real.begin)}${history_.date < 0 ? "" : `, ${dateOf(at)}`}`;
     if (other !== undefined) line.append(linkTo(other));
     line.append(after);
     if (site >= 0) line.append(element("span", strings[site], { className: "site" }));

@@ -116,6 +116,12 @@ function showOnly(places, text) {
   showMatches(text, found);
 }
 
+/** Shows the calls of a turn alone. */
+function showTurn(t) {
+  const places = ids.map((_, i) => i).filter((i) => turnOf(i) === t);
+  showOnly(places, turnStory(t).title);
+}
+
 // The legend: a click shows what came to that.
 for (const entry of document.querySelectorAll("#legend button")) {
   entry.onclick = () => {

@@ -11,9 +11,11 @@ use mio::Waker;
 
 use crate::arena::ArenaKey;
 use crate::erased::Site;
+use crate::id::CallId;
 use crate::origin::SetUp;
 use crate::reactor::error::SendError;
 use crate::reactor::inbox::{Inbox, Quota, Rejection};
+use crate::reactor::remote::sender::FromThread;
 use crate::reactor::shared::ReactorHandle;
 use crate::recipient::Context;
 
@@ -37,12 +39,26 @@ impl Post {
         call: Box<D>,
     ) -> Result<(), (Box<D>, SendError<()>)> {
         let sent = self.inbox.send(Sent::new(call), || self.waker.wake());
-        sent.map_err(|(sent, rejection)| match rejection {
-            Rejection::Closed => (sent.into_call(), SendError::ReactorDropped(())),
-            Rejection::NotWoken(source) => {
-                (sent.into_call(), SendError::NotWoken { source, rejected: () })
+        sent.or_else(|(sent, rejection)| self.reject(sent, rejection))
+    }
+
+    /// Returns what was rejected, unless it is to be sent with the thread that sends it.
+    #[cold]
+    fn reject<D: Deliver + 'static>(
+        &self,
+        sent: Sent,
+        rejection: Rejection,
+    ) -> Result<(), (Box<D>, SendError<()>)> {
+        match rejection {
+            Rejection::Traced => {
+                let sent = self.inbox.send_traced(sent.traced_here(), || self.waker.wake());
+                sent.or_else(|(sent, rejection)| self.reject(sent, rejection))
             }
-        })
+            Rejection::Closed => Err((sent.into_call(), SendError::ReactorDropped(()))),
+            Rejection::NotWoken(source) => {
+                Err((sent.into_call(), SendError::NotWoken { source, rejected: () }))
+            }
+        }
     }
 
     /// Sends an entry that has no owner to be returned to. A reactor that is gone does not need it; one
@@ -52,7 +68,9 @@ impl Post {
             let _ = self.waker.wake();
             Ok(())
         };
-        let _ = self.inbox.send(Sent::new(call), wake);
+        if let Err((sent, Rejection::Traced)) = self.inbox.send(Sent::new(call), wake) {
+            let _ = self.inbox.send_traced(sent.traced_here(), wake);
+        }
     }
 
     /// Asks for the end of `run`.
@@ -87,6 +105,10 @@ impl Deliver for ReleaseAddress {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         reactor.shared().remotes.release_address(self.0);
     }
+
+    fn call(&self, _: &ReactorHandle) -> Option<CallId> {
+        None
+    }
 }
 
 /// The right to be underway. Dropping it makes room for another call.
@@ -113,10 +135,19 @@ impl Sent {
         Self { call, set_up: SetUp::here() }
     }
 
+    /// Adds the thread that sends it, which is this one.
+    fn traced_here(self) -> Self {
+        Self { call: Box::new(FromThread::here(self.call)), ..self }
+    }
+
     /// The call, whose type is `D`.
     fn into_call<D: Deliver + 'static>(self) -> Box<D> {
         let call: Box<dyn Any> = self.call;
-        call.downcast().unwrap_or_else(|_| unreachable!("its sender knows its type"))
+        call.downcast().unwrap_or_else(|call| {
+            // It was traced.
+            let call: Box<dyn Any> = FromThread::into_call(call);
+            call.downcast().unwrap_or_else(|_| unreachable!("its sender knows its type"))
+        })
     }
 
     pub(super) fn deliver(self, reactor: &ReactorHandle) {
@@ -130,6 +161,13 @@ impl Sent {
 pub(super) trait Deliver: Any + Send {
     /// Schedules the call, on the reactor's thread.
     fn deliver(self: Box<Self>, reactor: &ReactorHandle);
+
+    /// The call that it will schedule, if any: what is sent may end a callback, say. As it is for
+    /// observers, one that is made as it is delivered is assumed to be the next of the queue.
+    fn call(&self, reactor: &ReactorHandle) -> Option<CallId> {
+        let core = reactor.queue().core();
+        Some(core.id(core.next_position()))
+    }
 }
 
 pub(super) struct RemoteFunction<F> {

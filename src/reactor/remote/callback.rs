@@ -225,6 +225,10 @@ impl<A: Send + 'static> Deliver for RemoteAnswer<A> {
             callback.answer_from(site, value);
         }
     }
+
+    fn call(&self, reactor: &ReactorHandle) -> Option<CallId> {
+        reactor.shared().remotes.callback_id(self.kept.key)
+    }
 }
 
 /// The word that a callback is not answered, and why.
@@ -241,6 +245,10 @@ impl<A: 'static> Deliver for RemoteDecline<A> {
             callback.decline(reason);
         }
     }
+
+    fn call(&self, _: &ReactorHandle) -> Option<CallId> {
+        None
+    }
 }
 
 /// The word that a callback was dropped unanswered.
@@ -253,5 +261,9 @@ impl<A: 'static> Deliver for RemoteAbandon<A> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         // Which is a bug, reported where it is dropped (rule R5).
         drop(self.kept.take::<A>(reactor));
+    }
+
+    fn call(&self, _: &ReactorHandle) -> Option<CallId> {
+        None
     }
 }

@@ -77,6 +77,16 @@ impl Remotes {
         self.callbacks.borrow_mut().insert(Box::new(callback))
     }
 
+    /// The call of a callback that is kept.
+    pub(super) fn callback_id(&self, key: ArenaKey) -> Option<CallId> {
+        self.callbacks.borrow_mut().get(key).map(|callback| callback.id())
+    }
+
+    /// Has calls bear the thread that sends them, or no more.
+    pub(crate) fn set_traced(&self, traced: bool) {
+        self.post.inbox.set_traced(traced);
+    }
+
     /// Takes the callback under `key` out; `None` if the reactor has gone meanwhile.
     pub(super) fn take_callback<A: 'static>(&self, key: ArenaKey) -> Option<Callback<A>> {
         let callback = self.callbacks.borrow_mut().remove(key)?;
@@ -223,11 +233,16 @@ impl Drop for Awake<'_> {
 
 /// A [`Callback`] whose type is of no interest.
 trait AnyCallback: Any {
+    fn id(&self) -> CallId;
     fn end(self: Box<Self>, reason: &'static str);
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 impl<A: 'static> AnyCallback for Callback<A> {
+    fn id(&self) -> CallId {
+        self.id()
+    }
+
     fn end(self: Box<Self>, reason: &'static str) {
         self.decline(reason);
     }

@@ -200,7 +200,7 @@ pub(crate) fn a_close_that_races_loses_nothing(senders: usize, each: usize) {
                 let sent = (0..each).take_while(|number| match shared.send(sender, *number) {
                     Ok(()) => true,
                     Err(Rejection::Closed) => false,
-                    Err(Rejection::NotWoken(error)) => panic!("{error}"),
+                    Err(rejection) => panic!("{rejection:?}"),
                 });
                 let sent = sent.count();
                 shared.leave();
