@@ -1,4 +1,4 @@
-//! cargo run --example cancel -- 127.0.0.1:22 127.0.0.1:25
+//! `cargo run --example cancel -- 127.0.0.1:22 127.0.0.1:25`
 //!
 //! Connects to servers that speak first, as those of SSH and SMTP do, and prints what the first one sends.
 //! The other reads are canceled, which closes their connections: each still delivers one result. A server

@@ -1,4 +1,4 @@
-//! cargo run --example chat
+//! `cargo run --example chat`
 //!
 //! A loop that talks to two threads. One sends it the lines of standard input, through a `RemoteAddress`. The
 //! other does what takes long, and answers by a `RemoteCallback`: the smallest divisor of a number. The

@@ -1,4 +1,4 @@
-//! cargo run --example child -- 10 sleep 1
+//! `cargo run --example child -- 10 sleep 1`
 //!
 //! Runs a command, and kills it if it has not ended in that many seconds. Its end is an event of a descriptor
 //! that stands for the process (a pidfd, on Linux; docs/servers.md has a thread for other systems).

@@ -1,4 +1,4 @@
-//! cargo run --example echo -- 127.0.0.1:7000
+//! `cargo run --example echo -- 127.0.0.1:7000`
 //!
 //! A server that sends back what it receives. Peers that never read, read a byte at a time, close their
 //! side first or reset the connection cost a bounded buffer, and no other peer anything.

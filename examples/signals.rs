@@ -1,4 +1,4 @@
-//! cargo run --example signals -- 127.0.0.1:7000
+//! `cargo run --example signals -- 127.0.0.1:7000`
 //!
 //! The server of `echo`, which ends in order. SIGTERM or SIGINT (Ctrl-C) frees the port; sessions may end for
 //! ten seconds, and are closed then, or by a second signal. SIGUSR1 prints figures. (Windows has no signals.)

@@ -1,4 +1,4 @@
-//! cargo run --example timer -- 5
+//! `cargo run --example timer -- 5`
 //!
 //! A session with that many requests, one every 20 ms; an idle timeout, which each of them postpones; and a
 //! heartbeat. The timeout closes the session. After that only the heartbeat is armed, which does not keep

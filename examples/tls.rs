@@ -1,14 +1,15 @@
-//! cargo run --example tls -- certificate.pem key.pem 127.0.0.1:7443
+//! `cargo run --example tls -- certificate.pem key.pem 127.0.0.1:7443`
 //!
-//! The server of `echo` behind TLS: its stream is over a source that encrypts, which is in source.rs. (On Unix,
+//! The server of `echo` behind TLS: its stream is over a source that encrypts, which is in tls/source.rs. (On Unix,
 //! where the tests have rustls.) `openssl s_client -connect 127.0.0.1:7443` is a client.
 
 #[cfg(unix)]
-#[path = "../echo.rs"]
 #[expect(dead_code, reason = "its sessions are used, and not its server")]
 mod echo;
 #[cfg(unix)]
-mod source;
+mod tls {
+    pub(crate) mod source;
+}
 
 #[cfg(unix)]
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -34,7 +35,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = next("no address")?.parse()?;
     let acceptor = Acceptor::bind(&reactor, address, move |reactor, socket, peer| {
         let session = sessions.try_insert_with(|own| {
-            let source = source::TlsSource::new(socket, &config)?;
+            let source = tls::source::TlsSource::new(socket, &config)?;
             let stream = Stream::new(reactor, source, own, echo::Session::on_ready)?;
             Ok::<_, Box<dyn std::error::Error>>(echo::Session { stream })
         });
