@@ -9,8 +9,8 @@ use argh::FromArgs;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 
 use super::bench::{Origin, ask, ok, patient, read_message, settings};
-use super::example::serve;
-use super::example::settings::Settings;
+use crate::examples::proxy::serve;
+use crate::examples::proxy::settings::Settings;
 
 /// The flags of a proxy that a test runs as a process of its own, and how many descriptors it has.
 const FLAGS: &str = "SWITCHBOARD_PROXY";
@@ -35,7 +35,7 @@ struct Proxy {
 impl Proxy {
     fn start(flags: &str, descriptors: Option<usize>) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["process::proxy", "--exact", "--nocapture"]);
+        command.args(["tests::proxy::process::proxy", "--exact", "--nocapture"]);
         command.env(FLAGS, format!("--listen 127.0.0.1:0 --allow loopback {flags}").trim_end());
         if let Some(descriptors) = descriptors {
             command.env(DESCRIPTORS, descriptors.to_string());
