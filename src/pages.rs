@@ -37,7 +37,7 @@ pages! {
 /// A module with the code of examples.
 macro_rules! examples {
     ($($name:literal: $file:literal),+ $(,)?) => {
-        /// The code of the examples, which run in the folder of the project: `cargo run --example embed_mio`.
+        /// The code of the examples, which run in the folder of the project: `cargo run --example embed mio`.
         $(#[doc = concat!("## ", $name, "\n\n~~~rust\n", include_str!($file), "\n~~~")])+
         #[cfg(not(doctest))]
         pub mod examples {}
@@ -45,14 +45,14 @@ macro_rules! examples {
 }
 
 examples! {
-    "embed_mio": "../examples/embed_mio.rs",
-    "embed_poll": "../examples/embed_poll.rs",
-    "embed_descriptor": "../examples/embed_descriptor.rs",
-    "embed_thread": "../examples/embed_thread.rs",
-    "embed_calloop": "../examples/embed_calloop.rs",
-    "embed_tokio": "../examples/embed_tokio.rs",
-    "embed_tick": "../examples/embed_tick.rs",
-    "app": "../examples/app/mod.rs",
+    "embed mio": "../examples/embed/mio.rs",
+    "embed poll": "../examples/embed/poll.rs",
+    "embed descriptor": "../examples/embed/descriptor.rs",
+    "embed thread": "../examples/embed/thread.rs",
+    "embed calloop": "../examples/embed/calloop.rs",
+    "embed tokio": "../examples/embed/tokio.rs",
+    "embed tick": "../examples/embed/tick.rs",
+    "app": "../examples/embed/app.rs",
     "echo": "../examples/echo.rs",
     "proxy": "../examples/proxy/main.rs",
     "relay": "../examples/relay.rs",

@@ -1,36 +1,16 @@
 //! Hazard: a loop of somebody else's that sleeps although there is something to do, spins although
 //! there is nothing, or loses what a panic leaves. What is tested is the code of the examples.
 
-#![expect(clippy::duplicate_mod, reason = "the examples share what they embed")]
-
-#[expect(unreachable_pub, reason = "an example is a program of its own")]
-#[path = "../../examples/embed_calloop.rs"]
-mod embed_calloop;
-#[cfg(all(target_os = "linux", feature = "timerfd"))]
-#[expect(unreachable_pub, reason = "an example is a program of its own")]
-#[path = "../../examples/embed_descriptor.rs"]
-mod embed_descriptor;
-#[expect(unreachable_pub, reason = "an example is a program of its own")]
-#[path = "../../examples/embed_mio.rs"]
-mod embed_mio;
-#[expect(unreachable_pub, reason = "an example is a program of its own")]
-#[path = "../../examples/embed_poll.rs"]
-mod embed_poll;
-#[expect(unreachable_pub, reason = "an example is a program of its own")]
-#[path = "../../examples/embed_thread.rs"]
-mod embed_thread;
-#[expect(unreachable_pub, reason = "an example is a program of its own")]
-#[path = "../../examples/embed_tokio.rs"]
-mod embed_tokio;
 mod hosts;
 mod scenarios;
 mod scene;
 
 /// Runs every scenario in a loop, and the example's program.
 macro_rules! in_the_loop_of {
-    ($loop:ident, $host:ty, $example:ident) => {
+    ($loop:ident, $host:ty) => {
         mod $loop {
-            use super::{hosts, scenarios, $example};
+            use super::{hosts, scenarios};
+            use crate::examples::embed::$loop as example;
 
             #[test]
             fn calls_scheduled_outside_a_turn_are_dialed() {
@@ -80,16 +60,16 @@ macro_rules! in_the_loop_of {
 
             #[test]
             fn the_example_ends_by_itself() {
-                $example::main().unwrap();
+                example::main().unwrap();
             }
         }
     };
 }
 
-in_the_loop_of!(mio, hosts::Mio, embed_mio);
-in_the_loop_of!(poll, hosts::Poll, embed_poll);
-in_the_loop_of!(thread, hosts::Thread, embed_thread);
+in_the_loop_of!(mio, hosts::Mio);
+in_the_loop_of!(poll, hosts::Poll);
+in_the_loop_of!(thread, hosts::Thread);
 #[cfg(all(target_os = "linux", feature = "timerfd"))]
-in_the_loop_of!(descriptor, hosts::Descriptor, embed_descriptor);
-in_the_loop_of!(calloop, hosts::Calloop, embed_calloop);
-in_the_loop_of!(tokio, hosts::Tokio, embed_tokio);
+in_the_loop_of!(descriptor, hosts::Descriptor);
+in_the_loop_of!(calloop, hosts::Calloop);
+in_the_loop_of!(tokio, hosts::Tokio);

@@ -1,10 +1,6 @@
 //! Hazard: a connect that goes on after it was canceled, or gives up before all was tried. What is tested
 //! is the code of the example.
 
-#[expect(dead_code, reason = "an example is a program of its own")]
-#[path = "../../examples/resolve_connect.rs"]
-mod example;
-
 use std::cell::{Cell, RefCell};
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -12,11 +8,12 @@ use std::rc::Rc;
 use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
-use example::{Connects, Target, connector, host};
 use switchboard::op::{OpError, OpResult};
 use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::samples::{Closed, HlCancelAll, Module, Retry, Socket, ThreadPool, Work};
 use switchboard::{Callback, Cancellation, QueueHandle};
+
+use crate::examples::resolve_connect::{Connects, Target, connector, host};
 
 type Outcome = OpResult<Socket, io::Error>;
 

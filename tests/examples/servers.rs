@@ -11,14 +11,8 @@ use switchboard::Recipients;
 use switchboard::reactor::Reactor;
 use switchboard::streams::Acceptor;
 
+use crate::examples::{echo, relay};
 use support::net::{PATIENCE, check, turn_until, turn_until_idle};
-
-#[path = "../../examples/echo.rs"]
-#[allow(dead_code, reason = "of the example, all but its main function is used")]
-mod echo;
-#[path = "../../examples/relay.rs"]
-#[allow(dead_code, reason = "of the example, all but its main function is used")]
-mod relay;
 
 /// The most that a stream holds: what was read, and what is to be written.
 const MOST: usize = 128 * 1024;

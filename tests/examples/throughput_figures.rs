@@ -1,11 +1,8 @@
 //! The figures of the example `throughput`, and its command line.
 
-#[path = "../../examples/throughput/main.rs"]
-#[allow(dead_code, reason = "of the example, all but its main function is used")]
-mod throughput;
-
-use throughput::flags::Flags;
-use throughput::{measure, report};
+use crate::examples::throughput::flags::Flags;
+use crate::examples::throughput::measure::measure;
+use crate::examples::throughput::report;
 
 fn flags(line: &str) -> Flags {
     let flags = Flags::parse(line.split_whitespace().map(str::to_owned));

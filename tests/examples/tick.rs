@@ -1,15 +1,12 @@
 //! Hazard: a host without I/O that overruns its tick, or leaves calls behind. What is tested is the
 //! code of the example.
 
-#[expect(unreachable_pub, reason = "an example is a program of its own")]
-#[path = "../../examples/embed_tick.rs"]
-mod embed_tick;
-
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use embed_tick::{Alarms, dial};
 use switchboard::{CallQueue, QueueHandle};
+
+use crate::examples::embed::tick::{self, Alarms, dial};
 
 /// A queue, and a clock that every call advances by 1.
 fn clocked() -> (CallQueue, Rc<Cell<u64>>) {
@@ -86,5 +83,5 @@ fn alarms_are_answered_at_their_tick_in_order_and_not_early() {
 
 #[test]
 fn the_example_ends_by_itself() {
-    embed_tick::main().unwrap();
+    tick::main().unwrap();
 }

@@ -1,13 +1,10 @@
 //! The command line of the tour.
 
-#[path = "../../examples/tour/main.rs"]
-#[allow(dead_code, reason = "of the example, all but its main function is used")]
-mod tour;
-
 use std::ffi::OsStr;
 
-use tour::flags::{Flags, HELP, Request, read};
-use tour::paint::Paint;
+use crate::examples::tour::flags::{Flags, HELP, Request, read};
+use crate::examples::tour::paint::Paint;
+use crate::examples::tour::run;
 
 fn arguments(line: &str) -> impl Iterator<Item = String> {
     line.split_whitespace().map(str::to_owned)
@@ -17,7 +14,7 @@ fn arguments(line: &str) -> impl Iterator<Item = String> {
 fn refuses(line: &str, why: &str) {
     let error = read(arguments(line)).unwrap_err();
     assert!(error.contains(why), "{error}");
-    assert_eq!(tour::run(arguments(line)), 2, "the exit code");
+    assert_eq!(run::run(arguments(line)), 2, "the exit code");
 }
 
 #[test]
@@ -28,7 +25,7 @@ fn without_flags_nothing_is_left_behind() {
 #[test]
 fn help_names_every_flag_and_ends_well() {
     assert_eq!(read(arguments("--help")), Ok(Request::Help));
-    assert_eq!(tour::run(arguments("-h")), 0);
+    assert_eq!(run::run(arguments("-h")), 0);
     for flag in ["--timeline [FILE]", "--trace [FILE]", "--help", "NO_COLOR"] {
         assert!(HELP.contains(flag), "{flag}");
     }
@@ -64,7 +61,7 @@ mod with_journal {
     use std::path::Path;
     use std::{env, fs, process};
 
-    use super::{Flags, Request, arguments, read, refuses, tour};
+    use super::{Flags, Request, arguments, read, refuses, run};
 
     #[test]
     fn files_have_a_default_place_or_a_name() {
@@ -87,7 +84,7 @@ mod with_journal {
         let (page, trace) = (folder.join("tour.html"), folder.join("deep/tour.json"));
         let flag = |flag: &str, file: &Path| format!("{flag}={}", file.display());
         let flags = [flag("--timeline", &page), flag("--trace", &trace)];
-        assert_eq!(tour::run(flags.into_iter()), 0);
+        assert_eq!(run::run(flags.into_iter()), 0);
         let page = fs::read_to_string(&page).expect("a page");
         assert!(page.contains("\"Client(0)\"") && page.contains("Retrying"));
         let stories =
@@ -112,7 +109,7 @@ mod with_journal {
         }
 
         let nowhere = flag("--trace", &folder.join("tour.html").join("below a file"));
-        assert_eq!(tour::run([nowhere].into_iter()), 1);
+        assert_eq!(run::run([nowhere].into_iter()), 1);
         fs::remove_dir_all(&folder).expect("it was written to");
     }
 }

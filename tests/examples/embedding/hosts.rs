@@ -14,9 +14,9 @@ use mio::{Events, Interest, Token, Waker};
 use rustix::event::{PollFd, PollFlags};
 use switchboard::reactor::{Guest, Reactor};
 
-use super::embed_thread::HostEvent;
 use super::scene::{Host, Scene};
-use super::{embed_calloop, embed_mio, embed_poll, embed_thread, embed_tokio};
+use crate::examples::embed;
+use crate::examples::embed::thread::HostEvent;
 
 pub(crate) struct Mio {
     poll: mio::Poll,
@@ -49,7 +49,7 @@ impl Host for Mio {
                 scene.reactor.stop();
             }
         };
-        embed_mio::run(&mut self.poll, &mut self.guest, serve).unwrap();
+        embed::mio::run(&mut self.poll, &mut self.guest, serve).unwrap();
     }
 }
 
@@ -82,7 +82,7 @@ impl Host for Poll {
 
     fn run(&mut self) {
         let Self { reactor, scene, own } = self;
-        embed_poll::run(reactor, Counting(own, scene), || match scene.serve() {
+        embed::poll::run(reactor, Counting(own, scene), || match scene.serve() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         })
@@ -106,7 +106,7 @@ impl Host for Descriptor {
 
     fn run(&mut self) {
         let Poll { reactor, scene, own } = &mut self.0;
-        super::embed_descriptor::run(reactor, Counting(own, scene), || match scene.serve() {
+        embed::descriptor::run(reactor, Counting(own, scene), || match scene.serve() {
             true => ControlFlow::Break(()),
             false => ControlFlow::Continue(()),
         })
@@ -117,7 +117,7 @@ impl Host for Descriptor {
 /// A host without descriptors. Its own source is that of another thread, which posts an event.
 pub(crate) struct Thread {
     guest: Guest,
-    poller: embed_thread::Poller,
+    poller: embed::thread::Poller,
     events: Receiver<HostEvent>,
     served: Sender<()>,
     /// How often the thread has polled since the scene counted.
@@ -131,7 +131,7 @@ impl Host for Thread {
         let own_events = post.clone();
         let polled = Arc::new(AtomicUsize::new(0));
         let polls = Arc::clone(&polled);
-        let (poller, guest) = embed_thread::Poller::start(move |event| {
+        let (poller, guest) = embed::thread::Poller::start(move |event| {
             polls.fetch_add(1, Ordering::Relaxed);
             let _ = post.send(event); // the host may be gone
         })
@@ -163,7 +163,7 @@ impl Host for Thread {
             served.send(()).unwrap();
             if over { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
         };
-        embed_thread::run(poller, guest, events, serve).unwrap();
+        embed::thread::run(poller, guest, events, serve).unwrap();
     }
 }
 
@@ -181,7 +181,7 @@ impl Host for Calloop {
         let (scene, own) = Scene::new(reactor.handle());
         let event_loop = EventLoop::try_new().unwrap();
         let (handle, signal) = (event_loop.handle(), event_loop.get_signal());
-        let embedded = embed_calloop::Embedded::new(reactor).unwrap();
+        let embedded = embed::calloop::Embedded::new(reactor).unwrap();
         handle.insert_source(embedded, |_, (), ()| ()).unwrap();
         let own = Generic::new(own, Interest::READ, Mode::Level);
         let served = Rc::clone(&scene);
@@ -247,7 +247,7 @@ impl Host for Tokio {
                     }
                 }
             });
-            let mut run = pin!(embed_tokio::run(reactor));
+            let mut run = pin!(embed::tokio::run(reactor));
             let counted = std::future::poll_fn(|context| {
                 scene.count_poll();
                 run.as_mut().poll(context)

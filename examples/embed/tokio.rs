@@ -1,38 +1,33 @@
-//! `cargo run --example embed_tokio` (Unix)
+//! `cargo run --example embed tokio` (Unix)
 //!
 //! Inside tokio, on a current-thread runtime: the reactor as a future, and calls and operations
 //! that async code awaits.
 
+use std::convert::Infallible;
 use std::error::Error;
-#[cfg(unix)]
-use std::{convert::Infallible, io, os::fd::AsFd, rc::Rc, time::Duration};
+use std::io;
+use std::os::fd::AsFd;
+use std::rc::Rc;
+use std::time::Duration;
 
-#[cfg(unix)]
-use switchboard::{
-    future,
-    op::OpError,
-    reactor::Reactor,
-    samples::{LlFakeCancel, Module, ThreadPool},
-};
-#[cfg(unix)]
-use tokio::{
-    io::{Interest, unix::AsyncFd},
-    runtime::Builder,
-    select,
-    sync::Notify,
-    task, time,
-};
+use switchboard::future;
+use switchboard::op::OpError;
+use switchboard::reactor::Reactor;
+use switchboard::samples::{LlFakeCancel, Module, ThreadPool};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::runtime::Builder;
+use tokio::sync::Notify;
+use tokio::{select, task, time};
 
-#[cfg(unix)]
-mod app;
+use super::app;
 
 /// Turns the reactor for as long as this future is polled.
 ///
 /// # Errors
 ///
 /// Passes on the errors of both polls.
-#[cfg(unix)]
-pub async fn run(reactor: &mut Reactor) -> io::Result<Infallible> {
+pub(crate) async fn run(reactor: &mut Reactor) -> io::Result<Infallible> {
     let descriptor = reactor.as_fd().try_clone_to_owned()?;
     #[expect(
         deprecated,
@@ -57,7 +52,6 @@ pub async fn run(reactor: &mut Reactor) -> io::Result<Infallible> {
     }
 }
 
-#[cfg(unix)]
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let mut reactor = Reactor::new()?;
     let handle = reactor.handle();
@@ -88,9 +82,4 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
             result = host => result,
         }
     })
-}
-
-#[cfg(not(unix))]
-pub(crate) fn main() -> Result<(), Box<dyn Error>> {
-    Err("this takes descriptors, which are Unix's".into())
 }

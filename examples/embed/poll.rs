@@ -1,17 +1,20 @@
-//! `cargo run --example embed_poll` (Unix)
+//! `cargo run --example embed poll` (Unix)
 //!
 //! In any loop that waits for descriptors, here around the system call `poll`: by the reactor's
 //! descriptor and its timeout.
 
 use std::error::Error;
-#[cfg(unix)]
-use std::{io, ops::ControlFlow, os::fd::AsFd, time::Duration};
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
-#[cfg(unix)]
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
 use switchboard::reactor::Reactor;
 
-#[cfg(unix)]
-mod app;
+use super::app;
 
 /// Runs the loop until `serve`, which is called when the host's `own` descriptor is readable, breaks
 /// it.
@@ -19,15 +22,11 @@ mod app;
 /// # Errors
 ///
 /// Passes on the errors of both polls.
-#[cfg(unix)]
-pub fn run(
+pub(crate) fn run(
     reactor: &mut Reactor,
     own: impl AsFd,
     mut serve: impl FnMut() -> ControlFlow<()>,
 ) -> io::Result<()> {
-    use rustix::event::{PollFd, PollFlags, poll};
-    use rustix::io::Errno;
-
     loop {
         // The last thing before the sleep. (A timeout that is too long for the system counts as none.)
         let timeout = reactor.poll_timeout().and_then(|timeout| timeout.try_into().ok());
@@ -43,11 +42,7 @@ pub fn run(
     }
 }
 
-#[cfg(unix)]
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
-    use std::io::Write;
-    use std::os::unix::net::UnixStream;
-
     let mut reactor = Reactor::new()?;
     let (own, mut peer) = UnixStream::pair()?;
     let over = reactor.queue().callback(move |_, ()| peer.write_all(b"over").expect("a reader"));
@@ -57,9 +52,4 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         ControlFlow::Break(())
     })?;
     Ok(())
-}
-
-#[cfg(not(unix))]
-pub(crate) fn main() -> Result<(), Box<dyn Error>> {
-    Err("this takes descriptors, which are Unix's".into())
 }

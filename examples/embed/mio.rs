@@ -1,4 +1,4 @@
-//! `cargo run --example embed_mio`
+//! `cargo run --example embed mio`
 //!
 //! In a mio loop of your own: with your `Poll`, your `Events`, your `Waker`, and sources of yours
 //! next to those of switchboard.
@@ -12,7 +12,7 @@ use mio::net::UdpSocket;
 use mio::{Events, Interest, Poll, Token, Waker};
 use switchboard::reactor::Guest;
 
-mod app;
+use super::app;
 
 /// The tokens of the host, which are less than 2^63.
 const WAKE: Token = Token(0);
@@ -24,7 +24,11 @@ const OWN: Token = Token(1);
 /// # Errors
 ///
 /// Passes on the error of the poll.
-pub fn run(poll: &mut Poll, guest: &mut Guest, mut serve: impl FnMut(&Events)) -> io::Result<()> {
+pub(crate) fn run(
+    poll: &mut Poll,
+    guest: &mut Guest,
+    mut serve: impl FnMut(&Events),
+) -> io::Result<()> {
     let mut events = Events::with_capacity(1024);
     while guest.should_run() {
         match poll.poll(&mut events, guest.poll_timeout()) {

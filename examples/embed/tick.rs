@@ -1,4 +1,4 @@
-//! `cargo run --example embed_tick --no-default-features`
+//! `cargo run --example embed --no-default-features tick`
 //!
 //! No I/O at all: a game, or a simulation, which gives the queue a share of each tick.
 
@@ -10,22 +10,22 @@ use switchboard::{Budget, CallQueue, Callback, Context, QueueHandle, Report};
 
 /// Dials for as long as the tick has time, and `most` calls at most. What remains is the next
 /// tick's.
-pub fn dial(queue: &QueueHandle, most: usize, time_is_up: impl Fn() -> bool) -> Report {
+pub(crate) fn dial(queue: &QueueHandle, most: usize, time_is_up: impl Fn() -> bool) -> Report {
     queue.dial(Budget::calls(most).until(&time_is_up))
 }
 
 /// Callbacks that wait for their tick: timers, by a clock that is the host's.
 #[derive(Debug, Default)]
-pub struct Alarms(BTreeMap<u64, Vec<Callback<()>>>);
+pub(crate) struct Alarms(BTreeMap<u64, Vec<Callback<()>>>);
 
 impl Alarms {
     /// Keeps a callback until its tick.
-    pub fn at(&mut self, tick: u64, callback: Callback<()>) {
+    pub(crate) fn at(&mut self, tick: u64, callback: Callback<()>) {
         self.0.entry(tick).or_default().push(callback);
     }
 
     /// Answers the callbacks that are due. To be called before the tick's [`dial`].
-    pub fn fire(&mut self, tick: u64) {
+    pub(crate) fn fire(&mut self, tick: u64) {
         while let Some(first) = self.0.first_entry().filter(|first| *first.key() <= tick) {
             for callback in first.remove() {
                 // If the queue takes no more, neither does it dial.

@@ -1,4 +1,4 @@
-//! `cargo run --example embed_thread`
+//! `cargo run --example embed thread`
 //!
 //! In a loop that cannot wait for descriptors, such as that of a window system: a thread polls, and posts
 //! what it finds to the host's own queue of events. The calls are dialed on the host's thread.
@@ -13,11 +13,11 @@ use std::thread::{self, JoinHandle};
 use mio::{Events, Poll, Token, Waker};
 use switchboard::reactor::Guest;
 
-mod app;
+use super::app;
 
 /// What the host's queue of events holds.
 #[derive(Debug)]
-pub enum HostEvent {
+pub(crate) enum HostEvent {
     /// An event of the host's own.
     Own,
     /// The thread has polled.
@@ -26,7 +26,7 @@ pub enum HostEvent {
 
 /// The thread that polls, until this drops. It waits for the return of each batch.
 #[derive(Debug)]
-pub struct Poller {
+pub(crate) struct Poller {
     /// Where batches are returned.
     batches: Option<Sender<Events>>,
     waker: Arc<Waker>,
@@ -40,7 +40,7 @@ impl Poller {
     /// # Errors
     ///
     /// Passes on the errors of the system, which may give no poll.
-    pub fn start(post: impl Fn(HostEvent) + Send + 'static) -> io::Result<(Self, Guest)> {
+    pub(crate) fn start(post: impl Fn(HostEvent) + Send + 'static) -> io::Result<(Self, Guest)> {
         let mut poll = Poll::new()?;
         let waker = Arc::new(Waker::new(poll.registry(), Token(0))?);
         let guest = Guest::new(poll.registry(), Arc::clone(&waker))?;
@@ -62,7 +62,7 @@ impl Poller {
     }
 
     /// Does a turn with a batch, and gives it back for the next one, even if a handler panics.
-    pub fn turn(&self, guest: &mut Guest, events: Events) {
+    pub(crate) fn turn(&self, guest: &mut Guest, events: Events) {
         struct GiveBack<'a>(Option<Events>, &'a Poller);
 
         impl Drop for GiveBack<'_> {
@@ -96,7 +96,7 @@ impl Drop for Poller {
 /// # Errors
 ///
 /// Passes on the error of the thread's poll.
-pub fn run(
+pub(crate) fn run(
     poller: &Poller,
     guest: &mut Guest,
     host: &Receiver<HostEvent>,

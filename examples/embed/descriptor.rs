@@ -1,29 +1,31 @@
-//! `cargo run --example embed_descriptor --features timerfd` (Linux)
+//! `cargo run --features timerfd --example embed descriptor` (Linux)
 //!
 //! In any loop that waits for descriptors, by the reactor's descriptor and nothing else: no timeout and no
 //! wake hook.
 
 use std::error::Error;
+use std::io::{self, Write};
+use std::ops::ControlFlow;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
-#[cfg(target_os = "linux")]
-mod app;
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use switchboard::reactor::Reactor;
+
+use super::app;
 
 /// Runs the loop until `serve`, which is called when the host's `own` descriptor is readable, breaks it.
 ///
 /// # Errors
 ///
 /// Passes on the errors of both polls.
-#[cfg(target_os = "linux")]
-pub fn run(
-    reactor: &mut switchboard::reactor::Reactor,
-    own: impl std::os::fd::AsFd,
-    mut serve: impl FnMut() -> std::ops::ControlFlow<()>,
-) -> std::io::Result<()> {
-    use std::time::Duration;
-
-    use rustix::event::{PollFd, PollFlags, poll};
-    use rustix::io::Errno;
-
+pub(crate) fn run(
+    reactor: &mut Reactor,
+    own: impl AsFd,
+    mut serve: impl FnMut() -> ControlFlow<()>,
+) -> io::Result<()> {
     reactor.signal_when_due()?;
     loop {
         let mut fds = [PollFd::new(reactor, PollFlags::IN), PollFd::new(&own, PollFlags::IN)];
@@ -41,13 +43,8 @@ pub fn run(
     }
 }
 
-#[cfg(target_os = "linux")]
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
-    use std::io::Write;
-    use std::ops::ControlFlow;
-    use std::os::unix::net::UnixStream;
-
-    let mut reactor = switchboard::reactor::Reactor::new()?;
+    let mut reactor = Reactor::new()?;
     let (own, mut peer) = UnixStream::pair()?;
     let over = reactor.queue().callback(move |_, ()| peer.write_all(b"over").expect("a reader"));
     let _app = app::start(&reactor, over)?;
@@ -56,9 +53,4 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
         ControlFlow::Break(())
     })?;
     Ok(())
-}
-
-#[cfg(not(target_os = "linux"))]
-pub(crate) fn main() -> Result<(), Box<dyn Error>> {
-    Err("this takes a timerfd, which is Linux's".into())
 }

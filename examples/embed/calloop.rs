@@ -1,33 +1,27 @@
-//! `cargo run --example embed_calloop` (Unix)
+//! `cargo run --example embed calloop` (Unix)
 //!
 //! Inside calloop: the reactor as an event source like any other.
 
 use std::error::Error;
-#[cfg(unix)]
-use std::{
-    io,
-    os::fd::{AsFd, OwnedFd},
-    panic::{self, AssertUnwindSafe},
-    time::Duration,
-};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::panic::{self, AssertUnwindSafe};
+use std::time::Duration;
 
-#[cfg(unix)]
+use calloop::generic::Generic;
+use calloop::ping::{Ping, PingSource, make_ping};
+use calloop::timer::{TimeoutAction, Timer};
 use calloop::{
     EventLoop, EventSource, Interest, Mode, Poll, PostAction, Readiness, Token, TokenFactory,
-    generic::Generic,
-    ping::{Ping, PingSource, make_ping},
-    timer::{TimeoutAction, Timer},
 };
-#[cfg(unix)]
-use switchboard::{Report, reactor::Reactor};
+use switchboard::Report;
+use switchboard::reactor::Reactor;
 
-#[cfg(unix)]
-mod app;
+use super::app;
 
 /// A reactor that calloop turns. Its event is the report of a turn.
-#[cfg(unix)]
 #[derive(Debug)]
-pub struct Embedded {
+pub(crate) struct Embedded {
     reactor: Reactor,
     descriptor: Generic<OwnedFd>,
     timer: Timer,
@@ -35,14 +29,13 @@ pub struct Embedded {
     woken: PingSource,
 }
 
-#[cfg(unix)]
 impl Embedded {
     /// Makes the source. Keep a handle of the reactor: calloop takes the reactor itself.
     ///
     /// # Errors
     ///
     /// Passes on the error of the system if it gives no descriptors.
-    pub fn new(reactor: Reactor) -> io::Result<Self> {
+    pub(crate) fn new(reactor: Reactor) -> io::Result<Self> {
         let descriptor = reactor.as_fd().try_clone_to_owned()?;
         let descriptor = Generic::new(descriptor, Interest::READ, Mode::Level);
         let (wake, woken) = make_ping()?;
@@ -52,7 +45,6 @@ impl Embedded {
     }
 }
 
-#[cfg(unix)]
 impl EventSource for Embedded {
     type Event = Report;
     type Metadata = ();
@@ -99,7 +91,6 @@ impl EventSource for Embedded {
     }
 }
 
-#[cfg(unix)]
 pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let mut host = EventLoop::<()>::try_new()?;
     let reactor = Reactor::new()?;
@@ -115,9 +106,4 @@ pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     host.run(None, &mut (), |()| ())?;
     println!("host: stopped");
     Ok(())
-}
-
-#[cfg(not(unix))]
-pub(crate) fn main() -> Result<(), Box<dyn Error>> {
-    Err("this takes descriptors, which are Unix's".into())
 }
