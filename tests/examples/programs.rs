@@ -5,6 +5,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use support::net::{PATIENCE, closed_port};
 
@@ -17,6 +18,23 @@ fn program(name: &str) -> Command {
     let mut command = Command::new(file);
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command
+}
+
+/// Runs a program, which must end by itself.
+fn output(command: &mut Command) -> Output {
+    end_of(command.spawn().unwrap())
+}
+
+fn end_of(mut child: Child) -> Output {
+    let latest = Instant::now() + PATIENCE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > latest {
+            child.kill().unwrap();
+            panic!("it does not end: {:?}", child.wait_with_output());
+        }
+        thread::park_timeout(Duration::from_millis(1));
+    }
+    child.wait_with_output().unwrap()
 }
 
 /// The lines that a program prints, which succeeds and reports no bug.
@@ -57,7 +75,7 @@ impl Server {
     /// Waits for its end, and returns what it printed since it began.
     #[cfg(unix)]
     fn output(mut self) -> Output {
-        let mut output = self.child.take().unwrap().wait_with_output().unwrap();
+        let mut output = end_of(self.child.take().unwrap());
         self.printed.read_to_end(&mut output.stdout).unwrap();
         output
     }
@@ -115,7 +133,7 @@ fn echo_and_relay_send_back_all_before_the_end() {
 /// (On a machine that stalls, the timeout may come before the last requests.)
 #[test]
 fn timer_closes_the_session_after_the_requests_that_it_served() {
-    let output = program("timer").arg("3").output().unwrap();
+    let output = output(program("timer").arg("3"));
     let lines = lines(&output);
     let served: Vec<_> = lines.iter().filter(|line| line.starts_with("request ")).collect();
     assert!(served.len() <= 3, "{lines:?}");
@@ -134,7 +152,7 @@ fn cancel_takes_the_first_answer_and_each_read_ends_once() {
     let server =
         thread::spawn(move || answers.accept().unwrap().0.write_all(b"hello\r\n").unwrap());
     let servers = [&silent, &first, &refused, &also_silent];
-    let output = program("cancel").args(servers).output().unwrap();
+    let output = output(program("cancel").args(servers));
     let lines = lines(&output);
     server.join().unwrap();
     assert_eq!(lines.len(), 4, "{lines:?}");
@@ -158,7 +176,7 @@ fn resolve_connect_reads_what_each_server_sends_first() {
         }
     });
     let (host, address) = (format!("localhost:{}", address.port()), address.to_string());
-    let output = program("resolve_connect").args([&host, &address]).output().unwrap();
+    let output = output(program("resolve_connect").args([&host, &address]));
     let mut lines = lines(&output);
     server.join().unwrap();
     assert_eq!(lines.pop(), Some("Closed { canceled: 0, completed: 2 }"));
@@ -170,7 +188,7 @@ fn resolve_connect_reads_what_each_server_sends_first() {
 fn chat_answers_each_line_and_ends_with_the_input() {
     let mut child = program("chat").stdin(Stdio::piped()).spawn().unwrap();
     child.stdin.take().unwrap().write_all(b"91\n\nno\n97\n1000000007").unwrap();
-    let output = child.wait_with_output().unwrap();
+    let output = end_of(child);
     let divisible = |number: u64, by: u64| format!("{number} is divisible by {by}");
     let prime = 1_000_000_007;
     let no_answer = "no answer: is it a number?".to_owned();
@@ -218,7 +236,7 @@ mod signals {
 #[cfg(target_os = "linux")]
 #[test]
 fn child_reports_how_it_ended_and_kills_what_takes_too_long() {
-    let run = |arguments: &[&str]| program("child").args(arguments).output().unwrap();
+    let run = |arguments: &[&str]| output(program("child").args(arguments));
     assert_eq!(
         lines(&run(&["1000", "sh", "-c", "echo its own; exit 3"])),
         ["its own", "exit status: 3"]
