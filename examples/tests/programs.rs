@@ -258,7 +258,7 @@ mod tls {
     const FILES: [&str; 2] = ["certificate.pem", "key.pem"];
 
     fn file(name: &str) -> String {
-        format!("{}/tests/examples/tls/{name}", env!("CARGO_MANIFEST_DIR"))
+        format!("{}/examples/tests/tls/{name}", env!("CARGO_MANIFEST_DIR"))
     }
 
     /// Writes the text and reads its echo, a chunk behind the other; at last it closes its side.

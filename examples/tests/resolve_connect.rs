@@ -13,7 +13,7 @@ use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::samples::{Closed, HlCancelAll, Module, Retry, Socket, ThreadPool, Work};
 use switchboard::{Callback, Cancellation, QueueHandle};
 
-use crate::examples::resolve_connect::{Connects, Target, connector, host};
+use crate::resolve_connect::{Connects, Target, connector, host};
 
 type Outcome = OpResult<Socket, io::Error>;
 
