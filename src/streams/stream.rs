@@ -18,7 +18,7 @@ pub(crate) const READS: Interest = Interest::READABLE.add(Interest::PRIORITY);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 pub(crate) const READS: Interest = Interest::READABLE;
 
-/// How often a handler reads and writes before it lets others have their turn: 256 KiB, at most.
+/// How often a handler reads and writes before it lets others have their turn: 256 KiB, unless a limit was raised.
 pub(super) const ROUNDS: usize = 4;
 
 /// A source, registered, that reads into an [`Input`] and writes from an [`Output`], each within a limit.
@@ -33,7 +33,7 @@ pub(super) const ROUNDS: usize = 4;
 /// requests the own end. An error ends both. To end the stream at once, drop it.
 ///
 /// Cost: one allocation for the registration. A stream that waits holds what waits in its buffers, and no
-/// more room than four times that; buffers of 64 KiB to read into are shared by all streams of a reactor.
+/// more room than twice that; a few buffers of 256 KiB to read into are shared by all streams of a reactor.
 /// No system call beside the reads and writes, and no read that is known to find nothing; dropping it takes
 /// one, the close ([`StreamSource::is_deregistered_by_drop`]).
 ///
