@@ -65,8 +65,7 @@ impl Exchange {
     ) -> Result<Next, Refusal> {
         let origin = &mut upstream.stream;
         let is_broken = origin.error().is_some();
-        let mut changed =
-            self.pass_request(client.buffers().0, origin, proxy.settings.max_body)?;
+        let mut changed = self.pass_request(client.buffers().0, origin, proxy.settings.max_body)?;
         changed |= self.pass_response(origin.buffers().0, client, proxy)?;
         if self.response.as_ref().is_some_and(|response| response.body.is_over()) {
             return Ok(Next::Done);
