@@ -13,7 +13,7 @@ use switchboard::reactor::Reactor;
 use switchboard::samples::{Closed, Module, Retry, Socket, ThreadPool, Work};
 use switchboard::{Callback, Cancellation, QueueHandle};
 
-use crate::examples::resolve_connect::{Target, connector, host};
+use crate::resolve_connect::{Target, connector, host};
 
 type Outcome = OpResult<Socket, io::Error>;
 

@@ -10,7 +10,7 @@ macro_rules! in_the_loop_of {
     ($loop:ident, $host:ty) => {
         mod $loop {
             use super::{hosts, scenarios};
-            use crate::examples::embed::$loop as example;
+            use crate::embed::$loop as example;
 
             #[test]
             fn calls_scheduled_outside_a_turn_are_dialed() {

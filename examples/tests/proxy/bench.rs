@@ -13,8 +13,8 @@ use argh::FromArgs;
 use switchboard::reactor::Reactor;
 use switchboard::samples::{Module, ThreadPool};
 
-use crate::examples::proxy::proxy::{Proxy, listen};
-use crate::examples::proxy::settings::Settings;
+use crate::proxy::proxy::{Proxy, listen};
+use crate::proxy::settings::Settings;
 use support::net::{PATIENCE, check, turn_until_idle};
 
 pub(crate) struct Bench {

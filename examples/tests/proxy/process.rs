@@ -9,8 +9,8 @@ use argh::FromArgs;
 use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, setrlimit};
 
 use super::bench::{Origin, ask, ok, patient, read_message, settings};
-use crate::examples::proxy::serve;
-use crate::examples::proxy::settings::Settings;
+use crate::proxy::serve;
+use crate::proxy::settings::Settings;
 
 /// The flags of a proxy that a test runs as a process of its own, and how many descriptors it has.
 const FLAGS: &str = "SWITCHBOARD_PROXY";

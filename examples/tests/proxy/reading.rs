@@ -1,7 +1,7 @@
 //! Hazard: a head or a body that we read in one way, and the origin or the client in another.
 
-use crate::examples::proxy::heads::{Asked, HEAD_MAX, answer, request, response};
-use crate::examples::proxy::story::unchunk;
+use crate::proxy::heads::{Asked, HEAD_MAX, answer, request, response};
+use crate::proxy::story::unchunk;
 
 const VIA: &str = "us-1";
 
@@ -484,7 +484,7 @@ fn chunks_that_could_be_read_in_two_ways_are_refused() {
 #[test]
 fn every_answer_of_our_own_is_one_that_we_would_pass_on() {
     for status in [400, 403, 408, 413, 417, 431, 501, 502, 503, 504, 505, 508] {
-        let refusal = crate::examples::proxy::heads::Refusal(status, "a reason");
+        let refusal = crate::proxy::heads::Refusal(status, "a reason");
         let text = String::from_utf8(answer(refusal)).unwrap();
         let at = text.find("\r\n\r\n").unwrap() + 4;
         let (parts, _) = judge_response(&text, ASKED).unwrap();
@@ -521,6 +521,6 @@ fn what_we_write_is_read_in_one_way_whatever_comes() {
                 }
             }
         }
-        crate::examples::proxy::story::run(&bytes);
+        crate::proxy::story::run(&bytes);
     }
 }

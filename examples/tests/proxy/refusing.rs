@@ -7,7 +7,7 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use super::bench::{Bench, Origin, ask, ok, read_all, read_message, reset, turn_until};
-use crate::examples::proxy::allow::{Rules, ranges};
+use crate::proxy::allow::{Rules, ranges};
 use support::net::closed_port;
 
 /// The status of an answer.

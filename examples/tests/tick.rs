@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use switchboard::{CallQueue, QueueHandle};
 
-use crate::examples::embed::tick::{self, Alarms, dial};
+use crate::embed::tick::{self, Alarms, dial};
 
 /// A queue, and a clock that every call advances by 1.
 fn clocked() -> (CallQueue, Rc<Cell<u64>>) {

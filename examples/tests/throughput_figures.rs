@@ -1,8 +1,8 @@
 //! The figures of the example `throughput`, and its command line.
 
-use crate::examples::throughput::flags::Flags;
-use crate::examples::throughput::measure::measure;
-use crate::examples::throughput::report;
+use crate::throughput::flags::Flags;
+use crate::throughput::measure::measure;
+use crate::throughput::report;
 
 fn flags(line: &str) -> Flags {
     let flags = Flags::parse(line.split_whitespace().map(str::to_owned));

@@ -15,8 +15,8 @@ use rustix::event::{PollFd, PollFlags};
 use switchboard::reactor::{Guest, Reactor};
 
 use super::scene::{Host, Scene};
-use crate::examples::embed;
-use crate::examples::embed::thread::HostEvent;
+use crate::embed;
+use crate::embed::thread::HostEvent;
 
 pub(crate) struct Mio {
     poll: mio::Poll,

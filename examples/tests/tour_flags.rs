@@ -2,9 +2,9 @@
 
 use std::ffi::OsStr;
 
-use crate::examples::tour::flags::{Flags, HELP, Request, read};
-use crate::examples::tour::paint::Paint;
-use crate::examples::tour::run;
+use crate::tour::flags::{Flags, HELP, Request, read};
+use crate::tour::paint::Paint;
+use crate::tour::run;
 
 fn arguments(line: &str) -> impl Iterator<Item = String> {
     line.split_whitespace().map(str::to_owned)

@@ -11,7 +11,7 @@ use switchboard::Recipients;
 use switchboard::reactor::Reactor;
 use switchboard::streams::Acceptor;
 
-use crate::examples::{echo, relay};
+use crate::{echo, relay};
 use support::net::{PATIENCE, check, turn_until, turn_until_idle};
 
 /// The most that a stream holds: what was read, and what is to be written.
