@@ -9,11 +9,11 @@ use std::sync::mpsc::channel;
 use std::time::{Duration, Instant};
 
 use switchboard::op::{OpError, OpResult};
-use switchboard::reactor::Reactor;
-use switchboard::samples::{Closed, Module, Retry, Socket, ThreadPool, Work};
+use switchboard::reactor::{Reactor, ReactorHandle};
+use switchboard::samples::{Closed, HlCancelAll, Module, Retry, Socket, ThreadPool, Work};
 use switchboard::{Callback, Cancellation, QueueHandle};
 
-use crate::resolve_connect::{Target, connector, host};
+use crate::resolve_connect::{Connects, Target, connector, host};
 
 type Outcome = OpResult<Socket, io::Error>;
 
@@ -35,6 +35,11 @@ fn patient() -> (Reactor, Rc<Cell<Duration>>) {
     let clock = Rc::clone(&passed);
     reactor.set_clock(move || start + clock.get());
     (reactor, passed)
+}
+
+/// What the example starts, and can cancel, up to the connection.
+fn connects_of(reactor: &ReactorHandle, pool: &ThreadPool) -> HlCancelAll<Connects> {
+    HlCancelAll::new(reactor.queue(), connector(reactor, pool))
 }
 
 fn listener() -> (TcpListener, SocketAddr) {
@@ -73,7 +78,7 @@ fn until(reactor: &mut Reactor, passed: &Cell<Duration>, told: &Told, count: usi
 #[test]
 fn a_host_is_resolved_and_an_address_taken() {
     let (mut reactor, passed) = patient();
-    let connects = connector(&reactor.handle(), &ThreadPool::new(2));
+    let connects = connects_of(&reactor, &ThreadPool::new(2));
     connects.open();
     let (_listener, address) = listener();
     let told = Told::default();
@@ -92,7 +97,7 @@ fn a_host_is_resolved_and_an_address_taken() {
 #[test]
 fn the_first_address_that_answers_is_taken_in_the_attempt_in_which_it_does() {
     let (mut reactor, passed) = patient();
-    let connects = connector(&reactor.handle(), &ThreadPool::new(2));
+    let connects = connects_of(&reactor, &ThreadPool::new(2));
     connects.open();
     let (_listener, address) = listener();
     let (told, made) = (Told::default(), Rc::default());
@@ -116,7 +121,7 @@ fn the_first_address_that_answers_is_taken_in_the_attempt_in_which_it_does() {
 #[test]
 fn one_is_canceled_alone_and_the_others_together_when_the_drain_is_over() {
     let (mut reactor, passed) = patient();
-    let connects = connector(&reactor.handle(), &ThreadPool::new(8));
+    let connects = connects_of(&reactor, &ThreadPool::new(8));
     connects.open();
     let (told, ends) = (Told::default(), RefCell::new(Vec::new()));
     let endless = || {
@@ -163,7 +168,7 @@ fn the_stack_passes_the_conformance_kit() {
     let (listener, address) = listener();
     listener.set_nonblocking(true).expect("a socket");
     let checked = Conformance::new().sizes([1, 2, 20]).check_module(|reactor| {
-        let module = connector(&reactor.handle(), &ThreadPool::new(40));
+        let module = connects_of(reactor, &ThreadPool::new(40));
         let listener = listener.try_clone().expect("a descriptor");
         (module, move |ready| {
             while listener.accept().is_ok() {} // or its backlog would be full
