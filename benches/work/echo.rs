@@ -22,7 +22,7 @@ use super::{Group, Run};
 
 /// Bytes of a message of the ping-pong, and of the buffer that a server has for it.
 pub const PING: usize = 64;
-const PING_BUFFER: usize = 1024;
+pub const PING_BUFFER: usize = 1024;
 
 /// Bytes of a block of the streaming, and of the buffer that a server has for it.
 pub const BLOCK: usize = 64 * 1024;

@@ -7,6 +7,7 @@ pub use switchboard_benches::{criteria, work};
 
 pub mod interleave;
 pub mod plot;
+pub mod processes;
 
 mod calloop;
 mod futures;

@@ -6,13 +6,15 @@ use std::{env, fs, io};
 
 use switchboard_peers::interleave::{Outcome, compare};
 use switchboard_peers::plot::{Batches, draw};
+use switchboard_peers::processes;
 
 /// Where the table and the pictures go.
 const TO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/performance");
 
 fn main() -> io::Result<()> {
+    processes::serve_if_asked();
     let wanted: Vec<String> = env::args().skip(1).collect();
-    let groups = switchboard_peers::groups().into_iter();
+    let groups = switchboard_peers::groups().into_iter().chain(processes::groups());
     let groups =
         groups.filter(|group| wanted.is_empty() || wanted.iter().any(|name| name == group.name));
     let mut table = String::new();

@@ -59,6 +59,17 @@ pub fn reset(peer: net::TcpStream, ours: &mut TcpStream) {
     drop(peer);
 }
 
+/// Asserts that our end of a connection is closed: the peer reads the end, or that it was reset.
+#[track_caller]
+pub fn assert_closed(peer: &mut LocalPeer) {
+    peer.set_read_timeout(Some(PATIENCE)).unwrap();
+    match peer.read(&mut [0]) {
+        Ok(0) => {}
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => {}
+        other => panic!("our end is still open: {other:?}"),
+    }
+}
+
 /// A loopback port that nobody listens to.
 pub fn closed_port() -> net::SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
