@@ -28,7 +28,7 @@ impl History {
     /// Writes a trace in Chrome's JSON format, which opens in [Perfetto](https://ui.perfetto.dev).
     ///
     /// Recipients of one type, from 24 on, share tracks, but for those that live for more than half of the
-    /// time; of pending calls and of operations, 64 at a time have a slice. Counters count the others too.
+    /// time; of pending calls and of operations, 32 at a time have a slice. Counters count the others too.
     ///
     /// # Errors
     ///

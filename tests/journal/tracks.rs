@@ -138,9 +138,9 @@ fn pending_calls_share_tracks_up_to_a_limit_and_the_counter_has_all() {
     let events = trace(&journal.history());
     let tracks = tracks(&events);
     let pending = || tracks.iter().filter(|(name, _)| name.starts_with("pending ("));
-    assert_eq!(pending().count(), 64);
+    assert_eq!(pending().count(), 32);
     assert!(pending().all(|(_, slices)| lie_apart(slices)));
-    assert_eq!(pending().map(|(_, slices)| slices.len()).sum::<usize>(), 67);
+    assert_eq!(pending().map(|(_, slices)| slices.len()).sum::<usize>(), 35);
     let levels = events.iter().filter(|event| event["name"] == "pending" && event["ph"] == "C");
     let most = levels.map(|event| event["args"]["calls"].as_u64()).max();
     assert_eq!(most.flatten(), Some(1000));

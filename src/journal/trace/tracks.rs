@@ -25,7 +25,7 @@ pub(super) const TURNS: u64 = 1;
 const MANY_OF_A_TYPE: usize = 24;
 
 /// Of the pending calls of a queue, and of its operations, so many at a time have slices.
-const MOST_AT_A_TIME: usize = 64;
+const MOST_AT_A_TIME: usize = 32;
 
 /// A track, by the queue and its number there.
 pub(super) struct Track {
@@ -96,7 +96,6 @@ impl Tracks {
         if has_turns {
             add.named("turns".into());
         }
-        add.packed("operations", operations, &mut self.operations);
         let mut types: BTreeMap<_, Vec<Lane>> = BTreeMap::new();
         for lane in lanes {
             types.entry(lane.0.map(|recipient| recipient.type_name)).or_default().push(lane);
@@ -109,6 +108,7 @@ impl Tracks {
                 members.into_iter().for_each(|place| self.calls[place] = number);
             }
         }
+        add.packed("operations", operations, &mut self.operations);
         add.packed("pending", pending, &mut self.pending);
     }
 }
