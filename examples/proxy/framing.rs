@@ -49,13 +49,13 @@ impl Body {
         let mut taken = 0;
         loop {
             let (length, is_data) = self.next(&bytes[taken..])?;
-            let next = taken + length;
-            match length {
-                0 => return Ok(taken),
-                _ if is_data => on_data(&bytes[taken..next]),
-                _ => {}
+            if length == 0 {
+                return Ok(taken);
             }
-            taken = next;
+            if is_data {
+                on_data(&bytes[taken..taken + length]);
+            }
+            taken += length;
         }
     }
 
