@@ -493,6 +493,14 @@ fn every_answer_of_our_own_is_one_that_we_would_pass_on() {
 }
 
 #[test]
+fn what_fuzzers_have_found_is_read_in_one_way() {
+    let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/corpora/proxy");
+    for file in std::fs::read_dir(folder).unwrap() {
+        super::example::story::run(&std::fs::read(file.unwrap().path()).unwrap());
+    }
+}
+
+#[test]
 fn what_we_write_is_read_in_one_way_whatever_comes() {
     let seeds: [&[u8]; 7] = [
         b"\x08GET http://a/x HTTP/1.1\r\nHost: a\r\nX: y\r\nConnection: x\r\n\r\n",
