@@ -321,8 +321,11 @@ impl Deref for Guest {
 impl Drop for Guest {
     /// What other threads have sent ends with the queue's own calls (rule M8).
     fn drop(&mut self) {
+        let handle = &self.ends.handle;
+        // Even if an observer panics as the turn begins.
+        let mut close = RunOnDrop(Some(|| handle.shared().remotes.close(handle)));
         let _turn = self.queue.begin_turn(|| ());
-        self.ends.handle.shared().remotes.close(&self.ends.handle);
+        close.run();
     }
 }
 
