@@ -496,7 +496,7 @@ fn every_answer_of_our_own_is_one_that_we_would_pass_on() {
 fn what_fuzzers_have_found_is_read_in_one_way() {
     let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/support/corpora/proxy");
     for file in std::fs::read_dir(folder).unwrap() {
-        super::example::story::run(&std::fs::read(file.unwrap().path()).unwrap());
+        crate::proxy::story::run(&std::fs::read(file.unwrap().path()).unwrap());
     }
 }
 
