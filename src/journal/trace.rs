@@ -2,8 +2,8 @@
 //!
 //! A queue is a process. Of its tracks (threads of the process), one is for turns and polls, one for the
 //! live function calls, and one for those of each recipient; but recipients of a type that has many share
-//! tracks. What is pending, and what runs as an operation, is on as many tracks as there are at a time, up
-//! to a limit. A bad end is an instant; and an arrow leads from the live call that scheduled a call to its
+//! tracks. What is pending, and what runs as an operation, has a track for each that is there at a time,
+//! up to a limit. A bad end is an instant; and an arrow leads from the live call that scheduled a call to its
 //! dial. Counters show how many calls are pending and live, how many operations run, and how many calls
 //! each turn dials. What is known of a call is with its slice while it was live; with an instant, if it
 //! never was.

@@ -369,7 +369,7 @@ impl Input {
     /// Sets the limit of bytes that are read and not consumed; 65,536 at first. Bytes beyond a lower
     /// limit stay.
     ///
-    /// One read brings at most as many bytes, and at most 262,144. So a stream that carries much takes
+    /// One read brings at most that number of bytes, and at most 262,144. So a stream that carries much takes
     /// fewer system calls with a higher limit, if its output accepts as much ([`Output::set_water`]).
     ///
     /// # Examples

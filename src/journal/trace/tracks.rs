@@ -128,7 +128,7 @@ impl Adds<'_> {
         self.number
     }
 
-    /// As many tracks as there are spans at a time, up to a limit.
+    /// A track for each span that overlaps others, up to a limit.
     fn packed(&mut self, name: &str, mut spans: Vec<Span>, numbers: &mut [Option<u64>]) {
         spans.sort_by_key(|(_, from, _)| *from);
         let (lanes, count) = pack(&spans, MOST_AT_A_TIME);
