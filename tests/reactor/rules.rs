@@ -13,8 +13,8 @@ use switchboard::reactor::{Reactor, Registration};
 use switchboard::{CallId, QueueHandle, Step};
 
 use support::net::{
-    LocalStream, Log, PATIENCE, check, drain, local_pair, turn_now, turn_until, unwind, unwinding,
-    watch,
+    LocalStream, Log, PATIENCE, assert_closed, check, drain, local_pair, turn_now, turn_until,
+    unwind, unwinding, watch,
 };
 
 #[test]
@@ -282,7 +282,7 @@ fn m04_a_dropped_registration_is_never_told_again() {
     assert_eq!((handle.registration_count(), Rc::strong_count(&captured)), (0, 1));
 
     // The descriptor is closed with it, and the poll knows nothing of it.
-    assert!(peer.write(b"x").is_err());
+    assert_closed(&mut peer);
     reactor.set_budget(10);
     let report = turn_now(&mut reactor);
     assert_eq!((report.dialed, report.canceled), (0, 1));
