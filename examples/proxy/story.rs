@@ -5,6 +5,9 @@ use super::heads::{Asked, Request, request, response};
 
 const VIA: &str = "us-1";
 
+/// The name of the next proxy.
+const NEXT: &str = "us-2";
+
 /// Checks that what is made of `bytes` does not depend on how they come, and that what we write is read in
 /// one way.
 pub(crate) fn run(bytes: &[u8]) {
@@ -63,11 +66,11 @@ fn check_request(bytes: &[u8], size: usize) {
     let behind = rest.split_once(" HTTP/1.1\r\n").unwrap().1.as_bytes();
     let start = format!("{method} http://{place}{slash} HTTP/1.1\r\n");
     let again: Vec<u8> = if text.is_ascii() { [start.as_bytes(), behind].concat() } else { return };
-    if again.len() > 16 * 1024 {
-        return;
+    if again.len() > 16 * 1024 || text.contains(NEXT) {
+        return; // too long, or a loop, which it refuses
     }
     let mut other = Vec::new();
-    let second = request(&again, "us-2", &mut other);
+    let second = request(&again, NEXT, &mut other);
     let (length, second) = second.unwrap_or_else(|refusal| panic!("{refusal:?} {text}")).unwrap();
     assert_eq!(length, again.len(), "{text}");
     assert_eq!((&*host, port, kind, body), (second.host, second.port, second.kind, second.body));
@@ -83,7 +86,7 @@ fn check_response(bytes: &[u8], size: usize, asked: Asked) {
     if out.is_empty() {
         return; // of no use to an old client
     }
-    let second = response(&out, asked, "us-2", &mut Vec::new());
+    let second = response(&out, asked, NEXT, &mut Vec::new());
     let (length, second) = second.unwrap_or_else(|refusal| panic!("{refusal:?}")).unwrap();
     assert_eq!(length, out.len(), "{}", out.escape_ascii());
     let body = if first.unchunks && !first.body.is_over() { Body::UntilClose } else { first.body };
