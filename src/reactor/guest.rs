@@ -18,7 +18,7 @@ use crate::reactor::error::CreateError;
 use crate::reactor::remote::remotes::Awake;
 use crate::reactor::shared::{ReactorHandle, Shared};
 use crate::reactor::timers::DeclineAll;
-use crate::unwind::RunOnDrop;
+use crate::unwind::{RunOnDrop, drop_all, in_drop};
 
 /// A reactor inside a mio loop of the host: the host polls, and hands in the events.
 ///
@@ -322,7 +322,7 @@ impl Drop for Guest {
     /// What other threads have sent ends with the queue's own calls (rule M8).
     fn drop(&mut self) {
         let _turn = self.queue.begin_turn(|| ());
-        self.ends.handle.shared().remotes.close(&self.ends.handle);
+        in_drop(|| self.ends.handle.shared().remotes.close(&self.ends.handle));
     }
 }
 
@@ -370,6 +370,6 @@ impl Drop for EndsOnDrop {
         // drops panics.
         let _timers = DeclineAll(&shared.timers);
         let _callbacks = RunOnDrop(Some(|| shared.remotes.decline_callbacks()));
-        let _watches = shared.take_watches();
+        in_drop(|| drop_all(shared.take_watches().into_values()));
     }
 }

@@ -25,7 +25,7 @@ use crate::recipient::Recipient;
 use crate::samples::error::StartError;
 use crate::samples::gate::{Gate, Lower};
 use crate::samples::module::{Layer, Module};
-use crate::unwind::to_the_end;
+use crate::unwind::{in_drop, to_the_end};
 
 /// Runs operations of the layer below, and cancels those that run when it is closed or dropped.
 ///
@@ -342,7 +342,7 @@ impl Drop for ListPlace {
     fn drop(&mut self) {
         let entry = self.list.running.borrow_mut().remove(self.key);
         if let Some(ListEntry { closing: Some(number), .. }) = entry {
-            self.list.count_off(number, self.canceled.get());
+            in_drop(|| self.list.count_off(number, self.canceled.get()));
         }
     }
 }
@@ -440,7 +440,7 @@ impl List {
 /// Cancels what runs, as closing does.
 impl<L> Drop for HlCancelAll<L> {
     fn drop(&mut self) {
-        self.close_and_cancel(None);
+        in_drop(|| self.close_and_cancel(None));
     }
 }
 

@@ -29,6 +29,7 @@ mod remote_callback;
 mod remote_floods;
 mod rules;
 mod run;
+mod second_panic;
 mod shares;
 mod sticky;
 #[cfg(feature = "testing")]
