@@ -1,29 +1,30 @@
-//! cargo run --example echo -- 127.0.0.1:7000
+//! `cargo run --example echo -- 127.0.0.1:7000`
 //!
 //! A server that sends back what it receives. Peers that never read, read a byte at a time, close their
 //! side first or reset the connection cost a bounded buffer, and no other peer anything.
 
-use std::error::Error;
-use std::net::SocketAddr;
-use std::rc::Rc;
+use std::{error::Error, io, net::SocketAddr, rc::Rc};
 
 use mio::net::TcpStream;
 use switchboard::reactor::{Reactor, ReactorHandle};
-use switchboard::streams::{Acceptor, Stream};
+use switchboard::streams::{Acceptor, Stream, StreamSource};
 use switchboard::{Context, Recipients, Reporter};
 
-pub(crate) struct Session {
-    pub(crate) stream: Stream<TcpStream>,
+pub(crate) struct Session<S: StreamSource + 'static = TcpStream> {
+    pub(crate) stream: Stream<S>,
 }
 
-impl Session {
-    fn on_ready(&mut self, cx: &Context<'_, Self>) {
+impl<S: StreamSource> Session<S> {
+    pub(crate) fn on_ready(&mut self, cx: &Context<'_, Self>) {
         let status = self.stream.drive(|input, output| {
             output.append(input);
             if input.is_over() {
                 output.finish();
             }
         });
+        if let Some(error) = self.stream.error() {
+            eprintln!("{}: {error}", cx.label().unwrap_or_default());
+        }
         if status.is_over() {
             cx.hang_up();
         }
@@ -34,7 +35,7 @@ pub(crate) fn serve(
     reactor: &ReactorHandle,
     address: SocketAddr,
     sessions: &Rc<Recipients<Session>>,
-) -> std::io::Result<Acceptor> {
+) -> io::Result<Acceptor> {
     let sessions = Rc::clone(sessions);
     Acceptor::bind(reactor, address, move |reactor, socket, peer| {
         let session = sessions.try_insert_with(|own| {
@@ -47,7 +48,7 @@ pub(crate) fn serve(
     })
 }
 
-fn main() -> Result<(), Box<dyn Error>> {
+pub(crate) fn main() -> Result<(), Box<dyn Error>> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:7000".into());
     let mut reactor = Reactor::new()?;
     reactor.queue().add_observer(Reporter::stderr());

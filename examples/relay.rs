@@ -1,4 +1,4 @@
-//! cargo run --example relay -- 127.0.0.1:7001 127.0.0.1:7000
+//! `cargo run --example relay -- 127.0.0.1:7001 127.0.0.1:7000`
 //!
 //! A server that relays each connection to another server, both ways. When one side ends its half, so does
 //! the other; a side that does not read costs a bounded buffer, and stops the side that sends.

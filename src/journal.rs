@@ -61,6 +61,7 @@ mod latency;
 mod loop_log;
 mod map;
 mod pages;
+mod recipients;
 mod recorder;
 mod records;
 mod ring;

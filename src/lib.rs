@@ -43,6 +43,7 @@
 //! - [`op`] has cancellable operations, and [`future`] has futures of calls and operations. `reactor`
 //!   is the event loop around mio, and `samples` has modules to learn from and build on. These two need
 //!   the feature `mio`, which is on by default.
+//! - `pages` is the guide, page by page, with the code of the examples.
 //!
 //! # Vocabulary
 //!

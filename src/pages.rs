@@ -1,4 +1,19 @@
-//! The pages of the folder `docs`, and the examples. The pages' code runs as doctests.
+//! The guide: the pages of the folder `docs`, and the [examples](examples/index.html). The pages' code runs as
+//! doctests. They follow each other:
+//!
+//! 1. [The life of a call](lifecycle/index.html)
+//! 1. [The rules](rules/index.html)
+//! 1. [Operations](operations/index.html)
+//! 1. [The samples](samples/index.html)
+//! 1. [Robust servers](servers/index.html)
+//! 1. [A proxy, as an example of a whole program](proxy/index.html)
+//! 1. [Embedding: the reactor in the host's loop](embedding/index.html)
+//! 1. [Testing your recipients](testing/index.html)
+//! 1. [An hour with the model](study/index.html)
+//! 1. [Performance](performance/index.html)
+//! 1. [Beside others](comparison/index.html)
+//! 1. [Design](design/index.html)
+//! 1. [Reliability](reliability/index.html)
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
@@ -20,24 +35,24 @@ macro_rules! pages {
 
 pages! {
     lifecycle: "../docs/lifecycle.md";
+    #[cfg(feature = "mio")] rules: "../docs/rules.md";
+    #[cfg(all(unix, feature = "mio"))] operations: "../docs/operations.md";
     samples: "../docs/samples.md";
+    #[cfg(all(unix, feature = "mio"))] servers: "../docs/servers.md";
+    proxy: "../docs/proxy.md";
+    #[cfg(all(unix, feature = "mio"))] embedding: "../docs/embedding.md";
+    #[cfg(all(feature = "mio", feature = "testing"))] testing: "../docs/testing.md";
+    #[cfg(feature = "journal")] study: "../docs/study.md";
+    performance: "../docs/performance.md", "../docs/performance/table.md";
     #[cfg(feature = "mio")] comparison: "../docs/comparison.md";
     design: "../docs/design.md";
-    performance: "../docs/performance.md", "../docs/performance/table.md";
     reliability: "../docs/reliability.md";
-    proxy: "../docs/proxy.md";
-    #[cfg(feature = "journal")] study: "../docs/study.md";
-    #[cfg(feature = "mio")] rules: "../docs/rules.md";
-    #[cfg(all(unix, feature = "mio"))] embedding: "../docs/embedding.md";
-    #[cfg(all(unix, feature = "mio"))] servers: "../docs/servers.md";
-    #[cfg(all(unix, feature = "mio"))] operations: "../docs/operations.md";
-    #[cfg(all(feature = "mio", feature = "testing"))] testing: "../docs/testing.md";
 }
 
 /// A module with the code of examples.
 macro_rules! examples {
     ($($name:literal: $file:literal),+ $(,)?) => {
-        /// The code of the examples, which run in the folder of the project: `cargo run --example embed_mio`.
+        /// The code of the examples, which run in the folder of the project: `cargo run --example embed mio`.
         $(#[doc = concat!("## ", $name, "\n\n~~~rust\n", include_str!($file), "\n~~~")])+
         #[cfg(not(doctest))]
         pub mod examples {}
@@ -45,17 +60,24 @@ macro_rules! examples {
 }
 
 examples! {
-    "embed_mio": "../examples/embed_mio.rs",
-    "embed_poll": "../examples/embed_poll.rs",
-    "embed_descriptor": "../examples/embed_descriptor.rs",
-    "embed_thread": "../examples/embed_thread.rs",
-    "embed_calloop": "../examples/embed_calloop.rs",
-    "embed_tokio": "../examples/embed_tokio.rs",
-    "embed_tick": "../examples/embed_tick.rs",
-    "app": "../examples/app/mod.rs",
+    "embed mio": "../examples/embed/mio.rs",
+    "embed poll": "../examples/embed/poll.rs",
+    "embed descriptor": "../examples/embed/descriptor.rs",
+    "embed thread": "../examples/embed/thread.rs",
+    "embed calloop": "../examples/embed/calloop.rs",
+    "embed tokio": "../examples/embed/tokio.rs",
+    "embed tick": "../examples/embed/tick.rs",
+    "app": "../examples/embed/app.rs",
     "echo": "../examples/echo.rs",
-    "proxy": "../examples/proxy/main.rs",
     "relay": "../examples/relay.rs",
+    "timer": "../examples/timer.rs",
+    "cancel": "../examples/cancel.rs",
+    "chat": "../examples/chat.rs",
     "resolve_connect": "../examples/resolve_connect.rs",
+    "signals": "../examples/signals.rs",
+    "child": "../examples/child.rs",
+    "tls": "../examples/tls.rs",
+    "tls source": "../examples/tls/source.rs",
+    "proxy": "../examples/proxy/main.rs",
     "tour": "../examples/tour/main.rs",
 }

@@ -582,6 +582,30 @@ impl QueueHandle {
         self.core.name_call(call, name);
     }
 
+    /// Returns true if there is an observer. Without one, a program may leave out what only observers show,
+    /// such as labels that it would have to format; one that is added later misses them.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::{CallQueue, Reporter};
+    ///
+    /// let queue = CallQueue::new();
+    /// let session = queue.recipient(());
+    /// if queue.is_observed() {
+    ///     session.set_label(format!("{} -> {}", "10.0.0.7", "example.org:443"));
+    /// }
+    /// assert_eq!(session.label(), None);
+    ///
+    /// queue.add_observer(Reporter::new(|_| ()));
+    /// assert!(queue.is_observed());
+    /// queue.clear_observers();
+    /// assert!(!queue.is_observed());
+    /// ```
+    pub fn is_observed(&self) -> bool {
+        self.core.is_observed()
+    }
+
     /// Adds an observer, which is notified of every step of every call from now on, after the other
     /// observers. Returns its id.
     ///

@@ -1,4 +1,4 @@
-/* What every loop in C is put through, as tests/examples/embedding does with those in Rust. */
+/* What every loop in C is put through, as examples/tests/embedding does with those in Rust. */
 #ifndef SCENARIOS_H
 #define SCENARIOS_H
 

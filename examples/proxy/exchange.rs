@@ -6,14 +6,18 @@
 //!             body, as it comes                body, as it comes
 //! ```
 //!
-//! - X1 Each side is read only as far as the other takes it: what waits is bounded by the four buffers.
+//! - X1 Each side is read only as far as the other takes it: what waits is bounded by the four buffers. It is
+//!   written from where it was read to; only what the other side does not take at once is copied.
 //! - X2 No byte of the client behind the request's body is touched, nor one of the origin behind the
 //!   response's: what the origin sends there ends its connection.
 //! - X3 A request is repeated only if that does no harm, nothing of an answer has come, and the connection was
 //!   idle before: then the origin has closed it as the request was under way.
 
+use std::io::IoSlice;
+use std::mem;
+
 use mio::net::TcpStream;
-use switchboard::streams::{Input, Output, Stream};
+use switchboard::streams::{Input, Stream};
 
 use super::framing::{BadFraming, Body};
 use super::heads::{self, Asked, HEAD_MAX_WRITTEN, Kind, Refusal, Response};
@@ -59,17 +63,16 @@ impl Exchange {
         upstream: &mut Upstream,
         proxy: &Proxy,
     ) -> Result<Next, Refusal> {
-        let is_broken = upstream.stream.error().is_some();
-        let ((from_client, to_client), (from_origin, to_origin)) =
-            (client.buffers(), upstream.stream.buffers());
-        let mut changed = self.pass_request(from_client, to_origin, proxy.settings.max_body)?;
-        changed |= self.pass_response(from_origin, to_client, proxy)?;
+        let origin = &mut upstream.stream;
+        let is_broken = origin.error().is_some();
+        let mut changed = self.pass_request(client.buffers().0, origin, proxy.settings.max_body)?;
+        changed |= self.pass_response(origin.buffers().0, client, proxy)?;
         if self.response.as_ref().is_some_and(|response| response.body.is_over()) {
             return Ok(Next::Done);
         }
         // If the origin has ended, what is left waits for room, or is too little.
-        let has_ended = is_broken || from_origin.has_ended();
-        let waits = !from_origin.is_empty() && to_client.room() < HEAD_MAX_WRITTEN;
+        let has_ended = is_broken || origin.input().has_ended();
+        let waits = !origin.input().is_empty() && client.output().room() < HEAD_MAX_WRITTEN;
         if changed || !has_ended || waits {
             return Ok(Next::Wait(changed));
         }
@@ -83,85 +86,74 @@ impl Exchange {
     fn pass_request(
         &mut self,
         from: &mut Input,
-        to: &mut Output,
+        to: &mut Stream<TcpStream>,
         max_body: u64,
     ) -> Result<bool, Refusal> {
-        if !self.is_sent && to.room() < self.head.len() {
+        let head = if self.is_sent { &[] } else { &*self.head };
+        if to.output().room() < head.len() {
             return Ok(false);
         }
-        let is_new = !self.is_sent;
-        if is_new {
-            to.push(&self.head);
-            self.is_sent = true;
-        }
         let bad = |_| Refusal(400, "the body is malformed, or breaks off");
-        let (moved, data) = pass(&mut self.body, from, to, false).map_err(bad)?;
+        let (changed, data) = pass(&mut self.body, head, from, to, false).map_err(bad)?;
+        self.is_sent = true;
         self.received += data;
-        if self.received > max_body { Err(TOO_LARGE) } else { Ok(is_new || moved) }
+        if self.received > max_body { Err(TOO_LARGE) } else { Ok(changed) }
     }
 
     fn pass_response(
         &mut self,
         from: &mut Input,
-        to: &mut Output,
+        to: &mut Stream<TcpStream>,
         proxy: &Proxy,
     ) -> Result<bool, Refusal> {
-        let mut changed = false;
-        while self.response.is_none() && !from.is_empty() && to.room() >= HEAD_MAX_WRITTEN {
+        let (mut changed, mut head) = (false, Vec::new());
+        while self.response.is_none()
+            && !from.is_empty()
+            && to.output().room() >= head.len() + HEAD_MAX_WRITTEN
+        {
             self.is_touched = true;
             let keeps_alive = self.asked.keeps_alive && !proxy.is_draining();
             let asked = Asked { keeps_alive, ..self.asked };
-            let mut head = Vec::with_capacity(512);
             let read = heads::response(from.bytes(), asked, &proxy.via, &mut head)?;
             let Some((length, response)) = read else { break };
-            to.push(&head);
             from.consume(length);
             changed = true;
             self.response = Some(response).filter(|response| response.status >= 200);
         }
-        if let Some(Response { body, unchunks, .. }) = &mut self.response {
-            let bad = |_| Refusal(502, "a malformed response");
-            changed |= pass(body, from, to, *unchunks).map_err(bad)?.0;
-        }
-        Ok(changed)
+        let Some(Response { body, unchunks, .. }) = &mut self.response else {
+            to.buffers().1.push(&head);
+            return Ok(changed);
+        };
+        let bad = |_| Refusal(502, "a malformed response");
+        Ok(changed | pass(body, &head, from, to, *unchunks).map_err(bad)?.0)
     }
 }
 
-/// Passes on what there is of a body, as far as there is room (X1). Returns whether that changed anything, and
-/// how much was data.
+/// Passes on a head, for which there must be room, and what there is of the body behind it, as far as there
+/// is room (X1). Returns whether that changed anything, and how much was data.
 fn pass(
     body: &mut Body,
+    head: &[u8],
     from: &mut Input,
-    to: &mut Output,
+    to: &mut Stream<TcpStream>,
     unchunks: bool,
 ) -> Result<(bool, u64), BadFraming> {
-    if body.is_over() {
-        return Ok((false, 0));
-    }
-    let part = &from.bytes()[..from.len().min(to.room())];
-    let (mut taken, mut data) = (0, 0);
-    while taken < part.len() {
-        let (length, is_data) = body.next(&part[taken..])?;
-        if length == 0 {
-            break;
+    let part = &from.bytes()[..from.len().min(to.output().room() - head.len())];
+    let (mut data, mut bare) = (0, Vec::new());
+    let taken = body.advance(part, |piece| {
+        data += piece.len() as u64;
+        if unchunks {
+            bare.extend_from_slice(piece);
         }
-        if is_data && unchunks {
-            to.push(&part[taken..taken + length]);
-        }
-        taken += length;
-        data += if is_data { length as u64 } else { 0 };
+    })?;
+    let ends = taken == 0 && !body.is_over() && from.has_ended() && part.len() == from.len();
+    if ends && mem::replace(body, Body::Over) != Body::UntilClose {
+        return Err(BadFraming); // it breaks off
     }
-    if taken == 0 && from.has_ended() && part.len() == from.len() {
-        // It breaks off, unless just that is its end.
-        let is_end = *body == Body::UntilClose;
-        *body = Body::Over;
-        return if is_end { Ok((true, 0)) } else { Err(BadFraming) };
+    if taken > 0 || !head.is_empty() {
+        let passed = if unchunks { &bare } else { &part[..taken] };
+        to.send(&[IoSlice::new(head), IoSlice::new(passed)]);
+        from.consume(taken);
     }
-    match unchunks {
-        false if taken == from.len() => drop(to.append(from)), // (copies nothing if the output is empty)
-        false => drop(to.push(&from.bytes()[..taken])),
-        true => {}
-    }
-    from.consume(taken.min(from.len()));
-    Ok((taken > 0, data))
+    Ok((taken > 0 || !head.is_empty() || ends, data))
 }

@@ -39,9 +39,29 @@ impl Body {
         matches!(self, Self::Over)
     }
 
+    /// Takes what there is of the body in `bytes`, and passes each piece of data to `on_data`. Returns how much
+    /// it took, framing included.
+    pub(crate) fn advance(
+        &mut self,
+        bytes: &[u8],
+        mut on_data: impl FnMut(&[u8]),
+    ) -> Result<usize, BadFraming> {
+        let mut taken = 0;
+        loop {
+            let (length, is_data) = self.next(&bytes[taken..])?;
+            if length == 0 {
+                return Ok(taken);
+            }
+            if is_data {
+                on_data(&bytes[taken..taken + length]);
+            }
+            taken += length;
+        }
+    }
+
     /// Takes the longest first part of `bytes` that is data, or one line of framing. Returns its length,
     /// and whether it is data; 0 if there is no whole line, or the body is over (B1).
-    pub(crate) fn next(&mut self, bytes: &[u8]) -> Result<(usize, bool), BadFraming> {
+    fn next(&mut self, bytes: &[u8]) -> Result<(usize, bool), BadFraming> {
         let most = match *self {
             Self::Over => return Ok((0, false)),
             Self::UntilClose => return Ok((bytes.len(), true)),

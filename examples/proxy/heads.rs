@@ -25,6 +25,9 @@ pub(crate) const FIELDS_MAX: usize = 100;
 /// How much longer a head may get that is written anew: a host, `Via`, `Connection`.
 pub(crate) const HEAD_MAX_WRITTEN: usize = HEAD_MAX + 1024;
 
+/// How much longer it usually gets.
+const HEAD_MORE: usize = 64;
+
 /// Why a head is refused, as a status and a reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Refusal(pub(crate) u16, pub(crate) &'static str);
@@ -151,6 +154,7 @@ pub(crate) fn request<'a>(
     if !target.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#') {
         return Err(bad("a target that is no http:// URL"));
     }
+    out.reserve(length + HEAD_MORE);
     put(out, &[method, " ", slash, path, " HTTP/1.1\r\nHost: ", place, "\r\n"]);
     scan.write_fields(parsed.headers, out);
     if !is_old && scan.expects.is_some() {
@@ -201,6 +205,7 @@ pub(crate) fn response(
     let keeps_client = asked.keeps_alive && !until_close;
     let keeps_origin = !is_old && !scan.closes && body != Body::UntilClose;
     if !(is_interim && asked.is_old) {
+        out.reserve(length + HEAD_MORE);
         let _ = write!(out, "HTTP/1.1 {status} {}\r\n", parsed.reason.unwrap_or_default());
         scan.write_fields(parsed.headers, out);
         let length = scan.length.filter(|_| !is_bare);

@@ -4,20 +4,18 @@
 
 #![cfg_attr(not(unix), allow(dead_code, reason = "there, no signal drains it or asks for figures"))]
 
-pub(crate) mod allow;
-pub(crate) mod connect;
-pub(crate) mod exchange;
-pub(crate) mod framing;
-pub(crate) mod heads;
-pub(crate) mod pool;
-pub(crate) mod proxy;
-pub(crate) mod serve;
-pub(crate) mod session;
-pub(crate) mod settings;
-#[cfg(test)]
-pub(crate) mod story;
+mod allow;
+mod connect;
+mod exchange;
+mod framing;
+mod heads;
+mod pool;
+mod proxy;
+mod serve;
+mod session;
+mod settings;
 #[cfg(feature = "journal")]
-pub(crate) mod timeline;
+mod timeline;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     serve::serve(&argh::from_env())

@@ -17,6 +17,7 @@
 
 use std::mem;
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -36,7 +37,10 @@ use super::pool::{Lease, Upstream};
 use super::proxy::Proxy;
 
 /// How often a session reads and writes before others have their turn.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 4;
+
+/// How much of a response is read at a time, and waits for the client at most (and a head).
+const BULK: NonZeroUsize = NonZeroUsize::new(256 * 1024).unwrap();
 
 /// How long a client that has closed its side is waited for, or its origin for its sake.
 const HALF_CLOSED: Duration = Duration::from_secs(5);
@@ -89,7 +93,8 @@ impl Session {
         peer: SocketAddr,
     ) -> Result<Self, Box<dyn std::error::Error>> {
         let reactor = &proxy.reactor;
-        let client = Stream::new(reactor, socket, own, Self::on_ready)?;
+        let mut client = Stream::new(reactor, socket, own, Self::on_ready)?;
+        client.buffers().1.set_water(BULK.saturating_add(HEAD_MAX_WRITTEN), 0);
         let limit = proxy.settings.idle_timeout;
         let deadline = reactor.turn_time() + limit;
         let timer = reactor.at(deadline, own.callback(Self::on_timer));
@@ -107,7 +112,9 @@ impl Session {
                 return self.set_deadline();
             }
             let mut changed = self.client.fill();
-            changed |= self.upstream().is_some_and(|upstream| upstream.stream.fill());
+            if self.client.output().is_empty() {
+                changed |= self.upstream().is_some_and(|upstream| upstream.stream.fill());
+            }
             match self.advance(cx) {
                 Ok(advanced) => changed |= advanced,
                 Err(refusal) => {
@@ -171,7 +178,7 @@ impl Session {
         if output.room() < HEAD_MAX_WRITTEN {
             return Ok(false);
         }
-        let mut head = Vec::with_capacity(input.len() + 128);
+        let mut head = Vec::new();
         let Some((length, request)) = heads::request(input.bytes(), &self.proxy.via, &mut head)?
         else {
             if input.has_ended() || input.is_empty() && self.proxy.is_draining() {
@@ -189,7 +196,9 @@ impl Session {
         let to = self.last.as_ref().filter(is_last).cloned().unwrap_or_else(|| {
             let host = request.host.to_ascii_lowercase();
             let to = Destination { host: host.trim_end_matches('.').into(), port: request.port };
-            cx.set_label(format!("{} -> {}:{}", self.peer, to.host, to.port));
+            if self.proxy.reactor.queue().is_observed() {
+                cx.set_label(format!("{} -> {}:{}", self.peer, to.host, to.port));
+            }
             to
         });
         self.last = Some(to.clone());
@@ -242,7 +251,8 @@ impl Session {
             Stream::from_registration(registration, cx, Self::on_ready).map_err(|_| lost)
         });
         match stream {
-            Ok(stream) => {
+            Ok(mut stream) => {
+                stream.buffers().0.set_limit(BULK);
                 let mut upstream = Upstream { stream, to, is_reused: false, _lease: lease };
                 if !exchange.body.is_over() || exchange.kind == Kind::Tunnel {
                     let _ = upstream.stream.source_mut().set_nodelay(true);

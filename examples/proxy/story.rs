@@ -101,14 +101,7 @@ pub(crate) fn unchunk(bytes: &[u8], size: usize) -> Result<(Body, usize, Vec<u8>
     let (mut body, mut at, mut come, mut data) = (Body::Chunked, 0, 0, Vec::new());
     while come < bytes.len() && !body.is_over() {
         come = bytes.len().min(come + size);
-        loop {
-            let (length, is_data) = body.next(&bytes[at..come])?;
-            if length == 0 {
-                break;
-            }
-            data.extend_from_slice(&bytes[at..at + if is_data { length } else { 0 }]);
-            at += length;
-        }
+        at += body.advance(&bytes[at..come], |piece| data.extend_from_slice(piece))?;
     }
     Ok((body, at, data))
 }

@@ -12,7 +12,7 @@ use switchboard::reactor::Reactor;
 use switchboard::samples::{LlRealCancel, Module, Read, Socket};
 use switchboard::{CallId, Cancellation, Recipient};
 
-use super::{Ends, Outcome, Story, ended, ensure, say};
+use super::story::{Ends, Outcome, Story, ended, ensure, say};
 
 pub(crate) const STORIES: &[Story] = &[
     (

@@ -16,8 +16,8 @@ mod journal {
     use switchboard::journal::Journal;
     use switchboard::{CallId, QueueHandle, Step};
 
-    use super::super::Outcome;
     use super::super::flags::Flags;
+    use super::super::story::Outcome;
 
     /// A journal of the tour, in which the first call of each story has its title.
     pub(crate) struct Record {
@@ -78,8 +78,8 @@ mod journal {
 mod none {
     use switchboard::QueueHandle;
 
-    use super::super::Outcome;
     use super::super::flags::Flags;
+    use super::super::story::Outcome;
 
     pub(crate) struct Record;
 

@@ -15,7 +15,7 @@ use switchboard::samples::{
 };
 use switchboard::{Callback, Cancellation, Recipient};
 
-use super::{Outcome, Story, ensure, say};
+use super::story::{Outcome, Story, ensure, say};
 
 pub(crate) const STORIES: &[Story] = &[
     (

@@ -10,7 +10,7 @@ use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::samples::{LlAccept, LlConnect, LlWrite, Module, Socket, Write};
 
 use super::samples::{Client, three_ways};
-use super::{Outcome, Story, ensure, say};
+use super::story::{Outcome, Story, ensure, say};
 
 pub(crate) const STORIES: &[Story] = &[
     (

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Ends;
 use super::paint::Paint;
+use super::story::Ends;
 
 /// What became of the calls of each story, and how long it took.
 #[derive(Default)]

@@ -6,14 +6,13 @@ use core::time::Duration;
 use std::time::SystemTime;
 
 use crate::id::CallId;
-use crate::journal::latency::Latency;
 use crate::journal::loop_log::TurnRecord;
 use crate::journal::map::Map;
-use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord, RecipientRecord};
+use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord};
 use crate::journal::ring::{StepEntry, What};
 use crate::journal::snapshot::Snapshot;
 use crate::op_step::OpStep;
-use crate::step::{RecipientInfo, Step};
+use crate::step::Step;
 
 /// The contents of a [`Journal`](super::Journal) at an instant.
 ///
@@ -137,7 +136,12 @@ impl History {
     /// assert!(matches!(call.ended, Some((_, End::Canceled { reason: "not needed" }))));
     /// ```
     pub fn call(&self, id: CallId) -> Option<&CallRecord> {
-        self.places.get(&id).map(|place| &self.calls[*place])
+        self.place(id).map(|place| &self.calls[place])
+    }
+
+    /// The place of a call among all.
+    pub(super) fn place(&self, id: CallId) -> Option<usize> {
+        self.places.get(&id).copied()
     }
 
     /// Returns all operations, in the order in which they were first seen.
@@ -198,58 +202,6 @@ impl History {
         let end = |turn: &TurnRecord| turn.ended.map_or(Duration::MAX, |(at, _)| at);
         let first = self.turns.partition_point(|turn| end(turn) < came.at);
         self.turns[first..].iter().find(|turn| turn.queue == id.queue() && turn.began <= came.at)
-    }
-
-    /// Returns all recipients, by queue and number. The function calls of a queue are one entry, before
-    /// its recipients; it includes calls whose creation is unknown.
-    ///
-    /// # Examples
-    ///
-    /// ```
-    /// # use switchboard::CallQueue;
-    /// # use switchboard::journal::Journal;
-    /// # let queue = CallQueue::new();
-    /// let journal = Journal::builder().install(&queue);
-    /// let server = queue.recipient(());
-    /// server.set_label("server");
-    /// server.call(|(), _| ());
-    /// queue.dial_all();
-    /// for recipient in journal.history().recipients() {
-    ///     let name = recipient.label.as_deref().unwrap_or("unnamed");
-    ///     println!("{name}: {} calls, handled in {}", recipient.calls.len(), recipient.handling);
-    /// }
-    /// # assert_eq!(journal.history().recipients().len(), 1);
-    /// ```
-    pub fn recipients(&self) -> Vec<RecipientRecord> {
-        self.lanes().into_iter().map(|(_, info, calls)| self.recipient(info, &calls)).collect()
-    }
-
-    fn recipient(&self, info: Option<RecipientInfo>, calls: &[usize]) -> RecipientRecord {
-        let records = || calls.iter().map(|place| &self.calls[*place]);
-        RecipientRecord {
-            info,
-            label: records().find_map(|call| call.label.clone()),
-            calls: records().map(|call| call.id).collect(),
-            waiting: Latency::of(records().filter_map(CallRecord::waiting)),
-            handling: Latency::of(records().filter_map(CallRecord::handling)),
-        }
-    }
-
-    /// The places of calls, by queue and recipient.
-    pub(super) fn lanes(&self) -> Vec<(u64, Option<RecipientInfo>, Vec<usize>)> {
-        let mut lanes: Vec<(u64, Option<RecipientInfo>, Vec<usize>)> = Vec::new();
-        let mut known: Map<(u64, Option<u64>), usize> = Map::default();
-        for (place, call) in self.calls.iter().enumerate() {
-            let queue = call.id.queue().get();
-            let key = (queue, call.recipient.map(|recipient| recipient.number));
-            let lane = *known.entry(key).or_insert(lanes.len());
-            if lane == lanes.len() {
-                lanes.push((queue, call.recipient, Vec::new()));
-            }
-            lanes[lane].2.push(place);
-        }
-        lanes.sort_by_key(|(queue, info, _)| (*queue, info.map(|info| info.number)));
-        lanes
     }
 
     /// Returns the chain of causes of a call: the live call that scheduled it, the call that scheduled

@@ -184,6 +184,15 @@ mod tests {
         assert_eq!((read.count, exact), (1000, [1000, 500_500, 1_000_000]));
     }
 
+    /// A quantile is a time within which that share is at least, not almost.
+    #[test]
+    fn of_few_times_the_quantiles_are_times_that_occurred() {
+        let mut times = Latencies::new();
+        [1, 2, 3].into_iter().for_each(|nanos| times.add(Duration::from_nanos(nanos)));
+        let read = times.read();
+        assert_eq!([read.median, read.p90, read.p999].map(|time| time.as_nanos()), [2, 3, 3]);
+    }
+
     #[test]
     fn a_time_beyond_a_day_is_counted_too() {
         let mut times = Latencies::new();

@@ -131,10 +131,11 @@ impl LoopLog {
         self.open.retain(|open| open.queue != queue);
     }
 
-    /// Drops what is kept.
+    /// Drops what is kept, but for turns in progress.
     pub(super) fn clear(&mut self) {
         self.turns.clear();
         self.origins.clear();
+        self.open.retain(|open| open.turn.is_some());
     }
 
     /// The turns that ended since `first`, by when they did, and then those in progress.

@@ -1,5 +1,4 @@
-//! How a queue notifies who listens: when turns begin and end, when calls are scheduled, and of every
-//! step.
+//! How a queue notifies who listens: of turns, when calls are scheduled, and of every step.
 
 use alloc::rc::Rc;
 use alloc::vec::Vec;
@@ -35,34 +34,6 @@ impl Core {
 
 /// Turns.
 impl Core {
-    #[inline(always)]
-    pub(super) fn enter_turn(&self) {
-        let turns = &self.listener.turns;
-        turns.set(turns.get() + 1);
-    }
-
-    #[inline(always)]
-    pub(super) fn leave_turn(&self) {
-        let turns = &self.listener.turns;
-        turns.set(turns.get() - 1);
-        if turns.get() > 0 || self.listener.has(flag::ON_LEAVE) {
-            self.leave_turn_slow();
-        }
-    }
-
-    #[cold]
-    #[inline(never)]
-    fn leave_turn_slow(&self) {
-        let _rest = RunOnDrop(Some(|| self.clear_up()));
-        if !self.listener.is_in_turn()
-            && let Some(before) = self.listener.turn_began.take()
-        {
-            let number = self.listener.reported_turns.get() - 1;
-            let report = self.report_since(before, self.pending());
-            self.notify_of_turn(&TurnStep::Ends { number, report });
-        }
-    }
-
     /// Notifies the observers of a step of the loop.
     #[cold]
     pub(crate) fn notify_of_turn(&self, step: &TurnStep) {
@@ -70,7 +41,7 @@ impl Core {
     }
 
     /// What is to be done after a turn if it is not as usual.
-    fn clear_up(&self) {
+    pub(super) fn clear_up(&self) {
         if self.listener.is_in_turn() {
             // The turn around this one may have had a call that is over.
             self.raise(flag::OVER);
@@ -208,6 +179,7 @@ impl Core {
         let (removed, left): (Vec<_>, Vec<_>) = all.partition(|(id, _)| removes(*id));
         if left.is_empty() {
             self.lower(flag::OBSERVED);
+            self.listener.turn_began.set(None); // who is added meanwhile has seen no half of the turn
         } else {
             self.listener.observers.replace(Some(left.into()));
         }

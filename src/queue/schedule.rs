@@ -155,7 +155,7 @@ impl Core {
     }
 
     /// Whether a call waits for its turn, or for its caller. (Not one that is deferred.)
-    pub(super) fn has_yet_to_end(&self, call: CallId) -> bool {
+    pub(crate) fn has_yet_to_end(&self, call: CallId) -> bool {
         call.queue() == self.id
             && match call.named() {
                 Named::Position(position) => self.calls().site_at(position).is_some(),

@@ -7,6 +7,8 @@ use crate::queue::attempt::Attempt;
 use crate::queue::budget::Budget;
 use crate::queue::handle::QueueHandle;
 use crate::queue::listener::flag;
+use crate::queue::state::Core;
+use crate::unwind::RunOnDrop;
 
 impl QueueHandle {
     /// Does a turn; none if the queue is closed, or being closed (rule R11). (One that is closed
@@ -52,12 +54,15 @@ impl QueueHandle {
         let core = self.core();
         if !core.is_closed() && !core.listener.is_in_turn() {
             let number = core.listener.count_turn();
-            {
-                // Part of a turn too, as an observer may dial.
+            let began = &core.listener.turn_began;
+            began.set(Some(core.reported()));
+            let kept = {
+                // Part of a turn too, as an observer may dial. If one panics, this turn ends.
                 let _turn = Turn::enter(self);
                 core.notify_of_turn(&TurnStep::Begins { number });
-            }
-            core.listener.turn_began.set(Some(core.reported()));
+                began.take()
+            };
+            began.set(kept);
         }
         !core.is_closed()
     }
@@ -136,5 +141,41 @@ impl Drop for Turn<'_> {
     #[inline(always)]
     fn drop(&mut self) {
         self.0.core().leave_turn();
+    }
+}
+
+/// The count of turns in progress.
+impl Core {
+    #[inline(always)]
+    fn enter_turn(&self) {
+        let turns = &self.listener.turns;
+        turns.set(turns.get() + 1);
+    }
+
+    #[inline(always)]
+    fn leave_turn(&self) {
+        let turns = &self.listener.turns;
+        turns.set(turns.get() - 1);
+        if turns.get() > 0 || self.listener.has(flag::ON_LEAVE) {
+            self.leave_turn_slow();
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn leave_turn_slow(&self) {
+        let _rest = RunOnDrop(Some(|| self.clear_up()));
+        if !self.listener.is_in_turn()
+            && let Some(before) = self.listener.turn_began.take()
+        {
+            let number = self.listener.reported_turns.get() - 1;
+            let report = self.report_since(before, self.pending());
+            // What observers schedule wakes the embedder, and what they dial is part of this turn.
+            self.arm();
+            let turns = &self.listener.turns;
+            turns.set(1);
+            let _left = RunOnDrop(Some(|| turns.set(0)));
+            self.notify_of_turn(&TurnStep::Ends { number, report });
+        }
     }
 }

@@ -321,8 +321,13 @@ impl Deref for Guest {
 impl Drop for Guest {
     /// What other threads have sent ends with the queue's own calls (rule M8).
     fn drop(&mut self) {
-        let _turn = self.queue.begin_turn(|| ());
-        in_drop(|| self.ends.handle.shared().remotes.close(&self.ends.handle));
+        let handle = &self.ends.handle;
+        in_drop(|| {
+            // Even if an observer panics as the turn begins.
+            let close = RunOnDrop(Some(|| handle.shared().remotes.close(handle)));
+            let _turn = self.queue.begin_turn(|| ());
+            drop(close);
+        });
     }
 }
 

@@ -8,8 +8,9 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
-/// The size of each, in bytes.
-pub(crate) const SCRATCH: usize = 64 * 1024;
+/// The size of each, in bytes: what one read of a stream brings at most. (Memory that no read has reached
+/// yet is not resident: the allocator maps it zeroed.)
+pub(crate) const SCRATCH: usize = 256 * 1024;
 
 /// How many are kept beside the first: a relay has two for each of its streams.
 const KEPT: usize = 3;

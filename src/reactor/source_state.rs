@@ -142,3 +142,29 @@ impl Drain {
         !self.kept.get() && left.any(Flags::READABLE | Flags::PRIORITY)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn m03_what_is_left_is_judged_unless_an_error_or_the_end_explains_it() {
+        const READABLE: u8 = Flags::READABLE;
+        let drain = Drain::new();
+        drain.begin();
+        drain.went_on(Flags(READABLE));
+        for (ready, leaves) in [
+            (READABLE, true),
+            (READABLE | Flags::WRITABLE, true),
+            (READABLE | Flags::READ_CLOSED, false),
+            (READABLE | Flags::ERROR, false),
+            (Flags::WRITABLE, false),
+        ] {
+            assert_eq!(drain.leaves(Flags(ready)), leaves, "{ready:b}");
+        }
+        drain.went_on(Flags(Flags::PRIORITY));
+        assert!(drain.leaves(Flags(Flags::PRIORITY | Flags::READ_CLOSED)), "urgent data is left");
+        drain.keep();
+        assert!(!drain.leaves(Flags(READABLE)));
+    }
+}

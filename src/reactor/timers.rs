@@ -16,7 +16,7 @@ use crate::erased::Site;
 use crate::id::CallId;
 use crate::queue::QueueHandle;
 use crate::reactor::shared::ReactorHandle;
-use crate::unwind::{in_drop, to_the_end};
+use crate::unwind::{RunOnDrop, in_drop, to_the_end};
 
 mod heap;
 pub(super) mod interval;
@@ -368,8 +368,8 @@ impl Timers {
             self.trim(queue);
             let answers = &queue.core().listener().timers_answer;
             answers.set(true);
+            let _no_more = RunOnDrop(Some(|| answers.set(false)));
             self.fire_due(share());
-            answers.set(false);
         }
     }
 

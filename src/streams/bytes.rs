@@ -94,7 +94,7 @@ impl ByteBuffer {
     }
 
     /// Gives back the room that it does not need: a buffer that is shared, once what is left in it fits in
-    /// a quarter of that.
+    /// half of that.
     #[inline]
     pub(super) fn release(&mut self, scratch: &Scratch) {
         if !self.is_empty() {
@@ -113,7 +113,7 @@ impl ByteBuffer {
     #[cold]
     #[inline(never)]
     fn shrink(&mut self, scratch: &Scratch) {
-        if self.places.len() > self.len() * 4 {
+        if self.places.len() > self.len() * 2 {
             let capacity = self.len().next_power_of_two().max(LEAST);
             if capacity < self.places.len() {
                 give_back(self.move_to(vec![0; capacity].into_boxed_slice()), scratch);
@@ -186,10 +186,10 @@ mod tests {
     fn a_buffer_gives_back_the_room_that_it_does_not_need() {
         let (mut buffer, scratch) = (ByteBuffer::default(), Scratch::default());
         buffer.borrow(&scratch);
-        buffer.push(&[7; SCRATCH / 4]);
+        buffer.push(&[7; SCRATCH / 2]);
         buffer.release(&scratch);
         assert_eq!(buffer.places.len(), SCRATCH, "it needs that");
-        buffer.consume(SCRATCH / 4 - 300);
+        buffer.consume(SCRATCH / 2 - 300);
         buffer.release(&scratch);
         assert_eq!((buffer.places.len(), buffer.bytes()), (512, &[7; 300][..]));
         buffer.consume(300);

@@ -5,7 +5,7 @@
 //! - I2 After an error nothing is ready, so nothing is read or written until the next event, and the
 //!   error is kept even if that event reports success.
 
-use std::io::{self, ErrorKind};
+use std::io::{self, ErrorKind, IoSlice};
 
 use mio::Interest;
 
@@ -13,6 +13,10 @@ use crate::reactor::Flags;
 use crate::streams::buffers::{Input, OutputEnd};
 use crate::streams::source::StreamSource;
 use crate::streams::stream::{READS, Stream, StreamStatus};
+
+/// Parts that have so many bytes together are copied and written as one: copying them takes less time than
+/// the system takes longer for a vectored write than for a plain one (0.2 µs).
+const JOINED: usize = 4096;
 
 impl<S: StreamSource> Stream<S> {
     /// Reads once. Returns whether that changed anything.
@@ -103,6 +107,47 @@ impl<S: StreamSource> Stream<S> {
             changed |= count > 0 || self.error.is_some();
         }
         changed | self.flush_source()
+    }
+
+    /// Writes these parts, if nothing waits in the output; what the source does not accept waits there, as far
+    /// as there is room. Returns how many bytes were written or wait.
+    pub(super) fn write_parts(&mut self, parts: &[IoSlice<'_>]) -> usize {
+        let room = self.output.room();
+        let mut taken = 0;
+        if self.output.is_empty() && room > 0 && self.can_write() {
+            let size: usize = parts.iter().map(|part| part.len()).sum();
+            if size <= JOINED.min(room) {
+                self.output.is_driven = true; // until it is flushed
+            } else {
+                taken = self.write_at_once(parts);
+            }
+        }
+        let mut before = 0;
+        for part in parts {
+            let (start, end) = (taken.max(before), before + part.len());
+            if start < end {
+                let pushed = self.output.push(&part[start - before..]);
+                taken += pushed;
+                if pushed < end - start {
+                    break;
+                }
+            }
+            before = end;
+        }
+        // The source may have room still: no event would report that.
+        self.flush();
+        taken
+    }
+
+    /// Writes once, from several places if there are several. Returns how many bytes that took.
+    fn write_at_once(&mut self, parts: &[IoSlice<'_>]) -> usize {
+        let mut filled = parts.iter().filter(|part| !part.is_empty());
+        let source = self.registration.source_mut();
+        let written = match (filled.next(), filled.next()) {
+            (Some(only), None) => source.write(only),
+            _ => source.write_vectored(parts),
+        };
+        self.note_written(written)
     }
 
     /// Whether there may be something to read, if there is room.

@@ -32,7 +32,7 @@ fn in_documentation(path: &str) -> Option<String> {
                 let (name, example) = line.trim().split_once(": \"../")?;
                 example.starts_with(&format!("{file}\"")).then(|| name.trim_matches('"').to_owned())
             });
-            shown.map(|name| format!("../examples/index.html#{name}"))
+            shown.map(|name| format!("../examples/index.html#{}", name.replace(' ', "-")))
         }
         None => {
             let source = file.strip_prefix("src/").filter(|_| root().join(file).exists());

@@ -1,5 +1,6 @@
 //! What the pages say: that what they name is there, and what no call would break.
 
+mod guide;
 mod links;
 mod operations;
 mod pages;

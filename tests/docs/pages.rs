@@ -181,6 +181,11 @@ fn undefined(page: &str) -> Vec<String> {
     names.filter(|name| !defined(name)).map(str::to_owned).collect()
 }
 
+/// The headings of a page that begin with this mark.
+pub(crate) fn headings<'a>(page: &'a str, mark: &str) -> Vec<&'a str> {
+    prose(page).filter_map(|line| line.strip_prefix(mark)).collect()
+}
+
 /// The anchors of a page's headings, as forges make them.
 fn anchors(page: &str) -> BTreeSet<String> {
     let headings = prose(page).filter_map(|line| line.trim_start_matches('#').strip_prefix(' '));

@@ -9,6 +9,8 @@ mod filters;
 mod hazards;
 #[cfg(all(feature = "journal", feature = "mio", feature = "testing"))]
 mod outside;
+#[cfg(all(feature = "journal", feature = "mio", feature = "testing"))]
+mod outside_hazards;
 #[cfg(feature = "journal")]
 mod production;
 #[cfg(feature = "journal")]
@@ -23,3 +25,5 @@ mod timeline;
 mod trace;
 #[cfg(feature = "tracing")]
 mod tracing_bridge;
+#[cfg(all(feature = "journal", feature = "mio", feature = "testing"))]
+mod tracks;

@@ -341,6 +341,7 @@ fn the_page_has_turns_polls_origins_and_the_date() {
         let callback = reactor.queue().callback(move |queue, ()| _ = queue.call(|_| ()));
         reactor.after(Duration::from_millis(5), callback).detach();
         remote.call(|_| ()).expect("it is there");
+        // What is not finished is pending, armed or sent, so no turn sleeps for good.
         while reactor.queue().tally().finished < 3 * round {
             reactor.turn(None).expect("a turn");
         }

@@ -74,24 +74,24 @@ fn ts(event: &Value) -> f64 {
     event["ts"].as_f64().expect("a time")
 }
 
-/// Slices with where they stand, when they begin and when they end.
+/// Live calls with where they stand, when they begin and when they end.
 fn slices(events: &[Value]) -> Vec<((u64, u64), f64, f64)> {
     let slice =
         |event| (lane(event), ts(event), ts(event) + event["dur"].as_f64().expect("a time"));
-    phase(events, "X").map(slice).collect()
+    phase(events, "X").filter(|event| event["cat"] == "live").map(slice).collect()
 }
 
 #[test]
 fn every_event_has_what_its_phase_needs() {
     for event in events() {
         let ph = event["ph"].as_str().expect("a phase");
-        assert!(["M", "X", "b", "e", "n", "i", "s", "f", "C"].contains(&ph), "{event}");
+        assert!(["M", "X", "i", "s", "f", "C"].contains(&ph), "{event}");
         assert!(event["name"].is_string() && event["pid"].is_u64(), "{event}");
         if ph != "M" {
             assert!(ts(&event) >= 0.0 && event["cat"].is_string(), "{event}");
             let _ = lane(&event);
         }
-        if ["b", "e", "n", "s", "f"].contains(&ph) {
+        if ["s", "f"].contains(&ph) {
             assert!(event["id"].is_u64() || event["id"].is_string(), "{event}");
         }
     }
@@ -116,30 +116,15 @@ fn slices_of_a_recipient_lie_apart_or_one_within_the_other() {
 }
 
 #[test]
-fn asynchronous_spans_begin_and_end_once_each() {
+fn operations_lie_on_tracks_of_their_own_and_name_the_layer_above() {
     let events = events();
-    let key = |event: &Value| format!("{} {} {}", event["cat"], event["id"], event["name"]);
-    let mut open = HashMap::new();
-    for event in phase(&events, "b") {
-        assert!(open.insert(key(event), ts(event)).is_none(), "twice: {event}");
-    }
-    for event in phase(&events, "e") {
-        let began = open.remove(&key(event)).expect("it began");
-        assert!(began <= ts(event), "{event}");
-    }
-    assert!(open.is_empty(), "{open:?}");
-}
-
-#[test]
-fn layers_of_an_operation_share_an_id_and_lie_one_within_the_other() {
-    let events = events();
-    let of =
-        |ph| phase(&events, ph).filter(|event| event["cat"] == "operation").collect::<Vec<_>>();
-    let (began, ended) = (of("b"), of("e"));
-    assert_eq!(began.len(), 2);
-    assert_eq!(began[0]["id"], began[1]["id"]);
-    assert!(ts(began[0]) <= ts(began[1]) && ts(ended[1]) <= ts(ended[0]));
-    assert_eq!(of("n").len(), 1, "the cancel of the lower one");
+    let of = |ph| phase(&events, ph).filter(|it| it["cat"] == "operation").collect::<Vec<_>>();
+    let [upper, lower] = of("X")[..] else { panic!("two layers") };
+    let id = upper["name"].as_str().and_then(|name| name.split(' ').next_back());
+    assert_eq!(lower["args"]["layer below"].as_str(), id);
+    assert_eq!(upper["args"]["layer below"], Value::Null);
+    assert_ne!(lane(upper), lane(lower), "both run at a time");
+    assert_eq!(of("i").len(), 1, "the cancel of the lower one");
 }
 
 #[test]
@@ -183,7 +168,7 @@ fn bad_ends_are_instants_with_their_reason() {
 fn lanes_are_named_for_queues_and_recipients() {
     let events = events();
     let names: HashSet<_> =
-        phase(&events, "M").map(|event| event["args"]["name"].as_str().unwrap()).collect();
+        phase(&events, "M").filter_map(|event| event["args"]["name"].as_str()).collect();
     for name in ["functions", "&str(0)"] {
         assert!(names.contains(name), "{name}: {names:?}");
     }
@@ -204,7 +189,8 @@ fn no_arrow_leads_from_a_call_whose_dial_was_not_seen() {
     journal.history().write_trace(&mut trace).expect("a vector takes it");
     let trace: Value = serde_json::from_slice(&trace).expect("JSON");
     let events = trace["traceEvents"].as_array().expect("events");
-    assert_eq!((phase(events, "X").count(), phase(events, "s").count()), (1, 0));
+    let live = phase(events, "X").filter(|event| event["cat"] == "live");
+    assert_eq!((live.count(), phase(events, "s").count()), (1, 0));
 }
 
 #[test]
@@ -235,7 +221,7 @@ fn every_call_carries_where_by_whom_and_why_however_it_ended() {
         events.iter().find(is_it).expect("there is one")["args"].clone()
     };
     for (call, ph) in
-        [(live, "X"), (refused, "b"), (canceled, "b"), (abandoned, "i"), (waiting, "b")]
+        [(live, "X"), (refused, "i"), (canceled, "i"), (abandoned, "i"), (waiting, "i")]
     {
         let args = args(call, ph);
         assert!(args["created"].as_str().is_some_and(|site| site.contains(file!())), "{args}");
@@ -244,8 +230,8 @@ fn every_call_carries_where_by_whom_and_why_however_it_ended() {
     assert_eq!(refused["live"], live.to_string());
     assert!(refused["live scheduled"].as_str().is_some_and(|site| site.contains(file!())));
     assert_eq!(refused["label"], "10.0.0.1");
-    assert_eq!(args(canceled, "b")["reason"], "unwanted");
-    assert_eq!(args(waiting, "b")["end"], "still pending");
+    assert_eq!(args(canceled, "i")["reason"], "unwanted");
+    assert_eq!(args(waiting, "i")["end"], "still pending");
 }
 
 #[test]
@@ -259,5 +245,5 @@ fn counters_come_to_what_is_pending_at_the_end() {
         assert!(values.iter().any(|value| *value > 1), "{values:?}");
         assert_eq!(values.last(), Some(&i64::from(name == "pending")), "{values:?}");
     }
-    assert!(phase(&events, "C").any(|event| event["name"] == "dialed a millisecond"));
+    assert!(phase(&events, "C").any(|event| event["name"] == "dialed a turn"));
 }

@@ -88,6 +88,28 @@ fn l10_one_callback_recipient_or_operation_keeps_its_own_memory_only() {
     );
 }
 
+/// Callbacks that leave their slots, as they are released while they are deferred.
+#[test]
+fn l10_callbacks_that_left_their_slots_hold_nothing_once_they_are_over() {
+    let queue = CallQueue::new();
+    let round = || {
+        let recipient = queue.recipient(());
+        let callbacks: Vec<_> = (0..1000).map(|_| recipient.callback(|_, _, ()| ())).collect();
+        recipient.call(move |_, cx| {
+            callbacks.into_iter().for_each(|callback| callback.answer(()));
+            assert_eq!(cx.queue().dial_all().remaining, 1000, "all are deferred");
+            cx.hang_up();
+        });
+        let report = queue.dial_all();
+        assert_eq!((report.refused, report.remaining), (1000, 0));
+    };
+    (0..50).for_each(|_| round());
+    let before = held();
+    (0..100).for_each(|_| round());
+    let held = held() - before;
+    assert!(held < 1 << 16, "L10: {held} bytes are held for nothing");
+}
+
 #[test]
 fn l10_one_operation_of_a_module_keeps_its_own_memory_only() {
     let mut reactor = Reactor::new().unwrap();

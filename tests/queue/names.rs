@@ -18,6 +18,22 @@ impl Observer for Names {
 }
 
 #[test]
+fn a_queue_is_observed_from_its_first_observer_to_its_last_and_not_once_it_is_closed() {
+    let owner = CallQueue::new();
+    let queue = owner.handle();
+    assert!(!queue.is_observed());
+    let ids = [(), ()].map(|()| queue.add_observer(Names::default()));
+    assert!(queue.is_observed());
+    assert!(queue.remove_observer(ids[0]) && queue.is_observed());
+    assert!(queue.remove_observer(ids[1]) && !queue.is_observed());
+    queue.add_observer(Names::default());
+    drop(owner);
+    assert!(!queue.is_observed());
+    queue.add_observer(Names::default());
+    assert!(!queue.is_observed());
+}
+
+#[test]
 fn a_name_is_observed_while_the_call_is_not_over() {
     let (queue, other) = (CallQueue::new(), CallQueue::new());
     let names = Rc::new(Names::default());

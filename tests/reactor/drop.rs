@@ -15,7 +15,8 @@ use switchboard::samples::{LlRealCancel, Module, Read as Request, Socket};
 use switchboard::{CallId, CallQueue, Cancellation, Recipient, Step};
 
 use support::net::{
-    LocalPeer, LocalStream, Log, local_pair, turn_now, turn_until, unwind, unwinding, watch,
+    LocalPeer, LocalStream, Log, assert_closed, local_pair, turn_now, turn_until, unwind,
+    unwinding, watch,
 };
 
 /// Registrations whose handlers capture `captured`: one that is not ready, and two with a readiness
@@ -63,9 +64,7 @@ fn the_reactor_may_go_before_its_registrations() {
     assert_eq!(handle.registration_count(), 0);
     drop(held);
     assert_eq!(Rc::strong_count(&captured), 1);
-    for peer in &mut peers {
-        assert!(peer.write(b"x").is_err(), "a source is still open");
-    }
+    peers.iter_mut().for_each(assert_closed);
     assert_eq!(queue.tally(), tally, "nothing happens to a queue that is closed");
 }
 
@@ -83,9 +82,7 @@ fn registrations_may_go_before_the_reactor() {
         assert_eq!(Rc::strong_count(&captured), 1);
         let tally = reactor.queue().tally();
         assert_eq!((tally.pending, tally.canceled), (0, 2), "{recipient_goes_first}");
-        for peer in &mut peers {
-            assert!(peer.write(b"x").is_err(), "a source is still open");
-        }
+        peers.iter_mut().for_each(assert_closed);
         reactor.run().unwrap();
         assert_eq!(reactor.queue().tally(), tally);
     }
@@ -196,7 +193,7 @@ fn a_recipient_that_owns_its_registration_goes_in_either_order() {
             drop(reactor);
         }
         assert_eq!(Rc::strong_count(&captured), 1);
-        assert!(peer.write(b"x").is_err(), "the source is still open");
+        assert_closed(&mut peer);
     }
 }
 
@@ -243,7 +240,7 @@ fn m04_a_handler_that_holds_its_own_registration_goes_with_the_reactor() {
     drop(reactor);
     assert_eq!(Rc::strong_count(&held), 1, "the handler leaks");
     drop(held);
-    assert!(peer.write(b"x").is_err(), "the source is still open");
+    assert_closed(&mut peer);
 }
 
 #[test]
@@ -263,7 +260,7 @@ fn o01_an_operation_goes_with_the_reactor() {
     drop(reactor);
     assert_eq!(Rc::strong_count(&captured), 1, "the callback ends with its queue");
     assert_eq!(op.state(), OpState::Completed, "the operation leaks");
-    assert!(peer.write(b"x").is_err(), "the source is still open");
+    assert_closed(&mut peer);
 }
 
 #[test]
@@ -346,7 +343,7 @@ fn a_handler_that_owns_a_recipient_with_a_timeout_goes_with_the_reactor() {
     drop(reactor);
     assert_eq!(Rc::strong_count(&captured), 1);
     drop(held.unwrap());
-    assert!(peer.write(b"x").is_err(), "the source is still open");
+    assert_closed(&mut peer);
     assert_eq!((queue.tally().canceled, queue.tally().unscheduled), (1, 0));
 }
 

@@ -91,6 +91,23 @@ fn m07_missed_ticks_come_in_a_burst_or_are_delayed_or_skipped() {
 }
 
 #[test]
+fn m07_a_tick_that_is_a_whole_period_late_is_missed_however_short_that_is() {
+    for (missed, ticks) in [
+        (Missed::Burst, vec![1000, 1005, 1005, 1006]),
+        (Missed::Delay, vec![1000, 1005, 1007]),
+        (Missed::Skip, vec![1000, 1005, 1006]),
+    ] {
+        let mut world = World::new();
+        let interval = world.every_second(missed);
+        interval.set_period(Duration::from_millis(2));
+        for at in [1000, 1005, 1006, 1007] {
+            world.at(at);
+        }
+        assert_eq!(*world.ticks.borrow(), ticks, "{missed:?}");
+    }
+}
+
+#[test]
 fn m07_at_most_one_tick_is_pending() {
     let mut world = World::new();
     world.reactor.set_budget(0);

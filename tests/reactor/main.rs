@@ -27,6 +27,7 @@ mod remote;
 mod remote_awake;
 mod remote_callback;
 mod remote_floods;
+mod remote_full;
 mod rules;
 mod run;
 mod second_panic;

@@ -57,8 +57,14 @@ fn m03_the_end_of_the_stream_reaches_readers() {
     let mut text = String::new();
     peer.read_to_string(&mut text).unwrap();
     assert_eq!(text, "still here");
+}
 
-    // Hang-up: closed in both directions, seen by somebody who only writes, too.
+/// Closed in both directions. On Windows, a writer that waits for nothing does not hear of it.
+#[test]
+#[cfg(unix)]
+fn m03_a_hang_up_reaches_readers_and_writers() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
     for interest in [Interest::READABLE, Interest::WRITABLE] {
         let (ours, peer) = local_pair();
         let (_held, told) = listen(&reactor, &recipient, ours, interest);
@@ -76,10 +82,14 @@ fn m03_a_reset_reaches_readers_and_writers() {
         let (mut ours, peer) = tcp_pair();
         reset(peer, &mut ours);
         let (mut ours, told) = listen(&reactor, &recipient, ours, interest);
-        turn_until(&mut reactor, || told.get()[4]);
-        assert_eq!(told.get(), [true; 5], "{interest:?}");
-        let error = ours.source_mut().read(&mut [0; 8]).unwrap_err();
-        assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        // On Windows, it closes both directions, and only an attempt returns the error. (Wine ends there.)
+        let is_error = !cfg!(windows);
+        turn_until(&mut reactor, || told.get()[if is_error { 4 } else { 3 }]);
+        assert_eq!(told.get(), [true, true, true, true, is_error], "{interest:?}");
+        if is_error {
+            let error = ours.source_mut().read(&mut [0; 8]).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::ConnectionReset);
+        }
     }
 }
 

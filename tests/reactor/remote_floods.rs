@@ -5,13 +5,13 @@ use std::cell::Cell;
 use std::io::Write;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::AtomicUsize;
 use std::thread::{self};
 use std::time::{Duration, Instant};
 
 use mio::Interest;
 use switchboard::reactor::{Reactor, RemoteAddress, SendError};
-use switchboard::{CallId, CallQueue, QueueHandle, Step};
+use switchboard::{CallId, Step};
 
 use support::descriptors::claim;
 use support::net::{self, Log, PATIENCE, turn_now, turn_until_idle};
@@ -83,75 +83,6 @@ fn a_call_that_is_dialed_makes_room_in_its_remote_for_the_next() {
     address.call(move |(), _| to_recipient.call(|(), _| ()).unwrap()).unwrap();
     turn_until_idle(&mut reactor);
     assert_eq!(reactor.queue().tally().finished, 4);
-}
-
-#[test]
-fn remote_calls_wait_for_room_in_a_queue_that_is_full() {
-    for capacity in [0, 1, 3] {
-        let mut reactor = Reactor::with_queue(CallQueue::bounded(capacity)).unwrap();
-        let (remote, count) = (reactor.remote(), Arc::new(AtomicUsize::new(0)));
-        for _ in 0..20 {
-            let count = Arc::clone(&count);
-            remote.call(move |_| _ = count.fetch_add(1, Ordering::Relaxed)).unwrap();
-        }
-        drop(remote);
-        let most = Rc::new(Cell::new(0));
-        let (seen, queue) = (Rc::clone(&most), reactor.queue().clone());
-        reactor.queue().add_observer(move |_: CallId, step: &Step| {
-            if let Step::Scheduled { .. } = step {
-                seen.set(seen.get().max(queue.tally().pending));
-            }
-        });
-        reactor.run().unwrap();
-        assert_eq!(count.load(Ordering::Relaxed), 20);
-        assert_eq!(most.get(), capacity.max(1) as u64);
-        reactor.queue().clear_observers();
-    }
-}
-
-/// A queue that always has a call pending, which is that of `again`, and a remote call in its inbox.
-#[track_caller]
-fn assert_a_remote_call_comes_through(capacity: usize, again: fn(&QueueHandle)) {
-    let mut reactor = Reactor::with_queue(CallQueue::bounded(capacity)).unwrap();
-    again(reactor.queue());
-    let dialed = Arc::new(AtomicBool::new(false));
-    let dials = Arc::clone(&dialed);
-    reactor.remote().call(move |_| dials.store(true, Ordering::Relaxed)).unwrap();
-    for _ in 0..3 {
-        assert!(turn_now(&mut reactor).dialed > 0);
-        assert_eq!(reactor.queue().tally().pending, 1);
-    }
-    assert!(dialed.load(Ordering::Relaxed));
-}
-
-#[test]
-fn a_remote_call_gets_through_a_queue_that_is_kept_full() {
-    fn again(queue: &QueueHandle) {
-        // It is full already when a remote call has come; but callbacks are always taken.
-        if queue.try_call(again).is_err() {
-            queue.callback(|queue, ()| again(queue)).answer(());
-        }
-    }
-    assert_a_remote_call_comes_through(1, again);
-    fn answered(queue: &QueueHandle) {
-        queue.callback(|queue, ()| answered(queue)).answer(());
-    }
-    assert_a_remote_call_comes_through(0, answered);
-}
-
-#[test]
-fn a_remote_call_to_another_queue_gets_through_one_that_is_full() {
-    let mut reactor = Reactor::with_queue(CallQueue::bounded(1)).unwrap();
-    reactor.set_budget(0); // nobody dials it
-    let other = CallQueue::new();
-    let recipient = other.recipient(());
-    let address = reactor.remote_to(&recipient);
-    reactor.queue().call(|_| ());
-    for _ in 0..3 {
-        address.call(|(), _| ()).unwrap();
-    }
-    (0..3).for_each(|_| _ = turn_now(&mut reactor));
-    assert_eq!((other.dial_all().dialed, reactor.queue().tally().pending), (3, 1));
 }
 
 #[test]

@@ -89,6 +89,16 @@ fn a_cancel_ends_it_at_any_try() {
 }
 
 #[test]
+fn a_try_that_the_layer_below_cancels_is_the_last() {
+    let bench = Bench::new();
+    bench.module.start(vec![1, 2, 3], bench.told.done()).expect("it is open");
+    bench.end(Err(OpError::Canceled));
+    assert_eq!(bench.told.only(), Err(OpError::Canceled));
+    assert_eq!(bench.lower.requests(), [1]);
+    bench.finish();
+}
+
+#[test]
 fn nothing_to_try_is_refused_and_a_refused_list_is_handed_back_whole() {
     let bench = Bench::new();
     let error = bench.module.start(Vec::new(), bench.told.done()).expect_err("nothing to try");

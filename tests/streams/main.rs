@@ -5,4 +5,3 @@ mod acceptor;
 mod closing;
 mod relay;
 mod stream;
-mod tls;

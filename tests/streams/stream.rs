@@ -147,6 +147,33 @@ fn m10_a_peer_that_does_not_read_stops_the_input_at_its_limits() {
 }
 
 #[test]
+fn m10_one_read_brings_as_much_as_the_limit_allows() {
+    const KIB: usize = 1024;
+
+    let sizes = Rc::new(RefCell::new(Vec::new()));
+    let seen = Rc::clone(&sizes);
+    let mut rig = Rig::new(move |input, _| {
+        seen.borrow_mut().push(input.len() / KIB);
+        input.consume(input.len());
+    });
+    for (limit, reads) in [
+        (None, &[64, 64, 64, 64][..]),
+        (Some(32 * KIB), &[32; 4]),
+        (Some(256 * KIB), &[256, 44]),
+        (Some(1024 * KIB), &[256, 44]),
+    ] {
+        sizes.borrow_mut().clear();
+        rig.with(move |stream| {
+            limit.into_iter().for_each(|limit| stream.buffers().0.set_limit(size(limit)));
+        });
+        rig.peer.push(vec![7; 300 * KIB]);
+        rig.reactor.turn();
+        assert_eq!(&sizes.borrow()[..reads.len()], reads, "{limit:?}");
+        rig.reactor.settle(1000).unwrap();
+    }
+}
+
+#[test]
 fn m10_a_stream_that_the_peer_keeps_busy_lets_others_have_their_turn() {
     let mut rig = Rig::echo();
     let other = Rc::new(Cell::new(0));
@@ -203,19 +230,27 @@ fn m10_a_producer_is_called_whenever_there_is_room() {
 
 #[test]
 fn m10_parts_are_written_at_once_and_what_is_left_of_them_waits() {
-    for room in [0, 1, 4, 5, 9, 14, 15, 100] {
+    // Small ones are joined, one that is alone is written as it is, large ones are written from where they are.
+    let small = ["head ", "", "body, more", "tail"].map(String::from);
+    let large = small.clone().map(|part| part.repeat(1000));
+    let alone = [String::new(), "body".repeat(2000), String::new(), String::new()];
+    let rooms = [0, 1, 4, 5, 9, 14, 15, 100, 4999, 5001, 19_000];
+    for (parts, room) in
+        [small, large, alone].iter().flat_map(|parts| rooms.map(|room| (parts, room)))
+    {
         let mut rig = Rig::new(|_, _| ());
         rig.reactor.settle(10).unwrap();
         rig.peer.limit_writes(room);
-        let sent = rig.with(|stream| {
-            let parts = ["head ", "", "body, more", "tail"];
-            stream.send(&parts.map(|part| IoSlice::new(part.as_bytes())))
+        let sent = rig.with({
+            let parts = parts.clone();
+            move |stream| stream.send(&parts.each_ref().map(|part| IoSlice::new(part.as_bytes())))
         });
-        assert_eq!(sent, 19, "{room}");
+        let (text, length) = (parts.concat(), parts.concat().len());
+        assert_eq!(sent, length, "{room}");
         rig.peer.limit_writes(usize::MAX);
         rig.reactor.settle(10).unwrap();
-        assert_eq!(rig.peer.take_written(), b"head body, moretail", "{room}");
-        assert_eq!(rig.with(|stream| (stream.sent(), stream.output().len())), (19, 0));
+        assert!(rig.peer.take_written() == text.as_bytes(), "{room} {length}");
+        assert_eq!(rig.with(|stream| (stream.sent(), stream.output().len())), (length as u64, 0));
     }
     // They come behind what waits, and no more is taken than there is room for.
     let mut rig = Rig::new(|_, _| ());
@@ -272,13 +307,13 @@ fn m10_parts_of_which_a_write_took_some_are_written_without_an_event() {
     });
     turn_now(&mut reactor);
     sender.call(|stream, _| {
-        let parts = [IoSlice::new(b"x"); 3000];
-        assert_eq!(stream.as_mut().unwrap().send(&parts), 3000);
+        let parts = [IoSlice::new(b"xy"); 3000];
+        assert_eq!(stream.as_mut().unwrap().send(&parts), 6000);
     });
     turn_now(&mut reactor);
     turn_now(&mut reactor);
     peer.set_nonblocking(true).unwrap();
-    assert_eq!((&peer).read(&mut [0; 4000]).unwrap(), 3000);
+    assert_eq!((&peer).read(&mut [0; 8000]).unwrap(), 6000);
 }
 
 #[test]

@@ -143,16 +143,22 @@ if (flags.has("selftest")) {
   function tryTable() {
     key("s");
     check("S opens the table", !figures.hidden);
-    for (const by of ["recipient", "type", "operation"]) {
+    for (const by of ["recipient", "type", "code", "operation"]) {
       showTable(by);
       const sum = table.rows.reduce((sum, row) => sum + row.calls, 0);
       check(`the table by ${by} counts all`, sum === (by === "operation" ? operations.length : count), sum);
+      check(`and says so, by ${by}`, table.rows.length > 1 ? table.all.calls === sum : !table.all);
     }
     showTable("recipient");
     sortTable("calls");
     check("a column sorts", table.rows.every((row, i) => !i || table.rows[i - 1].calls >= row.calls));
     sortTable("handlerWorst");
-    const first = figures.querySelector("tr[tabindex]");
+    const slowest = figures.querySelector("td a");
+    if (slowest) slowest.click();
+    const took = (i) => real.ended[i] - real.dialed[i];
+    check("the worst handler links to its call", !slowest || took(state.selected) === Math.max(...table.rows.map((row) => known(row.handlerWorst) ? row.handlerWorst : 0)));
+    select(-1);
+    const first = figures.querySelectorAll("tr[tabindex]")[table.all ? 1 : 0];
     if (first) first.click();
     check("a click on a row shows its calls", !first || state.order.length === table.rows[0].calls, state.order.length);
     key("s");

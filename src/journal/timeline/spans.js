@@ -13,7 +13,8 @@ function drawRow(row, y) {
       const next = Math.max(i + 1, lowerBound(start, T(x0 + SMALL), i));
       const found = anyFound(row, i, next);
       pen.globalAlpha = (row.kind === "pending" ? 0.45 : 0.95) * (found ? 1 : 0.13);
-      pen.fillStyle = state.found && found ? colors.found : row.kind === "operation" ? operationColor(items[i]) : row.kind === "turn" ? colors.dim : color;
+      if (row.kind === "turn") [pen.globalAlpha, pen.fillStyle] = [state.found ? 0.3 : 0.6, colors.dim]; // is not searched
+      else pen.fillStyle = state.found && found ? colors.found : row.kind === "operation" ? operationColor(items[i]) : color;
       pen.fillRect(x0, y, Math.max(SMALL, Math.min(X(end[next - 1]), x0 + 2 * SMALL) - x0), row.height);
       i = next;
       continue;

@@ -225,7 +225,11 @@ function appendCalls(title, places, many) {
 
 function linkTo(place, text = nameOf(place)) {
   if (place < 0) return element("span", text);
-  const link = element("a", text, { tabIndex: 0, role: "button", onclick: () => goTo(place) });
-  link.onkeydown = (event) => event.key === "Enter" && goTo(place);
+  const link = element("a", text, { tabIndex: 0, role: "button" });
+  link.onclick = (event) => {
+    event.stopPropagation(); // not what a click on the row does
+    goTo(place);
+  };
+  link.onkeydown = (event) => event.key === "Enter" && link.onclick(event);
   return link;
 }

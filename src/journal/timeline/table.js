@@ -1,8 +1,8 @@
 "use strict";
-// The table: how many calls, how long they waited and their handlers ran, by recipient, by type or by operation.
-// A click on a row shows its calls alone.
+// The table: how many calls, how long they waited and their handlers ran, by recipient, by type, by the code
+// that created them, or by operation. A click on a row shows its calls alone; one on a worst handler, that call.
 
-const table = { by: "recipient", sort: "handlerWorst", down: true, rows: [] };
+const table = { by: "recipient", sort: "handlerWorst", down: true, rows: [], all: undefined };
 const COLUMNS = [
   ["name", ""], ["calls", "calls"], ["waitMean", "wait: mean"], ["waitP99", "99 %"], ["waitWorst", "worst"],
   ["handlerMean", "handler: mean"], ["handlerP99", "99 %"], ["handlerWorst", "worst"],
@@ -17,43 +17,69 @@ function summary(times) {
   return { mean, p99: sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * 0.99) - 1)], worst: sorted.at(-1) };
 }
 
+/** What a call is counted under, and the name of that. */
+const GROUPS = {
+  recipient: { keyOf: (i) => call.lane[i], nameOf: (lane) => lanes[lane].title },
+  type: { keyOf: (i) => typeOf(call.lane[i]), nameOf: (type) => type },
+  code: { keyOf: (i) => call.createdAt[i], nameOf: (site) => (site < 0 ? "not known" : strings[site]) },
+};
+const ALL = { keyOf: () => 0, nameOf: () => "all" };
+
+/** The rows of a table and, if there are many, one of all. */
 function tableRows(by) {
-  return by === "operation" ? operationRows() : callRows(by);
+  const rowsBy = by === "operation" ? operationRows : callRows;
+  const rows = rowsBy(by === "operation" ? { keyOf: (o) => operations[o].name, nameOf: (name) => name } : GROUPS[by]);
+  table.all = rows.length > 1 ? rowsBy(ALL)[0] : undefined;
+  return rows;
 }
 
-function callRows(by) {
-  const groups = new Map();
-  for (let i = 0; i < count; i++) {
-    const lane = call.lane[i];
-    const key = by === "type" ? typeOf(lane) : lane;
-    if (!groups.has(key)) groups.set(key, { name: by === "type" ? key : lanes[lane].title, calls: [], wait: [], handler: [] });
-    const group = groups.get(key);
-    group.calls.push(i);
-    const [scheduled, dialed, ended] = [real.scheduled[i], real.dialed[i], real.ended[i]];
-    if (dialed >= scheduled) group.wait.push(dialed - scheduled);
-    if (ended >= dialed) group.handler.push(ended - dialed);
+/** What is counted under one name. */
+class Group {
+  places = [];
+  many = 0;
+  wait = [];
+  took = [];
+  worst = -1;
+  slowest = -1;
+
+  add(place, wait, took) {
+    this.many++;
+    if (place >= 0) this.places.push(place);
+    if (wait >= 0) this.wait.push(wait);
+    if (!(took >= 0)) return;
+    this.took.push(took);
+    if (took > this.worst) [this.worst, this.slowest] = [took, place];
   }
-  return [...groups.values()].map(({ name, calls, wait, handler }) => tableRow(name, calls, calls.length, summary(wait), summary(handler)));
+
+  row(name) {
+    const [wait, took] = [summary(this.wait), summary(this.took)];
+    return { name, places: this.places, slowest: this.slowest, calls: this.many, waitMean: wait.mean, waitP99: wait.p99,
+      waitWorst: wait.worst, handlerMean: took.mean, handlerP99: took.p99, handlerWorst: took.worst };
+  }
+}
+
+function grouped(many, { keyOf, nameOf }, add) {
+  const groups = new Map();
+  for (let i = 0; i < many; i++) {
+    const key = keyOf(i);
+    if (!groups.has(key)) groups.set(key, new Group());
+    add(groups.get(key), i);
+  }
+  return [...groups].map(([key, group]) => group.row(nameOf(key)));
+}
+
+const waited = (i) => real.dialed[i] - real.scheduled[i];
+
+function callRows(by) {
+  return grouped(count, by, (group, i) => group.add(i, waited(i), real.ended[i] - real.dialed[i]));
 }
 
 /** Of operations, the time is from start to end, and what waits is their result. */
-function operationRows() {
-  const groups = new Map();
-  operations.forEach(({ name, call: of }, o) => {
-    if (!groups.has(name)) groups.set(name, { calls: [], many: 0, wait: [], took: [] });
-    const group = groups.get(name);
-    group.many++;
-    if (of >= 0) group.calls.push(of);
-    if (of >= 0 && real.dialed[of] >= real.scheduled[of]) group.wait.push(real.dialed[of] - real.scheduled[of]);
-    const { started, ended } = real.operations[o];
-    if (started >= 0 && ended >= started) group.took.push(ended - started);
+function operationRows(by) {
+  return grouped(operations.length, by, (group, o) => {
+    const [{ call: of }, { started, ended }] = [operations[o], real.operations[o]];
+    group.add(of, of >= 0 ? waited(of) : NaN, started >= 0 && ended >= 0 ? ended - started : NaN);
   });
-  return [...groups].map(([name, { calls, many, wait, took }]) => tableRow(name, calls, many, summary(wait), summary(took)));
-}
-
-function tableRow(name, places, calls, wait, handler) {
-  return { name, places, calls, waitMean: wait.mean, waitP99: wait.p99, waitWorst: wait.worst,
-    handlerMean: handler.mean, handlerP99: handler.p99, handlerWorst: handler.worst };
 }
 
 const figures = document.getElementById("figures");
@@ -72,7 +98,7 @@ function showTable(by) {
   const compare = (a, b) => (a < b ? -1 : a > b ? 1 : 0);
   table.rows.sort((a, b) => compare(ranks(a[table.sort]), ranks(b[table.sort])) * (table.down ? -1 : 1));
   const choose = element("p");
-  for (const one of ["recipient", "type", "operation"]) {
+  for (const one of [...Object.keys(GROUPS), "operation"]) {
     const button = element("button", `by ${one}`, { onclick: () => showTable(one) });
     button.setAttribute("aria-pressed", one === by);
     choose.append(button, " ");
@@ -86,6 +112,7 @@ function showTable(by) {
     head.append(cell);
   }
   made.append(head);
+  if (table.all) made.append(tableLine(table.all));
   for (const row of table.rows.slice(0, 500)) made.append(tableLine(row));
   figures.replaceChildren(choose, made);
   if (table.rows.length > 500) figures.append(element("p", `and ${plural(table.rows.length - 500, "more row")}: sort by another column to see others`));
@@ -97,7 +124,9 @@ function tableLine(row) {
   for (const [column] of COLUMNS) {
     const value = row[column];
     const text = column === "name" ? value : column === "calls" ? value.toLocaleString("en") : known(value) ? duration(value) : "–";
-    line.append(element("td", text));
+    const cell = element("td", column === "handlerWorst" && row.slowest >= 0 ? undefined : text);
+    if (!cell.textContent) cell.append(linkTo(row.slowest, text));
+    line.append(cell);
   }
   return line;
 }

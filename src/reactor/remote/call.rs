@@ -13,6 +13,7 @@ use crate::arena::ArenaKey;
 use crate::erased::Site;
 use crate::id::CallId;
 use crate::origin::SetUp;
+use crate::queue::QueueHandle;
 use crate::reactor::error::SendError;
 use crate::reactor::inbox::{Inbox, Quota, Rejection};
 use crate::reactor::remote::sender::FromThread;
@@ -105,10 +106,6 @@ impl Deliver for ReleaseAddress {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         reactor.shared().remotes.release_address(self.0);
     }
-
-    fn call(&self, _: &ReactorHandle) -> Option<CallId> {
-        None
-    }
 }
 
 /// The right to be underway. Dropping it makes room for another call.
@@ -162,12 +159,16 @@ pub(super) trait Deliver: Any + Send {
     /// Schedules the call, on the reactor's thread.
     fn deliver(self: Box<Self>, reactor: &ReactorHandle);
 
-    /// The call that it will schedule, if any: what is sent may end a callback, say. As it is for
-    /// observers, one that is made as it is delivered is assumed to be the next of the queue.
-    fn call(&self, reactor: &ReactorHandle) -> Option<CallId> {
-        let core = reactor.queue().core();
-        Some(core.id(core.next_position()))
+    /// The call that it will schedule, if any, and in which queue: what is sent may end a callback, say.
+    fn call(&self, reactor: &ReactorHandle) -> Option<(QueueHandle, CallId)> {
+        let _ = reactor;
+        None
     }
+}
+
+/// The next call of a queue.
+pub(super) fn next_call(queue: &QueueHandle) -> (QueueHandle, CallId) {
+    (queue.clone(), queue.core().id(queue.core().next_position()))
 }
 
 pub(super) struct RemoteFunction<F> {
@@ -185,6 +186,10 @@ impl<F: FnOnce(&ReactorHandle) + Send + 'static> Deliver for RemoteFunction<F> {
             drop(permit);
             function(&handle);
         });
+    }
+
+    fn call(&self, reactor: &ReactorHandle) -> Option<(QueueHandle, CallId)> {
+        Some(next_call(reactor.queue()))
     }
 }
 
@@ -208,5 +213,10 @@ where
             drop(permit);
             handler(recipient, cx);
         });
+    }
+
+    fn call(&self, reactor: &ReactorHandle) -> Option<(QueueHandle, CallId)> {
+        // The recipient may belong to another queue.
+        Some(next_call(reactor.shared().remotes.address::<T>(&self.mark).queue()))
     }
 }

@@ -10,6 +10,7 @@ use crate::arena::ArenaKey;
 use crate::callback::Callback;
 use crate::erased::Site;
 use crate::id::CallId;
+use crate::queue::QueueHandle;
 use crate::reactor::error::SendError;
 use crate::reactor::remote::Remote;
 use crate::reactor::remote::call::{Deliver, Post};
@@ -226,8 +227,9 @@ impl<A: Send + 'static> Deliver for RemoteAnswer<A> {
         }
     }
 
-    fn call(&self, reactor: &ReactorHandle) -> Option<CallId> {
-        reactor.shared().remotes.callback_id(self.kept.key)
+    fn call(&self, reactor: &ReactorHandle) -> Option<(QueueHandle, CallId)> {
+        let call = reactor.shared().remotes.callback_call(self.kept.key);
+        call.filter(|(queue, call)| queue.core().has_yet_to_end(*call)) // else it was canceled
     }
 }
 
@@ -245,10 +247,6 @@ impl<A: 'static> Deliver for RemoteDecline<A> {
             callback.decline(reason);
         }
     }
-
-    fn call(&self, _: &ReactorHandle) -> Option<CallId> {
-        None
-    }
 }
 
 /// The word that a callback was dropped unanswered.
@@ -261,9 +259,5 @@ impl<A: 'static> Deliver for RemoteAbandon<A> {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         // Which is a bug, reported where it is dropped (rule R5).
         drop(self.kept.take::<A>(reactor));
-    }
-
-    fn call(&self, _: &ReactorHandle) -> Option<CallId> {
-        None
     }
 }

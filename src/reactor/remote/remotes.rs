@@ -15,6 +15,7 @@ use mio::Waker;
 use crate::arena::{Arena, ArenaKey};
 use crate::callback::Callback;
 use crate::id::CallId;
+use crate::queue::QueueHandle;
 use crate::reactor::remote::call::{Mark, Post, Sent};
 use crate::reactor::shared::ReactorHandle;
 use crate::recipient::Address;
@@ -77,9 +78,9 @@ impl Remotes {
         self.callbacks.borrow_mut().insert(Box::new(callback))
     }
 
-    /// The call of a callback that is kept.
-    pub(super) fn callback_id(&self, key: ArenaKey) -> Option<CallId> {
-        self.callbacks.borrow_mut().get(key).map(|callback| callback.id())
+    /// The call of a callback that is kept, and its queue.
+    pub(super) fn callback_call(&self, key: ArenaKey) -> Option<(QueueHandle, CallId)> {
+        self.callbacks.borrow_mut().get(key).map(|callback| callback.call())
     }
 
     /// Has calls bear the thread that sends them, or no more.
@@ -233,14 +234,14 @@ impl Drop for Awake<'_> {
 
 /// A [`Callback`] whose type is of no interest.
 trait AnyCallback: Any {
-    fn id(&self) -> CallId;
+    fn call(&self) -> (QueueHandle, CallId);
     fn end(self: Box<Self>, reason: &'static str);
     fn into_any(self: Box<Self>) -> Box<dyn Any>;
 }
 
 impl<A: 'static> AnyCallback for Callback<A> {
-    fn id(&self) -> CallId {
-        self.id()
+    fn call(&self) -> (QueueHandle, CallId) {
+        (self.queue(), self.id())
     }
 
     fn end(self: Box<Self>, reason: &'static str) {

@@ -6,7 +6,9 @@ use alloc::sync::Arc;
 use core::any::Any;
 use std::thread;
 
+use crate::id::CallId;
 use crate::outside::CallOrigin;
+use crate::queue::QueueHandle;
 use crate::reactor::remote::call::Deliver;
 use crate::reactor::shared::ReactorHandle;
 
@@ -35,15 +37,18 @@ impl FromThread {
 impl Deliver for FromThread {
     fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
         let Self { call, sender: name } = *self;
-        let core = reactor.queue().core();
-        if !core.is_observed() {
+        if !reactor.queue().core().is_observed() {
             reactor.shared().end_observation();
             return call.deliver(reactor);
         }
         let scheduled = call.call(reactor);
         call.deliver(reactor);
-        if let Some(scheduled) = scheduled {
-            core.notify_of_origin(scheduled, &CallOrigin::Thread { name });
+        if let Some((queue, scheduled)) = scheduled {
+            queue.core().notify_of_origin(scheduled, &CallOrigin::Thread { name });
         }
+    }
+
+    fn call(&self, reactor: &ReactorHandle) -> Option<(QueueHandle, CallId)> {
+        self.call.call(reactor)
     }
 }

@@ -11,9 +11,11 @@ use alloc::task::Wake;
 use core::panic::Location;
 use core::task::Waker;
 
+use crate::id::CallId;
+use crate::queue::QueueHandle;
 use crate::reactor::inbox::Flag;
 use crate::reactor::remote::RemoteAddress;
-use crate::reactor::remote::call::Deliver;
+use crate::reactor::remote::call::{Deliver, next_call};
 use crate::reactor::shared::ReactorHandle;
 use crate::recipient::{Address, Context};
 
@@ -93,6 +95,11 @@ where
         address.promised_call(site, |recipient: &mut T, cx: &Context<'_, T>| {
             call.dial(recipient, cx);
         });
+    }
+
+    fn call(&self, reactor: &ReactorHandle) -> Option<(QueueHandle, CallId)> {
+        let address = reactor.shared().remotes.address::<T>(&self.0.address.mark);
+        Some(next_call(address.queue()))
     }
 }
 
