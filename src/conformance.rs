@@ -412,7 +412,7 @@ impl Conformance {
     /// };
     /// Conformance::new().check_one_of_module(scenario, |reactor| {
     ///     let works = LlFakeCancel::new(&reactor.handle(), &ThreadPool::new(2));
-    ///     (works, |_| (Box::new(|| Ok(5)) as Work<u32, Infallible>, || ()))
+    ///     (works, |_| (Box::new(|| Ok(5_u32)) as Work<u32, Infallible>, || ()))
     /// })?;
     /// # Ok::<(), switchboard::conformance::Violation>(())
     /// ```

@@ -1,6 +1,6 @@
 //! Continuing after a panic of user code.
 //!
-//! Code of users that runs one after the other (cancel hooks, drops, observers) all runs, however much of it
+//! User code that runs one after the other (cancel hooks, drops, observers) all runs, however much of it
 //! panics. The first panic goes on to the caller. Later ones end where they are, as a panic that leaves a
 //! destructor during an unwinding aborts the process; the panic hook has reported them.
 //!
