@@ -21,6 +21,7 @@ use crate::queue::function_call::FunctionCall;
 use crate::queue::state::{Core, Dialing, QueueState};
 use crate::recipient::{Address, Call, Context, ToRecipient};
 use crate::step::RecipientInfo;
+use crate::unwind::in_drop;
 
 /// Making callbacks to functions.
 impl QueueHandle {
@@ -353,7 +354,7 @@ impl<A: 'static> Drop for Callback<A> {
     fn drop(&mut self) {
         // What is mapped is abandoned by itself.
         if let Holder::Waiting(waiting) = mem::replace(&mut self.holder, Holder::Mapped(None)) {
-            Core::abandon(waiting);
+            in_drop(|| Core::abandon(waiting));
         }
     }
 }

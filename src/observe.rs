@@ -13,8 +13,8 @@ use crate::step::{RecipientInfo, Step};
 ///
 /// An observer is notified after the queue's own state has changed, with nothing borrowed, so it may
 /// use the queue. If it panics, the panic unwinds to the code that caused the step (which schedules,
-/// cancels or dials), and the queue stays consistent. During another unwinding it aborts the process,
-/// as any second panic does.
+/// cancels or dials), and the queue stays consistent. In a destructor that runs during another unwinding,
+/// it ends there; without the reactor's feature `mio` it then aborts the process, as any second panic does.
 ///
 /// Closures are observers:
 ///
@@ -29,7 +29,7 @@ use crate::step::{RecipientInfo, Step};
 /// ```
 ///
 /// A queue may have many observers. Each step is reported to all, in the order in which they were
-/// added, even if one of them panics (a second panic then aborts). If one of them dials or cancels,
+/// added, even if some of them panic (the first panic goes on). If one of them dials or cancels,
 /// those after it see the steps that this causes before they see the step itself. So add an observer
 /// that acts last, after a journal.
 ///

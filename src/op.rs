@@ -60,6 +60,7 @@ use crate::id::CallId;
 use crate::op_step::{OpStep, Outcome};
 use crate::outcome::Cancellation;
 use crate::queue::QueueHandle;
+use crate::unwind::in_drop;
 
 mod error;
 mod state;
@@ -212,7 +213,7 @@ impl CancelOnDrop {
 impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         if self.armed {
-            let _ = self.op.cancel();
+            in_drop(|| _ = self.op.cancel());
         }
     }
 }
@@ -532,7 +533,7 @@ struct HookOnDrop<C: 'static, A: 'static, E: 'static>(Operation<C, A, E>);
 
 impl<C: 'static, A: 'static, E: 'static> Drop for HookOnDrop<C, A, E> {
     fn drop(&mut self) {
-        (self.0.cell.on_cancel)(&self.0);
+        in_drop(|| (self.0.cell.on_cancel)(&self.0));
     }
 }
 

@@ -88,6 +88,7 @@ use crate::id::CallId;
 use crate::observe::{Observer, ObserverId};
 use crate::outcome::{Cancellation, Report, ScheduleError};
 use crate::tally::Tally;
+use crate::unwind::in_drop;
 
 pub(crate) mod attempt;
 mod budget;
@@ -244,7 +245,7 @@ impl Deref for CallQueue {
 
 impl Drop for CallQueue {
     fn drop(&mut self) {
-        self.handle.core.close();
+        in_drop(|| self.handle.core.close());
     }
 }
 

@@ -21,6 +21,7 @@ use crate::queue::attempt::Attempt;
 use crate::queue::state::Core;
 use crate::queue::state::{Claim, Dialing};
 use crate::step::RecipientInfo;
+use crate::unwind::in_drop;
 
 mod call;
 mod cell;
@@ -182,7 +183,7 @@ impl<T: 'static> Deref for Recipient<T> {
 
 impl<T: 'static> Drop for Recipient<T> {
     fn drop(&mut self) {
-        self.address.cell.hang_up();
+        in_drop(|| self.address.cell.hang_up());
     }
 }
 

@@ -1,10 +1,9 @@
 //! Modules that show how to use [`AsyncOp`](crate::op::AsyncOp) without races, and that real programs
 //! can build on.
 //!
-//! A module is a recipient: the results of its operations arrive as calls to it, one at a time. It
+//! A module in the middle has a recipient: the results of the layer below arrive as calls to it, one at a time. It
 //! starts operations on behalf of the layer above, which may be another module. All share one trait,
-//! [`Module`], so any middle or high layer stands on any lower one. ([`Hl`] receives no calls, as it
-//! only forwards.)
+//! [`Module`], so any middle or high layer stands on any lower one. ([`Hl`] has none, as it only forwards.)
 //!
 //! | module | an operation of it | its cancel |
 //! |---|---|---|
@@ -27,7 +26,7 @@
 //! | [`Then`] | is one of the layer below, and one of another layer after it | [`then`](ModuleExt::then) |
 //! | [`FirstOf`] | is several of the layer below, until one succeeds | [`first`](ModuleExt::first) |
 //! | [`Deadline`] | is one of the layer below, for so long at most | [`within`](ModuleExt::within) |
-//! | [`MlRetries`] | see above | [`retried`](ModuleExt::retried) |
+//! | [`MlRetries`], [`HlCancelAll`] | see above | [`retried`](ModuleExt::retried), [`cancel_all`](ModuleExt::cancel_all) |
 //!
 //! # A layer of one's own
 //!

@@ -1,38 +1,75 @@
 //! Continuing after a panic of user code.
+//!
+//! User code that runs one after the other (cancel hooks, drops, observers) all runs, however much of it
+//! panics. The first panic goes on to the caller. Later ones end where they are, as a panic that leaves a
+//! destructor during an unwinding aborts the process; the panic hook has reported them.
+//!
+//! To end a panic takes `std`, which comes with the reactor. Without it, a second panic aborts.
 
-/// Calls `step` until it returns false, even if one call panics. (A second panic aborts, as always
-/// during an unwinding.)
-pub(crate) fn to_the_end(step: impl FnMut() -> bool) {
-    struct RemainingSteps<F: FnMut() -> bool>(F);
+/// Calls `step` until it returns false, even if calls panic. Each call must get ahead, even if it panics.
+pub(crate) fn to_the_end(mut step: impl FnMut() -> bool) {
+    struct RemainingSteps<'a, F: FnMut() -> bool>(&'a mut F);
 
-    impl<F: FnMut() -> bool> RemainingSteps<F> {
-        fn take(&mut self) {
-            while (self.0)() {}
-        }
-    }
-
-    impl<F: FnMut() -> bool> Drop for RemainingSteps<F> {
+    impl<F: FnMut() -> bool> Drop for RemainingSteps<'_, F> {
         fn drop(&mut self) {
-            self.take();
+            while contain(&mut *self.0).unwrap_or(true) {}
         }
     }
 
-    RemainingSteps(step).take();
+    let remaining = RemainingSteps(&mut step);
+    while (remaining.0)() {}
+    core::mem::forget(remaining);
 }
 
-/// Runs a function when it is dropped, even in an unwinding. (A panic of the function then aborts.)
+/// Drops values, even if drops panic.
+pub(crate) fn drop_all<T>(values: impl IntoIterator<Item = T>) {
+    let mut values = values.into_iter();
+    to_the_end(|| values.next().is_some());
+}
+
+/// Runs what a destructor has to do. If that panics during an unwinding, its panic ends here.
+#[inline]
+pub(crate) fn in_drop(function: impl FnOnce()) {
+    if is_unwinding() {
+        let _ = contain(function);
+    } else {
+        function();
+    }
+}
+
+/// Runs a function when it is dropped, even in an unwinding.
 pub(crate) struct RunOnDrop<F: FnOnce()>(pub(crate) Option<F>);
-
-impl<F: FnOnce()> RunOnDrop<F> {
-    pub(crate) fn run(&mut self) {
-        if let Some(function) = self.0.take() {
-            function();
-        }
-    }
-}
 
 impl<F: FnOnce()> Drop for RunOnDrop<F> {
     fn drop(&mut self) {
-        self.run();
+        if let Some(function) = self.0.take() {
+            in_drop(function);
+        }
     }
+}
+
+/// Whether a panic that left this destructor would abort the process.
+#[inline]
+fn is_unwinding() -> bool {
+    #[cfg(any(test, feature = "mio"))]
+    return std::thread::panicking();
+    #[cfg(not(any(test, feature = "mio")))]
+    false
+}
+
+/// Runs a function, whose panic ends here: `None`. Should what it panics with panic as it drops, that is
+/// leaked.
+#[cold]
+fn contain<R>(function: impl FnOnce() -> R) -> Option<R> {
+    #[cfg(any(test, feature = "mio"))]
+    {
+        use core::mem::forget;
+        use std::panic::{AssertUnwindSafe, catch_unwind};
+
+        let caught = catch_unwind(AssertUnwindSafe(function));
+        let drop_payload = |payload| catch_unwind(AssertUnwindSafe(|| drop(payload)));
+        caught.map_err(|payload| drop_payload(payload).unwrap_or_else(forget)).ok()
+    }
+    #[cfg(not(any(test, feature = "mio")))]
+    Some(function())
 }

@@ -187,5 +187,5 @@ fn the_stack_passes_the_conformance_kit() {
             (request, move || drop(end))
         })
     });
-    assert_eq!(checked.map(|summary| summary.scenarios), Ok(60));
+    assert_eq!(checked.map(|summary| summary.scenarios), Ok(61));
 }

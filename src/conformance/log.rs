@@ -3,6 +3,7 @@
 //! - I1 Nothing is borrowed while code of the subject runs.
 //! - I2 The first finding stays: what is seen later may follow from it.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::rc::Rc;
@@ -19,6 +20,7 @@ use crate::conformance::violation::Rule;
 use crate::id::CallId;
 use crate::observe::Observer;
 use crate::op::AsyncOp;
+use crate::op_step::OpStep;
 use crate::outcome::Cancellation;
 use crate::step::Refusal;
 use crate::step::Step;
@@ -37,6 +39,8 @@ pub(super) struct Log {
     drops: Rc<Cell<usize>>,
     /// The function of the subject that runs, if no callback may run inside.
     inside: Cell<Option<&'static str>>,
+    /// What is done at a step, and after how many others.
+    at_step: RefCell<Option<(usize, Trigger)>>,
     finding: RefCell<Option<Finding>>,
 }
 
@@ -118,8 +122,34 @@ impl Log {
     }
 }
 
+impl Log {
+    /// Calls `action` once `skipped` more steps have been seen.
+    pub(super) fn at_step(&self, skipped: usize, action: impl FnOnce() + 'static) {
+        self.at_step.replace(Some((skipped, Box::new(action))));
+    }
+
+    /// Forgets the action; whether it was called.
+    pub(super) fn forget_step(&self) -> bool {
+        self.at_step.take().is_none()
+    }
+
+    fn step(&self) {
+        let due = self.at_step.take();
+        match due {
+            Some((0, action)) => action(),
+            Some((more, action)) => drop(self.at_step.replace(Some((more - 1, action)))),
+            None => {}
+        }
+    }
+}
+
 impl Observer for Log {
+    fn observe_operation(&self, _: CallId, _: &OpStep) {
+        self.step();
+    }
+
     fn observe(&self, call: CallId, step: &Step) {
+        self.step();
         match step {
             Step::Scheduled { .. } => {
                 if let Some(number) = self.number(call) {

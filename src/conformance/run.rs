@@ -12,6 +12,8 @@ use crate::conformance::record::Phase;
 use crate::conformance::scenario::{Cue, Ending, Scenario, Timing};
 use crate::conformance::scene::{AnySubject, Scene};
 use crate::conformance::violation::{Rule, Violation};
+use crate::erased::counted::FreeBlocks;
+use crate::op::OpState;
 use crate::queue::Budget;
 use crate::reactor::Reactor;
 
@@ -19,7 +21,6 @@ use crate::reactor::Reactor;
 #[derive(Clone, Copy)]
 pub(super) struct Setting {
     pub(super) scenario: Scenario,
-    pub(super) gated: bool,
     pub(super) patience: Duration,
 }
 
@@ -29,10 +30,17 @@ const TURNS: usize = 100;
 /// Makes a subject on a reactor.
 type Make<'a> = dyn Fn(&Reactor) -> Rc<dyn AnySubject> + 'a;
 
-/// Runs a scenario; returns how many operations were started.
-pub(super) fn run(setting: Setting, make: &Make<'_>) -> Result<usize, Violation> {
+/// Runs a scenario; returns how many operations were started. `None` if the subject is always open, and the
+/// scenario for others.
+pub(super) fn run(setting: Setting, make: &Make<'_>) -> Result<Option<usize>, Violation> {
     let mut run = Run::new(setting, make)?;
     let Scenario { ending, moment, .. } = setting.scenario;
+    if setting.scenario.is_of_gates() && !run.scene.is_gated() {
+        return Ok(None);
+    }
+    if moment == Cue::Starting {
+        return close_in_starts(setting, make).map(|()| Some(0));
+    }
     if moment == Cue::BeforeOpen {
         run.start_in_vain()?;
     }
@@ -43,8 +51,24 @@ pub(super) fn run(setting: Setting, make: &Make<'_>) -> Result<usize, Violation>
         }
         _ => run.operate()?,
     };
+    if (moment, ending) == (Cue::After, Ending::Complete) {
+        run.start_over_closed()?;
+    }
     run.end()?;
-    Ok(started)
+    Ok(Some(started))
+}
+
+/// Closes a module in its start function: at the first step that is seen there, at the second, and so on.
+fn close_in_starts(setting: Setting, make: &Make<'_>) -> Result<(), Violation> {
+    for at in 0.. {
+        let mut run = Run::new(setting, make)?;
+        let is_closed = run.close_in_start(at)?;
+        run.end()?;
+        if !is_closed {
+            break;
+        }
+    }
+    Ok(())
 }
 
 /// A scenario in progress.
@@ -55,6 +79,8 @@ struct Run {
     scene: Rc<Scene>,
     /// Of what all handles of the reactor share.
     handles: Weak<dyn Any>,
+    /// Each operation in memory holds it, as the queue does, and this.
+    blocks: Rc<FreeBlocks>,
 }
 
 /// What is left in the reactor.
@@ -73,12 +99,12 @@ impl Run {
         let reactor = Reactor::new().map_err(|error| broken(format!("no reactor: {error}")))?;
         // The queue is dialed here, call by call.
         reactor.set_budget(0);
-        let handles = reactor.downgrade();
+        let (handles, blocks) = (reactor.downgrade(), reactor.queue().core().free_blocks.clone());
         let log = Rc::new(Log::default());
         reactor.queue().add_observer(Rc::clone(&log));
         let subject = make(&reactor);
         let scene = Scene::new(setting.scenario, log, subject);
-        Ok(Self { setting, reactor, scene, handles })
+        Ok(Self { setting, reactor, scene, handles, blocks })
     }
 
     /// Starts operations that must be refused.
@@ -113,6 +139,9 @@ impl Run {
             self.trigger(numbers.clone())?;
         }
         self.wait_for(numbers.clone())?;
+        if ready == Timing::Later && canceled {
+            self.check_passed_on(own)?;
+        }
         if moment == Cue::After {
             self.act(numbers.clone())?;
         }
@@ -122,6 +151,42 @@ impl Run {
         }
         self.settle(own)?;
         Ok(numbers.len())
+    }
+
+    /// Starts an operation that the layer below refuses.
+    fn start_over_closed(&mut self) -> Result<(), Violation> {
+        if self.scene.close_below()
+            && let Some(number) = self.scene.start_or_not()
+        {
+            self.complete(number)?;
+        }
+        self.look()
+    }
+
+    /// Starts an operation, and closes the module in that; returns false if nothing was seen after `at`
+    /// other steps.
+    fn close_in_start(&mut self, at: usize) -> Result<bool, Violation> {
+        self.scene.open();
+        self.turn(Duration::ZERO)?;
+        let (number, is_closed) = self.scene.close_in_start(at);
+        self.look()?;
+        if let Some(number) = number {
+            let op = self.scene.log.op(number);
+            if is_closed && op.is_none_or(|op| op.state() != OpState::Running) {
+                let _ = self.scene.log.cancel(number);
+                self.wait_for(number..number + 1)?;
+            }
+            self.complete(number)?;
+        }
+        Ok(is_closed)
+    }
+
+    /// Makes an operation ready, and waits for its end.
+    fn complete(&mut self, number: usize) -> Result<(), Violation> {
+        self.trigger(number..number + 1)?;
+        self.wait_for(number..number + 1)?;
+        self.scene.drop_handle(number);
+        self.fail_if_broken()
     }
 
     fn start(&mut self) -> Result<Range<usize>, Violation> {
@@ -136,7 +201,7 @@ impl Run {
     /// Closes, drops the module, then the reactor, and checks that nothing is left.
     fn end(mut self) -> Result<(), Violation> {
         self.scene.close();
-        if self.setting.gated {
+        if self.scene.is_gated() {
             self.scene.start_in_vain();
             self.look()?;
         }
@@ -144,10 +209,14 @@ impl Run {
         self.settle(Left::default())?;
         self.scene.log.check_drops();
         self.fail_if_broken()?;
-        let Self { setting, reactor, scene, handles } = self;
+        let Self { setting, reactor, scene, handles, blocks } = self;
+        let operations = Rc::strong_count(&blocks) - 2;
         drop(reactor);
         if handles.strong_count() > 0 {
             scene.log.find(Rule::R11, || "something holds on to the reactor".into());
+        }
+        if operations > 0 {
+            scene.log.find(Rule::R7, || format!("operations left in memory: {operations}"));
         }
         fail_if_broken(setting.scenario, &scene.log)
     }
@@ -170,6 +239,21 @@ impl Run {
         let arrived = self.turn_until_none(|run| run.scene.log.missing(numbers.clone()))?;
         if !arrived {
             self.scene.log.find_missing(numbers);
+        }
+        self.fail_if_broken()
+    }
+
+    /// Turns until nothing waits below what was canceled, which is over.
+    fn check_passed_on(&mut self, own: Left) -> Result<(), Violation> {
+        let waiting = |run: &Self| match run.scene.leftovers() {
+            0 => run.left().calls_beyond(own),
+            _ => 0,
+        };
+        if !self.turn_until_none(waiting)? {
+            let calls = self.left().calls_beyond(own);
+            self.scene.log.find(Rule::O3, || {
+                format!("canceled, and over, but not below: {calls} calls wait there for what is not ready")
+            });
         }
         self.fail_if_broken()
     }
@@ -268,7 +352,10 @@ impl Left {
     const fn beyond(self, own: Self) -> usize {
         let kept = self.registrations.saturating_sub(own.registrations)
             + self.timers.saturating_sub(own.timers);
-        let calls = self.unscheduled.saturating_sub(own.unscheduled) + self.scheduled;
-        kept + calls as usize
+        kept + self.calls_beyond(own)
+    }
+
+    const fn calls_beyond(self, own: Self) -> usize {
+        (self.unscheduled.saturating_sub(own.unscheduled) + self.scheduled) as usize
     }
 }

@@ -30,6 +30,9 @@ pub enum Ending {
 pub enum Cue {
     /// Not started: its module is not open yet.
     BeforeOpen,
+    /// Its start function runs, in which the module is closed: at one step of a call or an operation after the
+    /// other, on a new module each time.
+    Starting,
     /// Started. If it is ready [later](Timing::Later) it is not ready yet, else no call has been
     /// dialed since the start.
     Waiting,
@@ -51,20 +54,29 @@ pub enum Timing {
 }
 
 /// All scenarios, the simple ones first: those with the first of `sizes`, and those before open
-/// last of these.
-pub(super) fn all(sizes: &[usize], gated: bool) -> impl Iterator<Item = Scenario> {
-    use Cue::{After, BeforeOpen, Completing, InHandler, Waiting};
+/// last of these. The last of all closes the module as an operation starts.
+pub(super) fn all(sizes: &[usize]) -> impl Iterator<Item = Scenario> {
+    use Cue::{After, BeforeOpen, Completing, InHandler, Starting, Waiting};
 
+    let (ending, ready) = (Ending::Cancel, Timing::Later);
+    let last = Scenario { ending, moment: Starting, ready, operations: 1 };
     let moments = [Waiting, Completing, InHandler, After, BeforeOpen];
-    sizes.iter().flat_map(move |&operations| {
-        let moments = moments.into_iter().filter(move |&moment| gated || moment != BeforeOpen);
-        moments.flat_map(move |moment| {
+    let several = sizes.iter().flat_map(move |&operations| {
+        moments.into_iter().flat_map(move |moment| {
             [Ending::Complete, Ending::Cancel].into_iter().flat_map(move |ending| {
                 let readies = [Timing::AtOnce, Timing::Later].into_iter();
                 readies.map(move |ready| Scenario { ending, moment, ready, operations })
             })
         })
-    })
+    });
+    several.chain([last])
+}
+
+impl Scenario {
+    /// Whether it is for modules only that are to be opened.
+    pub(super) const fn is_of_gates(&self) -> bool {
+        matches!(self.moment, Cue::BeforeOpen | Cue::Starting)
+    }
 }
 
 impl fmt::Display for Scenario {
@@ -87,6 +99,7 @@ impl fmt::Display for Cue {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::BeforeOpen => "before open",
+            Self::Starting => "while starting",
             Self::Waiting => "while waiting",
             Self::Completing => "while completing",
             Self::InHandler => "in the handler",

@@ -22,6 +22,9 @@ pub(super) trait AnySubject {
     fn open(&self);
     fn close(&self);
     fn cancel_all(&self);
+    fn is_gated(&self) -> bool;
+    fn close_below(&self) -> bool;
+    fn leftovers(&self) -> usize;
     fn start(&self, ready: Timing, watch: Sighting) -> Result<Started, Box<dyn Error>>;
 }
 
@@ -48,6 +51,18 @@ impl<S: Subject> AnySubject for TypedSubject<S> {
 
     fn cancel_all(&self) {
         self.subject.cancel_all();
+    }
+
+    fn is_gated(&self) -> bool {
+        self.subject.is_gated()
+    }
+
+    fn close_below(&self) -> bool {
+        self.subject.close_below()
+    }
+
+    fn leftovers(&self) -> usize {
+        self.subject.leftovers()
     }
 
     fn start(&self, ready: Timing, watch: Sighting) -> Result<Started, Box<dyn Error>> {
@@ -107,6 +122,18 @@ impl Scene {
         self.with_subject("close", |subject| subject.close());
     }
 
+    pub(super) fn is_gated(&self) -> bool {
+        self.with_subject("is_gated", |subject| subject.is_gated())
+    }
+
+    pub(super) fn close_below(&self) -> bool {
+        self.with_subject("close_below", |subject| subject.close_below())
+    }
+
+    pub(super) fn leftovers(&self) -> usize {
+        self.with_subject("leftovers", |subject| subject.leftovers())
+    }
+
     /// Drops the subject.
     pub(super) fn release(&self) {
         let subject = self.subject.take();
@@ -137,6 +164,33 @@ impl Scene {
             }
             (number, Err(_)) => self.log.refused(number),
         }
+    }
+
+    /// Starts an operation that may be refused, as something is closed; returns its number if it was not.
+    pub(super) fn start_or_not(self: &Rc<Self>) -> Option<usize> {
+        match self.try_start() {
+            (number, Ok(Started { op, trigger })) => {
+                self.log.started(number, op, trigger);
+                Some(number)
+            }
+            (number, Err(_)) => {
+                self.log.refused(number);
+                None
+            }
+        }
+    }
+
+    /// Starts an operation, and closes the subject at step `at` that is seen in its start function; returns
+    /// false if there are fewer.
+    pub(super) fn close_in_start(self: &Rc<Self>, at: usize) -> (Option<usize>, bool) {
+        let scene = Rc::downgrade(self);
+        self.log.at_step(at, move || {
+            if let Some(scene) = scene.upgrade() {
+                scene.close();
+            }
+        });
+        let number = self.start_or_not();
+        (number, self.log.forget_step())
     }
 
     fn try_start(self: &Rc<Self>) -> (usize, Result<Started, Box<dyn Error>>) {

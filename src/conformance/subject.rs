@@ -22,9 +22,11 @@ pub trait Subject: 'static {
     /// How an operation fails.
     type Error: 'static;
 
-    /// Whether operations can be started between [`open`](Self::open) and [`close`](Self::close)
-    /// only. If not, the scenarios before open are left out.
-    const GATED: bool = true;
+    /// Returns whether operations can be started between [`open`](Self::open) and [`close`](Self::close)
+    /// only. If not, the scenarios before open, and those that close as an operation starts, are left out.
+    fn is_gated(&self) -> bool {
+        true
+    }
 
     /// Lets operations be started.
     fn open(&self) {}
@@ -37,6 +39,23 @@ pub trait Subject: 'static {
     /// The default is to close.
     fn cancel_all(&self) {
         self.close();
+    }
+
+    /// Makes the layer below refuse starts, while this one is open; returns false if there is none that
+    /// can.
+    ///
+    /// Called at the end. The default returns false.
+    fn close_below(&self) -> bool {
+        false
+    }
+
+    /// Returns the number of canceled operations that still hold resources below, as
+    /// [`Module::leftovers`] does. If there is none, nothing may be left below a canceled operation whose
+    /// callback was called, even before its trigger is pulled.
+    ///
+    /// The default is 0.
+    fn leftovers(&self) -> usize {
+        0
     }
 
     /// Starts an operation that is `ready` at once, or later; its result must arrive at `done`.
@@ -53,8 +72,14 @@ pub trait Subject: 'static {
 
 /// A [`Module`] as a subject, with what makes its requests and triggers.
 pub(super) struct ModuleSubject<M, Q> {
-    pub(super) module: M,
-    pub(super) request: Q,
+    module: M,
+    request: Q,
+}
+
+impl<M, Q> ModuleSubject<M, Q> {
+    pub(super) fn new((module, request): (M, Q)) -> Self {
+        Self { module, request }
+    }
 }
 
 impl<M, Q, T> Subject for ModuleSubject<M, Q>
@@ -66,12 +91,26 @@ where
     type Answer = M::Answer;
     type Error = M::Error;
 
+    fn is_gated(&self) -> bool {
+        self.module.layer().is_gated()
+    }
+
     fn open(&self) {
         self.module.open();
     }
 
     fn close(&self) {
         self.module.close();
+    }
+
+    fn close_below(&self) -> bool {
+        let layer = self.module.layer();
+        layer.close_below();
+        layer.is_on_another()
+    }
+
+    fn leftovers(&self) -> usize {
+        self.module.leftovers()
     }
 
     fn start(

@@ -39,7 +39,7 @@ pub enum Rule {
     R2,
     /// Callbacks are answered or declined.
     R5,
-    /// What a call captured goes when it ends.
+    /// What a call captured goes when it ends, and in the end no operation is left in memory.
     R7,
     /// Nothing holds on to the reactor and its queue once their owner has dropped them.
     R11,

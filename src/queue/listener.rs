@@ -3,6 +3,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::rc::Rc;
+use alloc::vec::Vec;
 use core::cell::{Cell, RefCell};
 
 use crate::observe::{Observer, ObserverId};
@@ -97,6 +98,12 @@ impl Listener {
     pub(super) fn notify_only(&self, notify: impl FnOnce(&dyn Observer) -> bool) -> bool {
         let Some(observers) = self.observers.borrow().clone() else { return false };
         matches!(&*observers, [(_, observer)] if notify(&**observer))
+    }
+
+    /// Takes the observers out, each by itself: a drop of one may panic.
+    pub(super) fn take_observers(&self) -> Vec<(ObserverId, Rc<dyn Observer>)> {
+        let observers = self.observers.take();
+        observers.iter().flat_map(|observers| observers.iter().cloned()).collect()
     }
 
     pub(super) fn call_wake_hook(&self) {

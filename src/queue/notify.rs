@@ -13,7 +13,7 @@ use crate::outside::TurnStep;
 use crate::queue::listener::{Observers, flag};
 use crate::queue::state::Core;
 use crate::step::{RecipientInfo, Step};
-use crate::unwind::to_the_end;
+use crate::unwind::{RunOnDrop, drop_all, in_drop, to_the_end};
 
 /// Flags.
 impl Core {
@@ -56,11 +56,14 @@ impl Core {
     fn drop_listeners(&self) {
         if self.is_closed() && !self.listener.is_in_turn() && self.listener.kept.get() == 0 {
             self.lower(flag::OBSERVED | flag::WAKE | flag::HOOKED);
-            // Together, as the drop of either may panic.
-            let _gone = (self.listener.observers.take(), self.listener.wake_hook.take());
+            let (observers, hook) =
+                (self.listener.take_observers(), self.listener.wake_hook.take());
             self.free_memory();
             self.free_blocks.close();
             self.trim_index();
+            // Last, as their drops may panic.
+            let _hook = RunOnDrop(Some(|| drop(hook)));
+            in_drop(|| drop_all(observers));
         }
     }
 }
@@ -89,7 +92,7 @@ impl Core {
         // The observers, which come first, may have dialed or canceled what there was.
         if self.pending() > 0 {
             self.lower(flag::WAKE);
-            self.listener.call_wake_hook();
+            in_drop(|| self.listener.call_wake_hook());
         }
     }
 
@@ -172,19 +175,18 @@ impl Core {
 
     /// Removes the observers for which `removes` returns true; whether there was one.
     pub(super) fn remove_observers(&self, removes: impl Fn(ObserverId) -> bool) -> bool {
-        let old = self.listener.observers.take();
-        let all = old.as_deref().unwrap_or_default();
-        let (removed, left): (Vec<_>, Vec<_>) =
-            all.iter().cloned().partition(|(id, _)| removes(*id));
+        let all = self.listener.take_observers().into_iter();
+        let (removed, left): (Vec<_>, Vec<_>) = all.partition(|(id, _)| removes(*id));
         if left.is_empty() {
             self.lower(flag::OBSERVED);
             self.listener.turn_began.set(None); // who is added meanwhile has seen no half of the turn
         } else {
             self.listener.observers.replace(Some(left.into()));
         }
-        let mut rest = removed.iter();
+        let is_any = !removed.is_empty();
+        let mut rest = removed.into_iter();
         to_the_end(|| rest.next().map(|(_, one)| one.observe_removal(self.id)).is_some());
-        !removed.is_empty()
+        is_any
     }
 
     /// Notifies the observers, if there are any.

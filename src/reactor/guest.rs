@@ -18,7 +18,7 @@ use crate::reactor::error::CreateError;
 use crate::reactor::remote::remotes::Awake;
 use crate::reactor::shared::{ReactorHandle, Shared};
 use crate::reactor::timers::DeclineAll;
-use crate::unwind::RunOnDrop;
+use crate::unwind::{RunOnDrop, drop_all, in_drop};
 
 /// A reactor inside a mio loop of the host: the host polls, and hands in the events.
 ///
@@ -322,10 +322,12 @@ impl Drop for Guest {
     /// What other threads have sent ends with the queue's own calls (rule M8).
     fn drop(&mut self) {
         let handle = &self.ends.handle;
-        // Even if an observer panics as the turn begins.
-        let mut close = RunOnDrop(Some(|| handle.shared().remotes.close(handle)));
-        let _turn = self.queue.begin_turn(|| ());
-        close.run();
+        in_drop(|| {
+            // Even if an observer panics as the turn begins.
+            let close = RunOnDrop(Some(|| handle.shared().remotes.close(handle)));
+            let _turn = self.queue.begin_turn(|| ());
+            drop(close);
+        });
     }
 }
 
@@ -373,6 +375,6 @@ impl Drop for EndsOnDrop {
         // drops panics.
         let _timers = DeclineAll(&shared.timers);
         let _callbacks = RunOnDrop(Some(|| shared.remotes.decline_callbacks()));
-        let _watches = shared.take_watches();
+        in_drop(|| drop_all(shared.take_watches().into_values()));
     }
 }

@@ -18,6 +18,7 @@ use crate::reactor::source_state::SourceState;
 use crate::reactor::token::token;
 use crate::reactor::watch::{AnyWatch, Destination, FunctionHandler, RecipientHandler, Watch};
 use crate::recipient::{Address, Context};
+use crate::unwind::in_drop;
 
 const HELD: &str = "the source is taken only by into_source, which uses the registration up";
 
@@ -450,7 +451,7 @@ impl<S: Source> Registration<S> {
 
         impl Drop for EndOnDrop {
             fn drop(&mut self) {
-                self.0.end("registration redirected");
+                in_drop(|| self.0.end("registration redirected"));
             }
         }
 
@@ -681,7 +682,7 @@ impl<S: Source> Drop for Registration<S> {
             fn drop(&mut self) {
                 if let Some(source) = self.0 {
                     // A source that fails here is closed already, which deregisters it too.
-                    let _ = self.1.shared().deregister(source);
+                    in_drop(|| _ = self.1.shared().deregister(source));
                 }
             }
         }

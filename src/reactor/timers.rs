@@ -16,7 +16,7 @@ use crate::erased::Site;
 use crate::id::CallId;
 use crate::queue::QueueHandle;
 use crate::reactor::shared::ReactorHandle;
-use crate::unwind::{RunOnDrop, to_the_end};
+use crate::unwind::{RunOnDrop, in_drop, to_the_end};
 
 mod heap;
 pub(super) mod interval;
@@ -198,10 +198,11 @@ pub(super) struct DeclineAll<'a>(pub(super) &'a Timers);
 
 impl Drop for DeclineAll<'_> {
     fn drop(&mut self) {
-        to_the_end(|| {
+        let decline_next = || {
             let armed = self.0.pop_if(|_| true);
             armed.map(|armed| armed.callback.decline(GONE)).is_some()
-        });
+        };
+        in_drop(|| to_the_end(decline_next));
     }
 }
 

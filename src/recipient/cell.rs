@@ -28,7 +28,7 @@ use crate::queue::QueueHandle;
 use crate::queue::attempt::{Attempt, HandlerEnd};
 use crate::queue::state::{Core, Dialing};
 use crate::step::{RecipientInfo, Refusal};
-use crate::unwind::RunOnDrop;
+use crate::unwind::{RunOnDrop, in_drop};
 
 /// The owner dropped the recipient.
 const GONE: u8 = 1;
@@ -199,10 +199,12 @@ impl<T: 'static> RecipientCell<T> {
     fn after_call(&self, end: Option<HandlerEnd>) {
         self.unblock();
         if self.is_gone() {
-            let _value = self.take();
-            if let Some(end) = end {
-                Attempt::end_early(self.queue.core(), self.live.get().0, end);
-            }
+            in_drop(|| {
+                let _value = self.take();
+                if let Some(end) = end {
+                    Attempt::end_early(self.queue.core(), self.live.get().0, end);
+                }
+            });
         }
     }
 
@@ -243,7 +245,7 @@ struct ReleaseOnDrop<'a> {
 impl Drop for ReleaseOnDrop<'_> {
     fn drop(&mut self) {
         let _label = RunOnDrop(Some(|| self.core.forget_label(self.number)));
-        self.core.release_captures(self.callbacks, self.number);
+        in_drop(|| self.core.release_captures(self.callbacks, self.number));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::callback::Callback;
 use crate::queue::QueueHandle;
 use crate::recipient::cell::OwnerSet;
 use crate::recipient::{Address, Recipient};
-use crate::unwind::to_the_end;
+use crate::unwind::{drop_all, in_drop, to_the_end};
 
 /// Owns many recipients of one type, such as the sessions of a server.
 ///
@@ -191,8 +191,7 @@ impl<T: 'static> Recipients<T> {
     /// ```
     pub fn clear(&self) {
         let _notify = NotifyOnDrop(&*self.members);
-        let mut owned = self.members.owned.take().into_values();
-        to_the_end(|| owned.next().is_some());
+        drop_all(self.members.owned.take().into_values());
     }
 
     /// Returns the number of recipients.
@@ -310,7 +309,7 @@ struct NotifyOnDrop<'a, T: 'static>(&'a Members<T>);
 
 impl<T> Drop for NotifyOnDrop<'_, T> {
     fn drop(&mut self) {
-        self.0.notify_if_empty();
+        in_drop(|| self.0.notify_if_empty());
     }
 }
 
@@ -322,7 +321,7 @@ impl<T: 'static> OwnerSet for Members<T> {
 
 impl<T: 'static> Drop for Recipients<T> {
     fn drop(&mut self) {
-        self.clear();
+        in_drop(|| self.clear());
     }
 }
 

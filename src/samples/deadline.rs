@@ -54,20 +54,20 @@ pub struct Deadline<L> {
     gate: Gate,
     limit: Duration,
     reactor: ReactorHandle,
-    watch: Rc<Recipient<Watchdog>>,
+    watch: Rc<Recipient<DeadlineWatchdog>>,
 }
 
 /// The module as a recipient: where lower results and timers arrive.
-struct Watchdog;
+struct DeadlineWatchdog;
 
 /// The context of one operation.
-struct Limited {
+struct DeadlineLimited {
     lower: Lower,
     /// Until the time is up.
     timer: Cell<Option<Timer>>,
     timed_out: Cell<bool>,
     /// Keeps the recipient for as long as the operation runs.
-    _watch: Rc<Recipient<Watchdog>>,
+    _watch: Rc<Recipient<DeadlineWatchdog>>,
 }
 
 impl<L: Module> Deadline<L> {
@@ -88,7 +88,7 @@ impl<L: Module> Deadline<L> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn new(reactor: &ReactorHandle, lower: L, limit: Duration) -> Self {
-        let watch = Rc::new(reactor.queue().recipient(Watchdog));
+        let watch = Rc::new(reactor.queue().recipient(DeadlineWatchdog));
         Self { lower, gate: Gate::default(), limit, reactor: reactor.clone(), watch }
     }
 }
@@ -110,7 +110,7 @@ impl<L: Module> Module for Deadline<L> {
         // 1. Refuse before there is anything to undo.
         let (request, done) = self.gate.admit(request, done)?;
         // 2. Make the operation: from here on, `done` is answered in any case.
-        let context = Limited {
+        let context = DeadlineLimited {
             lower: Lower::default(),
             timer: Cell::new(None),
             timed_out: Cell::new(false),
@@ -119,7 +119,8 @@ impl<L: Module> Module for Deadline<L> {
         let op = Operation::new(done, context, cancel);
         // 3. Start the lower one, and keep its handle.
         let upper = op.clone();
-        let passed = self.watch.callback(move |_, _, result| Watchdog::on_done(&upper, result));
+        let passed =
+            self.watch.callback(move |_, _, result| DeadlineWatchdog::on_done(&upper, result));
         op.waits_for(passed.id());
         match self.lower.start(request, passed) {
             Ok(lower) => op.context().lower.set(lower, op.state()),
@@ -130,16 +131,16 @@ impl<L: Module> Module for Deadline<L> {
         }
         // 4. Arm the timer. It holds the operation, and the operation the timer, until one ends it.
         let upper = op.clone();
-        let due = self.watch.callback(move |_, _, ()| Watchdog::on_due(&upper));
+        let due = self.watch.callback(move |_, _, ()| DeadlineWatchdog::on_due(&upper));
         op.context().timer.set(Some(self.reactor.after(self.limit, due)));
         Ok(op.handle())
     }
 }
 
-impl Watchdog {
+impl DeadlineWatchdog {
     /// The completion.
-    fn on_done<A, E>(op: &Operation<Limited, A, E>, result: OpResult<A, E>) {
-        let Limited { timer, timed_out, .. } = op.context();
+    fn on_done<A, E>(op: &Operation<DeadlineLimited, A, E>, result: OpResult<A, E>) {
+        let DeadlineLimited { timer, timed_out, .. } = op.context();
         // 1. Stop the timer, whose call is then never dialed.
         drop(timer.take());
         // 2. A cancel was the timer's, unless the user canceled, too.
@@ -154,8 +155,8 @@ impl Watchdog {
     }
 
     /// The time is up.
-    fn on_due<A, E>(op: &Operation<Limited, A, E>) {
-        let Limited { lower, timer, timed_out, .. } = op.context();
+    fn on_due<A, E>(op: &Operation<DeadlineLimited, A, E>) {
+        let DeadlineLimited { lower, timer, timed_out, .. } = op.context();
         // 1. The timer has done its duty. (If it is gone, the operation is complete.)
         if timer.take().is_some() {
             // 2. Cancel the lower operation. If that is late, the real result arrives.
@@ -166,7 +167,7 @@ impl Watchdog {
 }
 
 /// The cancel hook.
-fn cancel<A, E>(op: &Operation<Limited, A, E>) {
+fn cancel<A, E>(op: &Operation<DeadlineLimited, A, E>) {
     // 1. Pass it on. The timer is dropped when the lower result arrives.
     op.context().lower.cancel();
 }

@@ -5,6 +5,9 @@ use core::error::Error;
 use core::fmt;
 
 /// An operation was not started, for a reason that the same request cannot cure. The request is inside.
+///
+/// As with all errors of the crate, the cause is not part of what is displayed: it is the
+/// [`source`](Error::source) of [`Failed`](Self::Failed).
 #[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError<R> {

@@ -7,6 +7,7 @@ use crate::queue::QueueHandle;
 use crate::reactor::ReactorHandle;
 use crate::samples::deadline::Deadline;
 use crate::samples::first::FirstOf;
+use crate::samples::hl_cancel_all::HlCancelAll;
 use crate::samples::map::MapResult;
 use crate::samples::ml_retries::{MlRetries, RetryPolicy};
 use crate::samples::module::Module;
@@ -63,7 +64,7 @@ pub trait ModuleExt: Module + Sized + 'static {
         Then::new(queue, self, second, request)
     }
 
-    /// Tries several requests, one after the other, until one succeeds. See [`FirstOf`].
+    /// Tries several requests, one after the other and never two at a time, until one succeeds. See [`FirstOf`].
     fn first(self, queue: &QueueHandle) -> FirstOf<Self>
 where {
         FirstOf::new(queue, self)
@@ -79,6 +80,12 @@ where {
     fn retried(self, reactor: &ReactorHandle, policy: RetryPolicy<Self::Error>) -> MlRetries<Self>
 where {
         MlRetries::new(reactor, self, policy)
+    }
+
+    /// Keeps a list of the operations that run, to cancel or drain them all. See [`HlCancelAll`].
+    fn cancel_all(self, queue: &QueueHandle) -> HlCancelAll<Self>
+where {
+        HlCancelAll::new(queue, self)
     }
 }
 

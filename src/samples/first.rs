@@ -14,7 +14,7 @@ use crate::samples::error::StartError;
 use crate::samples::ml_chain::{Chain, MlChain, Next};
 use crate::samples::module::{Layer, Module};
 
-/// Answers with the first operation that succeeds. Made by [`ModuleExt::first`](crate::samples::ModuleExt::first).
+/// Tries requests one after the other, never two at a time, and answers with the first that succeeds. Made by [`ModuleExt::first`](crate::samples::ModuleExt::first).
 ///
 /// A request is a list, such as addresses to connect to. Each entry is tried when the previous one has
 /// failed or was refused, but not after a cancel. If all fail, the last error is the result. An empty

@@ -7,7 +7,9 @@
 //! lock around the list, and waiting for completions in flight.
 //!
 //! - I1 A place in the list belongs to at most one closing: the one that found it there first.
-//! - I2 A closing waits for the places that belong to it, and for the closings before it.
+//! - I2 A closing waits for the places that belong to it, and for the closings before it; its limits apply to
+//!   all of these.
+//! - I3 However the timer of a limit ends, what its closing waits for is canceled then.
 
 use alloc::collections::VecDeque;
 use alloc::rc::{Rc, Weak};
@@ -25,7 +27,7 @@ use crate::recipient::Recipient;
 use crate::samples::error::StartError;
 use crate::samples::gate::{Gate, Lower};
 use crate::samples::module::{Layer, Module};
-use crate::unwind::to_the_end;
+use crate::unwind::{in_drop, to_the_end};
 
 /// Runs operations of the layer below, and cancels those that run when it is closed or dropped.
 ///
@@ -62,11 +64,16 @@ pub struct HlCancelAll<L> {
     lower: L,
     gate: Gate,
     list: Rc<List>,
-    tracker: Rc<Recipient<Tracker>>,
+    tracker: Rc<Recipient<HlCancelAllTracker>>,
 }
 
 /// What has become of the operations that ran when a module was closed, delivered when the last one is
 /// over.
+///
+/// Each operation counts in one closing, the first that found it running. Whoever closes or drains the module
+/// again receives the same counts, unless it was opened in between: then that is another closing, which
+/// waits for the earlier ones too, and counts only what was started since. A start that was refused
+/// counts in none, even if the module was closed within it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Closed {
@@ -102,22 +109,37 @@ struct Closing {
     closed: Closed,
     /// How many operations that belong to it still run.
     left: usize,
-    /// Cancels what is left.
-    deadline: Option<Timer>,
+    /// They cancel what is left (I3).
+    limits: Vec<Timer>,
+}
+
+/// Cancels what a closing waits for when it is dropped, unless that is over (I3).
+struct CancelRest {
+    list: Weak<List>,
+    number: u64,
 }
 
 /// The module as a recipient: what its completions arrive at.
-struct Tracker;
+struct HlCancelAllTracker;
 
 /// The context of one operation: its place in the list.
-struct ListPlace {
+struct HlCancelAllPlace {
     list: Rc<List>,
     key: ArenaKey,
     lower: Lower,
-    /// Whether the result is Canceled; before there is one, whether it would be if it were lost.
-    canceled: Cell<bool>,
+    /// What it counts as at its end.
+    counts_as: Cell<CountsAs>,
     /// Keeps the recipient for as long as the operation runs.
-    _tracker: Rc<Recipient<Tracker>>,
+    _tracker: Rc<Recipient<HlCancelAllTracker>>,
+}
+
+/// What the end of an operation counts as.
+#[derive(Clone, Copy)]
+enum CountsAs {
+    Canceled,
+    Completed,
+    /// It was not started.
+    Nothing,
 }
 
 impl<L: Module> HlCancelAll<L> {
@@ -140,7 +162,7 @@ impl<L: Module> HlCancelAll<L> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(queue: &QueueHandle, lower: L) -> Self {
-        let tracker = Rc::new(queue.recipient(Tracker));
+        let tracker = Rc::new(queue.recipient(HlCancelAllTracker));
         Self { lower, gate: Gate::default(), list: Rc::default(), tracker }
     }
 
@@ -171,13 +193,15 @@ impl<L> HlCancelAll<L> {
     /// Closes the module, and cancels the operations that run. `closed` is answered when the last of
     /// them is over, never before this has returned, even if the module was closed already.
     ///
-    /// If the module is opened again meanwhile, later operations do not count.
+    /// Operations are canceled in no particular order. If the module is opened again meanwhile, later
+    /// operations are not waited for, and do not count; for several closers, see [`Closed`].
     ///
     /// Cost: O(n) steps for n operations that run.
     ///
     /// # Panics
     ///
-    /// If a cancel hook below panics. All operations are canceled in any case.
+    /// If a cancel hook below panics. All operations are canceled in any case: the first panic is passed on
+    /// after that, and further ones end in the hooks.
     ///
     /// # Examples
     ///
@@ -202,7 +226,14 @@ impl<L> HlCancelAll<L> {
     /// Closes the module, and waits for the operations that run. Those that still run after `limit` are
     /// canceled. `drained` is answered when the last of them is over, never before this has returned.
     ///
-    /// Closing or dropping the module meanwhile cancels at once; `drained` is answered in any case.
+    /// Closing or dropping the module meanwhile cancels at once, and so does the end of `reactor`, or one that is
+    /// gone already: `drained` is answered in any case. Of several drains, the limit that comes first cancels
+    /// for all that wait; each limit applies to what earlier drains still wait for, too. If the module is
+    /// opened again meanwhile, the limit does not apply to later operations.
+    ///
+    /// # Panics
+    ///
+    /// If `reactor` is gone and a cancel hook below panics, as [`close_with`](Self::close_with) does.
     ///
     /// # Examples
     ///
@@ -225,16 +256,12 @@ impl<L> HlCancelAll<L> {
     pub fn drain(&self, reactor: &ReactorHandle, limit: Duration, drained: Callback<Closed>) {
         // 1. Close the gate, and note who waits for what.
         let number = self.stop(Some(drained));
-        // 2. Arm the timer, unless all is over. It goes with the closing.
+        // 2. Arm the timer, unless all is over. It goes with the closing, or with the reactor (I3).
         if let Some(number) = number {
-            let list = Rc::downgrade(&self.list);
-            let due = reactor.queue().callback(move |_, ()| List::on_due(&list, number));
-            let deadline = reactor.after(limit, due);
-            let earlier = self.list.with_closing(number, |closing| match &mut closing.deadline {
-                Some(earlier) if earlier.deadline() <= deadline.deadline() => Some(deadline),
-                place => place.replace(deadline),
-            });
-            drop(earlier);
+            let rest = CancelRest { list: Rc::downgrade(&self.list), number };
+            let due = reactor.queue().callback(move |_, ()| drop(rest));
+            let mut timer = Some(reactor.after(limit, due));
+            self.list.with_closing(number, |closing| closing.limits.extend(timer.take()));
         }
     }
 
@@ -273,7 +300,7 @@ impl<L: Module> Module for HlCancelAll<L> {
     type Error = L::Error;
 
     fn layer(&self) -> Layer<'_> {
-        Layer::gated_on(&self.gate, &self.lower)
+        Layer::gated_on(&self.gate, &self.lower).kept_open()
     }
 
     fn start(
@@ -285,11 +312,11 @@ impl<L: Module> Module for HlCancelAll<L> {
         let (request, done) = self.gate.admit(request, done)?;
         // 2. Make the operation, with a place in the list.
         let key = self.list.running.borrow_mut().insert(ListEntry::default());
-        let place = ListPlace {
+        let place = HlCancelAllPlace {
             list: Rc::clone(&self.list),
             key,
             lower: Lower::default(),
-            canceled: Cell::new(false),
+            counts_as: Cell::new(CountsAs::Completed),
             _tracker: Rc::clone(&self.tracker),
         };
         let op = Operation::new(done, place, cancel);
@@ -299,13 +326,15 @@ impl<L: Module> Module for HlCancelAll<L> {
         }
         // 4. Start the lower one. If it does not start, the place goes with the operation.
         let upper = op.clone();
-        let passed = self.tracker.callback(move |_, _, result| Tracker::on_done(&upper, result));
+        let passed =
+            self.tracker.callback(move |_, _, result| HlCancelAllTracker::on_done(&upper, result));
         op.waits_for(passed.id());
         match self.lower.start(request, passed) {
             // 5. Keep the lower handle. If code that the layer below called has closed this module,
             //    the cancel is passed on now.
             Ok(lower) => op.context().lower.set(lower, op.state()),
             Err(error) => {
+                op.context().counts_as.set(CountsAs::Nothing);
                 op.decline("the layer below did not start");
                 return Err(error);
             }
@@ -314,35 +343,37 @@ impl<L: Module> Module for HlCancelAll<L> {
     }
 
     /// Closes the module, and cancels the operations that run. See
-    /// [`close_with`](HlCancelAll::close_with) to be notified.
+    /// [`close_with`](HlCancelAll::close_with) to be notified. What it stands on stays open.
     fn close(&self) {
         self.close_and_cancel(None);
     }
 }
 
-impl Tracker {
+impl HlCancelAllTracker {
     /// The completion.
-    fn on_done<A, E>(op: &Operation<ListPlace, A, E>, result: OpResult<A, E>) {
+    fn on_done<A, E>(op: &Operation<HlCancelAllPlace, A, E>, result: OpResult<A, E>) {
         // 1. Note what it is.
-        op.context().canceled.set(matches!(result, Err(OpError::Canceled)));
+        let is_canceled = matches!(result, Err(OpError::Canceled));
+        let counts_as = if is_canceled { CountsAs::Canceled } else { CountsAs::Completed };
+        op.context().counts_as.set(counts_as);
         // 2. Complete. Nobody else does. The place goes with the operation, right after this.
         let _ = op.complete(result);
     }
 }
 
 /// The cancel hook.
-fn cancel<A, E>(op: &Operation<ListPlace, A, E>) {
+fn cancel<A, E>(op: &Operation<HlCancelAllPlace, A, E>) {
     // 1. Should the layer below lose it, the result is Canceled now.
-    op.context().canceled.set(true);
+    op.context().counts_as.set(CountsAs::Canceled);
     // 2. Pass it on. The operation leaves the list when the lower result has arrived.
     op.context().lower.cancel();
 }
 
-impl Drop for ListPlace {
+impl Drop for HlCancelAllPlace {
     fn drop(&mut self) {
         let entry = self.list.running.borrow_mut().remove(self.key);
         if let Some(ListEntry { closing: Some(number), .. }) = entry {
-            self.list.count_off(number, self.canceled.get());
+            in_drop(|| self.list.count_off(number, self.counts_as.get()));
         }
     }
 }
@@ -396,19 +427,15 @@ impl List {
         to_the_end(|| ops.next().map(|op| op.cancel()).is_some());
     }
 
-    /// The deadline of a closing has passed.
-    fn on_due(list: &Weak<Self>, number: u64) {
-        if let Some(list) = list.upgrade() {
-            list.cancel(number);
-        }
-    }
-
     /// An operation that belongs to a closing is over.
-    fn count_off(&self, number: u64, canceled: bool) {
+    fn count_off(&self, number: u64, counts_as: CountsAs) {
         self.with_closing(number, |Closing { left, closed, .. }| {
             *left -= 1;
-            let count = if canceled { &mut closed.canceled } else { &mut closed.completed };
-            *count += 1;
+            match counts_as {
+                CountsAs::Canceled => closed.canceled += 1,
+                CountsAs::Completed => closed.completed += 1,
+                CountsAs::Nothing => {}
+            }
         });
         self.report_drained();
     }
@@ -416,10 +443,10 @@ impl List {
     /// Notifies those who wait for closings that are over (I2).
     fn report_drained(&self) {
         to_the_end(|| {
-            let Some(Closing { callbacks, closed, deadline, .. }) = self.next_drained() else {
+            let Some(Closing { callbacks, closed, limits, .. }) = self.next_drained() else {
                 return false;
             };
-            let _stopped = deadline;
+            let _stopped = limits;
             // If the queue is gone, no one is left to be notified.
             let mut callbacks = callbacks.into_iter();
             to_the_end(|| callbacks.next().map(|callback| callback.answer(closed)).is_some());
@@ -437,10 +464,19 @@ impl List {
     }
 }
 
+impl Drop for CancelRest {
+    fn drop(&mut self) {
+        let Some(list) = self.list.upgrade() else { return };
+        if list.with_closing(self.number, |_| ()).is_some() {
+            in_drop(|| list.cancel(self.number));
+        }
+    }
+}
+
 /// Cancels what runs, as closing does.
 impl<L> Drop for HlCancelAll<L> {
     fn drop(&mut self) {
-        self.close_and_cancel(None);
+        in_drop(|| self.close_and_cancel(None));
     }
 }
 

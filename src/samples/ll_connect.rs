@@ -19,6 +19,9 @@ use crate::streams::READS;
 ///
 /// A connect that fails at once is a result, too (rule O6). A cancel closes the connection. Operations
 /// that run when the module is dropped continue.
+///
+/// The answer is a [`Socket`], which is registered: keeping it keeps [`Reactor::run`](crate::reactor::Reactor::run)
+/// running, even if no operation waits on it.
 #[derive(Debug)]
 pub struct LlConnect {
     reactor: ReactorHandle,

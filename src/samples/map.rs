@@ -76,7 +76,8 @@ where
     type Error = E;
 
     fn layer(&self) -> Layer<'_> {
-        self.chain.layer()
+        // Its chain has one step, after which it starts nothing.
+        self.chain.one_step_layer()
     }
 
     fn start(

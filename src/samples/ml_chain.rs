@@ -64,7 +64,7 @@ use crate::samples::module::{Below, Layer, Module};
 pub struct MlChain<L: 'static, A: 'static, E: 'static> {
     lower: Rc<L>,
     gate: Gate,
-    steps: Rc<Recipient<Steps<L>>>,
+    steps: Rc<Recipient<MlChainSteps<L>>>,
     result: PhantomData<fn() -> OpResult<A, E>>,
 }
 
@@ -90,18 +90,18 @@ struct ChainStep<L, M: Module, F> {
 }
 
 /// The module as a recipient: what its completions need.
-struct Steps<L> {
+struct MlChainSteps<L> {
     lower: Rc<L>,
 }
 
 /// The context of one operation.
-struct Chaining<L: 'static> {
+struct MlChaining<L: 'static> {
     lower: Lower,
     /// Keeps the recipient for as long as the operation runs.
-    steps: Rc<Recipient<Steps<L>>>,
+    steps: Rc<Recipient<MlChainSteps<L>>>,
 }
 
-type ChainOperation<L, A, E> = Operation<Chaining<L>, A, E>;
+type ChainOperation<L, A, E> = Operation<MlChaining<L>, A, E>;
 
 impl<L: Below + 'static, A: 'static, E: 'static> MlChain<L, A, E> {
     /// Makes the module, not open yet.
@@ -131,7 +131,7 @@ impl<L: Below + 'static, A: 'static, E: 'static> MlChain<L, A, E> {
     /// ```
     pub fn new(queue: &QueueHandle, lower: L) -> Self {
         let lower = Rc::new(lower);
-        let steps = Rc::new(queue.recipient(Steps { lower: Rc::clone(&lower) }));
+        let steps = Rc::new(queue.recipient(MlChainSteps { lower: Rc::clone(&lower) }));
         Self { lower, gate: Gate::default(), steps, result: PhantomData }
     }
 
@@ -177,6 +177,11 @@ impl<L: Below + 'static, A: 'static, E: 'static> MlChain<L, A, E> {
         self.start_step(step, done).map_err(|error| error.map(|step| step.request))
     }
 
+    /// The layer of chains of one step, which start nothing after that.
+    pub(super) fn one_step_layer(&self) -> Layer<'_> {
+        Layer::gated_on(&self.gate, &*self.lower)
+    }
+
     /// The start function.
     fn start_step<S: StartStep<L, A, E>>(
         &self,
@@ -186,7 +191,7 @@ impl<L: Below + 'static, A: 'static, E: 'static> MlChain<L, A, E> {
         // 1. Refuse before there is anything to undo.
         let (step, done) = self.gate.admit(step, done)?;
         // 2. Make the operation: from here on, `done` is answered in any case.
-        let context = Chaining { lower: Lower::default(), steps: Rc::clone(&self.steps) };
+        let context = MlChaining { lower: Lower::default(), steps: Rc::clone(&self.steps) };
         let op = Operation::new(done, context, cancel);
         // 3. Start the first step. Its completion cannot be dialed before this returns.
         if let Err(error) = step.start(&self.lower, &op) {
@@ -242,7 +247,7 @@ impl<L: Below + 'static, A: 'static, E: 'static> Module for MlChain<L, A, E> {
     type Error = E;
 
     fn layer(&self) -> Layer<'_> {
-        Layer::gated_on(&self.gate, &*self.lower)
+        Layer::gated_on(&self.gate, &*self.lower).kept_open()
     }
 
     fn start(
@@ -337,7 +342,7 @@ impl<L: 'static, A: 'static, E: 'static> StartStep<L, A, E> for Chain<L, A, E> {
     }
 }
 
-impl<L: 'static> Steps<L> {
+impl<L: 'static> MlChainSteps<L> {
     /// The completion of a step.
     fn on_done<A: 'static, E: 'static>(
         &self,

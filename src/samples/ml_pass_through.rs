@@ -20,17 +20,17 @@ use crate::samples::module::{Layer, Module};
 pub struct MlPassThrough<L> {
     lower: L,
     gate: Gate,
-    relay: Rc<Recipient<Relay>>,
+    relay: Rc<Recipient<MlPassThroughRelay>>,
 }
 
 /// The module as a recipient: where lower results arrive.
-struct Relay;
+struct MlPassThroughRelay;
 
 /// The context of one operation.
-struct Passing {
+struct MlPassing {
     lower: Lower,
     /// Keeps the recipient for as long as the operation runs.
-    _relay: Rc<Recipient<Relay>>,
+    _relay: Rc<Recipient<MlPassThroughRelay>>,
 }
 
 impl<L: Module> MlPassThrough<L> {
@@ -52,7 +52,7 @@ impl<L: Module> MlPassThrough<L> {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(queue: &QueueHandle, lower: L) -> Self {
-        let relay = Rc::new(queue.recipient(Relay));
+        let relay = Rc::new(queue.recipient(MlPassThroughRelay));
         Self { lower, gate: Gate::default(), relay }
     }
 }
@@ -74,12 +74,13 @@ impl<L: Module> Module for MlPassThrough<L> {
         // 1. Refuse before there is anything to undo.
         let (request, done) = self.gate.admit(request, done)?;
         // 2. Make the operation: from here on, `done` is answered in any case.
-        let context = Passing { lower: Lower::default(), _relay: Rc::clone(&self.relay) };
+        let context = MlPassing { lower: Lower::default(), _relay: Rc::clone(&self.relay) };
         let op = Operation::new(done, context, cancel);
         // 3. Start the lower one. Its callback holds the operation, so if the layer below loses the
         //    callback, the operation is lost too, and its result is Dropped.
         let upper = op.clone();
-        let passed = self.relay.callback(move |_, _, result| Relay::on_done(&upper, result));
+        let passed =
+            self.relay.callback(move |_, _, result| MlPassThroughRelay::on_done(&upper, result));
         op.waits_for(passed.id());
         match self.lower.start(request, passed) {
             // 4. Keep the lower handle. The lower result cannot have arrived yet.
@@ -93,16 +94,16 @@ impl<L: Module> Module for MlPassThrough<L> {
     }
 }
 
-impl Relay {
+impl MlPassThroughRelay {
     /// The completion.
-    fn on_done<A, E>(op: &Operation<Passing, A, E>, result: OpResult<A, E>) {
+    fn on_done<A, E>(op: &Operation<MlPassing, A, E>, result: OpResult<A, E>) {
         // 1. Whatever it is, also Canceled, it is the result. Nobody else completes.
         let _ = op.complete(result);
     }
 }
 
 /// The cancel hook.
-fn cancel<A, E>(op: &Operation<Passing, A, E>) {
+fn cancel<A, E>(op: &Operation<MlPassing, A, E>) {
     // 1. Pass it on. The lower result arrives as usual: Canceled, or the real one if it is late.
     op.context().lower.cancel();
 }

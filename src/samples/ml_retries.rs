@@ -56,7 +56,7 @@ pub struct MlRetries<L: Module + 'static> {
     gate: Gate,
     reactor: ReactorHandle,
     limit: Option<Duration>,
-    attempts: Rc<Recipient<Attempts<L>>>,
+    attempts: Rc<Recipient<MlRetriesAttempts<L>>>,
 }
 
 /// Asks for an operation that is repeated. Makes the lower request, for each attempt anew.
@@ -97,7 +97,7 @@ impl<R, E> Retry<R, E> {
 }
 
 /// The module as a recipient: what its completions need.
-struct Attempts<L: Module> {
+struct MlRetriesAttempts<L: Module> {
     lower: Rc<L>,
     reactor: ReactorHandle,
     policy: RetryPolicy<L::Error>,
@@ -105,7 +105,7 @@ struct Attempts<L: Module> {
 }
 
 /// The context of one operation.
-struct Retrying<L: Module + 'static> {
+struct MlRetrying<L: Module + 'static> {
     retry: Cell<Option<Retry<L::Request, L::Error>>>,
     /// Attempts made.
     made: Cell<u32>,
@@ -117,10 +117,10 @@ struct Retrying<L: Module + 'static> {
     lower: Lower,
     timer: Cell<Option<Timer>>,
     /// Keeps the recipient for as long as the operation runs.
-    _attempts: Rc<Recipient<Attempts<L>>>,
+    _attempts: Rc<Recipient<MlRetriesAttempts<L>>>,
 }
 
-type RetryOperation<L> = Operation<Retrying<L>, <L as Module>::Answer, <L as Module>::Error>;
+type RetryOperation<L> = Operation<MlRetrying<L>, <L as Module>::Answer, <L as Module>::Error>;
 
 impl<L: Module + 'static> MlRetries<L> {
     /// Makes the module, not open yet.
@@ -147,7 +147,7 @@ impl<L: Module + 'static> MlRetries<L> {
         let (lower, limit, jitter) = (Rc::new(lower), policy.limit(), policy.jitter());
         let (below, reactor) = (Rc::clone(&lower), reactor.clone());
         let queue = reactor.queue().clone();
-        let attempts = Attempts { lower: below, reactor: reactor.clone(), policy, jitter };
+        let attempts = MlRetriesAttempts { lower: below, reactor: reactor.clone(), policy, jitter };
         let attempts = Rc::new(queue.recipient(attempts));
         Self { lower, gate: Gate::default(), reactor, limit, attempts }
     }
@@ -159,7 +159,7 @@ impl<L: Module + 'static> Module for MlRetries<L> {
     type Error = L::Error;
 
     fn layer(&self) -> Layer<'_> {
-        Layer::gated_on(&self.gate, &*self.lower)
+        Layer::gated_on(&self.gate, &*self.lower).kept_open()
     }
 
     fn start(
@@ -170,7 +170,7 @@ impl<L: Module + 'static> Module for MlRetries<L> {
         // 1. Refuse before there is anything to undo.
         let (mut retry, done) = self.gate.admit(request, done)?;
         // 2. Make the operation: from here on, `done` is answered in any case.
-        let context = Retrying {
+        let context = MlRetrying {
             retry: Cell::new(None),
             made: Cell::new(1),
             last: Cell::new(None),
@@ -195,7 +195,7 @@ impl<L: Module + 'static> Module for MlRetries<L> {
 
 /// The callback of an attempt.
 fn completion<L: Module>(
-    attempts: &Address<Attempts<L>>,
+    attempts: &Address<MlRetriesAttempts<L>>,
     op: &RetryOperation<L>,
 ) -> Callback<OpResult<L::Answer, L::Error>> {
     let upper = op.clone();
@@ -204,7 +204,7 @@ fn completion<L: Module>(
     done
 }
 
-impl<L: Module> Attempts<L> {
+impl<L: Module> MlRetriesAttempts<L> {
     /// The completion of an attempt.
     fn on_done(
         &self,
@@ -243,7 +243,7 @@ impl<L: Module> Attempts<L> {
     }
 
     /// How long to wait before another attempt; `None` if there is no further attempt.
-    fn delay(&self, retrying: &Retrying<L>, error: &OpError<L::Error>) -> Option<Duration> {
+    fn delay(&self, retrying: &MlRetrying<L>, error: &OpError<L::Error>) -> Option<Duration> {
         let delay = self.policy.delay(retrying.made.get(), error, &self.jitter)?;
         let Some(limit) = retrying.limit else { return Some(delay) };
         let begins = self.reactor.now().checked_add(delay)?;
@@ -252,7 +252,7 @@ impl<L: Module> Attempts<L> {
 
     /// The delay before another attempt is over.
     fn on_due(&self, attempts: &Address<Self>, op: &RetryOperation<L>) {
-        let Retrying { timer, limit, last, .. } = op.context();
+        let MlRetrying { timer, limit, last, .. } = op.context();
         // 1. Take the timer, which has done its duty. If it is gone, an observer that was notified of
         //    this very call has canceled the operation, which is complete.
         if timer.take().is_none() {
@@ -269,7 +269,7 @@ impl<L: Module> Attempts<L> {
 
     /// Starts another attempt.
     fn again(&self, attempts: &Address<Self>, op: &RetryOperation<L>) {
-        let Retrying { retry, made, last, lower, .. } = op.context();
+        let MlRetrying { retry, made, last, lower, .. } = op.context();
         // 1. Make the request. The closure is not in its cell meanwhile, as it may do anything.
         let Some(mut make) = retry.take() else { return };
         made.set(made.get().saturating_add(1));
@@ -296,7 +296,7 @@ impl<L: Module> Attempts<L> {
 
 /// The cancel hook.
 fn cancel<L: Module>(op: &RetryOperation<L>) {
-    let Retrying { lower, timer, .. } = op.context();
+    let MlRetrying { lower, timer, .. } = op.context();
     match timer.take() {
         // 1. Between attempts: stop the timer, whose call is then never dialed, and complete.
         Some(timer) => {

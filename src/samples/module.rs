@@ -14,8 +14,8 @@ use crate::samples::gate::Gate;
 /// Made with `new`, it is not open yet. Dropping it does not harm operations that run, except with
 /// [`HlCancelAll`](crate::samples::HlCancelAll), which cancels them.
 ///
-/// `Rc<M>` and `Box<dyn Module<..>>` are modules too: one module can be shared by several layers, and a
-/// stack whose type is too long to write can be boxed.
+/// `Rc<M>` and `Box<dyn Module<..>>` are modules too: one module can be shared by several layers, none of
+/// which closes it for the others, and a stack whose type is too long to write can be boxed.
 pub trait Module {
     /// What an operation is asked to do.
     type Request: 'static;
@@ -25,7 +25,7 @@ pub trait Module {
     type Error: 'static;
 
     /// Returns the parts that are opened and closed with the module: its [`Gate`], and the modules
-    /// below.
+    /// below. See [`close`](Self::close).
     fn layer(&self) -> Layer<'_>;
 
     /// Starts an operation. Its result arrives at `done`, never before this has returned.
@@ -34,6 +34,11 @@ pub trait Module {
     ///
     /// Returns the request in the error; `done` is then declined. What another attempt may cure is not
     /// an error here, but a result (rule O6).
+    ///
+    /// # Panics
+    ///
+    /// If code of the module or of its users panics. Then there is no handle; `done` receives
+    /// [`Dropped`](crate::op::OpError::Dropped) if the operation was made already, and is abandoned (rule R5) if not.
     fn start(
         &self,
         request: Self::Request,
@@ -47,8 +52,23 @@ pub trait Module {
 
     /// Accepts no further operations. Operations that run continue, except those of
     /// [`HlCancelAll`](crate::samples::HlCancelAll), which it cancels.
+    ///
+    /// Passed on to the modules below that the module owns, so that a whole stack closes from its top, with
+    /// two exceptions:
+    ///
+    /// - A module that may start further operations below for those that run keeps what is below open:
+    ///   [`MlRetries`](crate::samples::MlRetries), [`MlChain`](crate::samples::MlChain), and with it
+    ///   [`Then`](crate::samples::Then) and [`FirstOf`](crate::samples::FirstOf);
+    ///   see [`Layer::kept_open`]. So does [`HlCancelAll`](crate::samples::HlCancelAll), which cancels by handles.
+    /// - A module that is shared (`Rc`) stays open for others. Whoever shares it closes it.
     fn close(&self) {
         self.layer().close();
+    }
+
+    /// Closes the module with the layer above, which owns it.
+    #[doc(hidden)]
+    fn close_from_above(&self) {
+        self.close();
     }
 
     /// Returns the number of canceled operations that still hold resources below: leftovers of fake
@@ -60,7 +80,7 @@ pub trait Module {
 
 /// Modules behind a pointer.
 macro_rules! module_behind {
-    ($pointer:ident) => {
+    ($pointer:ident, $close_from_above:expr) => {
         impl<M: Module + ?Sized> Module for $pointer<M> {
             type Request = M::Request;
             type Answer = M::Answer;
@@ -86,6 +106,10 @@ macro_rules! module_behind {
                 (**self).close();
             }
 
+            fn close_from_above(&self) {
+                $close_from_above(&**self);
+            }
+
             fn leftovers(&self) -> usize {
                 (**self).leftovers()
             }
@@ -93,8 +117,9 @@ macro_rules! module_behind {
     };
 }
 
-module_behind!(Rc);
-module_behind!(Box);
+// What is shared stays open.
+module_behind!(Rc, |_: &M| ());
+module_behind!(Box, M::close_from_above);
 
 /// What a module stands on: another module, or several as a tuple.
 ///
@@ -105,9 +130,17 @@ pub trait Below {
     #[doc(hidden)]
     fn open_all(&self);
 
-    /// Closes them.
+    /// Closes them, even if they are shared.
     #[doc(hidden)]
     fn close_all(&self);
+
+    /// Closes those that are not shared.
+    #[doc(hidden)]
+    fn close_owned(&self);
+
+    /// Whether any can be closed.
+    #[doc(hidden)]
+    fn are_gated(&self) -> bool;
 
     /// The leftovers of all.
     #[doc(hidden)]
@@ -121,6 +154,14 @@ impl<M: Module> Below for M {
 
     fn close_all(&self) {
         self.close();
+    }
+
+    fn close_owned(&self) {
+        self.close_from_above();
+    }
+
+    fn are_gated(&self) -> bool {
+        self.layer().is_gated()
     }
 
     fn count_leftovers(&self) -> usize {
@@ -137,6 +178,15 @@ impl<M: Module, N: Module> Below for (M, N) {
     fn close_all(&self) {
         self.0.close();
         self.1.close();
+    }
+
+    fn close_owned(&self) {
+        self.0.close_from_above();
+        self.1.close_from_above();
+    }
+
+    fn are_gated(&self) -> bool {
+        self.0.are_gated() || self.1.are_gated()
     }
 
     fn count_leftovers(&self) -> usize {
@@ -157,6 +207,16 @@ impl<M: Module, N: Module, O: Module> Below for (M, N, O) {
         self.2.close();
     }
 
+    fn close_owned(&self) {
+        self.0.close_from_above();
+        self.1.close_from_above();
+        self.2.close_from_above();
+    }
+
+    fn are_gated(&self) -> bool {
+        self.0.are_gated() || self.1.are_gated() || self.2.are_gated()
+    }
+
     fn count_leftovers(&self) -> usize {
         self.0.leftovers() + self.1.leftovers() + self.2.leftovers()
     }
@@ -168,6 +228,7 @@ impl<M: Module, N: Module, O: Module> Below for (M, N, O) {
 pub struct Layer<'a> {
     gate: Option<&'a Gate>,
     below: Option<&'a dyn Below>,
+    keeps_open: bool,
 }
 
 impl<'a> Layer<'a> {
@@ -190,7 +251,7 @@ impl<'a> Layer<'a> {
     /// # let _ = Timers::default().layer();
     /// ```
     pub const fn gated(gate: &'a Gate) -> Self {
-        Self { gate: Some(gate), below: None }
+        Self { gate: Some(gate), below: None, keeps_open: false }
     }
 
     /// Returns the layer of a module that stands on nothing, and is always open.
@@ -211,11 +272,11 @@ impl<'a> Layer<'a> {
     /// # let _ = Clock.layer();
     /// ```
     pub const fn ungated() -> Self {
-        Self { gate: None, below: None }
+        Self { gate: None, below: None, keeps_open: false }
     }
 
     /// Returns the layer of a module that only converts requests or results, and has no gate of its
-    /// own: it is open if what it stands on is.
+    /// own: it is open if what it stands on is, and closing it closes that, even if that is shared.
     ///
     /// # Examples
     ///
@@ -235,7 +296,33 @@ impl<'a> Layer<'a> {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub const fn on(below: &'a impl Below) -> Self {
-        Self { gate: None, below: Some(below) }
+        Self { gate: None, below: Some(below), keeps_open: false }
+    }
+
+    /// Returns the layer of a module that has a gate of its own, and starts operations on what it stands on
+    /// in its start function only. Its close closes the gate, and then what it stands on, unless that is
+    /// shared (`Rc`).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use switchboard::samples::{Gate, Layer, Module};
+    ///
+    /// /// A module that starts an operation of the layer below for each of its own.
+    /// struct Counted<L> { gate: Gate, lower: L }
+    ///
+    /// impl<L: Module> Counted<L> {
+    ///     fn layer(&self) -> Layer<'_> { // of the trait `Module`
+    ///         Layer::gated_on(&self.gate, &self.lower)
+    ///     }
+    /// }
+    /// # let reactor = switchboard::reactor::Reactor::new()?;
+    /// # let lower = switchboard::samples::LlConnect::new(&reactor.handle());
+    /// # let _ = Counted { gate: Gate::default(), lower }.layer();
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    pub const fn gated_on(gate: &'a Gate, below: &'a impl Below) -> Self {
+        Self { gate: Some(gate), below: Some(below), keeps_open: false }
     }
 
     /// Returns the layer of a module that starts operations on what it stands on even after it was
@@ -251,7 +338,7 @@ impl<'a> Layer<'a> {
     ///
     /// impl<L: Module> Repeated<L> {
     ///     fn layer(&self) -> Layer<'_> { // of the trait `Module`
-    ///         Layer::gated_on(&self.gate, &self.lower)
+    ///         Layer::gated_on(&self.gate, &self.lower).kept_open()
     ///     }
     /// }
     /// # let reactor = switchboard::reactor::Reactor::new()?;
@@ -259,8 +346,8 @@ impl<'a> Layer<'a> {
     /// # let _ = Repeated { gate: Gate::default(), lower }.layer();
     /// # Ok::<(), std::io::Error>(())
     /// ```
-    pub const fn gated_on(gate: &'a Gate, below: &'a impl Below) -> Self {
-        Self { gate: Some(gate), below: Some(below) }
+    pub const fn kept_open(self) -> Self {
+        Self { keeps_open: true, ..self }
     }
 
     /// Opens what is below, then the gate.
@@ -269,13 +356,30 @@ impl<'a> Layer<'a> {
         self.gate.into_iter().for_each(Gate::open);
     }
 
-    /// Closes the gate, or where there is none, what is below.
+    /// Closes the gate, and what is below with it; or what takes the place of a gate.
     fn close(self) {
-        match (self.gate, self.below) {
-            (Some(gate), _) => gate.close(),
-            (None, Some(below)) => below.close_all(),
-            (None, None) => {}
+        if let Some(gate) = self.gate {
+            gate.close();
+            self.below.filter(|_| !self.keeps_open).into_iter().for_each(Below::close_owned);
+        } else {
+            self.close_below();
         }
+    }
+
+    /// Closes what is below, even if it is shared.
+    pub(crate) fn close_below(self) {
+        self.below.into_iter().for_each(Below::close_all);
+    }
+
+    /// Whether there is something below.
+    #[cfg(feature = "conformance")]
+    pub(crate) const fn is_on_another(self) -> bool {
+        self.below.is_some()
+    }
+
+    /// Whether starts are refused before open, and after close.
+    pub(crate) fn is_gated(self) -> bool {
+        self.gate.is_some() || self.below.is_some_and(Below::are_gated)
     }
 
     /// The leftovers of what is below.

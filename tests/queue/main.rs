@@ -16,6 +16,7 @@ mod recipients;
 mod reentrancy;
 mod reporter;
 mod rules;
+mod second_panic;
 mod storage;
 mod traits;
 mod user_code;

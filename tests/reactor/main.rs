@@ -30,6 +30,7 @@ mod remote_floods;
 mod remote_full;
 mod rules;
 mod run;
+mod second_panic;
 mod shares;
 mod sticky;
 #[cfg(feature = "testing")]

@@ -3,6 +3,7 @@
 
 mod around;
 mod faulty;
+mod mutants;
 mod timed_read;
 
 use std::convert::Infallible;
@@ -264,7 +265,7 @@ fn a_panic_of_the_subject_passes_through() {
 fn passes<S: Subject>(sizes: &[usize], make: impl Fn(&Reactor) -> S) {
     match Conformance::new().sizes(sizes.iter().copied()).check(make) {
         Ok(report) => {
-            assert_eq!(report.scenarios, 20 * sizes.len());
+            assert_eq!(report.scenarios, 20 * sizes.len() + 1);
             assert_eq!(report.operations, STARTED * sizes.iter().sum::<usize>());
         }
         Err(violation) => panic!("{}: {violation}", std::any::type_name::<S>()),
@@ -386,6 +387,10 @@ impl<S: Shape> Subject for Handled<S> {
         self.module.close();
     }
 
+    fn leftovers(&self) -> usize {
+        self.module.leftovers()
+    }
+
     fn start(
         &self,
         ready: Timing,
@@ -417,6 +422,10 @@ impl<S: Shape> Subject for All<S> {
         self.module.close_with(self.queue.callback(|_, _| ()));
     }
 
+    fn leftovers(&self) -> usize {
+        self.module.leftovers()
+    }
+
     fn start(
         &self,
         ready: Timing,
@@ -436,7 +445,9 @@ impl Subject for Function {
     type Answer = ();
     type Error = Infallible;
 
-    const GATED: bool = false;
+    fn is_gated(&self) -> bool {
+        false
+    }
 
     fn start(
         &self,

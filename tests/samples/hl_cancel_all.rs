@@ -117,7 +117,7 @@ fn a_cancel_hook_that_panics_keeps_no_other_operation_from_its_cancel() {
         module.start(number, told.done()).expect("it is open");
     }
     let closes = Closes::default();
-    lower.panic_in_cancel();
+    lower.panic_in_cancels(1);
     let close = || module.close_with(closed(&queue, &closes));
     let _ = panic::catch_unwind(AssertUnwindSafe(close));
     queue.dial_all();

@@ -9,6 +9,8 @@ mod conformance;
 mod deadline;
 mod first_and_map;
 mod hl_cancel_all;
+mod hl_closings;
+mod hl_panics;
 mod layers;
 mod ll_fake_cancel;
 #[cfg(unix)]

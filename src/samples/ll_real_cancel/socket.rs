@@ -22,6 +22,8 @@ use crate::unwind::to_the_end;
 /// deregistered and closed. One operation at a time can wait to read (or accept), and one to write (or
 /// connect); to start another one is an error.
 ///
+/// A socket that is kept keeps [`Reactor::run`](crate::reactor::Reactor::run) running, even if no operation waits on it.
+///
 /// Cost: two system calls over its life, and none for an operation but its own reads and writes: one,
 /// if the source is ready; one that would block, and one after the event, if it is not.
 ///

@@ -23,7 +23,7 @@ struct Shared {
     running: RefCell<Vec<Operation<Rc<Self>, u32, &'static str>>>,
     requests: RefCell<Vec<u32>>,
     cancels: Cell<u32>,
-    panics: Cell<bool>,
+    panics: Cell<u32>,
 }
 
 impl Manual {
@@ -37,9 +37,9 @@ impl Manual {
         self.0.gate.close();
     }
 
-    /// Makes the next cancel hook panic.
-    pub fn panic_in_cancel(&self) {
-        self.0.panics.set(true);
+    /// Makes the next `count` cancel hooks panic.
+    pub fn panic_in_cancels(&self, count: u32) {
+        self.0.panics.set(count);
     }
 
     /// Completes the operation that has run longest.
@@ -112,7 +112,8 @@ fn cancel(op: &Operation<Rc<Shared>, u32, &'static str>) {
         running.into_iter().partition(|op| op.state() == switchboard::op::OpState::Completed);
     shared.running.replace(running);
     drop::<Vec<_>>(over);
-    if shared.panics.take() {
+    if let Some(left) = shared.panics.get().checked_sub(1) {
+        shared.panics.set(left);
         std::panic::resume_unwind(Box::new("the cancel hook"));
     }
 }
