@@ -50,8 +50,8 @@
 use alloc::rc::Rc;
 use core::any::type_name;
 use core::cell::Cell;
-use core::fmt;
 use core::panic::Location;
+use core::{fmt, mem};
 
 use crate::callback::Callback;
 use crate::erased::Site;
@@ -514,9 +514,11 @@ fn cancel<C: 'static, A: 'static, E: 'static>(
     match action {
         OpAction::RunHook => {
             let reporter = cell.reporter();
-            let hook = HookOnDrop(Operation { cell });
+            let operation = Operation { cell };
+            let hook = HookOnDrop(&operation);
             reporter.report(|| OpStep::Canceling { site });
-            drop(hook);
+            mem::forget(hook);
+            (operation.cell.on_cancel)(&operation);
             Cancellation::Canceled
         }
         OpAction::Already => Cancellation::Already,
@@ -528,12 +530,12 @@ fn state<C: 'static, A: 'static, E: 'static>(op: &WeakErased<OpFunctions>) -> Op
     op.upgrade::<OpCell<C, A, E>>().map_or(OpState::Completed, |cell| cell.state.get())
 }
 
-/// Runs the cancel hook of an operation, even if the observer panics before.
-struct HookOnDrop<C: 'static, A: 'static, E: 'static>(Operation<C, A, E>);
+/// Runs the cancel hook of an operation if the observer panics before.
+struct HookOnDrop<'a, C: 'static, A: 'static, E: 'static>(&'a Operation<C, A, E>);
 
-impl<C: 'static, A: 'static, E: 'static> Drop for HookOnDrop<C, A, E> {
+impl<C: 'static, A: 'static, E: 'static> Drop for HookOnDrop<'_, C, A, E> {
     fn drop(&mut self) {
-        in_drop(|| (self.0.cell.on_cancel)(&self.0));
+        in_drop(|| (self.0.cell.on_cancel)(self.0));
     }
 }
 
