@@ -141,7 +141,7 @@ impl Pages {
         Took::Nothing
     }
 
-    #[inline]
+    #[inline(always)]
     fn dialed(&mut self, at: Instant, call: CallId) -> Took {
         self.counts.dialed += 1;
         self.pick_up(at, call);
