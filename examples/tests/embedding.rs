@@ -49,8 +49,8 @@ macro_rules! in_the_loop_of {
 
             #[cfg(target_os = "linux")]
             #[test]
-            fn more_sources_than_a_batch_holds_are_all_told() {
-                scenarios::more_sources_than_a_batch_holds_are_all_told::<$host>();
+            fn more_sources_than_a_batch_holds_are_all_reported() {
+                scenarios::more_sources_than_a_batch_holds_are_all_reported::<$host>();
             }
 
             #[test]

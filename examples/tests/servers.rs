@@ -224,7 +224,7 @@ fn a_reset_ends_its_own_session_only() {
 }
 
 #[test]
-fn a_server_that_nobody_listens_for_ends_the_session() {
+fn a_port_without_a_listener_ends_the_session() {
     let mut reactor = Reactor::new().unwrap();
     let sessions = Rc::new(Recipients::new(reactor.queue()));
     let acceptor = relay::serve(

@@ -78,7 +78,7 @@ mod with_journal {
     }
 
     #[test]
-    fn the_tour_leaves_a_page_and_a_trace_and_says_if_it_cannot() {
+    fn the_tour_leaves_a_page_and_a_trace_or_an_error() {
         support::alone!(); // as it opens some two hundred descriptors
         let folder = env::temp_dir().join(format!("switchboard tour {}", process::id()));
         let (page, trace) = (folder.join("tour.html"), folder.join("deep/tour.json"));

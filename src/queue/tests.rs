@@ -63,7 +63,7 @@ fn a_queue_takes_calls_up_to_its_last_id() {
 }
 
 #[test]
-fn a_queue_near_its_end_tells_its_observer_and_wakes() {
+fn a_queue_near_its_end_notifies_its_observer_and_wakes() {
     let queue = CallQueue::starting_at((1 << 62) - 3, u64::MAX);
     let (steps, woken) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(0)));
     let (inner_steps, inner_woken) = (Rc::clone(&steps), Rc::clone(&woken));

@@ -111,7 +111,7 @@ fn m02_an_event_for_an_empty_slot_is_stale() {
 }
 
 #[test]
-fn a_registration_that_goes_while_it_is_in_line_is_not_told() {
+fn a_registration_that_goes_while_it_is_in_line_is_not_reported() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let reported = Reported::default();

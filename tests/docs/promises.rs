@@ -106,7 +106,7 @@ const _: () = assert!(size_of::<Option<Address<[u64; 9]>>>() == WORD);
 const _: () = assert!(size_of::<Callback<[u64; 9]>>() <= 8 + 3 * WORD);
 
 #[test]
-fn a_rejected_call_is_an_error_that_says_why() {
+fn a_rejected_call_is_an_error_that_names_the_cause() {
     let queue = CallQueue::new();
     let handle = queue.handle();
     drop(queue);
@@ -123,7 +123,7 @@ fn a_rejected_call_is_an_error_that_says_why() {
 }
 
 #[test]
-fn what_people_print_says_what_it_is() {
+fn what_people_print_names_what_it_is() {
     let queue = CallQueue::new();
     let server = queue.recipient(Vec::<String>::new());
     assert_eq!(format!("{server:?}"), "Recipient(Vec(0))");

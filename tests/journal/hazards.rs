@@ -85,7 +85,7 @@ fn a_journal_that_is_set_in_a_handler_learns_of_that_call_when_it_ends() {
 }
 
 #[test]
-fn two_queues_of_one_journal_are_told_apart_and_cause_each_other() {
+fn two_queues_of_one_journal_are_distinct_and_cause_each_other() {
     let (one, other) = (Rc::new(CallQueue::new()), Rc::new(CallQueue::new()));
     let journal = journaled(&one);
     other.add_observer(Rc::clone(&journal));
@@ -156,7 +156,7 @@ fn of_calls_that_are_over_only_their_steps_are_kept() {
 }
 
 #[test]
-fn a_call_that_is_not_known_has_a_story_that_says_so() {
+fn a_call_that_is_not_known_has_a_story_that_states_that() {
     let journal = Journal::new();
     let foreign = CallQueue::new().call(|_| ());
     let expected = "call #0\n  not a step of it is known: the journal did not see it\n";
@@ -288,7 +288,7 @@ fn o03_the_cancel_hook_runs_once_also_if_the_observer_panics_before() {
 }
 
 #[test]
-fn a_declined_start_is_told_with_its_reason() {
+fn a_declined_start_is_reported_with_its_reason() {
     let queue = CallQueue::new();
     let journal = journaled(&queue);
     let results = Rc::default();
@@ -300,7 +300,7 @@ fn a_declined_start_is_told_with_its_reason() {
 }
 
 #[test]
-fn an_operation_that_is_lost_is_told_as_dropped() {
+fn an_operation_that_is_lost_is_reported_as_dropped() {
     let queue = CallQueue::new();
     let journal = journaled(&queue);
     drop(operation(&queue, &Rc::default()));
@@ -451,7 +451,7 @@ fn a_call_whose_check_panics_has_done_nothing() {
 #[cfg(all(unix, feature = "mio"))]
 #[test]
 #[cfg_attr(mio_unsupported_force_poll_poll, ignore = "handlers are not judged")]
-fn a_handler_that_does_not_drain_is_told_with_where_its_source_was_registered() {
+fn a_handler_that_does_not_drain_is_reported_with_where_its_source_was_registered() {
     use std::io::{Read, Write};
     use std::time::Duration;
 

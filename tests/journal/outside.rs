@@ -22,7 +22,7 @@ fn origins(history: &History) -> Vec<String> {
 }
 
 #[test]
-fn a_source_a_timer_and_code_are_told_apart() {
+fn a_source_a_timer_and_code_are_distinguished() {
     let mut reactor = ScriptedReactor::new().unwrap();
     let journal = Journal::builder().install(reactor.queue());
     let (source, peer) = reactor.pair();
@@ -87,7 +87,7 @@ fn a_thread_is_known_by_its_name_or_else_its_id() {
 }
 
 #[test]
-fn no_thread_is_named_once_nobody_looks() {
+fn no_thread_is_named_without_an_observer() {
     let mut reactor = Reactor::new().unwrap();
     let (remote, address) = (reactor.remote(), Rc::new(Journal::new()));
     let turn = |reactor: &mut Reactor| {

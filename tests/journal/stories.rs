@@ -61,7 +61,7 @@ fn without_place(line: &str) -> String {
 struct Server;
 
 #[test]
-fn a_call_that_finished_tells_who_scheduled_it_and_what_it_waited_behind() {
+fn the_story_of_a_call_that_finished_names_who_scheduled_it_and_what_it_waited_behind() {
     let scene = Scene::new();
     let server = scene.queue.recipient(Server);
     let call = Rc::new(Cell::new(None));
@@ -103,7 +103,7 @@ fn a_call_that_finished_tells_who_scheduled_it_and_what_it_waited_behind() {
 }
 
 #[test]
-fn a_callback_tells_its_creator_and_its_caller_apart() {
+fn a_callback_distinguishes_its_creator_and_its_caller() {
     let scene = Scene::new();
     let server = scene.queue.recipient(Server);
     let handed = Rc::new(RefCell::new(None::<Callback<()>>));
@@ -136,7 +136,7 @@ fn a_callback_tells_its_creator_and_its_caller_apart() {
 }
 
 #[test]
-fn a_canceled_call_tells_by_whom_and_why_and_that_a_second_cancel_was_late() {
+fn the_story_of_a_canceled_call_names_who_and_why_and_that_a_second_cancel_was_late() {
     let scene = Scene::new();
     let pending = scene.queue.call(never(()));
     scene.pass(1);
@@ -177,7 +177,7 @@ fn a_canceled_call_tells_by_whom_and_why_and_that_a_second_cancel_was_late() {
 }
 
 #[test]
-fn nested_and_refused_calls_tell_the_live_call() {
+fn nested_and_refused_calls_name_the_live_call() {
     let scene = Scene::new();
     let (a, b) = (scene.queue.recipient(Server), scene.queue.recipient(0));
     a.call(|_, cx| _ = cx.queue().dial_all());
@@ -199,7 +199,7 @@ fn nested_and_refused_calls_tell_the_live_call() {
 }
 
 #[test]
-fn bad_ends_are_told() {
+fn bad_ends_are_reported() {
     let scene = Scene::new();
     let callback = scene.queue.callback(|_, ()| ());
     let abandoned = callback.id();
@@ -223,7 +223,7 @@ fn bad_ends_are_told() {
 }
 
 #[test]
-fn a_chain_of_causes_is_told_from_the_nearest_on() {
+fn a_chain_of_causes_is_reported_from_the_nearest_on() {
     fn link(queue: &QueueHandle, left: u32) {
         if left > 0 {
             queue.call(move |queue| link(queue, left - 1));
@@ -243,7 +243,7 @@ fn a_chain_of_causes_is_told_from_the_nearest_on() {
 }
 
 #[test]
-fn an_operation_tells_its_layers_and_its_cancel() {
+fn an_operation_shows_its_layers_and_its_cancel() {
     struct Upper;
     struct Lower;
     let scene = Scene::new();
@@ -294,7 +294,7 @@ fn an_operation_tells_its_layers_and_its_cancel() {
 }
 
 #[test]
-fn recipients_tell_their_calls_and_how_long_they_took() {
+fn recipients_list_their_calls_and_how_long_they_took() {
     let scene = Scene::new();
     let servers = [scene.queue.recipient(Server), scene.queue.recipient(Server)];
     for millis in 1..=10 {
@@ -342,7 +342,7 @@ fn figures_agree_with_the_tally_also_when_steps_were_dropped() {
 }
 
 #[test]
-fn a_story_whose_beginning_was_dropped_says_so() {
+fn a_story_whose_beginning_was_dropped_states_that() {
     let scene = Scene::with_capacity(4);
     let early = scene.queue.call(|_| ());
     let late = scene.queue.call(|_| ());

@@ -240,7 +240,7 @@ fn the_page_of_an_empty_journal_is_a_page() {
 }
 
 #[test]
-fn the_page_says_that_the_beginning_was_dropped() {
+fn the_page_states_that_the_beginning_was_dropped() {
     let journal = Rc::new(Journal::with_capacity(10));
     let queue = CallQueue::new();
     queue.add_observer(Rc::clone(&journal));

@@ -152,7 +152,7 @@ fn a_panic_of_the_observer_takes_no_result() {
 }
 
 #[test]
-fn errors_tell_what_and_why() {
+fn errors_name_what_failed_and_why() {
     type Fails = OpError<std::num::ParseIntError>;
     let cause = "x".parse::<u8>().unwrap_err();
     assert_eq!(Fails::Canceled.to_string(), "operation canceled");

@@ -197,7 +197,7 @@ fn o04_the_result_is_fixed_when_its_call_is_scheduled() {
 }
 
 #[test]
-fn o04_to_cancel_the_call_is_silent_and_to_cancel_the_operation_tells_canceled_once() {
+fn o04_to_cancel_the_call_is_silent_and_to_cancel_the_operation_delivers_canceled_once() {
     let bench = Bench::default();
     // The call, before the completion: the operation runs on, and its result goes nowhere.
     let done = bench.done();

@@ -161,7 +161,7 @@ fn an_observer_that_drops_the_queue_is_notified_of_how_a_call_ends_that_is_not_a
 }
 
 #[test]
-fn a_queue_that_is_both_full_and_gone_says_that_it_is_gone() {
+fn a_queue_that_is_both_full_and_gone_is_reported_as_gone() {
     let queue = CallQueue::bounded(0);
     let handle = queue.handle();
     drop(queue);

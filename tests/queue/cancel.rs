@@ -297,7 +297,7 @@ fn a_check_at_the_dial_cancels() {
 }
 
 #[test]
-fn an_observer_cancels_what_it_is_told_of() {
+fn an_observer_cancels_what_it_sees() {
     for at in ["created", "scheduled"] {
         let queue = CallQueue::new();
         let (drops, handle) = (Drops::default(), queue.handle());

@@ -289,7 +289,7 @@ fn an_observer_and_a_hook_that_hold_the_queue_go_with_its_owner() {
 
 /// The observer once went with the owner, before the calls that were live.
 #[test]
-fn the_call_that_drops_the_queue_is_told_of_to_its_end() {
+fn the_call_that_drops_the_queue_is_reported_to_its_end() {
     let queue = CallQueue::new();
     let (drops, steps, handle) = (Drops::default(), Steps::watch(&queue), queue.handle());
     let counted = drops.value();
@@ -318,7 +318,7 @@ fn a_turn_that_begins_as_the_queue_is_dropped_dials_nothing() {
 
 /// Answered callbacks were once told of as canceled, and then as canceled too late.
 #[test]
-fn each_callback_is_told_of_once_as_the_queue_is_dropped() {
+fn each_callback_is_reported_once_as_the_queue_is_dropped() {
     let queue = CallQueue::new();
     let steps = Steps::watch(&queue);
     let [answered, captured, waiting] = [(); 3].map(|()| queue.callback(|_, ()| ()));

@@ -102,7 +102,7 @@ fn a_call_that_ends_otherwise_wakes_its_future_with_an_error() {
 }
 
 #[test]
-fn dropping_the_future_cancels_its_call_and_wakes_nobody() {
+fn dropping_the_future_cancels_its_call_and_wakes_no_task() {
     for answered in [false, true] {
         let (queue, wakes, drops) = (CallQueue::new(), Arc::default(), Drops::default());
         let (callback, mut answer) = future::callback(&queue);
@@ -302,7 +302,7 @@ fn an_operation_can_be_awaited() {
 }
 
 #[test]
-fn dropping_the_future_cancels_the_operation_and_tells_nobody() {
+fn dropping_the_future_cancels_the_operation_and_wakes_no_task() {
     let (world, future) = World::new();
     drop(future);
     assert_eq!(world.cancels.get(), 1);
@@ -314,7 +314,7 @@ fn dropping_the_future_cancels_the_operation_and_tells_nobody() {
 
 /// An embedder may dial as soon as there is a call.
 #[test]
-fn dropping_the_future_of_an_operation_wakes_nobody_in_a_queue_that_dials_at_once() {
+fn dropping_the_future_of_an_operation_wakes_no_task_in_a_queue_that_dials_at_once() {
     let (world, future) = World::new();
     let dialer = world.queue.handle();
     world.queue.set_wake_hook(move || _ = dialer.dial_all());
@@ -334,7 +334,7 @@ fn canceling_the_operation_completes_its_future() {
 }
 
 #[test]
-fn an_operation_lost_by_its_module_or_with_its_queue_says_so() {
+fn an_operation_lost_by_its_module_or_with_its_queue_reports_that() {
     for with_queue in [false, true] {
         let (world, mut future) = World::new();
         if with_queue {

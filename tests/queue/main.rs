@@ -16,6 +16,7 @@ mod recipients;
 mod reentrancy;
 mod reporter;
 mod rules;
+#[cfg(feature = "mio")] // which has `std`: else a second panic aborts
 mod second_panic;
 mod storage;
 mod traits;

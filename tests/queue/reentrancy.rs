@@ -285,7 +285,7 @@ fn an_observer_that_is_replaced_drops_while_it_uses_the_queue() {
 }
 
 #[test]
-fn a_call_that_is_over_as_its_observer_is_told_of_it_is_not_scheduled_after_that() {
+fn a_call_that_is_over_as_its_observer_sees_it_is_not_scheduled_after_that() {
     let ends = [
         |queue: &QueueHandle, call| _ = queue.cancel(call, "not wanted"),
         |queue: &QueueHandle, _| _ = queue.dial_all(),

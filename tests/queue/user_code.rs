@@ -7,7 +7,7 @@ use switchboard::{Budget, CallId, CallQueue, Step};
 
 /// It was told of the end only.
 #[test]
-fn an_observer_that_the_condition_of_a_turn_sets_is_told_of_the_dial() {
+fn an_observer_that_the_condition_of_a_turn_sets_sees_the_dial() {
     let queue = CallQueue::new();
     queue.call(|_| ());
     let steps = Rc::new(RefCell::new(Vec::new()));

@@ -213,7 +213,7 @@ fn a_hook_that_is_replaced_drops_while_it_uses_the_queue() {
 
 /// The observer is told before the embedder is woken, and may have emptied the queue by then.
 #[test]
-fn a_call_that_the_observer_cancels_wakes_nobody_and_the_next_one_does() {
+fn a_call_that_the_observer_cancels_wakes_no_host_and_the_next_one_does() {
     let queue = CallQueue::new();
     let wakes = Rc::new(Cell::new(0));
     let count = Rc::clone(&wakes);

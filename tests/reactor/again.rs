@@ -187,7 +187,7 @@ fn m03_again_is_kept_when_its_call_is_deferred() {
 }
 
 #[test]
-fn m03_again_tells_what_was_told() {
+fn m03_again_reports_what_was_reported() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     for interest in [Interest::READABLE, Interest::WRITABLE] {

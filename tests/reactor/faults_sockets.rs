@@ -191,7 +191,7 @@ fn a_reset_gives_up_what_is_buffered_with_an_error_and_no_other_connection() {
 }
 
 #[test]
-fn a_refused_connection_ends_with_an_error_and_is_told_no_more() {
+fn a_refused_connection_ends_with_an_error_and_no_further_event() {
     let mut reactor = Reactor::new().unwrap();
     for _ in 0..100 {
         let socket = TcpStream::connect(closed_port()).unwrap();
@@ -400,7 +400,7 @@ fn a_byte_at_a_time_is_read_and_written_in_order() {
 
 /// Two sources are ready, and the handler of each reads both.
 #[test]
-fn spurious_readiness_finds_nothing_and_the_next_is_told() {
+fn spurious_readiness_finds_nothing_and_the_next_is_reported() {
     struct Pair {
         sockets: Vec<Registration<LocalStream>>,
         spurious: u32,

@@ -100,7 +100,7 @@ fn m09_the_waker_of_the_host_wakes_for_remote_calls() {
 }
 
 #[test]
-fn m09_the_guest_says_how_long_the_host_may_sleep() {
+fn m09_the_guest_returns_how_long_the_host_may_sleep() {
     let mut host = Host::new();
     let mut guest = host.guest();
     assert_eq!(guest.poll_timeout(), None);
@@ -172,7 +172,7 @@ fn m09_a_batch_without_room_for_events_is_not_a_full_one() {
 }
 
 #[test]
-fn m09_the_wake_hook_tells_of_calls_and_timers_from_outside_a_turn() {
+fn m09_the_wake_hook_is_called_for_calls_and_timers_from_outside_a_turn() {
     let mut host = Host::new();
     let mut guest = host.guest();
     let told = Log::new();
@@ -241,7 +241,7 @@ fn told_as(
 }
 
 #[test]
-fn m02_an_event_of_a_guest_that_is_gone_is_not_told_to_the_next_guest() {
+fn m02_an_event_of_a_guest_that_is_gone_does_not_reach_the_next_guest() {
     let (mut host, told) = (Host::new(), Log::new());
     let guest = host.guest();
     let (_old_recipient, old, mut peer) = told_as(&guest, "old", &told);
@@ -261,7 +261,7 @@ fn m02_an_event_of_a_guest_that_is_gone_is_not_told_to_the_next_guest() {
 }
 
 #[test]
-fn m02_guests_of_one_poll_are_told_of_their_own_sources_only() {
+fn m02_guests_of_one_poll_see_events_of_their_own_sources_only() {
     let (mut host, told) = (Host::new(), Log::new());
     let (mut one, mut other) = (host.guest(), host.guest());
     let (_one_recipient, _one_held, mut ones_peer) = told_as(&one, "one", &told);

@@ -87,7 +87,7 @@ fn m04_a_source_that_panics_when_it_is_registered_leaves_no_registration() {
 }
 
 #[test]
-fn m04_a_source_that_panics_when_it_is_deregistered_is_never_told_again() {
+fn m04_a_source_that_panics_when_it_is_deregistered_is_never_reported_again() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let (stream, mut peer) = local_pair();

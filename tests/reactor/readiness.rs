@@ -130,7 +130,7 @@ fn m03_a_refused_connection_reaches_readers_and_writers() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn m03_urgent_data_is_told_from_other_data() {
+fn m03_urgent_data_is_distinguished_from_other_data() {
     use rustix::net::{SendFlags, send};
 
     for (flags, printed) in [
@@ -267,7 +267,7 @@ fn m03_readiness_is_lost_with_its_recipient_and_not_with_its_call() {
 }
 
 #[test]
-fn m03_readiness_whose_dial_the_observer_interrupted_is_told_in_the_next_turn() {
+fn m03_readiness_whose_dial_the_observer_interrupted_is_reported_in_the_next_turn() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let (source, mut peer) = local_pair();
@@ -357,7 +357,7 @@ fn m04_a_readiness_call_is_canceled_also_if_the_observer_drops_the_registration(
 }
 
 #[test]
-fn m03_readiness_that_is_deferred_is_told_as_it_came() {
+fn m03_readiness_that_is_deferred_is_reported_as_it_came() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     for interest in [Interest::READABLE, Interest::WRITABLE] {

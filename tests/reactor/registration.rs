@@ -323,7 +323,7 @@ fn a_source_is_handed_back_when_the_reactor_is_gone() {
 }
 
 #[test]
-fn m04_a_registration_that_the_observer_drops_at_its_dial_is_told_no_more() {
+fn m04_a_registration_that_the_observer_drops_at_its_dial_is_reported_no_more() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let (source, mut peer) = local_pair();

@@ -150,14 +150,14 @@ fn m01_a_panic_in_the_observer_loses_no_event() {
 }
 
 #[test]
-fn m02_an_event_is_not_told_to_the_new_owner_of_a_slot() {
+fn m02_an_event_does_not_reach_the_new_owner_of_a_slot() {
     // Its call is pending when its source goes; or it is in line for one, as the observer dials.
     for in_line in [false, true] {
-        is_not_told_to_the_new_owner(in_line);
+        does_not_reach_the_new_owner(in_line);
     }
 }
 
-fn is_not_told_to_the_new_owner(in_line: bool) {
+fn does_not_reach_the_new_owner(in_line: bool) {
     struct Pair {
         held: [Option<Registration<LocalStream>>; 2],
         successor: Option<Registration<LocalStream>>,
@@ -259,7 +259,7 @@ fn m03_events_merge_into_the_readiness_call_that_is_pending() {
 }
 
 #[test]
-fn m04_a_dropped_registration_is_never_told_again() {
+fn m04_a_dropped_registration_is_never_reported_again() {
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
     let recipient = reactor.queue().recipient(());

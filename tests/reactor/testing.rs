@@ -122,7 +122,7 @@ fn a_source_is_closed_in_halves() {
 }
 
 #[test]
-fn readiness_is_told_at_its_edges_and_as_watched_for() {
+fn readiness_is_reported_at_its_edges_and_as_watched_for() {
     let mut rig = Rig::new();
     let (source, peer) = rig.reactor.pair();
     let mut source = rig.register("", source, Interest::WRITABLE);
@@ -164,7 +164,7 @@ fn a_read_that_blocked_only_as_the_script_said_so_is_ready_again() {
 }
 
 #[test]
-fn events_are_told_as_the_script_says() {
+fn events_are_reported_as_scripted() {
     let mut rig = Rig::new();
     let (_a, a) = rig.reads("a");
     let (b_source, b) = rig.reads("b");
@@ -243,7 +243,7 @@ fn time_stands_still_until_it_is_advanced() {
 }
 
 #[test]
-fn what_does_not_settle_says_what_is_left() {
+fn what_does_not_settle_names_what_is_left() {
     fn forever(queue: &switchboard::QueueHandle) {
         queue.call(forever);
     }

@@ -44,7 +44,7 @@ impl World {
 }
 
 #[test]
-fn m07_a_timer_is_never_early_and_tells_once() {
+fn m07_a_timer_is_never_early_and_fires_once() {
     let mut world = World::new();
     let timer = world.reactor.handle().after(10 * MS, world.callback(1));
     assert_eq!(timer.deadline(), world.start + 10 * MS);
@@ -58,7 +58,7 @@ fn m07_a_timer_is_never_early_and_tells_once() {
 }
 
 #[test]
-fn m07_timers_tell_by_deadline_and_equal_ones_in_the_order_they_were_armed() {
+fn m07_timers_fire_by_deadline_and_equal_ones_in_the_order_they_were_armed() {
     let mut world = World::new();
     let handle = world.reactor.handle();
     for (delay, number) in [(3, 1), (2, 2), (3, 3), (1, 4), (2, 5), (3, 6)] {
@@ -85,7 +85,7 @@ fn m07_a_canceled_timer_leaves_nothing() {
 }
 
 #[test]
-fn m07_a_timer_dropped_when_its_call_is_pending_is_not_told() {
+fn m07_a_timer_dropped_when_its_call_is_pending_does_not_fire() {
     let mut world = World::new();
     let timer = world.reactor.handle().after(MS, world.callback(1));
     world.now.set(world.start + MS);
@@ -112,7 +112,7 @@ fn m07_a_timer_whose_callback_is_canceled_by_its_id_does_no_harm() {
 }
 
 #[test]
-fn m07_a_timer_canceled_by_the_id_of_its_callback_keeps_nobody_waiting() {
+fn m07_a_timer_canceled_by_the_id_of_its_callback_keeps_no_loop_waiting() {
     let mut world = World::new();
     let callback = world.callback(1);
     let id = callback.id();
@@ -348,7 +348,7 @@ fn m07_a_million_timers_of_which_half_are_canceled() {
 /// They are dialed within the budget of each turn, in the order they were armed; so none of them
 /// keeps a call waiting that was scheduled before them (law of the bounded turn).
 #[test]
-fn m07_a_million_timers_due_at_once_are_told_in_order_within_the_budget() {
+fn m07_a_million_timers_due_at_once_fire_in_order_within_the_budget() {
     let mut world = World::new();
     let handle = world.reactor.handle();
     for number in 0..MANY {
@@ -370,7 +370,7 @@ fn m07_a_million_timers_due_at_once_are_told_in_order_within_the_budget() {
 }
 
 #[test]
-fn m07_a_clock_that_stands_still_tells_what_is_due_and_nothing_else() {
+fn m07_a_clock_that_stands_still_fires_what_is_due_and_nothing_else() {
     let mut world = World::new();
     let handle = world.reactor.handle();
     handle.after(Duration::from_nanos(1), world.callback(2)).detach();

@@ -86,7 +86,7 @@ fn the_steps_of_an_operation_complete_at_once_and_later_in_every_order() {
 }
 
 #[test]
-fn an_operation_that_fails_for_good_tells_so_and_starts_no_further_step() {
+fn an_operation_that_fails_for_good_reports_that_and_starts_no_further_step() {
     for recipe in compositions::<Reactor>() {
         for failing in 0..recipe.steps {
             for when in [When::AtOnce, When::Later] {
@@ -102,7 +102,7 @@ fn an_operation_that_fails_for_good_tells_so_and_starts_no_further_step() {
 }
 
 #[test]
-fn a_retryable_failure_is_told_where_nothing_repeats_it() {
+fn a_retryable_failure_is_reported_where_nothing_repeats_it() {
     for recipe in compositions::<Reactor>().into_iter().filter(|recipe| !recipe.retries) {
         for failing in 0..recipe.steps {
             for when in [When::AtOnce, When::Later] {

@@ -166,7 +166,7 @@ fn o4_a_late_cancel_that_changes_the_result_is_caught() {
 }
 
 #[test]
-fn o5_an_operation_canceled_by_nobody_is_caught() {
+fn o5_an_operation_that_no_one_canceled_is_caught() {
     caught(Fault::CancelsByItself, Rule::O5, scenario(Complete, Waiting, AtOnce, 1));
 }
 
@@ -243,7 +243,7 @@ fn a_completion_that_answers_the_callback_of_another_operation_is_caught() {
 }
 
 #[test]
-fn a_violation_says_all() {
+fn a_violation_names_all() {
     let bell = |reactor: &Reactor| Bell::new(Fault::NeverCompletesOnceCanceled, reactor);
     let violation = impatient().sizes([3]).check(bell).unwrap_err();
     assert_eq!(

@@ -61,7 +61,7 @@ impl Bench {
 }
 
 #[test]
-fn an_operation_that_takes_too_long_is_canceled_and_tells_that_it_timed_out() {
+fn an_operation_that_takes_too_long_is_canceled_and_reports_that_it_timed_out() {
     let mut bench = Bench::new();
     let op = bench.start();
     bench.pass(SECOND - Duration::from_nanos(1));
@@ -103,7 +103,7 @@ fn a_result_that_was_fixed_before_the_time_was_up_arrives() {
 }
 
 #[test]
-fn a_cancel_by_the_user_is_told_as_that_before_and_after_the_deadline() {
+fn a_cancel_by_the_user_is_reported_as_that_before_and_after_the_deadline() {
     let mut bench = Bench::new();
     assert_eq!(bench.start().cancel(), Cancellation::Canceled);
     bench.pass(Duration::ZERO);

@@ -60,7 +60,7 @@ fn the_first_that_succeeds_is_the_answer_and_none_is_tried_after_it() {
 }
 
 #[test]
-fn if_all_fail_in_whatever_way_the_last_error_is_told() {
+fn if_all_fail_in_whatever_way_the_last_error_is_reported() {
     let bench = Bench::new();
     let errors = [OpError::TimedOut, OpError::Full, OpError::Dropped, OpError::Retryable("last")];
     bench.module.start(vec![0; errors.len()], bench.told.done()).expect("it is open");
@@ -203,7 +203,7 @@ fn a_conversion_sees_every_result_and_a_request_is_handed_back_as_it_was() {
 }
 
 #[test]
-fn a_conversion_that_panics_loses_the_operation_which_says_so() {
+fn a_conversion_that_panics_loses_the_operation_which_reports_that() {
     let queue = CallQueue::new();
     let (lower, told) = (Manual::default(), Told::<u32>::new(&queue));
     let module = lower.clone().map(&queue, |_: manual::Result| -> manual::Result {

@@ -63,7 +63,7 @@ impl Module for Careless {
 
 /// The second close overwrote the callback of the first one, which was Abandoned (rule R5).
 #[test]
-fn a_module_opened_and_closed_again_before_its_end_tells_of_both_ends() {
+fn a_module_opened_and_closed_again_before_its_end_answers_both_closers() {
     let queue = CallQueue::new();
     let lower = Manual::default();
     let module = HlCancelAll::new(&queue, lower.clone());
@@ -128,7 +128,7 @@ fn a_cancel_hook_that_panics_keeps_no_other_operation_from_its_cancel() {
 
 /// The close waited for what was started after it, too.
 #[test]
-fn a_close_is_told_of_when_what_it_closed_is_over_though_the_module_is_open_again() {
+fn a_close_is_answered_when_what_it_closed_is_over_though_the_module_is_open_again() {
     let queue = CallQueue::new();
     let lower = Manual::default();
     let module = HlCancelAll::new(&queue, lower.clone());
@@ -261,7 +261,7 @@ fn a_close_cancels_what_runs_even_if_the_gate_was_closed_before() {
 
 /// The second close waits for the first one, whose end an observer answers with a panic.
 #[test]
-fn an_observer_that_panics_at_one_end_keeps_no_other_from_being_told() {
+fn an_observer_that_panics_at_one_end_keeps_no_other_from_being_reported() {
     let queue = CallQueue::new();
     let lower = Manual::default();
     let module = HlCancelAll::new(&queue, lower.clone());

@@ -108,7 +108,7 @@ fn blocking<A: Send + 'static>(
 
 /// The message was lost, and the operation Dropped.
 #[test]
-fn o01_the_message_of_work_that_panics_is_told() {
+fn o01_the_message_of_work_that_panics_is_reported() {
     let told = |panic: fn()| {
         let mut bench = Bench::<u8>::new();
         bench.start(Box::new(move || {

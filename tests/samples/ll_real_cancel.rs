@@ -178,7 +178,7 @@ fn a_second_read_at_a_time_is_refused_and_the_socket_serves_the_first() {
 }
 
 #[test]
-fn a_socket_that_nobody_has_any_more_is_read_to_the_end_of_its_operation_and_closed() {
+fn a_socket_without_an_owner_is_read_to_the_end_of_its_operation_and_closed() {
     let mut bench = Bench::new();
     let op = bench.start(0);
     bench.socket = None;

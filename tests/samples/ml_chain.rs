@@ -204,7 +204,7 @@ fn a_cancel_that_is_late_for_the_step_is_followed_by_no_other() {
 }
 
 #[test]
-fn a_step_that_ends_badly_ends_the_chain_with_what_it_told() {
+fn a_step_that_ends_badly_ends_the_chain_with_its_result() {
     for step in 0..3 {
         let bench = Bench::new();
         for ends in [OpError::Canceled, OpError::Retryable("again"), OpError::Failed("for good")] {

@@ -15,7 +15,7 @@ use switchboard::samples::{Module, Retry, RetryPolicy, StartError};
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn attempts_are_made_up_to_the_cap_and_the_last_failure_is_told() {
+fn attempts_are_made_up_to_the_cap_and_the_last_failure_is_reported() {
     for cap in 1..=4 {
         let mut bench = Bench::new(RetryPolicy::new().at_once().attempts(cap));
         bench.start();
@@ -55,7 +55,7 @@ fn each_operation_has_a_cap_of_its_own() {
 }
 
 #[test]
-fn the_policy_says_which_failures_are_repeated() {
+fn the_policy_decides_which_failures_are_repeated() {
     let only = |error: &OpError<&'static str>| matches!(error, OpError::Failed("repeat this"));
     let mut bench = Bench::new(RetryPolicy::new().at_once().after(only));
     bench.start();
@@ -203,7 +203,7 @@ fn o06_a_request_is_made_of_the_number_of_the_attempt_and_the_error_of_the_one_b
 
 /// `attempts(5).after(|_| true)` ended after 2 starts.
 #[test]
-fn o06_an_attempt_that_the_layer_below_refuses_is_repeated_if_the_policy_says_so() {
+fn o06_an_attempt_that_the_layer_below_refuses_is_repeated_if_the_policy_allows() {
     for delay in [Duration::ZERO, SECOND] {
         let policy = RetryPolicy::new().attempts(5).after(|_| true);
         let mut bench = Bench::new(policy.backoff(move |_| delay));

@@ -12,7 +12,7 @@ use switchboard::samples::RetryPolicy;
 const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
-fn an_attempt_waits_for_what_the_backoff_says_of_the_attempts_made() {
+fn an_attempt_waits_as_long_as_the_backoff_of_the_attempts_made() {
     let asked = Rc::new(RefCell::new(Vec::new()));
     let asks = Rc::clone(&asked);
     let mut bench = Bench::new(RetryPolicy::new().backoff(move |made| {

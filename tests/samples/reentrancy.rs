@@ -30,7 +30,7 @@ fn cancel(own: &Own) {
 
 /// The timer was armed all the same, and the outcome told when it was due.
 #[test]
-fn a_cancel_within_backoff_is_told_at_once() {
+fn a_cancel_within_backoff_is_reported_at_once() {
     let reactor = Reactor::new().expect("a reactor");
     let queue = reactor.queue();
     let lower = Manual::default();
@@ -51,7 +51,7 @@ fn a_cancel_within_backoff_is_told_at_once() {
 }
 
 #[test]
-fn a_cancel_within_the_choice_of_failures_is_told_at_once() {
+fn a_cancel_within_the_choice_of_failures_is_reported_at_once() {
     let reactor = Reactor::new().expect("a reactor");
     let queue = reactor.queue();
     let lower = Manual::default();
@@ -198,7 +198,7 @@ fn cancels_at_waits_for(own: &Own) -> Canceler {
 
 /// The timer was armed all the same, and the outcome told when it was due.
 #[test]
-fn a_cancel_by_an_observer_as_the_timer_is_armed_is_told_at_once() {
+fn a_cancel_by_an_observer_as_the_timer_is_armed_is_reported_at_once() {
     for canceler in [cancels_at_created, cancels_at_waits_for] {
         let mut bench = Bench::new(RetryPolicy::new().backoff(|_| Duration::from_secs(3600)));
         let own = Rc::new(RefCell::new(Some(bench.start())));

@@ -273,7 +273,7 @@ pub(crate) fn other_threads_wake_it<H: Host>() {
 }
 
 #[cfg(target_os = "linux")]
-pub(crate) fn more_sources_than_a_batch_holds_are_all_told<H: Host>() {
+pub(crate) fn more_sources_than_a_batch_holds_are_all_reported<H: Host>() {
     use mio::net::UnixDatagram;
     use support::descriptors::claim;
 

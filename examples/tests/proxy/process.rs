@@ -137,7 +137,7 @@ fn signals_print_figures_and_end_it_and_loops_share_a_port() {
 }
 
 #[test]
-fn without_descriptors_clients_wait_or_are_told_and_all_goes_on_later() {
+fn without_descriptors_clients_wait_or_get_an_answer_and_all_goes_on_later() {
     let origin = Origin::answering(|_, _| ok("x"));
     let proxy = Proxy::start("", Some(40));
     let before = proxy.descriptors();

@@ -143,7 +143,7 @@ fn a_job_that_is_added_as_another_ends_is_done_by_its_thread() {
 }
 
 #[test]
-fn a_thread_that_drops_what_nobody_takes_is_not_counted_on() {
+fn a_thread_that_drops_results_without_a_taker_is_not_counted_on() {
     struct Waits(Receiver<()>);
 
     impl Drop for Waits {

@@ -50,7 +50,7 @@ pub(crate) fn an_operation_that_completes_leaves_the_list_whether_at_once_or_lat
     }
 }
 
-pub(crate) fn closing_with_nothing_started_tells_of_the_end<R: Drive>() {
+pub(crate) fn closing_with_nothing_started_is_answered<R: Drive>() {
     for recipe in canceled_by_closing::<R>() {
         let mut rig = RigOn::<R>::open(recipe, "");
         rig.close();
@@ -59,7 +59,7 @@ pub(crate) fn closing_with_nothing_started_tells_of_the_end<R: Drive>() {
     }
 }
 
-pub(crate) fn closing_what_is_not_open_tells_of_the_end<R: Drive>() {
+pub(crate) fn closing_what_is_not_open_is_answered<R: Drive>() {
     for recipe in canceled_by_closing::<R>() {
         let mut rig = RigOn::<R>::unopened(recipe, "");
         rig.close();
@@ -69,7 +69,7 @@ pub(crate) fn closing_what_is_not_open_tells_of_the_end<R: Drive>() {
 }
 
 /// The second caller's callback was declined: it was never notified.
-pub(crate) fn o01_every_caller_of_close_is_told_of_the_end_before_and_after_it<R: Drive>() {
+pub(crate) fn o01_every_caller_of_close_is_answered_before_and_after_the_end<R: Drive>() {
     for recipe in canceled_by_closing::<R>() {
         let mut rig = RigOn::<R>::open(recipe, "");
         rig.start(&recipe.success(|_| When::Later));
@@ -84,7 +84,7 @@ pub(crate) fn o01_every_caller_of_close_is_told_of_the_end_before_and_after_it<R
     }
 }
 
-pub(crate) fn a_second_close_at_any_step_of_the_first_is_told_of_the_end<R: Drive>() {
+pub(crate) fn a_second_close_at_any_step_of_the_first_is_answered_at_the_end<R: Drive>() {
     for recipe in canceled_by_closing::<R>() {
         let mut rig = RigOn::<R>::stepwise(recipe, "");
         rig.start(&recipe.success(|_| When::Later));
@@ -115,7 +115,7 @@ pub(crate) fn o04_a_close_counts_the_operations_of_this_closing_only<R: Drive>()
 }
 
 /// It counted as canceled what came out as an answer.
-pub(crate) fn o04_a_close_counts_as_canceled_what_was_told_canceled<R: Drive>() {
+pub(crate) fn o04_a_close_counts_as_canceled_what_was_delivered_as_canceled<R: Drive>() {
     for recipe in canceled_by_closing::<R>() {
         // Whatever the moment of the close.
         let mut over = false;
@@ -174,7 +174,7 @@ pub(crate) fn o03_draining_cancels_what_is_left_at_the_deadline<R: Drive>() {
     }
 }
 
-pub(crate) fn draining_what_is_empty_or_not_open_tells_of_the_end<R: Drive>() {
+pub(crate) fn draining_what_is_empty_or_not_open_is_answered<R: Drive>() {
     for recipe in canceled_by_closing::<R>() {
         let mut rig = RigOn::<R>::open(recipe, "");
         rig.drain_within(HOUR);
@@ -234,7 +234,7 @@ pub(crate) fn a_start_during_close_is_refused<R: Drive>() {
     }
 }
 
-pub(crate) fn an_operation_whose_completion_is_on_its_way_is_not_in_the_list_and_tells_its_result<
+pub(crate) fn an_operation_whose_completion_is_on_its_way_is_not_in_the_list_and_delivers_its_result<
     R: Drive,
 >() {
     for recipe in canceled_by_closing::<R>() {
@@ -282,7 +282,7 @@ pub(crate) fn a_module_that_was_closed_can_be_opened_and_closed_again<R: Drive>(
     }
 }
 
-pub(crate) fn dropping_the_module_while_it_is_closed_still_tells_of_the_end<R: Drive>() {
+pub(crate) fn dropping_the_module_while_it_is_closed_still_answers_at_the_end<R: Drive>() {
     for recipe in canceled_by_closing::<R>() {
         let mut rig = RigOn::<R>::open(recipe, "");
         rig.start(&recipe.success(|_| When::Later));

@@ -60,7 +60,7 @@ pub(crate) fn a_cancel_at_any_step_brings_one_outcome_which_is_the_answer_once_i
     }
 }
 
-pub(crate) fn a_cancel_says_that_it_is_late_only_if_the_answer_comes<R: Drive>() {
+pub(crate) fn a_cancel_is_late_only_if_the_answer_arrives<R: Drive>() {
     for recipe in with_handles::<R>() {
         for at in moments::<R>(recipe) {
             let mut said = None;

@@ -75,7 +75,7 @@ fn a_failure_at_any_step_brings_one_outcome() {
 }
 
 #[test]
-fn a_failure_of_an_operation_that_waits_is_told_once() {
+fn a_failure_of_an_operation_that_waits_is_reported_once() {
     for recipe in compositions::<ScriptedReactor>() {
         for failing in 0..recipe.steps {
             let mut rig = Rig::stepwise(recipe, failing);
@@ -103,7 +103,7 @@ fn a_start_that_fails_at_any_step_brings_one_outcome() {
 }
 
 #[test]
-fn a_start_that_fails_at_the_lowest_layer_is_refused_and_tells_nothing() {
+fn a_start_that_fails_at_the_lowest_layer_is_refused_and_reports_nothing() {
     for recipe in compositions::<ScriptedReactor>().into_iter().filter(|recipe| !recipe.fake) {
         let mut rig = Rig::stepwise(recipe, "");
         REFUSES.set(true);
@@ -124,7 +124,7 @@ fn a_start_that_fails_at_the_lowest_layer_is_refused_and_tells_nothing() {
 }
 
 #[test]
-fn events_told_again_at_any_step_change_nothing() {
+fn events_reported_again_at_any_step_change_nothing() {
     // (Threads report by no event.)
     for recipe in compositions::<ScriptedReactor>().into_iter().filter(|recipe| !recipe.fake) {
         explore(recipe, None, |rig| {

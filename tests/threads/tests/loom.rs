@@ -51,6 +51,12 @@ fn a_reactor_that_is_awake_is_not_woken() {
 }
 
 #[test]
+fn observation_loses_nothing_and_keeps_the_order() {
+    model(|| models::observation_loses_nothing_and_keeps_the_order(1));
+    model(|| models::observation_loses_nothing_and_keeps_the_order(2));
+}
+
+#[test]
 fn a_run_ends_with_its_last_sender() {
     model(|| models::a_run_ends_with_its_last_sender(1, 2));
     model(|| models::a_run_ends_with_its_last_sender(2, 0));
@@ -69,8 +75,8 @@ fn a_close_that_races_loses_nothing() {
 }
 
 #[test]
-fn a_failed_wake_up_is_told_to_its_sender_only() {
-    model(models::a_failed_wake_up_is_told_to_its_sender_only);
+fn a_failed_wake_up_is_reported_to_its_sender_only() {
+    model(models::a_failed_wake_up_is_reported_to_its_sender_only);
 }
 
 #[test]

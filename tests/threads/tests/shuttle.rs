@@ -64,6 +64,11 @@ fn a_reactor_that_is_awake_is_not_woken() {
 }
 
 #[test]
+fn observation_loses_nothing_and_keeps_the_order() {
+    check(|| models::observation_loses_nothing_and_keeps_the_order(5));
+}
+
+#[test]
 fn a_run_ends_with_its_last_sender() {
     check(|| models::a_run_ends_with_its_last_sender(4, 5));
 }
@@ -79,8 +84,8 @@ fn a_close_that_races_loses_nothing() {
 }
 
 #[test]
-fn a_failed_wake_up_is_told_to_its_sender_only() {
-    check(models::a_failed_wake_up_is_told_to_its_sender_only);
+fn a_failed_wake_up_is_reported_to_its_sender_only() {
+    check(models::a_failed_wake_up_is_reported_to_its_sender_only);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The models, for whatever primitives `crate::sync` has.
 
-use std::io;
 use std::sync::atomic::AtomicUsize as Count;
+use std::{io, mem};
 
 use crate::inbox::{Flag, Inbox, Quota, Rejection};
 use crate::sync::{Arc, AtomicUsize, Event, Ordering, spawn};
@@ -35,6 +35,22 @@ impl Shared {
             Ok(())
         });
         sent.map_err(|(_, rejection)| rejection)
+    }
+
+    /// As a sender does: what must be traced is sent with its thread, for which 1 stands.
+    fn send_as_wanted(&self, number: usize) {
+        let wake = || {
+            self.wake();
+            Ok(())
+        };
+        match self.inbox.send((0, number), wake) {
+            Ok(()) => {}
+            Err((_, Rejection::Traced)) => {
+                let sent = self.inbox.send_traced((1, number), wake);
+                assert!(sent.is_ok(), "the reactor is there");
+            }
+            Err((_, rejection)) => panic!("{rejection:?}"),
+        }
     }
 
     fn leave(&self) {
@@ -220,15 +236,47 @@ pub(crate) fn a_close_that_races_loses_nothing(senders: usize, each: usize) {
     assert!(matches!(shared.send(0, 0), Err(Rejection::Closed)));
 }
 
+/// What is sent while the queue becomes observed, or is so no more, is received once and in order; what was
+/// sent after that bears its thread, or does not.
+pub(crate) fn observation_loses_nothing_and_keeps_the_order(each: usize) {
+    let shared = Shared::new(0);
+    let sending = {
+        let shared = Arc::clone(&shared);
+        spawn(move || (0..each).for_each(|number| shared.send_as_wanted(number)))
+    };
+    shared.inbox.set_traced(true);
+    let mut next = 0;
+    shared.receive(|(_, number)| {
+        assert_eq!(number, next, "out of order");
+        next += 1;
+        next == each
+    });
+    sending.join().unwrap();
+    let mut received = Vec::new();
+    for (is_traced, number) in [(true, 0), (false, 1)] {
+        shared.inbox.set_traced(is_traced);
+        shared.send_as_wanted(number);
+        shared.inbox.take(&mut received);
+        assert_eq!(mem::take(&mut received), [(usize::from(is_traced), number)]);
+    }
+}
+
 /// A wake-up that fails takes the entry back, and keeps nobody else's from being received.
-pub(crate) fn a_failed_wake_up_is_told_to_its_sender_only() {
+pub(crate) fn a_failed_wake_up_is_reported_to_its_sender_only() {
     let shared = Shared::new(0);
     let _ = shared.fall_asleep();
     let failing = {
         let shared = Arc::clone(&shared);
         spawn(move || {
             let fail = || Err(io::ErrorKind::Other.into());
-            shared.inbox.send((0, 0), fail).is_ok()
+            match shared.inbox.send((0, 0), fail) {
+                Ok(()) => true,
+                Err((_, Rejection::NotWoken(error))) => {
+                    assert_eq!(error.kind(), io::ErrorKind::Other);
+                    false
+                }
+                Err((_, rejection)) => panic!("{rejection:?}"),
+            }
         })
     };
     let sending = {
