@@ -218,12 +218,12 @@ impl Scene {
 
     fn cancel(&self, number: usize, op: &AsyncOp) {
         let due = self.log.cancel(number);
-        let said = self.log.inside("cancel", || op.cancel());
+        let returned = self.log.inside("cancel", || op.cancel());
         match due {
-            Some(due) if due != said => self.log.find(Rule::O3, || {
-                format!("cancel of operation {number} says {said:?} where {due:?} is due")
+            Some(due) if due != returned => self.log.find(Rule::O3, || {
+                format!("cancel of operation {number} returned {returned:?} where {due:?} is due")
             }),
-            None if said == Cancellation::Late => self.log.late(number),
+            None if returned == Cancellation::Late => self.log.late(number),
             _ => {}
         }
         if self.log.inside("cancel", || op.cancel()) == Cancellation::Canceled {

@@ -30,7 +30,6 @@ use crate::recipient::{Address, Context};
 mod call;
 pub(super) mod callback;
 pub(super) mod remotes;
-mod sender;
 mod waker;
 
 use call::{Mark, Permit, Post, RemoteFunction, RemoteHandler};

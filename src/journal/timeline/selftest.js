@@ -208,7 +208,7 @@ if (flags.has("selftest")) {
     const many = bands.filter(({ title }) => title.startsWith("turns"));
     check("turns are on top", many.length > 0 && bands[0] === many[0]);
     const counted = new Map();
-    // (Those that begin or end in the same instant as another one are not told apart.)
+    // (Those that begin or end in the same instant as another one are not distinguished.)
     const apart = (t, other) => !turns[other] || turns[other].queue !== turns[t].queue || turns[other].ended < turns[t].began || turns[other].began > turns[t].ended;
     const sure = new Set(turns.map((_, t) => t).filter((t) => turns[t].ended >= 0 && apart(t, t - 1) && apart(t, t + 1)));
     for (let i = 0; i < count; i++) {

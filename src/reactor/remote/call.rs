@@ -1,11 +1,12 @@
 //! The calls that are sent to the reactor, and their delivery there.
 
 use alloc::boxed::Box;
+use alloc::format;
 use core::any::Any;
 use core::marker::PhantomData;
 use core::sync::atomic::{AtomicBool, Ordering};
-use std::io;
 use std::sync::Arc;
+use std::{io, thread};
 
 use mio::Waker;
 
@@ -13,10 +14,10 @@ use crate::arena::ArenaKey;
 use crate::erased::Site;
 use crate::id::CallId;
 use crate::origin::SetUp;
+use crate::outside::CallOrigin;
 use crate::queue::QueueHandle;
 use crate::reactor::error::SendError;
 use crate::reactor::inbox::{Inbox, Quota, Rejection};
-use crate::reactor::remote::sender::FromThread;
 use crate::reactor::shared::ReactorHandle;
 use crate::recipient::Context;
 
@@ -163,6 +164,47 @@ pub(super) trait Deliver: Any + Send {
     fn call(&self, reactor: &ReactorHandle) -> Option<(QueueHandle, CallId)> {
         let _ = reactor;
         None
+    }
+}
+
+/// What is sent, and the name of the thread that sends it, which only observers ask for.
+struct FromThread {
+    call: Box<dyn Deliver>,
+    sender: Arc<str>,
+}
+
+impl FromThread {
+    /// Adds the name of this thread, or its id if it has none.
+    #[cold]
+    fn here(call: Box<dyn Deliver>) -> Self {
+        let thread = thread::current();
+        let sender = thread.name().map_or_else(|| format!("{:?}", thread.id()).into(), Arc::from);
+        Self { call, sender }
+    }
+
+    /// What was sent, of one that is not known as such.
+    fn into_call(this: Box<dyn Any>) -> Box<dyn Deliver> {
+        let this: Box<Self> = this.downcast().unwrap_or_else(|_| unreachable!("it is traced"));
+        this.call
+    }
+}
+
+impl Deliver for FromThread {
+    fn deliver(self: Box<Self>, reactor: &ReactorHandle) {
+        let Self { call, sender: name } = *self;
+        if !reactor.queue().core().is_observed() {
+            reactor.shared().end_observation();
+            return call.deliver(reactor);
+        }
+        let scheduled = call.call(reactor);
+        call.deliver(reactor);
+        if let Some((queue, scheduled)) = scheduled {
+            queue.core().notify_of_origin(scheduled, &CallOrigin::Thread { name });
+        }
+    }
+
+    fn call(&self, reactor: &ReactorHandle) -> Option<(QueueHandle, CallId)> {
+        self.call.call(reactor)
     }
 }
 

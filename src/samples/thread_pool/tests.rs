@@ -172,9 +172,9 @@ fn o06_a_thread_that_cannot_be_started_is_a_result_with_the_error_of_the_system(
     let names = LlFakeCancel::<u8, io::Error>::new(&reactor.handle(), &pool(4, |_| true).0);
     names.open();
     let results = Rc::new(RefCell::new(Vec::new()));
-    let told = Rc::clone(&results);
+    let delivered = Rc::clone(&results);
     let done = reactor.queue().callback(move |_, result: OpResult<u8, io::Error>| {
-        told.borrow_mut().push(result);
+        delivered.borrow_mut().push(result);
     });
     names.start(Box::new(|| Ok(7)), done).expect("it is open");
     reactor.run().expect("events");
