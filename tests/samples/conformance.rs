@@ -148,7 +148,7 @@ fn o3_a_cancel_that_is_late_and_does_not_say_so_is_caught() {
             let bell = |reactor: &Reactor| Bell::new(Fault::GivesAnotherHandle, reactor);
             let violation = impatient().check_one(scenario, bell).unwrap_err();
             assert_eq!((violation.scenario, violation.rule), (scenario, Rule::O3), "{violation}");
-            assert!(violation.seen.contains("says Canceled where Late is due"), "{violation}");
+            assert!(violation.seen.contains("returned Canceled where Late is due"), "{violation}");
         }
     }
 }
