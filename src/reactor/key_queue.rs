@@ -46,12 +46,13 @@ impl KeyQueue {
         self.is_empty.set(keys.is_empty());
     }
 
-    /// Frees memory that is not needed.
+    /// Removes all keys.
     pub(super) fn clear(&self) {
         self.keys.borrow_mut().clear();
         self.is_empty.set(true);
     }
 
+    /// Frees memory that is not needed.
     pub(super) fn shrink(&self) {
         self.keys.borrow_mut().shrink_to_fit();
     }

@@ -124,8 +124,9 @@ function tableLine(row) {
   for (const [column] of COLUMNS) {
     const value = row[column];
     const text = column === "name" ? value : column === "calls" ? value.toLocaleString("en") : known(value) ? duration(value) : "–";
-    const cell = element("td", column === "handlerWorst" && row.slowest >= 0 ? undefined : text);
-    if (!cell.textContent) cell.append(linkTo(row.slowest, text));
+    const leads = column === "handlerWorst" && row.slowest >= 0;
+    const cell = element("td", leads ? undefined : text);
+    if (leads) cell.append(linkTo(row.slowest, text));
     line.append(cell);
   }
   return line;
