@@ -709,7 +709,7 @@ impl<C: DialContext> directory::Allocation for Block<C> {
 impl<C: DialContext> Block<C> {
     /// Makes the first place one that the tail may be at.
     fn clear(&self) {
-        // SAFETY: the block has a place there, which nobody else uses.
+        // SAFETY: the block has a place there, which no one else uses.
         unsafe { (&raw mut (*self.first()).vtable).write(None) }
     }
 

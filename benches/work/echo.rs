@@ -3,7 +3,7 @@
 //! Client and server take turns on one thread: the client writes to all connections, the server
 //! runs until it has echoed all of that, the client reads and checks it. So a round is the same
 //! from run to run, down to its system calls, and the time is the server's alone. (The client
-//! uses `readv` and `writev`, the servers `recvfrom` and `sendto`: a trace tells them apart.)
+//! uses `readv` and `writev`, the servers `recvfrom` and `sendto`: a trace distinguishes them.)
 
 use std::cell::Cell;
 use std::io::{ErrorKind, IoSlice, IoSliceMut, Read, Write};
@@ -115,7 +115,7 @@ fn connection(listener: &TcpListener) -> (TcpStream, TcpStream) {
     (client, server)
 }
 
-/// What a connection does on an event, the same for all servers that are told of readiness.
+/// What a connection does on an event, the same for all servers that handle readiness.
 pub struct Echo {
     buffer: Vec<u8>,
     /// Read, and not written yet.

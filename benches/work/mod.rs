@@ -1,7 +1,7 @@
 //! The work that the benches do: groups of contenders, each doing the same calls in its own way.
 //!
 //! Every call carries 24 bytes, three words `[1, n, n]`, which its handler takes in as 1 + n - n.
-//! So the sum of what arrived is the number of calls that did: whoever runs a contender compares
+//! So the sum of what arrived is the number of calls that did: what runs a contender compares
 //! them, and nothing can be optimized away.
 //!
 //! The crate of the peers has these files from a library (`benches/shared.rs`), and adds its contenders to the same

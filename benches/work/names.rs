@@ -37,7 +37,7 @@ fn addresses() -> Vec<SocketAddr> {
     NAME.to_socket_addrs().expect("the name is known").collect()
 }
 
-/// Whoever has a result asks for the next name.
+/// The thread that has a result asks for the next name.
 struct Client {
     names: Names,
     left: Rc<Cell<u64>>,

@@ -76,7 +76,7 @@ const SCARCE: &[Errno] = &[Errno::MFILE, Errno::NFILE, Errno::NOBUFS, Errno::NOM
 #[cfg(not(unix))]
 const SCARCE: &[Errno] = &[Errno::MFILE, Errno::NOBUFS];
 
-/// What a client is told of a connection that was not made.
+/// What a client sees of a connection that was not made.
 pub(crate) fn refusal(error: &OpError<io::Error>) -> Refusal {
     let (status, why) = match error {
         OpError::TimedOut => (504, "no address of the host answered in time"),

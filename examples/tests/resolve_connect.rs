@@ -17,14 +17,14 @@ use crate::resolve_connect::{Connects, Target, connector, host};
 
 type Outcome = OpResult<Socket, io::Error>;
 
-/// What was told, in order.
+/// What was reported, in order.
 #[derive(Default)]
-struct Told(Rc<RefCell<Vec<Outcome>>>);
+struct Outcomes(Rc<RefCell<Vec<Outcome>>>);
 
-impl Told {
+impl Outcomes {
     fn done(&self, queue: &QueueHandle) -> Callback<Outcome> {
-        let told = Rc::clone(&self.0);
-        queue.callback(move |_, outcome| told.borrow_mut().push(outcome))
+        let outcomes = Rc::clone(&self.0);
+        queue.callback(move |_, outcome| outcomes.borrow_mut().push(outcome))
     }
 }
 
@@ -48,7 +48,7 @@ fn listener() -> (TcpListener, SocketAddr) {
     (listener, address)
 }
 
-/// An address at which nobody listens.
+/// An address at which no one listens.
 fn deaf() -> SocketAddr {
     listener().1
 }
@@ -64,9 +64,9 @@ fn found(mut lists: Vec<Vec<SocketAddr>>, made: &Rc<Cell<u32>>) -> Target {
     })
 }
 
-/// Turns until that many outcomes were told. Backoffs are jumped over.
-fn until(reactor: &mut Reactor, passed: &Cell<Duration>, told: &Told, count: usize) {
-    while told.0.borrow().len() < count {
+/// Turns until that many outcomes were reported. Backoffs are jumped over.
+fn until(reactor: &mut Reactor, passed: &Cell<Duration>, outcomes: &Outcomes, count: usize) {
+    while outcomes.0.borrow().len() < count {
         let _ = reactor.turn(Some(Duration::from_millis(1))).expect("a turn");
         if reactor.queue().is_idle() && reactor.registration_count() == 0 {
             let step = reactor.poll_timeout().unwrap_or_default();
@@ -81,13 +81,13 @@ fn a_host_is_resolved_and_an_address_taken() {
     let connects = connects_of(&reactor, &ThreadPool::new(2));
     connects.open();
     let (_listener, address) = listener();
-    let told = Told::default();
+    let outcomes = Outcomes::default();
     let names = [format!("localhost:{}", address.port()), address.to_string()];
     for (number, name) in (1..).zip(names) {
-        connects.start(host(name), told.done(reactor.queue())).expect("it is open");
-        until(&mut reactor, &passed, &told, number);
+        connects.start(host(name), outcomes.done(reactor.queue())).expect("it is open");
+        until(&mut reactor, &passed, &outcomes, number);
     }
-    for outcome in told.0.take() {
+    for outcome in outcomes.0.take() {
         let peer = outcome.expect("it is connected").with(|stream| stream.peer_addr().ok());
         assert_eq!(peer, Some(Some(address)));
     }
@@ -100,19 +100,20 @@ fn the_first_address_that_answers_is_taken_in_the_attempt_in_which_it_does() {
     let connects = connects_of(&reactor, &ThreadPool::new(2));
     connects.open();
     let (_listener, address) = listener();
-    let (told, made) = (Told::default(), Rc::default());
+    let (outcomes, made) = (Outcomes::default(), Rc::default());
     let lists = vec![vec![], vec![deaf(), deaf()], vec![deaf(), address, deaf()]];
-    let op = connects.start(found(lists, &made), told.done(reactor.queue())).expect("it is open");
-    until(&mut reactor, &passed, &told, 1);
-    let socket = told.0.borrow_mut().pop().expect("told").expect("it is connected");
+    let op =
+        connects.start(found(lists, &made), outcomes.done(reactor.queue())).expect("it is open");
+    until(&mut reactor, &passed, &outcomes, 1);
+    let socket = outcomes.0.borrow_mut().pop().expect("told").expect("it is connected");
     assert_eq!(socket.with(|stream| stream.peer_addr().ok()), Some(Some(address)));
     assert_eq!((made.get(), op.cancel()), (3, Cancellation::Late));
     drop(socket);
     // Or none does.
     let lists = vec![vec![deaf()], vec![deaf(), deaf()], vec![deaf()]];
-    connects.start(found(lists, &made), told.done(reactor.queue())).expect("it is open");
-    until(&mut reactor, &passed, &told, 1);
-    let error = io::Error::from(told.0.borrow_mut().pop().expect("told").expect_err("nobody"));
+    connects.start(found(lists, &made), outcomes.done(reactor.queue())).expect("it is open");
+    until(&mut reactor, &passed, &outcomes, 1);
+    let error = io::Error::from(outcomes.0.borrow_mut().pop().expect("told").expect_err("nobody"));
     assert_eq!((error.kind(), made.get()), (io::ErrorKind::ConnectionRefused, 3));
     assert!(error.raw_os_error().is_some(), "the number of the system's error is kept");
     assert_eq!((reactor.registration_count(), reactor.timer_count()), (0, 0));
@@ -123,7 +124,7 @@ fn one_is_canceled_alone_and_the_others_together_when_the_drain_is_over() {
     let (mut reactor, passed) = patient();
     let connects = connects_of(&reactor, &ThreadPool::new(8));
     connects.open();
-    let (told, ends) = (Told::default(), RefCell::new(Vec::new()));
+    let (outcomes, ends) = (Outcomes::default(), RefCell::new(Vec::new()));
     let endless = || {
         let (end, ends_work) = channel::<()>();
         ends.borrow_mut().push(end);
@@ -138,23 +139,26 @@ fn one_is_canceled_alone_and_the_others_together_when_the_drain_is_over() {
         })
     };
     let ops: Vec<_> = (0..3)
-        .map(|_| connects.start(endless(), told.done(reactor.queue())).expect("it is open"))
+        .map(|_| connects.start(endless(), outcomes.done(reactor.queue())).expect("it is open"))
         .collect();
     assert_eq!(ops[1].cancel(), Cancellation::Canceled);
-    until(&mut reactor, &passed, &told, 1);
+    until(&mut reactor, &passed, &outcomes, 1);
     let closed = Rc::new(Cell::new(None));
     let sees = Rc::clone(&closed);
     let drained = reactor.queue().callback(move |_, closed: Closed| sees.set(Some(closed)));
     connects.drain(&reactor.handle(), Duration::from_secs(10), drained);
-    assert!(connects.start(host(String::new()), told.done(reactor.queue())).is_err(), "it drains");
+    assert!(
+        connects.start(host(String::new()), outcomes.done(reactor.queue())).is_err(),
+        "it drains"
+    );
     let _ = reactor.turn(Some(Duration::ZERO)).expect("a turn");
-    assert_eq!((told.0.borrow().len(), closed.get()), (1, None));
+    assert_eq!((outcomes.0.borrow().len(), closed.get()), (1, None));
     passed.set(Duration::from_secs(10));
     while closed.get().is_none() {
         let _ = reactor.turn(Some(Duration::ZERO)).expect("a turn");
     }
     assert_eq!(closed.get().map(|closed| (closed.canceled, closed.completed)), Some((2, 0)));
-    assert!(told.0.take().iter().all(|outcome| matches!(outcome, Err(OpError::Canceled))));
+    assert!(outcomes.0.take().iter().all(|outcome| matches!(outcome, Err(OpError::Canceled))));
     drop(ends);
     reactor.run().expect("the leftovers end");
     assert_eq!(connects.leftovers(), 0);

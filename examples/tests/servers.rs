@@ -170,7 +170,7 @@ fn a_peer_that_never_reads_costs_a_bounded_buffer_and_no_other_anything() {
         let mut other = servers.connect();
         is_echoed(&mut other, b"fine?", &mut servers);
         peer.set_nonblocking(true).unwrap();
-        // It sends until nobody takes any more, a while after all are full.
+        // It sends until no one takes any more, a while after all are full.
         let (mut sent, mut refused) = (0, 0);
         while refused < 100 {
             match peer.write(&[7; 50_000]) {

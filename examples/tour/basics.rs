@@ -99,7 +99,7 @@ fn canceled_while_waiting(reactor: &mut Reactor) -> Outcome {
     })?;
     let result = reading.client.result.take();
     let canceled = matches!(result, Some(Err(OpError::Canceled)));
-    ensure(canceled, "the client was told that the operation is canceled")?;
+    ensure(canceled, "the client was notified that the operation is canceled")?;
     ensure(ended == Ends { finished: 1, ..Ends::default() }, "that was the only call")
 }
 

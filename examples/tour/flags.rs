@@ -12,7 +12,7 @@ cargo run --release --features journal --example tour -- [FLAGS]
   --help             this
 
 Both files need the feature `journal`. Colors come on a terminal only, and never if NO_COLOR is
-set. Ends with 0 if every story ended as told, 1 if one did not, 2 if the flags make no sense.
+set. Ends with 0 if every story ended as expected, 1 if one did not, 2 if the flags make no sense.
 ";
 
 /// What is asked for.

@@ -1,8 +1,8 @@
 //! cargo run --release --example tour
 //!
-//! Stories on real loopback sockets and threads, told from the steps that an observer sees: how
+//! Stories on real loopback sockets and threads, reported from the steps that an observer sees: how
 //! calls and operations end, what happens to those that come to a bad end, and what each sample
-//! module does. Fails if a story ends differently than told. `-- --help` tells the flags.
+//! module does. Fails if a story ends differently than expected. `-- --help` lists the flags.
 
 use std::process::ExitCode;
 

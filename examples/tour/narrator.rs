@@ -13,7 +13,7 @@ use super::paint::Paint;
 pub(crate) struct Narrator {
     paint: Paint,
     lives: RefCell<HashMap<CallId, Life>>,
-    /// Calls that are live, each within the one before; true once that is told.
+    /// Calls that are live, each within the one before; true once that is reported.
     live: RefCell<Vec<(CallId, bool)>>,
     /// Whether calls that just finish are passed over.
     short: Cell<bool>,
@@ -49,12 +49,12 @@ impl Observer for Narrator {
             Step::Finished => self.end_live(call, "finished"),
             Step::Panicked => self.end_live(call, "panicked"),
             Step::LateCancel { reason } => {
-                self.tell(call, &format!("canceled ({reason}): too late, nothing happens"));
+                self.narrate(call, &format!("canceled ({reason}): too late, nothing happens"));
             }
             Step::Canceled { reason } => self.end(call, &format!("canceled: {reason}")),
             Step::Refused { refusal, .. } => self.end(call, &format!("refused: {refusal}")),
             Step::Abandoned { .. } => self.end(call, "abandoned: dropped without being called"),
-            other => self.tell(call, &other.to_string()),
+            other => self.narrate(call, &other.to_string()),
         }
     }
 }
@@ -69,22 +69,22 @@ impl Narrator {
         self.short.set(true);
     }
 
-    /// Ends a live call: in one line if nothing was told since it was dialed.
+    /// Ends a live call: in one line if nothing was reported since it was dialed.
     fn end_live(&self, call: CallId, end: &str) {
-        let told = self.live.borrow_mut().pop().is_some_and(|(_, told)| told);
-        if self.short.get() && !told && end == "finished" {
+        let reported = self.live.borrow_mut().pop().is_some_and(|(_, reported)| reported);
+        if self.short.get() && !reported && end == "finished" {
             self.lives.borrow_mut().remove(&call);
             return;
         }
-        self.end(call, &if told { end.into() } else { format!("dialed, {end}") });
+        self.end(call, &if reported { end.into() } else { format!("dialed, {end}") });
     }
 
     fn end(&self, call: CallId, end: &str) {
-        self.tell(call, end);
+        self.narrate(call, end);
         self.lives.borrow_mut().remove(&call);
     }
 
-    fn tell(&self, call: CallId, what: &str) {
+    fn narrate(&self, call: CallId, what: &str) {
         self.tell_live();
         let depth = self.live.borrow().len();
         self.print(depth, call, what);
@@ -92,8 +92,8 @@ impl Narrator {
 
     /// Reports the calls that are live, unless they were reported.
     fn tell_live(&self) {
-        for (depth, (call, told)) in self.live.borrow_mut().iter_mut().enumerate() {
-            if !std::mem::replace(told, true) {
+        for (depth, (call, reported)) in self.live.borrow_mut().iter_mut().enumerate() {
+            if !std::mem::replace(reported, true) {
                 self.print(depth, *call, "dialed");
             }
         }

@@ -34,7 +34,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = String>) -> u8 {
     panic::set_hook(hook);
     outcome.map_or_else(
         |error| {
-            eprintln!("\nThe tour did not end as told: {error}");
+            eprintln!("\nThe tour did not end as expected: {error}");
             1
         },
         |()| 0,
@@ -48,11 +48,11 @@ fn tour(flags: &Flags, paint: Paint) -> Outcome {
     reactor.queue().add_observer(Rc::clone(&narrator));
     let mut summary = Summary::default();
     println!("{}\n", paint.bold("Calls and operations"));
-    tell(&mut reactor, basics::STORIES, &mut summary, &record, paint)?;
+    run_stories(&mut reactor, basics::STORIES, &mut summary, &record, paint)?;
     println!("{}\n", paint.bold("The samples, with their calls in short"));
     narrator.only_ends_other_than_finished();
-    tell(&mut reactor, samples::STORIES, &mut summary, &record, paint)?;
-    tell(&mut reactor, sockets::STORIES, &mut summary, &record, paint)?;
+    run_stories(&mut reactor, samples::STORIES, &mut summary, &record, paint)?;
+    run_stories(&mut reactor, sockets::STORIES, &mut summary, &record, paint)?;
     summary.print(paint);
     record.print_figures();
     let tally = reactor.queue().tally();
@@ -60,11 +60,11 @@ fn tour(flags: &Flags, paint: Paint) -> Outcome {
     ensure(tally.balances(), "the tally balances")?;
     ensure(tally.pending + tally.live + tally.unscheduled == 0, "no call is left")?;
     ensure(reactor.handle().registration_count() == 0, "no source is registered")?;
-    println!("Every call ended exactly once, and every story as told.");
+    println!("Every call ended exactly once, and every story as expected.");
     record.write(flags)
 }
 
-fn tell(
+fn run_stories(
     reactor: &mut Reactor,
     stories: &[Story],
     summary: &mut Summary,

@@ -113,7 +113,7 @@ pub(super) fn three_ways<M: Module>(
             }
             _ => {
                 make_ready();
-                reactor.set_budget(1); // so that there is a moment before the client is told
+                reactor.set_budget(1); // so that there is a moment before the client is notified
                 while op.state() != OpState::Completed {
                     let _ = reactor.turn(None)?;
                 }
@@ -124,7 +124,7 @@ pub(super) fn three_ways<M: Module>(
         let result = client.wait(reactor)?;
         let canceled = matches!(result, Err(OpError::Canceled));
         say(&format!("It {way}: {}.", if canceled { "Canceled" } else { "a result" }));
-        ensure(canceled == (way == "is canceled"), "it ended as told")?;
+        ensure(canceled == (way == "is canceled"), "it ended as expected")?;
         ensure(canceled || result.is_ok(), "the result is an answer")?;
     }
     Ok(())
@@ -133,7 +133,7 @@ pub(super) fn three_ways<M: Module>(
 fn cancel(op: &AsyncOp, expected: Cancellation) -> Outcome {
     let cancellation = op.cancel();
     say(&format!("The client cancels: {cancellation:?}."));
-    ensure(cancellation == expected, "the cancel did as told")
+    ensure(cancellation == expected, "the cancel did as expected")
 }
 
 fn chain(reactor: &mut Reactor) -> Outcome {
@@ -252,8 +252,8 @@ fn cancel_all(reactor: &mut Reactor) -> Outcome {
     say(&format!("{} run.", module.running()));
 
     let closed = Rc::new(Cell::new(None));
-    let told = Rc::clone(&closed);
-    module.close_with(reactor.queue().callback(move |_, closed| told.set(Some(closed))));
+    let reported = Rc::clone(&closed);
+    module.close_with(reactor.queue().callback(move |_, closed| reported.set(Some(closed))));
     let (request, _peer) = socket(&reactor.handle())?;
     let refused = module.start(request, clients[0].callback());
     ensure(refused.is_err(), "nothing can be started any more")?;
@@ -265,7 +265,7 @@ fn cancel_all(reactor: &mut Reactor) -> Outcome {
     ensure(canceled == 99 && module.running() == 0, "the others were canceled")?;
     for client in &clients[1..] {
         let result = client.wait(reactor)?;
-        ensure(matches!(result, Err(OpError::Canceled)), "each client was told")?;
+        ensure(matches!(result, Err(OpError::Canceled)), "each client was notified")?;
     }
     Ok(())
 }

@@ -176,7 +176,7 @@ impl<C: DialContext, X> Storage<C, X> {
                     unsafe { (slot.functions().disown)(&raw mut call.contents.words) };
                     remains._call = Some(call);
                 }
-                // The call was taken from its place, and whoever has it owns the slot.
+                // The call was taken from its place, and what has it owns the slot.
                 Err(gone) => mem::forget(gone),
             }
         }

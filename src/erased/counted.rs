@@ -314,7 +314,7 @@ unsafe fn release_weak(block: NonNull<Head>, placement: Placement) {
     let weak = unsafe { &block.as_ref().weak };
     weak.set(weak.get() - 1);
     if weak.get() == 0 {
-        // SAFETY: no reference is left, so nobody else uses the block (I3), and this moves `free` out
+        // SAFETY: no reference is left, so no one else uses the block (I3), and this moves `free` out
         // once. The block came from there.
         unsafe {
             let free = ptr::read(&raw const (*block.as_ptr()).free);
@@ -337,7 +337,7 @@ impl<T> Counted<T> {
         let (strong, weak) = (Cell::new(1), Cell::new(1));
         let head = Head { strong, weak, free: ManuallyDrop::new(free) };
         debug_assert!(block.is_aligned());
-        // SAFETY: the block is large and aligned enough for this, by its placement, and nobody else's.
+        // SAFETY: the block is large and aligned enough for this, by its placement, and no one else's.
         unsafe { block.write(CountedBlock { head, value: ManuallyDrop::new(value) }) };
         Self { block, value: PhantomData }
     }

@@ -150,7 +150,7 @@ impl DeadlineWatchdog {
             }
             result => result,
         };
-        // 3. Complete. Nobody else does.
+        // 3. Complete. No one else does.
         let _ = op.complete(result);
     }
 

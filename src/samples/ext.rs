@@ -35,12 +35,12 @@ use crate::samples::then::Then;
 ///
 /// let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
 /// let address = listener.local_addr()?;
-/// let nobody = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
+/// let closed = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
 /// let done = reactor.queue().callback(move |_, connected| {
 ///     let socket: Socket = Result::unwrap(connected);
 ///     assert_eq!(socket.with(|stream| stream.peer_addr().unwrap()), Some(address));
 /// });
-/// connects.start(Retry::new(move |_, _| vec![nobody, address]), done).unwrap();
+/// connects.start(Retry::new(move |_, _| vec![closed, address]), done).unwrap();
 /// reactor.run()?;
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```

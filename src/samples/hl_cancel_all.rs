@@ -70,8 +70,8 @@ pub struct HlCancelAll<L> {
 /// What has become of the operations that ran when a module was closed, delivered when the last one is
 /// over.
 ///
-/// Each operation counts in one closing, the first that found it running. Whoever closes or drains the module
-/// again receives the same counts, unless it was opened in between: then that is another closing, which
+/// Each operation counts in one closing, the first that found it running. A caller that closes or drains the
+/// module again receives the same counts, unless it was opened in between: then that is another closing, which
 /// waits for the earlier ones too, and counts only what was started since. A start that was refused
 /// counts in none, even if the module was closed within it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -356,7 +356,7 @@ impl HlCancelAllTracker {
         let is_canceled = matches!(result, Err(OpError::Canceled));
         let counts_as = if is_canceled { CountsAs::Canceled } else { CountsAs::Completed };
         op.context().counts_as.set(counts_as);
-        // 2. Complete. Nobody else does. The place goes with the operation, right after this.
+        // 2. Complete. No one else does. The place goes with the operation, right after this.
         let _ = op.complete(result);
     }
 }

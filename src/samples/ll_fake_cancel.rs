@@ -234,7 +234,7 @@ impl<A: Send + 'static, E: Send + 'static> Job for WorkJob<A, E> {
         let Self { work, done } = *self;
         let result = panic::catch_unwind(AssertUnwindSafe(work))
             .unwrap_or_else(|panic| Err(OpError::Panicked(take_message(panic))));
-        // Nobody takes it if the reactor is gone.
+        // No one takes it if the reactor is gone.
         thread.end_with(|| done.answer(result));
     }
 

@@ -367,7 +367,7 @@ impl<L: 'static> MlChainSteps<L> {
             Ok(Next::Done(answer)) => Ok(answer),
             Err(error) => Err(error),
         };
-        // 5. Complete. Nobody else does.
+        // 5. Complete. No one else does.
         let _ = op.complete(result);
     }
 

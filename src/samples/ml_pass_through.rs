@@ -97,7 +97,7 @@ impl<L: Module> Module for MlPassThrough<L> {
 impl MlPassThroughRelay {
     /// The completion.
     fn on_done<A, E>(op: &Operation<MlPassing, A, E>, result: OpResult<A, E>) {
-        // 1. Whatever it is, also Canceled, it is the result. Nobody else completes.
+        // 1. Whatever it is, also Canceled, it is the result. No one else completes.
         let _ = op.complete(result);
     }
 }

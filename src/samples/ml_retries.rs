@@ -212,7 +212,7 @@ impl<L: Module> MlRetriesAttempts<L> {
         op: &RetryOperation<L>,
         result: OpResult<L::Answer, L::Error>,
     ) {
-        // 1. An answer is the result. Nobody else completes while an attempt is on its way.
+        // 1. An answer is the result. No one else completes while an attempt is on its way.
         let error = match result {
             Ok(_) => return drop(op.complete(result)),
             Err(error) => error,

@@ -60,7 +60,7 @@ pub trait Module {
     ///   [`MlRetries`](crate::samples::MlRetries), [`MlChain`](crate::samples::MlChain), and with it
     ///   [`Then`](crate::samples::Then) and [`FirstOf`](crate::samples::FirstOf);
     ///   see [`Layer::kept_open`]. So does [`HlCancelAll`](crate::samples::HlCancelAll), which cancels by handles.
-    /// - A module that is shared (`Rc`) stays open for others. Whoever shares it closes it.
+    /// - A module that is shared (`Rc`) stays open for others. Close it where it is shared.
     fn close(&self) {
         self.layer().close();
     }

@@ -66,10 +66,10 @@ fn a_journal_that_is_set_in_a_handler_learns_of_that_call_when_it_ends() {
     let queue = CallQueue::new();
     let journal = Rc::new(Journal::new());
     let (late, seen) = (Rc::clone(&journal), Rc::new(Cell::new(None)));
-    let tell = Rc::clone(&seen);
+    let shown = Rc::clone(&seen);
     let live = queue.call(move |queue| {
         queue.add_observer(Rc::clone(&late));
-        let nested = move |queue: &QueueHandle| tell.set(Some(queue.call(|_| ())));
+        let nested = move |queue: &QueueHandle| shown.set(Some(queue.call(|_| ())));
         queue.call(nested);
         let _ = queue.dial_pending();
     });
@@ -90,9 +90,9 @@ fn two_queues_of_one_journal_are_distinct_and_cause_each_other() {
     let journal = journaled(&one);
     other.add_observer(Rc::clone(&journal));
     let (queue, seen) = (Rc::clone(&other), Rc::new(Cell::new(None)));
-    let tell = Rc::clone(&seen);
+    let shown = Rc::clone(&seen);
     let live = one.call(move |_| {
-        tell.set(Some(queue.call(|_| ())));
+        shown.set(Some(queue.call(|_| ())));
         let _ = queue.dial_all();
     });
     one.dial_all();
@@ -424,10 +424,10 @@ fn at_random_the_journal_attributes_each_call_to_whom_scheduled_it() {
         let history = journal.history();
         assert!(truth.scheduled.borrow().len() > 200, "seed {seed}");
         for (call, live) in &*truth.scheduled.borrow() {
-            let told = history.call(*call).and_then(|call| call.scheduled).map(|at| at.by);
+            let reported = history.call(*call).and_then(|call| call.scheduled).map(|at| at.by);
             // A callback that was canceled before it was answered is never scheduled.
-            let told = told.unwrap_or(*live);
-            assert_eq!(told, *live, "seed {seed}, call {call}");
+            let reported = reported.unwrap_or(*live);
+            assert_eq!(reported, *live, "seed {seed}, call {call}");
         }
         let counts = journal.figures().counts;
         assert!(counts.panicked > 5 && counts.canceled > 5 && counts.refused > 0, "{counts:?}");

@@ -43,9 +43,9 @@ impl Scene {
     /// Asserts the story of a call, but for the places in this file.
     #[track_caller]
     fn expect(&self, call: CallId, story: &[&str]) {
-        let told = self.journal.explain(call).to_string();
-        let told: Vec<_> = told.lines().map(without_place).collect();
-        assert_eq!(told, story);
+        let reported = self.journal.explain(call).to_string();
+        let reported: Vec<_> = reported.lines().map(without_place).collect();
+        assert_eq!(reported, story);
     }
 }
 
@@ -65,10 +65,10 @@ fn the_story_of_a_call_that_finished_names_who_scheduled_it_and_what_it_waited_b
     let scene = Scene::new();
     let server = scene.queue.recipient(Server);
     let call = Rc::new(Cell::new(None));
-    let (told, address, takes) = (Rc::clone(&call), server.address(), scene.takes(3));
+    let (reported, address, takes) = (Rc::clone(&call), server.address(), scene.takes(3));
     let first = scene.queue.call(move |queue| {
         let time = takes;
-        told.set(Some(address.call(move |_, cx| time(cx.queue()))));
+        reported.set(Some(address.call(move |_, cx| time(cx.queue()))));
         let _ = queue;
     });
     let second = scene.queue.call(scene.takes(2));
@@ -250,8 +250,8 @@ fn an_operation_shows_its_layers_and_its_cancel() {
     let client = scene.queue.recipient(Server);
     let done: Callback<OpResult<(), String>> = client.callback(|_, _, _| ());
     let upper = Operation::new(done, Upper, |_| ());
-    let told = upper.clone();
-    let passed = client.callback(move |_, _, result| told.complete(result).unwrap());
+    let reported = upper.clone();
+    let passed = client.callback(move |_, _, result| reported.complete(result).unwrap());
     let (upper_id, lower_id) = {
         upper.waits_for(passed.id());
         let history = scene.journal.history();

@@ -113,8 +113,8 @@ impl Shop {
             let lookup = request.context().0.take();
             lookup.map(|lookup| lookup.cancel());
         });
-        let told = upper.clone();
-        let found = self.worker().callback(move |_, _, result| _ = told.complete(result));
+        let reported = upper.clone();
+        let found = self.worker().callback(move |_, _, result| _ = reported.complete(result));
         upper.waits_for(found.id());
         let lookup = Operation::new(found, Lookup, |lookup| {
             let _ = lookup.complete(Err(OpError::Canceled));

@@ -41,8 +41,8 @@ fn events() -> Vec<Value> {
 
     let done: Callback<OpResult<(), ()>> = server.callback(|_, _, _| ());
     let upper = Operation::new(done, "upper", |_| ());
-    let told = upper.clone();
-    let passed = server.callback(move |_, _, result| _ = told.complete(result));
+    let reported = upper.clone();
+    let passed = server.callback(move |_, _, result| _ = reported.complete(result));
     upper.waits_for(passed.id());
     let lower = Operation::new(passed, "lower", |lower: &Operation<_, (), ()>| {
         let _ = lower.complete(Err(OpError::Canceled));

@@ -217,7 +217,7 @@ fn an_observer_before_it_that_panics_does_not_leave_a_span_entered() {
         queue.add_observer(Rc::clone(&spans));
         queue.call(|queue| {
             queue.call(|_| info!("inner"));
-            // The end of the inner call is never told to the spans.
+            // The end of the inner call is never reported to the spans.
             panic_of(|| queue.dial_all());
         });
         queue.dial_all();

@@ -1,4 +1,4 @@
-//! Hazard: memory that goes with calls of other threads, and is kept or taken more often than told.
+//! Hazard: memory that goes with calls of other threads, and is kept or taken more often than reported.
 
 use std::thread;
 use std::time::Duration;

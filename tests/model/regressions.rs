@@ -1,4 +1,4 @@
-//! Sequences that broke a rule once, or might: each told on the queue and on the model. `main.rs`
+//! Sequences that broke a rule once, or might: each reported on the queue and on the model. `main.rs`
 //! prints what goes here.
 
 use support::worlds::sequences::*;

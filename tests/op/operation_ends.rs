@@ -110,7 +110,7 @@ fn a_context_that_drops_may_use_the_queue_and_finds_its_operation_complete() {
 #[test]
 fn the_queue_may_go_before_its_operations() {
     let bench = Bench::default();
-    let (told, hooks) = (Rc::clone(&bench.told), Rc::clone(&bench.hooks));
+    let (outcomes, hooks) = (Rc::clone(&bench.outcomes), Rc::clone(&bench.hooks));
     let alive = Rc::clone(&bench.alive);
     let (running, running_op) = bench.start(complete);
     let (completed, completed_op) = bench.start(complete);
@@ -124,14 +124,14 @@ fn the_queue_may_go_before_its_operations() {
     let tally = queue.tally();
     assert_eq!((tally.canceled, tally.created), (4, 4), "{tally}");
 
-    // They end as ever; there is only nobody left to tell.
+    // They end as ever; there is only no one left to tell.
     assert_eq!((running.state(), running.cancel()), (OpState::Running, Cancellation::Canceled));
     assert_eq!((running.state(), completed.cancel()), (OpState::Completed, Cancellation::Late));
     assert_eq!(canceling_op.complete(Ok(8)), Ok(()));
     assert_eq!(canceling.state(), OpState::Completed);
     drop((running_op, completed_op, canceling_op, lost_op));
     assert_eq!((queue.tally(), hooks.get()), (tally, 2));
-    assert!(told.borrow().is_empty());
+    assert!(outcomes.borrow().is_empty());
     assert_eq!(Rc::strong_count(&alive), 1, "a context leaks");
 }
 

@@ -183,10 +183,10 @@ fn o04_the_result_is_fixed_when_its_call_is_scheduled() {
 
     // Canceled from the completion callback itself.
     let own = Rc::new(RefCell::new(None::<AsyncOp>));
-    let (taken, told) = (Rc::clone(&own), Rc::clone(&bench.told));
+    let (taken, outcomes) = (Rc::clone(&own), Rc::clone(&bench.outcomes));
     let done = bench.queue.callback(move |_, result| {
         assert_eq!(taken.take().unwrap().cancel(), Cancellation::Late);
-        told.borrow_mut().push(result);
+        outcomes.borrow_mut().push(result);
     });
     let (handle, op) = bench.start_with(done, complete);
     own.replace(Some(handle));
@@ -220,7 +220,7 @@ fn o04_to_cancel_the_call_is_silent_and_to_cancel_the_operation_delivers_cancele
     assert_eq!(bench.dial(), []);
     bench.counts(0, 0, 0, 2);
 
-    // Both: the hook runs, and nothing is told.
+    // Both: the hook runs, and nothing is reported.
     let done = bench.done();
     let id = done.id();
     let (handle, _op) = bench.start_with(done, complete);

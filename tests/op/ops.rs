@@ -21,11 +21,11 @@ pub(crate) struct Context {
     pub(crate) handle: RefCell<Option<AsyncOp>>,
 }
 
-/// A queue, what it was told, and a count of cancel hooks.
+/// A queue, what was delivered, and a count of cancel hooks.
 #[derive(Default)]
 pub(crate) struct Bench {
     pub(crate) queue: CallQueue,
-    pub(crate) told: Rc<RefCell<Vec<Result>>>,
+    pub(crate) outcomes: Rc<RefCell<Vec<Result>>>,
     pub(crate) hooks: Rc<Cell<u32>>,
     pub(crate) alive: Rc<()>,
     pub(crate) others: Rc<RefCell<Vec<Op>>>,
@@ -33,8 +33,8 @@ pub(crate) struct Bench {
 
 impl Bench {
     pub(crate) fn done(&self) -> Callback<Result> {
-        let told = Rc::clone(&self.told);
-        self.queue.callback(move |_, result| told.borrow_mut().push(result))
+        let outcomes = Rc::clone(&self.outcomes);
+        self.queue.callback(move |_, result| outcomes.borrow_mut().push(result))
     }
 
     /// Starts an operation that runs.
@@ -66,12 +66,12 @@ impl Bench {
         assert!(tally.balances());
     }
 
-    /// Dials everything, and takes what was told by that.
+    /// Dials everything, and takes what was reported by that.
     #[track_caller]
     pub(crate) fn dial(&self) -> Vec<Result> {
-        assert!(self.told.borrow().is_empty(), "told before it is dialed");
+        assert!(self.outcomes.borrow().is_empty(), "told before it is dialed");
         self.queue.dial_all();
-        self.told.take()
+        self.outcomes.take()
     }
 
     /// How many contexts there are.

@@ -1,5 +1,5 @@
 //! Hazard: the process has no descriptor left for a connection (EMFILE). mio is edge-triggered, so
-//! nobody tells again of a connection that waits: the server must come back by itself, without
+//! no one tells again of a connection that waits: the server must come back by itself, without
 //! spinning.
 
 use std::cell::RefCell;

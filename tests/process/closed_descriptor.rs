@@ -20,8 +20,8 @@ fn a_source_whose_descriptor_is_closed_has_an_error() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let closed: &'static _ = Box::leak(Box::new(File::open("/dev/null").unwrap().as_raw_fd()));
-    let told = Log::new();
-    let log = told.clone();
+    let reported = Log::new();
+    let log = reported.clone();
     let reads = Interest::READABLE;
     let held = reactor.register(SourceFd(closed), reads, &recipient, move |(), _, ready| {
         log.push((ready.is_error(), ready.is_readable()));
@@ -32,7 +32,7 @@ fn a_source_whose_descriptor_is_closed_has_an_error() {
     assert_eq!(turn_now(&mut reactor).remaining, 1, "one call at a time (M3)");
     reactor.set_budget(10);
     assert_eq!(turn_now(&mut reactor).dialed, 1);
-    assert_eq!(told.take(), [(true, true)]);
+    assert_eq!(reported.take(), [(true, true)]);
     drop(held);
     assert_eq!((turn_now(&mut reactor).dialed, reactor.poll_timeout()), (0, None));
     let (another, mut peer) = local_pair();
@@ -62,24 +62,24 @@ fn a_source_whose_descriptor_is_closed_is_refused_and_one_closed_later_does_no_h
     let (ours, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
     let ours = std::os::fd::OwnedFd::from(ours);
     let descriptor: &'static _ = Box::leak(Box::new(ours.as_raw_fd()));
-    let told = Log::new();
-    let held = watch(&reactor, &recipient, SourceFd(descriptor), 0, &told);
+    let reported = Log::new();
+    let held = watch(&reactor, &recipient, SourceFd(descriptor), 0, &reported);
     peer.write_all(b"x").unwrap();
     drop(ours);
     assert_eq!((turn_now(&mut reactor).dialed, reactor.poll_timeout()), (0, None));
     let error = held.into_source().unwrap_err();
     assert_eq!(error.source.raw_os_error(), Some(9), "EBADF: {error:?}");
-    assert_eq!((reactor.registration_count(), told.len()), (0, 0));
+    assert_eq!((reactor.registration_count(), reported.len()), (0, 0));
     // Nor if it is dropped, which cannot tell of an error.
     let (ours, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
     let ours = std::os::fd::OwnedFd::from(ours);
     let descriptor: &'static _ = Box::leak(Box::new(ours.as_raw_fd()));
-    let held = watch(&reactor, &recipient, SourceFd(descriptor), 0, &told);
+    let held = watch(&reactor, &recipient, SourceFd(descriptor), 0, &reported);
     drop(ours);
     drop(held);
-    assert_eq!((reactor.registration_count(), told.len()), (0, 0));
+    assert_eq!((reactor.registration_count(), reported.len()), (0, 0));
     let (another, mut peer) = local_pair();
-    let _held = watch(&reactor, &recipient, another, 1, &told);
+    let _held = watch(&reactor, &recipient, another, 1, &reported);
     peer.write_all(b"x").unwrap();
-    turn_until(&mut reactor, || told.len() == 1);
+    turn_until(&mut reactor, || reported.len() == 1);
 }

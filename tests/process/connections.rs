@@ -127,7 +127,7 @@ fn listen(reactor: &Reactor, counts: &Rc<Counts>) -> (Recipient<Server>, Vec<Soc
     (server, addresses)
 }
 
-/// The process that connects. It is told what to do line by line, and tells when it is done.
+/// The process that connects. It is instructed line by line, and reports when it is done.
 struct Peer {
     process: Child,
     orders: ChildStdin,

@@ -19,17 +19,17 @@ fn m04_every_descriptor_is_closed_in_the_end() {
         let mut reactor = Reactor::with_queue(CallQueue::new()).unwrap();
         let recipient = reactor.queue().recipient(());
         let handle = reactor.handle();
-        let told = Log::new();
+        let reported = Log::new();
 
-        // Sources that are told, taken back, dropped before and after the reactor.
+        // Sources that are notified, taken back, dropped before and after the reactor.
         let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
-        let first = watch(&reactor, &recipient, source, 0, &told);
-        let second = watch(&reactor, &recipient, local_pair().0, 1, &told);
-        let third = watch(&reactor, &recipient, local_pair().0, 2, &told);
+        let first = watch(&reactor, &recipient, source, 0, &reported);
+        let second = watch(&reactor, &recipient, local_pair().0, 1, &reported);
+        let third = watch(&reactor, &recipient, local_pair().0, 2, &reported);
         drop(second.into_source().unwrap());
         drop(third);
-        turn_until(&mut reactor, || told.len() > 0);
+        turn_until(&mut reactor, || reported.len() > 0);
 
         // Operations that complete, and that are canceled.
         let module = LlRealCancel::new();

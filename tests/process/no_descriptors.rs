@@ -27,10 +27,10 @@ fn nothing_is_lost_while_there_is_no_descriptor() {
     queue.call(|_| ());
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let listener = watch(&reactor, &recipient, listener, 0, &told);
+    let listener = watch(&reactor, &recipient, listener, 0, &reported);
     let client = std::net::TcpStream::connect(address).unwrap();
 
     let descriptors = iter::from_fn(|| File::open("/dev/null").ok());
@@ -54,9 +54,9 @@ fn nothing_is_lost_while_there_is_no_descriptor() {
     };
     assert!(freed > 0);
 
-    // The loop goes on: who is told of a connection finds that it cannot be accepted, for now.
+    // The loop goes on: who is notified of a connection finds that it cannot be accepted, for now.
     all.extend(iter::from_fn(|| File::open("/dev/null").ok()));
-    turn_until(&mut reactor, || told.len() == 1);
+    turn_until(&mut reactor, || reported.len() == 1);
     assert!(listener.source().accept().is_err());
     drop(all);
     let (accepted, peer) = listener.source().accept().unwrap();

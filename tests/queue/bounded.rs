@@ -217,8 +217,8 @@ fn readiness_and_timers_come_through_a_full_queue() {
         let (source, mut peer) = Peer::pair().unwrap();
         source.set_nonblocking(true).unwrap();
         let source = mio::net::UnixStream::from_std(source);
-        let told = Rc::new(Cell::new(0));
-        let (ready, due) = (Rc::clone(&told), Rc::clone(&told));
+        let reported = Rc::new(Cell::new(0));
+        let (ready, due) = (Rc::clone(&reported), Rc::clone(&reported));
         let reads = mio::Interest::READABLE;
         let source = reactor.register(source, reads, &recipient, move |(), _, _| {
             ready.set(ready.get() + 1);
@@ -231,7 +231,7 @@ fn readiness_and_timers_come_through_a_full_queue() {
             reactor.queue().call(|_| ());
         }
         assert_eq!(reactor.turn(Some(Duration::ZERO)).unwrap().remaining, 0);
-        assert_eq!(told.get(), 11);
+        assert_eq!(reported.get(), 11);
     }
 }
 
@@ -256,8 +256,8 @@ fn readiness_comes_through_a_queue_that_is_kept_full() {
         let (source, mut peer) = Peer::pair().unwrap();
         source.set_nonblocking(true).unwrap();
         let source = mio::net::UnixStream::from_std(source);
-        let told = Rc::new(Cell::new(0));
-        let count = Rc::clone(&told);
+        let reported = Rc::new(Cell::new(0));
+        let count = Rc::clone(&reported);
         let reads = mio::Interest::READABLE;
         let source = reactor.register(source, reads, &recipient, move |(), _, _| {
             count.set(count.get() + 1);
@@ -268,6 +268,6 @@ fn readiness_comes_through_a_queue_that_is_kept_full() {
         for _ in 0..3 {
             let _ = reactor.turn(Some(Duration::ZERO)).unwrap();
         }
-        assert_eq!(told.get(), 1);
+        assert_eq!(reported.get(), 1);
     }
 }

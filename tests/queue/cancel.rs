@@ -243,8 +243,8 @@ fn a_canceled_callback_is_known_until_its_caller_lets_it_go() {
     callback.answer(drops.value());
     assert_eq!((drops.count(), queue.is_idle()), (1, true));
     assert_eq!(queue.cancel(id, "third"), Cancellation::Late);
-    let told = steps.calls(|step| *step == Step::Canceled { reason: "first" });
-    assert_eq!(told, [id]);
+    let reported = steps.calls(|step| *step == Step::Canceled { reason: "first" });
+    assert_eq!(reported, [id]);
     assert_counts(&queue, Counts { canceled: 1, ..NONE });
 }
 

@@ -61,7 +61,7 @@ fn every_call_ends_first_to_last() {
         let captured = trace.on_drop(event);
         server.callback(move |(), cx, ()| never(captured)(cx.queue()))
     };
-    // Those that nobody answered come last.
+    // Those that no one answered come last.
     let (first, second, third) =
         (callback("unscheduled 1"), callback("2"), callback("unscheduled 2"));
     let mut ids = vec![queue.call(never(trace.on_drop("1"))), second.id()];
@@ -125,7 +125,7 @@ fn a_nested_turn_drops_the_queue() {
 #[test]
 fn code_of_users_drops_the_queue_wherever_it_runs() {
     /// What drops it: captured by a call that is canceled, an observer, a wake hook; an observer who
-    /// is told of the end, a turn's condition, a recipient's value.
+    /// is notified of the end, a turn's condition, a recipient's value.
     type Story = fn(&QueueHandle, Rc<Cell<Option<CallQueue>>>);
     let stories: [Story; 6] = [
         |handle, owner| {
@@ -316,7 +316,7 @@ fn a_turn_that_begins_as_the_queue_is_dropped_dials_nothing() {
     assert_counts(&handle, Counts { canceled: 2, ..NONE });
 }
 
-/// Answered callbacks were once told of as canceled, and then as canceled too late.
+/// Answered callbacks were once reported of as canceled, and then as canceled too late.
 #[test]
 fn each_callback_is_reported_once_as_the_queue_is_dropped() {
     let queue = CallQueue::new();
@@ -341,13 +341,13 @@ fn the_value_of_a_recipient_that_hung_up_drops_when_its_call_is_over() {
             let queue = CallQueue::new();
             let steps = observed.then(|| Steps::watch(&queue));
             let (handle, tallies) = (queue.handle(), Rc::new(RefCell::new(Vec::new())));
-            let told = Rc::clone(&tallies);
+            let reported = Rc::clone(&tallies);
             let value = on_drop(move || {
-                told.borrow_mut().push(handle.tally());
+                reported.borrow_mut().push(handle.tally());
                 // A turn within is not taken for the one that the call was in.
                 handle.call(|_| ());
                 assert_eq!(figures(handle.dial_all()), [1, 0, 0, 0]);
-                told.borrow_mut().push(handle.tally());
+                reported.borrow_mut().push(handle.tally());
             });
             let server = queue.recipient(value);
             let call = server.call(move |_, cx| {
@@ -382,7 +382,7 @@ fn the_value_of_a_recipient_that_hung_up_drops_although_the_observer_panics_firs
     assert_counts(&queue, Counts { finished: 1, ..NONE });
 }
 
-/// It took the place of the one that was told so far, and was told nothing itself.
+/// It took the place of the one that was notified so far, and was notified of nothing itself.
 #[test]
 fn an_observer_that_is_set_as_the_queue_is_dropped_leaves_the_one_there_is() {
     let queue = CallQueue::new();

@@ -35,7 +35,7 @@ impl Drop for Bomb {
     }
 }
 
-/// Records what is scheduled, and what is dialed. Panics at each 73rd step that it is told of.
+/// Records what is scheduled, and what is dialed. Panics at each 73rd step that it is notified of.
 #[derive(Default)]
 struct Erratic {
     steps: Cell<u64>,
@@ -102,7 +102,7 @@ fn handlers_captured_drops_and_the_observer_panic_and_the_order_and_the_tally_ho
             })),
             None => drop(queue.call(handler)),
         };
-        // A call that the observer interrupts is pending all the same; only its id is not told.
+        // A call that the observer interrupts is pending all the same; only its id is not reported.
         at_schedule += u64::from(unwinds(schedule));
         let id = observer.last_created.get().expect("one was created");
         if number % 10 == 2 || number % 10 == 3 {
@@ -110,7 +110,7 @@ fn handlers_captured_drops_and_the_observer_panic_and_the_order_and_the_tally_ho
             canceled.insert(id);
         }
     }
-    // One that was interrupted as it was created is not told of as scheduled: its place is known.
+    // One that was interrupted as it was created is not reported of as scheduled: its place is known.
     let expected = Counts { pending: CALLS / 10 * 8, canceled: CALLS / 10 * 2, ..NONE };
     assert_counts(&queue, expected);
     assert_eq!(drops.alive(), expected.pending);
@@ -124,9 +124,9 @@ fn handlers_captured_drops_and_the_observer_panic_and_the_order_and_the_tally_ho
     let was_dialed: HashSet<_> = dialed.iter().copied().collect();
     assert_eq!(dialed.len(), was_dialed.len(), "dialed twice");
     let scheduled = observer.scheduled.borrow();
-    let told: HashSet<_> = scheduled.iter().copied().collect();
+    let reported: HashSet<_> = scheduled.iter().copied().collect();
     let in_order: Vec<_> = scheduled.iter().filter(|id| !canceled.contains(id)).collect();
-    assert_eq!(dialed.iter().filter(|id| told.contains(id)).collect::<Vec<_>>(), in_order);
+    assert_eq!(dialed.iter().filter(|id| reported.contains(id)).collect::<Vec<_>>(), in_order);
     assert!(ran.borrow().is_sorted_by(|one, next| one < next), "out of order");
     let bombs = ran.borrow().iter().filter(|number| *number % 10 == 1).count() as u64;
     let ended = panicked.get() + bombs;
@@ -137,8 +137,8 @@ fn handlers_captured_drops_and_the_observer_panic_and_the_order_and_the_tally_ho
     assert_eq!(drops.alive(), 0);
     let Erratic { interrupted, at_scheduled, at_canceled, after_the_end, .. } = &*observer;
     let at_created = at_schedule - at_scheduled.get();
-    let told = [interrupted, at_scheduled, at_canceled, after_the_end].map(Cell::get);
-    let faults = [&told[..], &[at_created, bombs, panicked.get()]].concat();
+    let reported = [interrupted, at_scheduled, at_canceled, after_the_end].map(Cell::get);
+    let faults = [&reported[..], &[at_created, bombs, panicked.get()]].concat();
     assert!(faults.iter().all(|times| *times > CALLS / 1000), "{faults:?}");
 }
 

@@ -329,7 +329,7 @@ fn refuses_in_a_nested_turn(queue: &QueueHandle, captured: Counted) {
     queue.dial_all();
 }
 
-/// (Not at Panicked: that step is told of while the handler unwinds, so the process would abort.)
+/// (Not at Panicked: that step is reported while the handler unwinds, so the process would abort.)
 #[test]
 fn an_observer_panics_at_each_step() {
     type Story = (&'static str, fn(&QueueHandle, Counted), Counts);
@@ -350,33 +350,33 @@ fn an_observer_panics_at_each_step() {
     ];
     for (step, story, counts) in stories {
         let queue = CallQueue::new();
-        let (drops, told) = (Drops::default(), Rc::new(Cell::new(0)));
-        queue.add_observer(PanicsAt(step, Rc::clone(&told), Cell::new(false)));
+        let (drops, reported) = (Drops::default(), Rc::new(Cell::new(0)));
+        queue.add_observer(PanicsAt(step, Rc::clone(&reported), Cell::new(false)));
         let captured = drops.value();
         assert_eq!(panic_of(|| story(&queue, captured)), "told of it");
         assert_counts(&queue, counts);
         assert_eq!(drops.alive(), counts.pending, "{step}");
         // The observer is still there, and so is the queue.
-        let before = told.get();
+        let before = reported.get();
         assert_goes_on(&queue, counts.pending);
         // Nothing is reported twice.
         let left = if step == "Dialed" { 1 } else { 2 };
-        assert_eq!(told.get(), before + 4 + left * counts.pending as u32, "{step}");
+        assert_eq!(reported.get(), before + 4 + left * counts.pending as u32, "{step}");
         assert_eq!(drops.alive(), 0, "{step}");
     }
 }
 
-/// The call was once left waiting, though nobody held its `Callback` or knew its id.
+/// The call was once left waiting, though no one held its `Callback` or knew its id.
 #[test]
 fn an_observer_panics_as_a_callback_is_created() {
     let queue = CallQueue::new();
-    let (drops, told) = (Drops::default(), Rc::new(Cell::new(0)));
-    queue.add_observer(PanicsAt("Created", Rc::clone(&told), Cell::new(false)));
+    let (drops, reported) = (Drops::default(), Rc::new(Cell::new(0)));
+    queue.add_observer(PanicsAt("Created", Rc::clone(&reported), Cell::new(false)));
     let captured = drops.value();
     let create = || drop(queue.callback(move |queue, ()| never(captured)(queue)));
     assert_eq!(panic_of(create), "told of it");
     assert_counts(&queue, Counts { abandoned: 1, ..NONE });
-    assert_eq!((drops.alive(), told.get()), (0, 2));
+    assert_eq!((drops.alive(), reported.get()), (0, 2));
     assert_goes_on(&queue, 0);
 }
 
@@ -384,14 +384,14 @@ fn an_observer_panics_as_a_callback_is_created() {
 fn an_observer_panics_as_the_queue_is_dropped() {
     let queue = CallQueue::new();
     let drops = Drops::default();
-    let told = Rc::new(Cell::new(0));
+    let reported = Rc::new(Cell::new(0));
     for _ in 0..10 {
         queue.call(never(drops.value()));
     }
-    queue.add_observer(PanicsAt("Canceled", Rc::clone(&told), Cell::new(false)));
+    queue.add_observer(PanicsAt("Canceled", Rc::clone(&reported), Cell::new(false)));
     let handle = queue.handle();
     assert_eq!(panic_of(|| drop(queue)), "told of it");
-    assert_eq!((told.get(), drops.alive()), (10, 0));
+    assert_eq!((reported.get(), drops.alive()), (10, 0));
     assert_counts(&handle, Counts { canceled: 10, ..NONE });
 }
 

@@ -175,7 +175,7 @@ fn a_recipient_calls_itself_while_it_is_made() {
     made.call(|list, _| assert_eq!(*list, [1, 2, 3]));
     assert_eq!(figures(queue.dial_all()), [1, 0, 0, 0]);
 
-    // Nobody is there yet if the queue is dialed meanwhile.
+    // No one is there yet if the queue is dialed meanwhile.
     let early = queue.recipient_with(|own: &Address<()>| {
         own.call(|(), _| unreachable!("too early"));
         assert_eq!(figures(own.queue().dial_all()), [0, 0, 1, 0]);
@@ -201,7 +201,7 @@ fn an_observer_uses_the_queue_at_every_step() {
         let answered = handle.callback(|_, ()| ());
         drop(handle.callback(|_, ()| ()));
         answered.answer(());
-        // To dial the call before it is told of as scheduled would be possible, but confusing.
+        // To dial the call before it is reported as scheduled would be possible, but confusing.
         if !matches!(step, Step::Created { .. } | Step::Scheduled { .. }) {
             handle.dial_all();
         }
@@ -225,7 +225,7 @@ fn an_observer_uses_the_queue_at_every_step() {
     assert_eq!((tally.pending, tally.live, tally.unscheduled), (0, 0, 0));
 }
 
-/// Replaces itself by another observer, or by none, when it is told of the first step.
+/// Replaces itself by another observer, or by none, when it is notified of the first step.
 struct Replaces(Option<Steps>, Cell<Option<QueueHandle>>, Trace);
 
 impl Observer for Replaces {
@@ -290,7 +290,7 @@ fn a_call_that_is_over_as_its_observer_sees_it_is_not_scheduled_after_that() {
         |queue: &QueueHandle, call| _ = queue.cancel(call, "not wanted"),
         |queue: &QueueHandle, _| _ = queue.dial_all(),
     ];
-    for (end, told) in ends.into_iter().zip([["created", "canceled"], ["dialed", "finished"]]) {
+    for (end, reported) in ends.into_iter().zip([["created", "canceled"], ["dialed", "finished"]]) {
         let (queue, trace) = (CallQueue::new(), Trace::default());
         let (handle, log) = (queue.handle(), trace.clone());
         queue.add_observer(move |call: CallId, step: &Step| {
@@ -301,11 +301,11 @@ fn a_call_that_is_over_as_its_observer_sees_it_is_not_scheduled_after_that() {
         });
         queue.call(|_| ());
         let steps = trace.take();
-        assert!(steps.ends_with(&told.map(String::from)), "{steps:?}");
+        assert!(steps.ends_with(&reported.map(String::from)), "{steps:?}");
     }
 }
 
-/// Dials, once, when it is told of a step.
+/// Dials, once, when it is notified of a step.
 struct Dialer {
     queue: QueueHandle,
     at: fn(&Step) -> bool,
@@ -336,7 +336,7 @@ impl Call for Closing {
     }
 }
 
-/// The value was still there when the observer was told of the end of the call.
+/// The value was still there when the observer was notified of the end of the call.
 #[test]
 fn r09_an_observer_that_dials_reaches_no_recipient_that_was_let_go() {
     type Owner = Rc<RefCell<Option<Recipient<()>>>>;

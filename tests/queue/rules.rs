@@ -629,7 +629,7 @@ fn r11_the_end_of_the_queue_is_the_end_of_its_calls() {
     assert_counts(&handle, Counts { canceled: 6, ..NONE });
 }
 
-/// Looks at rule R12 wherever it is told to. (It does not assert, as it is told in drops, too.)
+/// Looks at rule R12 wherever it is asked to. (It does not assert, as it is notified in drops, too.)
 #[derive(Clone)]
 struct Scale {
     queue: QueueHandle,
@@ -663,7 +663,7 @@ impl Scale {
     }
 }
 
-/// Counts how calls end, as it is told, and compares with the tally.
+/// Counts how calls end, as it is notified, and compares with the tally.
 struct Ledger(Scale, RefCell<[u64; 5]>);
 
 impl Observer for Ledger {

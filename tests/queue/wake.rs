@@ -211,7 +211,7 @@ fn a_hook_that_is_replaced_drops_while_it_uses_the_queue() {
     assert_eq!(trace.take(), ["woken", "by the drop"]);
 }
 
-/// The observer is told before the embedder is woken, and may have emptied the queue by then.
+/// The observer is notified before the embedder is woken, and may have emptied the queue by then.
 #[test]
 fn a_call_that_the_observer_cancels_wakes_no_host_and_the_next_one_does() {
     let queue = CallQueue::new();

@@ -86,8 +86,8 @@ fn m03_an_event_merges_into_the_call_that_again_asked_for() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let (source, mut peer) = local_pair();
-    let told = Log::new();
-    let log = told.clone();
+    let reported = Log::new();
+    let log = reported.clone();
     let handle = reactor.handle();
     let held = handle.register(source, Interest::READABLE, &recipient, move |(), _, ready| {
         log.push(ready.is_read_closed());
@@ -101,7 +101,7 @@ fn m03_an_event_merges_into_the_call_that_again_asked_for() {
     assert_eq!(turn_now(&mut reactor).remaining, 1);
     peer.shutdown(Shutdown::Write).unwrap();
     assert_eq!(turn_now(&mut reactor).remaining, 0);
-    assert_eq!(told.take(), [false, true]);
+    assert_eq!(reported.take(), [false, true]);
     let traffic = reactor.event_stats();
     assert_eq!((traffic.events, traffic.delivered, traffic.coalesced), (2, 1, 1));
 }
@@ -112,8 +112,8 @@ fn m03_again_is_kept_when_the_handler_panics_and_void_when_it_drops_the_registra
     let handle = reactor.handle();
     let holder = reactor.queue().recipient(None::<Registration<LocalStream>>);
     let (source, mut peer) = local_pair();
-    let told = Rc::new(Cell::new(0));
-    let count = Rc::clone(&told);
+    let reported = Rc::new(Cell::new(0));
+    let count = Rc::clone(&reported);
     let source = handle.register(source, Interest::READABLE, &holder, move |held, _, ready| {
         count.set(count.get() + 1);
         ready.again();
@@ -129,11 +129,11 @@ fn m03_again_is_kept_when_the_handler_panics_and_void_when_it_drops_the_registra
 
     reactor.set_budget(2);
     assert_eq!(unwinding(|| reactor.turn(Some(Duration::ZERO))), "after again");
-    assert_eq!((told.get(), reactor.queue().tally().pending), (1, 1));
+    assert_eq!((reported.get(), reactor.queue().tally().pending), (1, 1));
     assert_eq!(turn_now(&mut reactor).dialed, 1);
     let tally = reactor.queue().tally();
-    assert_eq!((told.get(), tally.pending, tally.canceled), (2, 0, 1));
-    assert_eq!((handle.registration_count(), Rc::strong_count(&told)), (0, 1));
+    assert_eq!((reported.get(), tally.pending, tally.canceled), (2, 0, 1));
+    assert_eq!((handle.registration_count(), Rc::strong_count(&reported)), (0, 1));
 }
 
 #[test]
@@ -165,8 +165,8 @@ fn m03_again_is_kept_when_its_call_is_deferred() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let (source, mut peer) = local_pair();
-    let told = Log::new();
-    let log = told.clone();
+    let reported = Log::new();
+    let log = reported.clone();
     let handle = reactor.handle();
     let held = handle.register(source, Interest::READABLE, &recipient, move |(), cx, ready| {
         log.push(ready.is_readable());
@@ -182,7 +182,7 @@ fn m03_again_is_kept_when_its_call_is_deferred() {
     peer.write_all(b"x").unwrap();
     let report = turn_now(&mut reactor);
     assert_eq!((report.dialed, report.refused, report.remaining), (2, 0, 0));
-    assert_eq!(told.take(), [true, true]);
+    assert_eq!(reported.take(), [true, true]);
     assert_eq!((reactor.event_stats().delivered, reactor.poll_timeout()), (1, None));
 }
 
@@ -193,8 +193,8 @@ fn m03_again_reports_what_was_reported() {
     for interest in [Interest::READABLE, Interest::WRITABLE] {
         let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
-        let told = Log::new();
-        let log = told.clone();
+        let reported = Log::new();
+        let log = reported.clone();
         let source = reactor.register(source, interest, &recipient, move |(), _, ready| {
             log.push((ready.is_readable(), ready.is_writable()));
             if log.len() < 3 {
@@ -202,7 +202,7 @@ fn m03_again_reports_what_was_reported() {
             }
         });
         let _source = source.unwrap();
-        turn_until(&mut reactor, || told.len() == 3);
-        assert_eq!(told.take(), [(interest.is_readable(), interest.is_writable()); 3]);
+        turn_until(&mut reactor, || reported.len() == 3);
+        assert_eq!(reported.take(), [(interest.is_readable(), interest.is_writable()); 3]);
     }
 }

@@ -172,10 +172,10 @@ fn a_recipient_that_owns_its_registration_goes_in_either_order() {
         let holder = reactor.queue().recipient(None::<Registration<LocalStream>>);
         let (source, mut peer) = local_pair();
         let captured = Rc::new(Cell::new(0));
-        let told = Rc::clone(&captured);
+        let reported = Rc::clone(&captured);
         let handle = reactor.handle();
         let source = handle.register(source, Interest::READABLE, &holder, move |held, _, _| {
-            told.set(told.get() + 1);
+            reported.set(reported.get() + 1);
             let mut byte = [0];
             held.as_mut().unwrap().source_mut().read_exact(&mut byte).unwrap();
         });

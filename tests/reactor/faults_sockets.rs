@@ -181,7 +181,7 @@ fn a_reset_gives_up_what_is_buffered_with_an_error_and_no_other_connection() {
     assert_eq!(reactor.registration_count(), 1);
     assert_others_are_served(&mut reactor, &other_books, &mut other_peer);
 
-    // The same before anything was told.
+    // The same before anything was reported.
     let (mut socket, peer) = tcp_pair();
     reset(peer, &mut socket);
     let (_echo, books) = Echo::new(&reactor, socket, 100);
@@ -207,17 +207,17 @@ fn a_refused_connection_ends_with_an_error_and_no_further_event() {
 
     // Nor if the handler keeps the socket, and does not look at it.
     let recipient = reactor.queue().recipient(());
-    let (told, both) = (Log::new(), Interest::READABLE | Interest::WRITABLE);
-    let log = told.clone();
+    let (reported, both) = (Log::new(), Interest::READABLE | Interest::WRITABLE);
+    let log = reported.clone();
     let socket = TcpStream::connect(closed_port()).unwrap();
     let kept = reactor.handle().register(socket, both, &recipient, move |(), _, ready| {
         log.push(ready.is_error());
     });
-    turn_until(&mut reactor, || told.len() > 0);
+    turn_until(&mut reactor, || reported.len() > 0);
     for _ in 0..10 {
         let _ = turn_now(&mut reactor);
     }
-    assert_eq!((told.take(), reactor.poll_timeout()), (vec![true], None));
+    assert_eq!((reported.take(), reactor.poll_timeout()), (vec![true], None));
     drop(kept.unwrap());
 }
 
@@ -330,7 +330,7 @@ fn a_peer_that_never_reads_costs_a_bounded_buffer_and_no_turn() {
     let (echo, books) = Echo::new(&reactor, socket, 5000);
     peer.set_nonblocking(true).unwrap();
     let mut sent = 0;
-    // It sends until nobody takes any more: all buffers are full, in both directions.
+    // It sends until no one takes any more: all buffers are full, in both directions.
     for turn in 0.. {
         assert!(turn < 100_000, "{:?}", books.borrow());
         match unless_blocked(peer.write(&[7; 5000])).unwrap() {

@@ -1,5 +1,5 @@
 //! Hazard: a recipient of another queue than the reactor's. Its readiness calls would go to that
-//! queue, where nobody cancels them, and which may be gone while the loop still has readiness to
+//! queue, where no one cancels them, and which may be gone while the loop still has readiness to
 //! tell. So it is refused.
 
 use std::rc::Rc;

@@ -19,8 +19,8 @@ struct Host {
     poll: Poll,
     events: Events,
     waker: Arc<Waker>,
-    /// Tokens of the host that were told.
-    told: Vec<Token>,
+    /// Tokens of the host that were reported.
+    reported: Vec<Token>,
     polls: usize,
 }
 
@@ -29,7 +29,7 @@ impl Host {
         let poll = Poll::new().unwrap();
         let waker = Arc::new(Waker::new(poll.registry(), WAKE).unwrap());
         let events = Events::with_capacity(64);
-        Self { poll, events, waker, told: Vec::new(), polls: 0 }
+        Self { poll, events, waker, reported: Vec::new(), polls: 0 }
     }
 
     fn guest(&self) -> Guest {
@@ -46,7 +46,7 @@ impl Host {
         self.poll.poll(&mut self.events, Some(timeout)).unwrap();
         self.polls += 1;
         let ours = self.events.iter().map(mio::event::Event::token).filter(|token| *token <= HOST);
-        self.told.extend(ours);
+        self.reported.extend(ours);
         guest.turn(&self.events).dialed
     }
 }
@@ -59,8 +59,8 @@ fn m09_host_and_guest_each_get_their_own_events() {
     let (mut hosts, mut hosts_peer) = local_pair();
     host.register(&mut hosts);
     let (source, mut peer) = local_pair();
-    let told = Log::new();
-    let log = told.clone();
+    let reported = Log::new();
+    let log = reported.clone();
     let handle = guest.handle();
     let source =
         handle.register(source, Interest::READABLE, &recipient, move |(), _, _| log.push(()));
@@ -68,8 +68,8 @@ fn m09_host_and_guest_each_get_their_own_events() {
     for round in 1..=3 {
         hosts_peer.write_all(b"x").unwrap();
         peer.write_all(b"x").unwrap();
-        assert_eq!((host.turn(&mut guest), told.len()), (1, round));
-        assert_eq!(std::mem::take(&mut host.told), [HOST]);
+        assert_eq!((host.turn(&mut guest), reported.len()), (1, round));
+        assert_eq!(std::mem::take(&mut host.reported), [HOST]);
         assert_eq!((drain(&mut hosts), drain(source.source_mut())), (vec![b'x'], vec![b'x']));
     }
     let traffic = guest.event_stats();
@@ -144,20 +144,20 @@ fn m09_events_of_a_full_batch_are_asked_for_again() {
     host.events = Events::with_capacity(4);
     let mut guest = host.guest();
     let recipient = guest.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let mut held = Vec::new();
     for name in 0..10 {
         let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
-        let (log, handle) = (told.clone(), guest.handle());
+        let (log, handle) = (reported.clone(), guest.handle());
         let source =
             handle.register(source, Interest::READABLE, &recipient, move |(), _, _| log.push(name));
         held.push((source.unwrap(), peer));
     }
     for expected in [4, 8, 10] {
-        assert_eq!(guest.poll_timeout().is_some(), expected > 4, "as told {expected}");
+        assert_eq!(guest.poll_timeout().is_some(), expected > 4, "as expected: {expected}");
         host.turn(&mut guest);
-        assert_eq!(told.len(), expected);
+        assert_eq!(reported.len(), expected);
     }
     assert_eq!(guest.poll_timeout(), None);
 }
@@ -175,38 +175,38 @@ fn m09_a_batch_without_room_for_events_is_not_a_full_one() {
 fn m09_the_wake_hook_is_called_for_calls_and_timers_from_outside_a_turn() {
     let mut host = Host::new();
     let mut guest = host.guest();
-    let told = Log::new();
-    let log = told.clone();
+    let reported = Log::new();
+    let log = reported.clone();
     guest.queue().set_wake_hook(move || log.push(()));
     let timer = |delay| {
         let due = guest.queue().callback(|_, ()| ());
         guest.after(Duration::from_millis(delay), due)
     };
     let late = timer(50);
-    assert_eq!(told.take().len(), 1, "the first");
+    assert_eq!(reported.take().len(), 1, "the first");
     let later = timer(60);
-    assert_eq!(told.take().len(), 0, "one that is due after the first");
+    assert_eq!(reported.take().len(), 0, "one that is due after the first");
     let soon = timer(0);
-    assert_eq!(told.take().len(), 1, "one that is due before");
+    assert_eq!(reported.take().len(), 1, "one that is due before");
     drop((late, later));
     host.turn(&mut guest);
     drop(soon);
-    assert_eq!(told.take().len(), 0, "what a turn does needs no wake-up");
+    assert_eq!(reported.take().len(), 0, "what a turn does needs no wake-up");
     guest.queue().call(|_| ());
-    assert_eq!(told.take().len(), 1);
+    assert_eq!(reported.take().len(), 1);
     // Also from a handler, in a turn.
     let handle = guest.handle();
     guest.queue().call(move |queue| {
         queue.call(|_| ());
         handle.after(Duration::ZERO, queue.callback(|_, ()| ())).detach();
     });
-    assert_eq!(told.take().len(), 0, "a call is pending already");
+    assert_eq!(reported.take().len(), 0, "a call is pending already");
     host.turn(&mut guest);
-    assert_eq!(told.take().len(), 0);
+    assert_eq!(reported.take().len(), 0);
     // And when it goes, with remote calls in its inbox.
     guest.remote().call(|_| ()).unwrap();
     drop(guest);
-    assert_eq!(told.take().len(), 0);
+    assert_eq!(reported.take().len(), 0);
 }
 
 #[test]
@@ -227,14 +227,14 @@ fn m09_a_guest_takes_a_queue_along() {
     assert!(format!("{guest:?}").starts_with("Guest(ReactorHandle"));
 }
 
-/// What is told to `name` of a source of `guest`'s, and its peer.
+/// What is reported to `name` of a source of `guest`'s, and its peer.
 fn told_as(
     guest: &Guest,
     name: &'static str,
-    told: &Log<&'static str>,
+    reported: &Log<&'static str>,
 ) -> (Recipient<()>, Registration<LocalStream>, LocalPeer) {
     let (source, peer) = local_pair();
-    let (recipient, log) = (guest.queue().recipient(()), told.clone());
+    let (recipient, log) = (guest.queue().recipient(()), reported.clone());
     let handler = move |(): &mut (), _: &Context<'_, ()>, _: &Readiness<'_>| log.push(name);
     let held = guest.register(source, Interest::READABLE, &recipient, handler).unwrap();
     (recipient, held, peer)
@@ -242,34 +242,34 @@ fn told_as(
 
 #[test]
 fn m02_an_event_of_a_guest_that_is_gone_does_not_reach_the_next_guest() {
-    let (mut host, told) = (Host::new(), Log::new());
+    let (mut host, reported) = (Host::new(), Log::new());
     let guest = host.guest();
-    let (_old_recipient, old, mut peer) = told_as(&guest, "old", &told);
+    let (_old_recipient, old, mut peer) = told_as(&guest, "old", &reported);
     peer.write_all(b"x").unwrap();
     host.poll.poll(&mut host.events, Some(PATIENCE)).unwrap();
     drop(guest);
     // Its registration is there still, and then it is not: the batch is older than both guests.
     let mut next = host.guest();
-    let (_recipient, _new, _peer) = told_as(&next, "new", &told);
+    let (_recipient, _new, _peer) = told_as(&next, "new", &reported);
     assert_eq!(next.turn(&host.events).dialed, 0);
     drop(old);
     let mut next_but_one = host.guest();
-    let (_recipient, _newer, _peer) = told_as(&next_but_one, "newer", &told);
+    let (_recipient, _newer, _peer) = told_as(&next_but_one, "newer", &reported);
     assert_eq!(next_but_one.turn(&host.events).dialed, 0);
     assert_eq!((next.event_stats().stale, next_but_one.event_stats().stale), (1, 1));
-    assert_eq!(told.take(), [""; 0]);
+    assert_eq!(reported.take(), [""; 0]);
 }
 
 #[test]
 fn m02_guests_of_one_poll_see_events_of_their_own_sources_only() {
-    let (mut host, told) = (Host::new(), Log::new());
+    let (mut host, reported) = (Host::new(), Log::new());
     let (mut one, mut other) = (host.guest(), host.guest());
-    let (_one_recipient, _one_held, mut ones_peer) = told_as(&one, "one", &told);
-    let (_other_recipient, _other_held, mut others_peer) = told_as(&other, "other", &told);
+    let (_one_recipient, _one_held, mut ones_peer) = told_as(&one, "one", &reported);
+    let (_other_recipient, _other_held, mut others_peer) = told_as(&other, "other", &reported);
     for (peer, name) in [(&mut ones_peer, "one"), (&mut others_peer, "other")] {
         peer.write_all(b"x").unwrap();
         host.turn(&mut one);
         other.turn(&host.events);
-        assert_eq!(told.take(), [name]);
+        assert_eq!(reported.take(), [name]);
     }
 }

@@ -1,5 +1,5 @@
 //! Hazard: a source whose `register` or `deregister` panics, or whose handler does as it drops, leaves
-//! its registration behind, which is then told although it was dropped, and keeps `run` from ending
+//! its registration behind, which is then reported although it was dropped, and keeps `run` from ending
 //! (as was found once).
 
 use std::io::{self, Write};
@@ -81,8 +81,8 @@ fn m04_a_source_that_panics_when_it_is_registered_leaves_no_registration() {
     let reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let source = Panicking { stream: local_pair().0, when: "register" };
-    let told = Log::new();
-    assert_eq!(unwinding(|| watch(&reactor, &recipient, source, 0, &told)), "register");
+    let reported = Log::new();
+    assert_eq!(unwinding(|| watch(&reactor, &recipient, source, 0, &reported)), "register");
     assert_eq!(reactor.handle().registration_count(), 0);
 }
 
@@ -91,13 +91,13 @@ fn m04_a_source_that_panics_when_it_is_deregistered_is_never_reported_again() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let (stream, mut peer) = local_pair();
-    let told = Log::new();
-    let held = watch(&reactor, &recipient, Panicking { stream, when: "deregister" }, 0, &told);
+    let reported = Log::new();
+    let held = watch(&reactor, &recipient, Panicking { stream, when: "deregister" }, 0, &reported);
     peer.write_all(b"x").unwrap();
     reactor.set_budget(0);
     assert_eq!(turn_now(&mut reactor).remaining, 1);
     assert_eq!(unwinding(|| drop(held)), "deregister");
     reactor.set_budget(10);
     let _ = turn_now(&mut reactor);
-    assert_eq!((told.len(), reactor.handle().registration_count()), (0, 0));
+    assert_eq!((reported.len(), reactor.handle().registration_count()), (0, 0));
 }

@@ -1,4 +1,4 @@
-//! Hazard: readiness that is lost, or told to one side only (rule M3).
+//! Hazard: readiness that is lost, or reported to one side only (rule M3).
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
@@ -17,17 +17,17 @@ use support::net::{
     watch,
 };
 
-/// What a source was told so far: readable, writable, read closed, write closed, error.
-type Told = Rc<Cell<[bool; 5]>>;
+/// What was reported of a source so far: readable, writable, read closed, write closed, error.
+type Outcomes = Rc<Cell<[bool; 5]>>;
 
 fn listen<S: Source>(
     reactor: &Reactor,
     recipient: &Address<()>,
     source: S,
     interest: Interest,
-) -> (Registration<S>, Told) {
-    let told = Told::default();
-    let sum = Rc::clone(&told);
+) -> (Registration<S>, Outcomes) {
+    let reported = Outcomes::default();
+    let sum = Rc::clone(&reported);
     let handle = reactor.handle();
     let source = handle.register(source, interest, recipient, move |(), _, ready| {
         let error = ready.is_error();
@@ -36,7 +36,7 @@ fn listen<S: Source>(
         let before = sum.get();
         sum.set(std::array::from_fn(|flag| before[flag] || now[flag]));
     });
-    (source.unwrap(), told)
+    (source.unwrap(), reported)
 }
 
 #[test]
@@ -47,10 +47,10 @@ fn m03_the_end_of_the_stream_reaches_readers() {
 
     // Half-close: the peer sends no more, and goes on receiving.
     let (ours, mut peer) = tcp_pair();
-    let (mut ours, told) = listen(&reactor, &recipient, ours, both);
+    let (mut ours, reported) = listen(&reactor, &recipient, ours, both);
     peer.shutdown(Shutdown::Write).unwrap();
-    turn_until(&mut reactor, || told.get()[2]);
-    assert_eq!(told.get(), [true, true, true, false, false]);
+    turn_until(&mut reactor, || reported.get()[2]);
+    assert_eq!(reported.get(), [true, true, true, false, false]);
     assert_eq!(ours.source_mut().read(&mut [0; 8]).unwrap(), 0);
     ours.source_mut().write_all(b"still here").unwrap();
     ours.source_mut().shutdown(Shutdown::Write).unwrap();
@@ -67,10 +67,10 @@ fn m03_a_hang_up_reaches_readers_and_writers() {
     let recipient = reactor.queue().recipient(());
     for interest in [Interest::READABLE, Interest::WRITABLE] {
         let (ours, peer) = local_pair();
-        let (_held, told) = listen(&reactor, &recipient, ours, interest);
+        let (_held, reported) = listen(&reactor, &recipient, ours, interest);
         drop(peer);
-        turn_until(&mut reactor, || told.get()[3]);
-        assert_eq!(told.get()[..4], [true; 4], "{interest:?}");
+        turn_until(&mut reactor, || reported.get()[3]);
+        assert_eq!(reported.get()[..4], [true; 4], "{interest:?}");
     }
 }
 
@@ -81,11 +81,11 @@ fn m03_a_reset_reaches_readers_and_writers() {
         let recipient = reactor.queue().recipient(());
         let (mut ours, peer) = tcp_pair();
         reset(peer, &mut ours);
-        let (mut ours, told) = listen(&reactor, &recipient, ours, interest);
+        let (mut ours, reported) = listen(&reactor, &recipient, ours, interest);
         // On Windows, it closes both directions, and only an attempt returns the error. (Wine ends there.)
         let is_error = !cfg!(windows);
-        turn_until(&mut reactor, || told.get()[if is_error { 4 } else { 3 }]);
-        assert_eq!(told.get(), [true, true, true, true, is_error], "{interest:?}");
+        turn_until(&mut reactor, || reported.get()[if is_error { 4 } else { 3 }]);
+        assert_eq!(reported.get(), [true, true, true, true, is_error], "{interest:?}");
         if is_error {
             let error = ours.source_mut().read(&mut [0; 8]).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::ConnectionReset);
@@ -95,7 +95,7 @@ fn m03_a_reset_reaches_readers_and_writers() {
 
 #[test]
 fn m03_an_error_alone_reaches_readers_and_writers() {
-    // A datagram that nobody took comes back as an error, which is no hang-up.
+    // A datagram that no one took comes back as an error, which is no hang-up.
     for interest in [Interest::READABLE, Interest::WRITABLE] {
         let mut reactor = Reactor::new().unwrap();
         let recipient = reactor.queue().recipient(());
@@ -105,9 +105,9 @@ fn m03_an_error_alone_reaches_readers_and_writers() {
         peer.send_to(b"to be read", ours.local_addr().unwrap()).unwrap();
         drop(peer);
         ours.send(b"to nobody").unwrap();
-        let (ours, told) = listen(&reactor, &recipient, ours, interest);
-        turn_until(&mut reactor, || told.get()[4]);
-        let [readable, writable, read_closed, _, error] = told.get();
+        let (ours, reported) = listen(&reactor, &recipient, ours, interest);
+        turn_until(&mut reactor, || reported.get()[4]);
+        let [readable, writable, read_closed, _, error] = reported.get();
         assert_eq!([readable, writable, read_closed, error], [true, true, false, true]);
         let error = ours.source().take_error().unwrap().unwrap();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
@@ -120,9 +120,9 @@ fn m03_a_refused_connection_reaches_readers_and_writers() {
         let mut reactor = Reactor::new().unwrap();
         let recipient = reactor.queue().recipient(());
         let ours = TcpStream::connect(closed_port()).unwrap();
-        let (ours, told) = listen(&reactor, &recipient, ours, interest);
-        turn_until(&mut reactor, || told.get()[4]);
-        assert_eq!(told.get()[..2], [true; 2], "{interest:?}");
+        let (ours, reported) = listen(&reactor, &recipient, ours, interest);
+        turn_until(&mut reactor, || reported.get()[4]);
+        assert_eq!(reported.get()[..2], [true; 2], "{interest:?}");
         let error = ours.source().take_error().unwrap().unwrap();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     }
@@ -140,16 +140,16 @@ fn m03_urgent_data_is_distinguished_from_other_data() {
         let mut reactor = Reactor::new().unwrap();
         let recipient = reactor.queue().recipient(());
         let (ours, peer) = tcp_pair();
-        let told = Log::new();
-        let log = told.clone();
+        let reported = Log::new();
+        let log = reported.clone();
         let interest = Interest::READABLE | Interest::PRIORITY;
         let held = reactor.register(ours, interest, &recipient, move |(), _, ready| {
             log.push((ready.is_priority(), format!("{ready:?}")));
         });
         let _held = held.unwrap();
         send(&peer, b"!", flags).unwrap();
-        turn_until(&mut reactor, || told.len() == 1);
-        let [(urgent, text)] = &told.take()[..] else { panic!("told twice") };
+        turn_until(&mut reactor, || reported.len() == 1);
+        let [(urgent, text)] = &reported.take()[..] else { panic!("told twice") };
         assert_eq!(*urgent, flags == SendFlags::OOB);
         let others = "writable: false, read_closed: false, write_closed: false, error: false";
         assert_eq!(*text, format!("Readiness {{ {} }}", printed.replace("..", others)));
@@ -160,21 +160,21 @@ fn m03_urgent_data_is_distinguished_from_other_data() {
 fn m03_readiness_deferred_by_a_nested_dial_comes_right_after_the_live_call() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let mut held = Vec::new();
     for name in 0..3 {
         let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
-        let told = told.clone();
+        let reported = reported.clone();
         let handle = reactor.handle();
         let source = handle.register(source, Interest::READABLE, &recipient, move |(), cx, _| {
-            told.push(name);
-            if told.len() == 1 {
+            reported.push(name);
+            if reported.len() == 1 {
                 let report = cx.queue().dial_all();
                 assert_eq!((report.dialed, report.refused, report.remaining), (0, 0, 2));
                 assert!(cx.queue().is_idle(), "there is one to dial while its recipient is live");
-                let told = told.clone();
-                cx.queue().call(move |_| told.push(3));
+                let reported = reported.clone();
+                cx.queue().call(move |_| reported.push(3));
             }
         });
         held.push((source.unwrap(), peer));
@@ -182,8 +182,8 @@ fn m03_readiness_deferred_by_a_nested_dial_comes_right_after_the_live_call() {
 
     let report = turn_now(&mut reactor);
     assert_eq!((report.dialed, report.refused, report.remaining), (4, 0, 0));
-    let first = told.first();
-    let [.., last] = told.take()[..] else { unreachable!() };
+    let first = reported.first();
+    let [.., last] = reported.take()[..] else { unreachable!() };
     assert_eq!((first < 3, last), (true, 3), "one was scheduled later, and came first");
     assert_eq!(reactor.poll_timeout(), None);
 }
@@ -192,18 +192,18 @@ fn m03_readiness_deferred_by_a_nested_dial_comes_right_after_the_live_call() {
 fn m03_readiness_that_is_deferred_merges_and_is_canceled() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let mut peers = Vec::new();
     let mut held = Vec::new();
     for name in 0..3 {
         let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
         peers.push(peer);
-        let told = told.clone();
+        let reported = reported.clone();
         let handle = reactor.handle();
         let source = handle.register(source, Interest::READABLE, &recipient, move |(), cx, _| {
-            told.push(name);
-            if told.len() == 1 {
+            reported.push(name);
+            if reported.len() == 1 {
                 assert_eq!(cx.queue().dial_all().remaining, 2);
             }
         });
@@ -213,10 +213,10 @@ fn m03_readiness_that_is_deferred_merges_and_is_canceled() {
     reactor.set_budget(1);
     let report = turn_now(&mut reactor);
     assert_eq!((report.dialed, report.refused, report.remaining), (1, 0, 2));
-    assert_eq!(told.len(), 1);
+    assert_eq!(reported.len(), 1);
     assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO), "two more are pending");
     // What happens to one of them meanwhile merges; another one goes, and with it its call.
-    let first = told.first();
+    let first = reported.first();
     let (second, third) = ((first + 1) % 3, (first + 2) % 3);
     assert_eq!(drain(held[second].source_mut()), b"x");
     peers[second].write_all(b"y").unwrap();
@@ -224,7 +224,7 @@ fn m03_readiness_that_is_deferred_merges_and_is_canceled() {
     reactor.set_budget(10);
     let report = turn_now(&mut reactor);
     assert_eq!((report.dialed, report.canceled, report.remaining), (1, 1, 0));
-    assert_eq!(told.take(), [first, second]);
+    assert_eq!(reported.take(), [first, second]);
     let traffic = reactor.event_stats();
     assert_eq!((traffic.events, traffic.delivered, traffic.coalesced), (4, 3, 1));
     assert_eq!(reactor.poll_timeout(), None);
@@ -234,9 +234,9 @@ fn m03_readiness_that_is_deferred_merges_and_is_canceled() {
 fn m03_readiness_is_lost_with_its_recipient_and_not_with_its_call() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let (source, mut peer) = local_pair();
-    let _held = watch(&reactor, &recipient, source, 0, &told);
+    let _held = watch(&reactor, &recipient, source, 0, &reported);
 
     // A stranger cancels the readiness call.
     let ids = Log::new();
@@ -252,7 +252,7 @@ fn m03_readiness_is_lost_with_its_recipient_and_not_with_its_call() {
     reactor.queue().cancel(ids.take()[0], "by a stranger");
     assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO));
     assert_eq!(turn_now(&mut reactor).remaining, 1);
-    assert_eq!((told.len(), ids.len()), (0, 1), "scheduled again");
+    assert_eq!((reported.len(), ids.len()), (0, 1), "scheduled again");
 
     // The recipient goes: the loop does not try for ever.
     recipient.hang_up();
@@ -263,7 +263,7 @@ fn m03_readiness_is_lost_with_its_recipient_and_not_with_its_call() {
     peer.write_all(b"x").unwrap();
     let _ = turn_now(&mut reactor);
     assert_eq!(reactor.poll_timeout(), None);
-    assert!(told.take().is_empty());
+    assert!(reported.take().is_empty());
 }
 
 #[test]
@@ -271,8 +271,8 @@ fn m03_readiness_whose_dial_the_observer_interrupted_is_reported_in_the_next_tur
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let (source, mut peer) = local_pair();
-    let told = Log::new();
-    let _held = watch(&reactor, &recipient, source, 0, &told);
+    let reported = Log::new();
+    let _held = watch(&reactor, &recipient, source, 0, &reported);
     let armed = Cell::new(true);
     reactor.queue().add_observer(move |_: CallId, step: &Step| {
         if matches!(step, Step::Dialed) && armed.replace(false) {
@@ -282,10 +282,10 @@ fn m03_readiness_whose_dial_the_observer_interrupted_is_reported_in_the_next_tur
     peer.write_all(b"x").unwrap();
     assert_eq!(unwinding(|| reactor.turn(Some(Duration::ZERO))), "the observer");
     let tally = reactor.queue().tally();
-    assert_eq!((told.len(), tally.panicked, tally.pending), (0, 0, 1));
+    assert_eq!((reported.len(), tally.panicked, tally.pending), (0, 0, 1));
     assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO));
     assert_eq!(turn_now(&mut reactor).dialed, 1);
-    assert_eq!((told.take(), reactor.poll_timeout()), (vec![0], None));
+    assert_eq!((reported.take(), reactor.poll_timeout()), (vec![0], None));
 }
 
 /// It stayed pending once: its id was known only after the observer had been notified of it.
@@ -363,8 +363,8 @@ fn m03_readiness_that_is_deferred_is_reported_as_it_came() {
     for interest in [Interest::READABLE, Interest::WRITABLE] {
         let (source, mut peer) = local_pair();
         peer.write_all(b"x").unwrap();
-        let (_source, told) = listen(&reactor, &recipient, source, interest);
-        let before = Rc::clone(&told);
+        let (_source, reported) = listen(&reactor, &recipient, source, interest);
+        let before = Rc::clone(&reported);
         recipient.call(move |(), cx| {
             assert_eq!(cx.queue().dial_all().remaining, 1);
             assert_eq!(before.get(), [false; 5]);
@@ -372,6 +372,6 @@ fn m03_readiness_that_is_deferred_is_reported_as_it_came() {
         let report = turn_now(&mut reactor);
         assert_eq!((report.dialed, report.refused), (2, 0));
         let expected = [interest.is_readable(), interest.is_writable(), false, false, false];
-        assert_eq!(told.get(), expected);
+        assert_eq!(reported.get(), expected);
     }
 }

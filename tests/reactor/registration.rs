@@ -20,8 +20,8 @@ fn m04_a_source_that_is_taken_back_can_be_registered_again() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let (source, mut peer) = local_pair();
-    let told = Log::new();
-    let held = watch(&reactor, &recipient, source, 0, &told);
+    let reported = Log::new();
+    let held = watch(&reactor, &recipient, source, 0, &reported);
     peer.write_all(b"x").unwrap();
     reactor.set_budget(0);
     assert_eq!(turn_now(&mut reactor).remaining, 1);
@@ -36,17 +36,17 @@ fn m04_a_source_that_is_taken_back_can_be_registered_again() {
     assert_eq!(turn_now(&mut reactor).dialed, 0);
     assert_eq!(reactor.event_stats().events, 1);
 
-    // Registered again, it is told of what came before, by the new handler only.
-    let held = watch(&reactor, &recipient, source, 1, &told);
-    turn_until(&mut reactor, || told.len() == 1);
-    assert_eq!(told.take(), [1]);
+    // Registered again, what came before is reported, by the new handler only.
+    let held = watch(&reactor, &recipient, source, 1, &reported);
+    turn_until(&mut reactor, || reported.len() == 1);
+    assert_eq!(reported.take(), [1]);
 
     // Another reactor will do as well.
     let mut other = Reactor::new().unwrap();
     let recipient = other.queue().recipient(());
-    let mut held = watch(&other, &recipient, held.into_source().unwrap(), 2, &told);
-    turn_until(&mut other, || told.len() == 1);
-    assert_eq!(told.take(), [2]);
+    let mut held = watch(&other, &recipient, held.into_source().unwrap(), 2, &reported);
+    turn_until(&mut other, || reported.len() == 1);
+    assert_eq!(reported.take(), [2]);
     assert_eq!(
         (reactor.handle().registration_count(), other.handle().registration_count()),
         (0, 1)
@@ -62,8 +62,8 @@ fn m04_the_interest_can_be_changed() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let (source, mut peer) = local_pair();
-    let told = Log::new();
-    let log = told.clone();
+    let reported = Log::new();
+    let log = reported.clone();
     let handle = reactor.handle();
     let held = handle.register(source, Interest::WRITABLE, &recipient, move |(), _, ready| {
         log.push((ready.is_readable(), ready.is_writable()));
@@ -71,13 +71,13 @@ fn m04_the_interest_can_be_changed() {
     let mut held = held.unwrap();
     peer.write_all(b"x").unwrap();
     assert_eq!(turn_now(&mut reactor).dialed, 1);
-    assert_eq!(told.take(), [(false, true)]);
+    assert_eq!(reported.take(), [(false, true)]);
     held.set_interest(Interest::READABLE).unwrap();
     assert_eq!(turn_now(&mut reactor).dialed, 1);
-    assert_eq!(told.take(), [(true, false)]);
+    assert_eq!(reported.take(), [(true, false)]);
     held.set_interest(Interest::READABLE | Interest::WRITABLE).unwrap();
     assert_eq!(turn_now(&mut reactor).dialed, 1);
-    assert_eq!(told.take(), [(true, true)]);
+    assert_eq!(reported.take(), [(true, true)]);
     assert_eq!(turn_now(&mut reactor).dialed, 0);
 }
 
@@ -87,14 +87,14 @@ fn m04_a_registration_may_be_dropped_from_its_own_handler() {
     let holder = reactor.queue().recipient(None::<Registration<LocalStream>>);
     let (source, mut peer) = local_pair();
     let captured = Rc::new(Cell::new(0));
-    let told = Rc::clone(&captured);
+    let reported = Rc::clone(&captured);
     let handle = reactor.handle();
     let inner = handle.clone();
     let source = handle.register(source, Interest::READABLE, &holder, move |held, _, ready| {
         *held = None;
         ready.again(); // there is nothing to ask for any more
         assert_eq!((inner.registration_count(), inner.queue().is_idle()), (0, true));
-        told.set(told.get() + 1); // what the handler captured is there until it returns
+        reported.set(reported.get() + 1); // what the handler captured is there until it returns
     });
     let source = source.unwrap();
     holder.call(|held, _| *held = Some(source));
@@ -178,11 +178,11 @@ fn a_source_that_the_poll_does_not_take_is_handed_back() {
     error.into_inner();
 
     // The next one is registered as if nothing had been.
-    let told = Log::new();
+    let reported = Log::new();
     let (source, mut peer) = local_pair();
-    let _held = watch(&reactor, &recipient, source, 0, &told);
+    let _held = watch(&reactor, &recipient, source, 0, &reported);
     peer.write_all(b"x").unwrap();
-    turn_until(&mut reactor, || told.len() == 1);
+    turn_until(&mut reactor, || reported.len() == 1);
     assert_eq!((handle.registration_count(), reactor.event_stats().stale), (1, 0));
 }
 
@@ -233,10 +233,10 @@ fn a_source_registered_twice_is_refused_once() {
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let (stream, mut peer) = local_pair();
     let source = Shared::new(stream, false);
-    let held = watch(&reactor, &recipient, source.clone(), 0, &told);
+    let held = watch(&reactor, &recipient, source.clone(), 0, &reported);
     let second = handle.register(source.clone(), Interest::READABLE, &recipient, |(), _, _| ());
     let rejected = second.unwrap_err().into_inner();
     assert!(Rc::ptr_eq(&rejected.stream, &source.stream));
@@ -245,8 +245,8 @@ fn a_source_registered_twice_is_refused_once() {
 
     // The first registration is as it was.
     peer.write_all(b"x").unwrap();
-    turn_until(&mut reactor, || told.len() == 1);
-    assert_eq!(told.take(), [0]);
+    turn_until(&mut reactor, || reported.len() == 1);
+    assert_eq!(reported.take(), [0]);
     drop(held);
     assert_eq!(
         (handle.registration_count(), source.asked.get()),
@@ -262,10 +262,10 @@ fn m02_events_of_a_source_that_could_not_be_deregistered_are_stale() {
         let mut reactor = Reactor::new().unwrap();
         let handle = reactor.handle();
         let recipient = reactor.queue().recipient(());
-        let told = Log::new();
+        let reported = Log::new();
         let (stream, mut peer) = local_pair();
         let source = Shared::new(stream, true);
-        let held = watch(&reactor, &recipient, source.clone(), 0, &told);
+        let held = watch(&reactor, &recipient, source.clone(), 0, &reported);
         if take_back {
             assert_eq!(held.into_source().unwrap_err().source.kind(), ErrorKind::Other);
         } else {
@@ -277,17 +277,17 @@ fn m02_events_of_a_source_that_could_not_be_deregistered_are_stale() {
 
         // The poll still tells of it. Its slot has a new owner.
         let (successor, mut its_peer) = local_pair();
-        let _held = watch(&reactor, &recipient, successor, 1, &told);
+        let _held = watch(&reactor, &recipient, successor, 1, &reported);
         peer.write_all(b"x").unwrap();
         assert_eq!(turn_now(&mut reactor).dialed, 0);
         assert_eq!(
-            (reactor.event_stats().stale, reactor.event_stats().delivered, told.len()),
+            (reactor.event_stats().stale, reactor.event_stats().delivered, reported.len()),
             (1, 0, 0)
         );
         its_peer.write_all(b"x").unwrap();
         assert_eq!(turn_now(&mut reactor).dialed, 1);
         assert_eq!((reactor.event_stats().stale, reactor.event_stats().delivered), (1, 1));
-        assert_eq!(told.take(), [1]);
+        assert_eq!(reported.take(), [1]);
     }
 }
 
@@ -296,9 +296,9 @@ fn a_source_is_handed_back_when_the_reactor_is_gone() {
     let reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let (source, mut peer) = local_pair();
-    let mut held = watch(&reactor, &recipient, source, 0, &told);
+    let mut held = watch(&reactor, &recipient, source, 0, &reported);
     peer.write_all(b"x").unwrap();
     drop(reactor);
 
@@ -319,7 +319,7 @@ fn a_source_is_handed_back_when_the_reactor_is_gone() {
     let mut source = error.into_inner();
     assert_eq!(source.read(&mut [0; 8]).unwrap(), 1);
     assert!(recipient.try_call(|(), _| ()).is_err());
-    assert_eq!(told.len(), 0);
+    assert_eq!(reported.len(), 0);
 }
 
 #[test]
@@ -327,8 +327,8 @@ fn m04_a_registration_that_the_observer_drops_at_its_dial_is_reported_no_more() 
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let (source, mut peer) = local_pair();
-    let told = Log::new();
-    let held = Cell::new(Some(watch(&reactor, &recipient, source, 0, &told)));
+    let reported = Log::new();
+    let held = Cell::new(Some(watch(&reactor, &recipient, source, 0, &reported)));
     reactor.queue().add_observer(move |_: CallId, step: &Step| {
         if matches!(step, Step::Dialed) {
             drop(held.take());
@@ -336,7 +336,7 @@ fn m04_a_registration_that_the_observer_drops_at_its_dial_is_reported_no_more() 
     });
     peer.write_all(b"x").unwrap();
     assert_eq!((turn_now(&mut reactor).dialed, reactor.registration_count()), (1, 0));
-    assert_eq!(told.len(), 0);
+    assert_eq!(reported.len(), 0);
 }
 
 #[test]
@@ -345,8 +345,8 @@ fn m04_a_registration_whose_call_was_refused_drops_in_silence() {
         let mut reactor = Reactor::new().unwrap();
         let recipient = reactor.queue().recipient(());
         let (source, mut peer) = local_pair();
-        let told = Log::new();
-        let held = watch(&reactor, &recipient, source, 0, &told);
+        let reported = Log::new();
+        let held = watch(&reactor, &recipient, source, 0, &reported);
         peer.write_all(b"x").unwrap();
         let scheduled = Rc::new(Cell::new(None));
         let last = Rc::clone(&scheduled);
@@ -369,6 +369,6 @@ fn m04_a_registration_whose_call_was_refused_drops_in_silence() {
         let count = Rc::clone(&steps);
         reactor.queue().add_observer(move |_: CallId, _: &Step| count.set(count.get() + 1));
         drop(held);
-        assert_eq!((steps.get(), told.len()), (0, 0));
+        assert_eq!((steps.get(), reported.len()), (0, 0));
     }
 }

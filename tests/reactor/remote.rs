@@ -28,8 +28,8 @@ impl Drop for Dropped {
 fn m08_a_reactor_that_sleeps_is_woken_by_another_thread() {
     let mut reactor = Reactor::new().unwrap();
     let remote = reactor.remote();
-    let told = Rc::new(Cell::new(0));
-    let recipient = reactor.queue().recipient(Rc::clone(&told));
+    let reported = Rc::new(Cell::new(0));
+    let recipient = reactor.queue().recipient(Rc::clone(&reported));
     let address = reactor.remote_to(&recipient);
     let asleep = Arc::new(Barrier::new(2));
     let thread = {
@@ -37,12 +37,12 @@ fn m08_a_reactor_that_sleeps_is_woken_by_another_thread() {
         thread::spawn(move || {
             asleep.wait();
             remote.call(|_| ()).unwrap();
-            address.call(|told, _| told.set(told.get() + 1)).unwrap();
+            address.call(|reported, _| reported.set(reported.get() + 1)).unwrap();
         })
     };
     assert_eq!(reactor.poll_timeout(), None);
     asleep.wait();
-    turn_until(&mut reactor, || told.get() == 1);
+    turn_until(&mut reactor, || reported.get() == 1);
     thread.join().unwrap();
     reactor.run().unwrap(); // ends: the senders are gone
     assert_eq!(reactor.queue().tally().finished, 2);
@@ -191,13 +191,13 @@ fn m08_a_reactor_that_is_gone_hands_the_closure_back() {
 #[test]
 fn a_panicking_remote_closure_unwinds_the_turn_and_nothing_is_lost() {
     let mut reactor = Reactor::new().unwrap();
-    let told = Log::new();
-    let recipient = reactor.queue().recipient(told.clone());
+    let reported = Log::new();
+    let recipient = reactor.queue().recipient(reported.clone());
     let remote = reactor.remote_to(&recipient);
     thread::spawn(move || {
         for number in 0..10 {
-            let sent = remote.call(move |told, _| {
-                told.push(number);
+            let sent = remote.call(move |reported, _| {
+                reported.push(number);
                 if number % 3 == 0 {
                     unwind("remote");
                 }
@@ -210,7 +210,7 @@ fn a_panicking_remote_closure_unwinds_the_turn_and_nothing_is_lost() {
         check(&reactor);
     }
     reactor.run().unwrap();
-    assert_eq!(told.take(), (0..10).collect::<Vec<_>>());
+    assert_eq!(reported.take(), (0..10).collect::<Vec<_>>());
     let Tally { finished, panicked, .. } = reactor.queue().tally();
     assert_eq!((finished, panicked), (6, 4));
 }
@@ -328,8 +328,8 @@ fn addresses_that_are_of_no_use_any_more_do_not_pile_up() {
 
 #[test]
 fn what_a_loop_that_goes_was_sent_drops_in_the_order_it_came() {
-    struct Told(u32, mpsc::Sender<u32>);
-    impl Drop for Told {
+    struct Outcomes(u32, mpsc::Sender<u32>);
+    impl Drop for Outcomes {
         fn drop(&mut self) {
             self.1.send(self.0).unwrap();
         }
@@ -339,8 +339,8 @@ fn what_a_loop_that_goes_was_sent_drops_in_the_order_it_came() {
     let (remote, (sender, receiver)) = (reactor.remote(), channel());
     let send = |numbers: Range<u32>| {
         for number in numbers {
-            let told = Told(number, sender.clone());
-            remote.call(move |_| drop(told)).unwrap();
+            let reported = Outcomes(number, sender.clone());
+            remote.call(move |_| drop(reported)).unwrap();
         }
     };
     // Some are fetched and scheduled, some only fetched, and some neither.

@@ -137,9 +137,9 @@ fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting_among_busy_ones() {
             reactor.register(source, Interest::READABLE, &recipient, |(), _, ready| ready.again());
         busy.push((source.unwrap(), peer));
     }
-    let told = Log::new();
+    let reported = Log::new();
     let (source, mut peer) = net::local_pair();
-    let _held = net::watch(&reactor, &recipient, source, 0, &told);
+    let _held = net::watch(&reactor, &recipient, source, 0, &reported);
     let remote = reactor.remote();
     for _ in 0..10_000 {
         remote.call(|_| ()).unwrap();
@@ -152,7 +152,7 @@ fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting_among_busy_ones() {
     }
     peer.write_all(b"x").unwrap();
     (0..4).for_each(|_| _ = turn_now(&mut reactor));
-    assert_eq!(told.len(), 1);
+    assert_eq!(reported.len(), 1);
 }
 
 #[test]
@@ -179,9 +179,9 @@ fn a_flood_of_remote_calls_does_not_keep_timers_waiting() {
 fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let (source, mut peer) = net::local_pair();
-    let _held = net::watch(&reactor, &recipient, source, 0, &told);
+    let _held = net::watch(&reactor, &recipient, source, 0, &reported);
     let remote = reactor.remote();
     for _ in 0..100_000 {
         remote.call(|_| ()).unwrap();
@@ -191,7 +191,7 @@ fn a_flood_of_remote_calls_does_not_keep_a_socket_waiting() {
     peer.write_all(b"x").unwrap();
     let _ = turn_now(&mut reactor);
     let _ = turn_now(&mut reactor);
-    assert_eq!(told.len(), 1, "within two budgets, though 99,700 calls were sent before");
+    assert_eq!(reported.len(), 1, "within two budgets, though 99,700 calls were sent before");
 }
 
 /// 8 threads, 10^6 calls each. In debug some of it, as each call takes much longer there.

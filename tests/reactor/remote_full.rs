@@ -67,7 +67,7 @@ fn a_remote_call_gets_through_a_queue_that_is_kept_full() {
 #[test]
 fn one_remote_call_at_a_time_is_beyond_the_capacity_however_many_turns_it_waits() {
     let mut reactor = Reactor::with_queue(CallQueue::bounded(1)).unwrap();
-    reactor.set_budget(0); // nobody dials it
+    reactor.set_budget(0); // no one dials it
     reactor.queue().call(|_| ());
     let remote = reactor.remote();
     (0..3).for_each(|_| remote.call(|_| ()).unwrap());
@@ -83,7 +83,7 @@ fn one_remote_call_at_a_time_is_beyond_the_capacity_however_many_turns_it_waits(
 #[test]
 fn a_remote_call_to_another_queue_gets_through_one_that_is_full() {
     let mut reactor = Reactor::with_queue(CallQueue::bounded(1)).unwrap();
-    reactor.set_budget(0); // nobody dials it
+    reactor.set_budget(0); // no one dials it
     let other = CallQueue::new();
     let recipient = other.recipient(());
     let address = reactor.remote_to(&recipient);

@@ -1,4 +1,4 @@
-//! Hazard: an event lost, told to the wrong one, or never polled for. One test for each rule of the
+//! Hazard: an event lost, reported to the wrong one, or never polled for. One test for each rule of the
 //! reactor; more of M3 is in `readiness.rs` and `again.rs`, of M4 in `registration.rs`, of M5 and M6
 //! in `run.rs`.
 
@@ -21,11 +21,11 @@ use support::net::{
 fn m01_a_whole_batch_is_scheduled_before_any_of_it_is_dialed() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| local_pair()).unzip();
     let _held: Vec<_> = (0..)
         .zip(sources)
-        .map(|(name, source)| watch(&reactor, &recipient, source, name, &told))
+        .map(|(name, source)| watch(&reactor, &recipient, source, name, &reported))
         .collect();
     for peer in &mut peers {
         peer.write_all(b"x").unwrap();
@@ -44,9 +44,9 @@ fn m01_a_whole_batch_is_scheduled_before_any_of_it_is_dialed() {
 
     let expected = ["scheduled", "scheduled", "scheduled", "dialed", "dialed", "dialed"];
     assert_eq!(steps.take(), expected);
-    let mut told = told.take();
-    told.sort_unstable();
-    assert_eq!(told, [0, 1, 2]);
+    let mut reported = reported.take();
+    reported.sort_unstable();
+    assert_eq!(reported, [0, 1, 2]);
     assert_eq!(reactor.event_stats().delivered, 3);
 }
 
@@ -54,9 +54,9 @@ fn m01_a_whole_batch_is_scheduled_before_any_of_it_is_dialed() {
 fn m01_a_panic_of_the_clock_loses_no_event() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let (source, mut peer) = local_pair();
-    let _held = watch(&reactor, &recipient, source, 0, &told);
+    let _held = watch(&reactor, &recipient, source, 0, &reported);
     let panics = Rc::new(Cell::new(true));
     reactor.set_time_budget(Some(Duration::from_secs(1)));
     reactor.set_clock({
@@ -72,22 +72,22 @@ fn m01_a_panic_of_the_clock_loses_no_event() {
     assert_eq!(unwinding(|| reactor.turn(Some(Duration::ZERO))), "no time");
     panics.set(false);
     let _ = turn_now(&mut reactor);
-    assert_eq!(told.take(), [0]);
+    assert_eq!(reported.take(), [0]);
 }
 
 #[test]
 fn m01_a_panic_in_a_handler_loses_no_event() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| local_pair()).unzip();
     let mut held = Vec::new();
     for (name, source) in (0..).zip(sources) {
-        let told = told.clone();
+        let reported = reported.clone();
         let handle = reactor.handle();
         let source = handle.register(source, Interest::READABLE, &recipient, move |(), _, _| {
-            told.push(name);
-            if told.len() == 1 {
+            reported.push(name);
+            if reported.len() == 1 {
                 unwind("the first handler");
             }
         });
@@ -100,12 +100,12 @@ fn m01_a_panic_in_a_handler_loses_no_event() {
     assert_eq!(unwinding(|| reactor.turn(Some(Duration::ZERO))), "the first handler");
     check(&reactor);
     let tally = reactor.queue().tally();
-    assert_eq!((tally.panicked, tally.pending, told.len()), (1, 2, 1));
+    assert_eq!((tally.panicked, tally.pending, reported.len()), (1, 2, 1));
 
     assert_eq!(turn_now(&mut reactor).dialed, 2);
-    let mut told = told.take();
-    told.sort_unstable();
-    assert_eq!(told, [0, 1, 2]);
+    let mut reported = reported.take();
+    reported.sort_unstable();
+    assert_eq!(reported, [0, 1, 2]);
     assert_eq!((reactor.event_stats().events, reactor.event_stats().delivered), (3, 3));
 }
 
@@ -115,11 +115,11 @@ fn m01_a_panic_in_the_observer_loses_no_event() {
     for panics_at in 1..=3 {
         let mut reactor = Reactor::new().unwrap();
         let recipient = reactor.queue().recipient(());
-        let told = Log::new();
+        let reported = Log::new();
         let (sources, mut peers): (Vec<_>, Vec<_>) = (0..3).map(|_| local_pair()).unzip();
         let _held: Vec<_> = (0..)
             .zip(sources)
-            .map(|(name, source)| watch(&reactor, &recipient, source, name, &told))
+            .map(|(name, source)| watch(&reactor, &recipient, source, name, &reported))
             .collect();
         for peer in &mut peers {
             peer.write_all(b"x").unwrap();
@@ -138,12 +138,12 @@ fn m01_a_panic_in_the_observer_loses_no_event() {
         check(&reactor);
         assert_eq!(reactor.queue().tally().pending, panics_at);
         assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO), "there is more to tell");
-        assert!(told.take().is_empty());
+        assert!(reported.take().is_empty());
 
         assert_eq!(turn_now(&mut reactor).dialed, 3);
-        let mut told = told.take();
-        told.sort_unstable();
-        assert_eq!(told, [0, 1, 2], "panicked at call {panics_at}");
+        let mut reported = reported.take();
+        reported.sort_unstable();
+        assert_eq!(reported, [0, 1, 2], "panicked at call {panics_at}");
         assert_eq!((reactor.event_stats().events, reactor.event_stats().delivered), (3, 3));
         assert_eq!(reactor.poll_timeout(), None);
     }
@@ -166,22 +166,23 @@ fn does_not_reach_the_new_owner(in_line: bool) {
     let mut reactor = Reactor::new().unwrap();
     let handle = reactor.handle();
     let pair = reactor.queue().recipient(Pair { held: [None, None], successor: None });
-    let told = Log::new();
+    let reported = Log::new();
     let (new, mut new_peer) = local_pair();
     let new = Rc::new(Cell::new(Some(new)));
     let mut peers = Vec::new();
     for name in 0..2 {
         let (source, peer) = local_pair();
         peers.push(peer);
-        let (inner, told, new) = (handle.clone(), told.clone(), Rc::clone(&new));
+        let (inner, reported, new) = (handle.clone(), reported.clone(), Rc::clone(&new));
         let source = handle.register(source, Interest::READABLE, &pair, move |pair, cx, _| {
-            told.push(name);
+            reported.push(name);
             // The other one's event is in the same batch. Its slot goes to the successor.
             pair.held[1 - name] = None;
-            let told = told.clone();
+            let reported = reported.clone();
             let new = new.take().expect("told once");
-            let new =
-                inner.register(new, Interest::READABLE, cx, move |_, _, _| told.push(2)).unwrap();
+            let new = inner
+                .register(new, Interest::READABLE, cx, move |_, _, _| reported.push(2))
+                .unwrap();
             pair.successor = Some(new);
         });
         let source = source.unwrap();
@@ -201,15 +202,15 @@ fn does_not_reach_the_new_owner(in_line: bool) {
         });
     }
     assert_eq!(turn_now(&mut reactor).canceled, u64::from(!in_line));
-    let first = told.take();
+    let first = reported.take();
     assert_eq!(first.len(), 1, "one of {first:?} was deregistered by the other");
     assert_eq!(handle.registration_count(), 2);
     assert_eq!(turn_now(&mut reactor).dialed, 0);
-    assert!(told.take().is_empty());
+    assert!(reported.take().is_empty());
 
     new_peer.write_all(b"x").unwrap();
-    turn_until(&mut reactor, || told.len() == 1);
-    assert_eq!(told.take(), [2]);
+    turn_until(&mut reactor, || reported.len() == 1);
+    assert_eq!(reported.take(), [2]);
     assert_eq!((reactor.event_stats().events, reactor.event_stats().delivered), (3, 3));
 }
 
@@ -218,8 +219,8 @@ fn m03_events_merge_into_the_readiness_call_that_is_pending() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
     let (source, mut peer) = local_pair();
-    let told = Log::new();
-    let log = told.clone();
+    let reported = Log::new();
+    let log = reported.clone();
     let handle = reactor.handle();
     let held = handle.register(source, Interest::READABLE, &recipient, move |(), _, ready| {
         log.push((ready.is_readable(), ready.is_read_closed(), ready.is_writable()));
@@ -249,12 +250,12 @@ fn m03_events_merge_into_the_readiness_call_that_is_pending() {
 
     reactor.set_budget(10);
     assert_eq!(turn_now(&mut reactor).dialed, 1);
-    assert_eq!(told.take(), [(true, true, true)], "the flags of all four");
+    assert_eq!(reported.take(), [(true, true, true)], "the flags of all four");
 
     // It starts afresh after that: no flag is left over from before.
     held.set_interest(Interest::WRITABLE).unwrap();
     assert_eq!(turn_now(&mut reactor).dialed, 1);
-    assert_eq!(told.take(), [(false, false, true)]);
+    assert_eq!(reported.take(), [(false, false, true)]);
     assert_eq!(reactor.event_stats().delivered, 2);
 }
 
@@ -265,9 +266,9 @@ fn m04_a_dropped_registration_is_never_reported_again() {
     let recipient = reactor.queue().recipient(());
     let (source, mut peer) = local_pair();
     let captured = Rc::new(Cell::new(0));
-    let told = Rc::clone(&captured);
+    let reported = Rc::clone(&captured);
     let held = handle.register(source, Interest::READABLE, &recipient, move |(), _, _| {
-        told.set(told.get() + 1);
+        reported.set(reported.get() + 1);
     });
     let held = held.unwrap();
     assert_eq!((handle.registration_count(), Rc::strong_count(&captured)), (1, 2));
@@ -328,20 +329,20 @@ fn m06_calls_that_keep_scheduling_calls_do_not_starve_sockets() {
 
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let (source, mut peer) = local_pair();
-    let mut held = watch(&reactor, &recipient, source, 0, &told);
+    let mut held = watch(&reactor, &recipient, source, 0, &reported);
     let calls = Rc::new(Cell::new(0));
     forever(reactor.queue(), &calls);
     peer.write_all(b"x").unwrap();
 
     assert_eq!(turn_now(&mut reactor).remaining, 1);
-    assert_eq!(told.take(), [0]);
+    assert_eq!(reported.take(), [0]);
     assert_eq!(drain(held.source_mut()), b"x");
     peer.write_all(b"x").unwrap();
     reactor.set_budget(10);
     assert_eq!(turn_now(&mut reactor).dialed, 10);
-    assert_eq!(told.take(), [0]);
+    assert_eq!(reported.take(), [0]);
 
     // Nor do they keep `run` from being stopped.
     let handle = reactor.handle();

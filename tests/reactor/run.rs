@@ -13,7 +13,7 @@ use support::net::{
     LocalStream, Log, check, drain, local_pair, turn_now, turn_until, unwind, unwinding, watch,
 };
 
-/// A recipient that holds registrations until it is told to let them go.
+/// A recipient that holds registrations until it is asked to let them go.
 type Holder = Vec<Registration<LocalStream>>;
 
 #[cfg(target_os = "linux")]
@@ -25,9 +25,9 @@ fn m05_an_idle_loop_sleeps_until_there_is_an_event() {
 
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let (source, mut peer) = local_pair();
-    let _held = watch(&reactor, &recipient, source, 0, &told);
+    let _held = watch(&reactor, &recipient, source, 0, &reported);
 
     // The peer writes once the loop's thread is seen asleep, or would be for good.
     let thread = fs::read_link("/proc/thread-self").unwrap();
@@ -47,7 +47,7 @@ fn m05_an_idle_loop_sleeps_until_there_is_an_event() {
     assert_eq!(reactor.poll_timeout(), None);
     about_to_turn.store(true, Ordering::Release);
     let report = reactor.turn(None).unwrap();
-    assert_eq!((report.dialed, told.take()), (1, vec![0]), "the loop did not sleep");
+    assert_eq!((report.dialed, reported.take()), (1, vec![0]), "the loop did not sleep");
     check(&reactor);
     writer.join().unwrap();
 }
@@ -56,11 +56,11 @@ fn m05_an_idle_loop_sleeps_until_there_is_an_event() {
 fn m05_no_event_is_needed_to_come_back_from_a_short_sleep() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     let (source, _peer) = local_pair();
-    let _held = watch(&reactor, &recipient, source, 0, &told);
+    let _held = watch(&reactor, &recipient, source, 0, &reported);
     let report = reactor.turn(Some(Duration::from_nanos(1))).unwrap();
-    assert_eq!((report.dialed, report.remaining, told.len()), (0, 0, 0));
+    assert_eq!((report.dialed, report.remaining, reported.len()), (0, 0, 0));
     assert_eq!(reactor.event_stats().events, 0);
 }
 
@@ -77,17 +77,17 @@ fn m06_run_ends_when_nothing_can_happen_any_more() {
     reactor.run().unwrap();
     assert_eq!(reactor.queue().tally().finished, 5);
 
-    // Calls that schedule calls, then a source that goes when it has been told.
+    // Calls that schedule calls, then a source that goes when it has been notified.
     let log = Log::new();
     let holder = reactor.queue().recipient(Holder::new());
     let (source, mut peer) = local_pair();
-    let told = log.clone();
+    let reported = log.clone();
     let handle = reactor.handle();
     let source = handle.register(source, Interest::READABLE, &holder, move |holder, cx, _| {
-        told.push("told");
+        reported.push("told");
         holder.clear();
-        let told = told.clone();
-        cx.call(move |_, _| told.push("afterwards"));
+        let reported = reported.clone();
+        cx.call(move |_, _| reported.push("afterwards"));
     });
     let source = source.unwrap();
     let first = log.clone();
@@ -109,13 +109,13 @@ fn m06_run_ends_on_stop_and_can_be_run_again() {
     let recipient = reactor.queue().recipient(());
     let (source, mut peer) = local_pair();
     let log = Log::new();
-    let (told, handle) = (log.clone(), reactor.handle());
+    let (reported, handle) = (log.clone(), reactor.handle());
     let held = reactor.handle().register(source, Interest::READABLE, &recipient, {
         move |(), cx, _| {
             handle.stop();
-            told.push("told");
-            let told = told.clone();
-            cx.call(move |(), _| told.push("same turn"));
+            reported.push("told");
+            let reported = reported.clone();
+            cx.call(move |(), _| reported.push("same turn"));
         }
     });
     let mut held = held.unwrap();
@@ -165,9 +165,9 @@ fn m06_run_goes_on_after_a_panic() {
         assert_eq!((log.len(), reactor.queue().tally().panicked), (panicked, panicked as u64));
     }
     reactor.run().unwrap();
-    let mut told = log.take();
-    told.sort_unstable();
-    assert_eq!(told, [0, 1, 2]);
+    let mut reported = log.take();
+    reported.sort_unstable();
+    assert_eq!(reported, [0, 1, 2]);
     assert_eq!(reactor.handle().registration_count(), 0);
 }
 
@@ -185,9 +185,9 @@ fn m06_a_socket_that_is_always_ready_does_not_starve_another_one() {
         ready.again();
     });
     let mut busy = busy.unwrap();
-    let told = Log::new();
+    let reported = Log::new();
     let (other, mut other_peer) = local_pair();
-    let mut other = watch(&reactor, &recipient, other, 0, &told);
+    let mut other = watch(&reactor, &recipient, other, 0, &reported);
 
     busy_peer.write_all(b"x").unwrap();
     assert_eq!(turn_now(&mut reactor).remaining, 1);
@@ -195,7 +195,7 @@ fn m06_a_socket_that_is_always_ready_does_not_starve_another_one() {
     for turn in 1..=10 {
         other_peer.write_all(b"x").unwrap();
         let _ = turn_now(&mut reactor);
-        assert_eq!(told.take(), [0], "turn {turn}");
+        assert_eq!(reported.take(), [0], "turn {turn}");
         assert_eq!(
             (drain(busy.source_mut()), drain(other.source_mut())),
             (b"x".into(), b"x".into())

@@ -152,8 +152,8 @@ fn m06_a_budget_of_none_or_of_time_keeps_nothing_waiting_outside() {
         set(&reactor);
         let recipient = reactor.queue().recipient(());
         let (source, mut peer) = net::local_pair();
-        let told = Log::new();
-        let _held = net::watch(&reactor, &recipient, source, 0, &told);
+        let reported = Log::new();
+        let _held = net::watch(&reactor, &recipient, source, 0, &reported);
         peer.write_all(b"x").unwrap();
         let remote = reactor.remote();
         let tick = millisecond(&clock);
@@ -215,16 +215,16 @@ fn m06_a_time_budget_that_never_ends_is_no_limit() {
 fn m06_a_round_of_again_is_dialed_and_then_the_loop_polls() {
     let mut reactor = Reactor::new().unwrap();
     let recipient = reactor.queue().recipient(());
-    let told = Log::new();
+    let reported = Log::new();
     // Ten that always ask for another call.
     let mut held = Vec::new();
     for name in 0..10 {
         let (source, mut peer) = net::local_pair();
         peer.write_all(b"x").unwrap();
-        let told = told.clone();
+        let reported = reported.clone();
         let source =
             reactor.register(source, Interest::READABLE, &recipient, move |(), _, ready| {
-                told.push(name);
+                reported.push(name);
                 ready.again();
             });
         held.push((source.unwrap(), peer));
@@ -239,7 +239,7 @@ fn m06_a_round_of_again_is_dialed_and_then_the_loop_polls() {
     for _ in 0..3 {
         let report = turn_now(&mut reactor);
         assert_eq!((report.dialed, report.remaining), (10, 10), "a round a poll");
-        let mut names = told.take();
+        let mut names = reported.take();
         let mut last = names.split_off(names.len() - 10);
         last.sort_unstable();
         assert!(last.into_iter().eq(0..10));
@@ -253,7 +253,7 @@ fn m06_a_round_of_again_is_dialed_and_then_the_loop_polls() {
     queue.call(|queue| _ = queue.call(|_| ()));
     let report = turn_now(&mut reactor);
     assert_eq!((report.dialed, report.remaining), (11, 11));
-    // Nobody else is bound by that: who dials the queue himself has all.
+    // No one else is bound by that: who dials the queue himself has all.
     assert_eq!(queue.dial_pending().dialed, 11);
 }
 

@@ -15,20 +15,20 @@ use switchboard::reactor::{
 };
 use switchboard::testing::{Peer, Ready, ScriptedReactor, ScriptedSource};
 
-/// What was told: a name, and readable, writable, read closed, write closed, error.
-type Told = Rc<RefCell<Vec<(&'static str, [bool; 5])>>>;
+/// What was reported: a name, and readable, writable, read closed, write closed, error.
+type Outcomes = Rc<RefCell<Vec<(&'static str, [bool; 5])>>>;
 
 struct Rig {
     reactor: ScriptedReactor,
     recipient: Recipient<()>,
-    told: Told,
+    reported: Outcomes,
 }
 
 impl Rig {
     fn new() -> Self {
         let reactor = ScriptedReactor::new().unwrap();
         let recipient = reactor.queue().recipient(());
-        Self { reactor, recipient, told: Told::default() }
+        Self { reactor, recipient, reported: Outcomes::default() }
     }
 
     fn register(
@@ -37,7 +37,7 @@ impl Rig {
         source: ScriptedSource,
         interest: Interest,
     ) -> Registration<ScriptedSource> {
-        let told = Rc::clone(&self.told);
+        let reported = Rc::clone(&self.reported);
         let source =
             self.reactor.register(source, interest, &self.recipient, move |(), _, ready| {
                 let flags = [
@@ -47,7 +47,7 @@ impl Rig {
                     ready.is_write_closed(),
                     ready.is_error(),
                 ];
-                told.borrow_mut().push((name, flags));
+                reported.borrow_mut().push((name, flags));
             });
         source.unwrap()
     }
@@ -59,7 +59,7 @@ impl Rig {
     }
 
     fn names(&self) -> Vec<&'static str> {
-        self.told.take().into_iter().map(|(name, _)| name).collect()
+        self.reported.take().into_iter().map(|(name, _)| name).collect()
     }
 }
 
@@ -127,23 +127,23 @@ fn readiness_is_reported_at_its_edges_and_as_watched_for() {
     let (source, peer) = rig.reactor.pair();
     let mut source = rig.register("", source, Interest::WRITABLE);
     rig.reactor.turn();
-    assert_eq!(rig.told.take(), [("", [false, true, false, false, false])]);
+    assert_eq!(rig.reported.take(), [("", [false, true, false, false, false])]);
     rig.reactor.turn();
-    assert_eq!(rig.told.take(), [], "nothing new");
+    assert_eq!(rig.reported.take(), [], "nothing new");
     peer.limit_writes(0);
     peer.push("x");
     rig.reactor.turn();
-    assert_eq!(rig.told.take(), [], "nobody wants to read");
+    assert_eq!(rig.reported.take(), [], "nobody wants to read");
     source.set_interest(Interest::READABLE).unwrap();
     rig.reactor.turn();
-    assert_eq!(rig.told.take(), [("", [true, false, false, false, false])]);
+    assert_eq!(rig.reported.take(), [("", [true, false, false, false, false])]);
     peer.close_write();
     peer.close_read();
     rig.reactor.turn();
-    assert_eq!(rig.told.take(), [("", [true, true, true, true, false])], "one event");
+    assert_eq!(rig.reported.take(), [("", [true, true, true, true, false])], "one event");
     peer.fail_read(ErrorKind::ConnectionReset);
     rig.reactor.turn();
-    assert_eq!(rig.told.take(), [("", [true, true, true, true, true])]);
+    assert_eq!(rig.reported.take(), [("", [true, true, true, true, true])]);
     drop(source);
     peer.push("x");
     assert!(rig.reactor.events().is_empty() && !peer.is_registered());
@@ -183,7 +183,7 @@ fn events_are_reported_as_scripted() {
     assert_eq!(rig.names(), ["a", "b"]);
     drop(b_source);
     rig.reactor.turn_with([events[1], events[0].with(Ready::ERROR)]);
-    assert_eq!(rig.told.take(), [("a", [true, true, false, false, true])]);
+    assert_eq!(rig.reported.take(), [("a", [true, true, false, false, true])]);
     let EventStats { events, delivered, coalesced, stale, foreign, .. } = rig.reactor.event_stats();
     assert_eq!([events, delivered, coalesced, stale, foreign], [8, 5, 2, 1, 0]);
 }
@@ -222,11 +222,11 @@ fn a_registration_that_is_to_fail_hands_the_source_back() {
 #[test]
 fn time_stands_still_until_it_is_advanced() {
     let mut rig = Rig::new();
-    let told = Rc::clone(&rig.told);
+    let reported = Rc::clone(&rig.reported);
     for (name, seconds) in [("late", 9), ("early", 5)] {
-        let told = Rc::clone(&told);
+        let reported = Rc::clone(&reported);
         let due = rig.reactor.queue().callback(move |_, ()| {
-            told.borrow_mut().push((name, [false; 5]));
+            reported.borrow_mut().push((name, [false; 5]));
         });
         rig.reactor.after(Duration::from_secs(seconds), due).detach();
     }
@@ -282,11 +282,11 @@ fn events_of_real_sources_are_held_back_too() {
     use mio::net::UnixStream;
 
     let mut rig = Rig::new();
-    let told = Rc::clone(&rig.told);
+    let reported = Rc::clone(&rig.reported);
     let (source, mut peer) = UnixStream::pair().unwrap();
     let reads = Interest::READABLE;
     let _source = rig.reactor.register(source, reads, &rig.recipient, move |(), _, ready| {
-        told.borrow_mut().push(("real", [ready.is_readable(), false, false, false, false]));
+        reported.borrow_mut().push(("real", [ready.is_readable(), false, false, false, false]));
     });
     assert!(rig.reactor.events().is_empty());
     peer.write_all(b"x").unwrap();

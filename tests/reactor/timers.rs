@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::{CallId, CallQueue, Callback, QueueHandle, Step};
 
-/// A reactor whose clock is moved by hand, and what its timers have told.
+/// A reactor whose clock is moved by hand, and what its timers have reported.
 struct World {
     reactor: Reactor,
     start: Instant,
     now: Rc<Cell<Instant>>,
-    told: Rc<RefCell<Vec<u32>>>,
+    reported: Rc<RefCell<Vec<u32>>>,
 }
 
 const MS: Duration = Duration::from_millis(1);
@@ -25,20 +25,20 @@ impl World {
         let now = Rc::new(Cell::new(start));
         let clock = Rc::clone(&now);
         reactor.set_clock(move || clock.get());
-        Self { reactor, start, now, told: Rc::default() }
+        Self { reactor, start, now, reported: Rc::default() }
     }
 
     fn callback(&self, number: u32) -> Callback<()> {
-        let told = Rc::clone(&self.told);
-        self.reactor.queue().callback(move |_, ()| told.borrow_mut().push(number))
+        let reported = Rc::clone(&self.reported);
+        self.reactor.queue().callback(move |_, ()| reported.borrow_mut().push(number))
     }
 
     /// Moves the clock to `time` after the start, and turns.
     #[track_caller]
-    fn expect_at(&mut self, time: Duration, told: &[u32]) {
+    fn expect_at(&mut self, time: Duration, reported: &[u32]) {
         self.now.set(self.start + time);
         let _ = self.reactor.turn(Some(Duration::ZERO)).expect("a turn");
-        assert_eq!(self.told.take(), told);
+        assert_eq!(self.reported.take(), reported);
         assert!(self.reactor.queue().tally().balances());
     }
 }
@@ -153,11 +153,11 @@ fn m07_zero_and_huge_delays() {
 fn m07_a_timer_that_arms_the_next_one_does_so_once_a_turn() {
     let mut world = World::new();
     let handle = world.reactor.handle();
-    let told = Rc::clone(&world.told);
+    let reported = Rc::clone(&world.reported);
     let first = world.reactor.queue().callback(move |queue, ()| {
-        told.borrow_mut().push(1);
-        let told = Rc::clone(&told);
-        let second = queue.callback(move |_, ()| told.borrow_mut().push(2));
+        reported.borrow_mut().push(1);
+        let reported = Rc::clone(&reported);
+        let second = queue.callback(move |_, ()| reported.borrow_mut().push(2));
         handle.after(Duration::ZERO, second).detach();
     });
     world.reactor.handle().after(Duration::ZERO, first).detach();
@@ -168,11 +168,11 @@ fn m07_a_timer_that_arms_the_next_one_does_so_once_a_turn() {
 
 /// Arms a timer that is due at once, and arms the next one when it tells.
 fn ticking(reactor: &ReactorHandle, queue: &QueueHandle, ticks: &Rc<Cell<u32>>) {
-    let (handle, told) = (reactor.clone(), Rc::clone(ticks));
+    let (handle, reported) = (reactor.clone(), Rc::clone(ticks));
     let tick = queue.callback(move |queue, ()| {
-        told.set(told.get() + 1);
-        if told.get() < 1000 {
-            ticking(&handle, queue, &told);
+        reported.set(reported.get() + 1);
+        if reported.get() < 1000 {
+            ticking(&handle, queue, &reported);
         }
     });
     reactor.at(reactor.now(), tick).detach();
@@ -263,7 +263,7 @@ fn m07_timers_keep_their_deadlines_when_the_clock_goes_back() {
     handle.after(600 * MS, world.callback(3)).detach();
     assert_eq!(world.reactor.poll_timeout(), Some(MS));
     let _ = world.reactor.turn(Some(Duration::ZERO)).expect("a turn");
-    assert!(world.told.take().is_empty(), "early");
+    assert!(world.reported.take().is_empty(), "early");
     world.expect_at(Duration::ZERO, &[2]);
     world.expect_at(200 * MS, &[1, 3]);
     handle.at(world.start - 900 * MS, world.callback(4)).detach();
@@ -291,14 +291,14 @@ fn m05_the_next_deadline_decides_the_sleep() {
 #[test]
 fn m06_run_waits_for_timers_and_ends_after_the_last() {
     let mut reactor = Reactor::new().expect("a reactor");
-    let told = Rc::new(Cell::new(None));
+    let reported = Rc::new(Cell::new(None));
     let handle = reactor.handle();
     let delay = Duration::from_micros(1500);
-    let (seen, armed) = (Rc::clone(&told), Instant::now());
+    let (seen, armed) = (Rc::clone(&reported), Instant::now());
     let callback = reactor.queue().callback(move |_, ()| seen.set(Some(armed.elapsed())));
     handle.after(delay, callback).detach();
     reactor.run().expect("a loop");
-    let elapsed = told.get().expect("the timer told");
+    let elapsed = reported.get().expect("the timer told");
     assert!(elapsed >= delay, "early: {elapsed:?}");
 }
 
@@ -340,7 +340,7 @@ fn m07_a_million_timers_of_which_half_are_canceled() {
         let report = world.reactor.turn(Some(Duration::ZERO)).expect("a turn");
         assert!((1..=1024).contains(&report.dialed), "{report:?}");
     }
-    assert!(world.told.take() == expected, "in order");
+    assert!(world.reported.take() == expected, "in order");
     drop(kept);
     assert_eq!(world.reactor.queue().tally().canceled, u64::from(MANY / 2));
 }
@@ -357,13 +357,13 @@ fn m07_a_million_timers_due_at_once_fire_in_order_within_the_budget() {
     assert_eq!(handle.timer_count(), MANY as usize);
     world.expect_at(10 * MS - Duration::from_nanos(1), &[]);
     world.now.set(world.start + 10 * MS);
-    let mut told = 0;
-    while told < MANY {
+    let mut reported = 0;
+    while reported < MANY {
         let report = world.reactor.turn(Some(Duration::ZERO)).expect("a turn");
         assert!((1..=1024).contains(&report.dialed), "{report:?}");
-        let now = world.told.take();
-        assert_eq!(now, (told..told + report.dialed as u32).collect::<Vec<_>>());
-        told += report.dialed as u32;
+        let now = world.reported.take();
+        assert_eq!(now, (reported..reported + report.dialed as u32).collect::<Vec<_>>());
+        reported += report.dialed as u32;
     }
     assert_eq!((handle.timer_count(), world.reactor.poll_timeout()), (0, None));
     assert_eq!(world.reactor.queue().tally().finished, u64::from(MANY));
@@ -378,7 +378,7 @@ fn m07_a_clock_that_stands_still_fires_what_is_due_and_nothing_else() {
         handle.after(Duration::ZERO, world.callback(1)).detach();
         assert_eq!(world.reactor.poll_timeout(), Some(Duration::ZERO));
         world.expect_at(Duration::ZERO, &[1]);
-        // It is the first that is due, so nobody sleeps for longer; but it does not spin either.
+        // It is the first that is due, so no one sleeps for longer; but it does not spin either.
         assert_eq!(world.reactor.poll_timeout(), Some(Duration::from_nanos(1)));
         world.expect_at(Duration::ZERO, &[]);
     }

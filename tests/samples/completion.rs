@@ -188,7 +188,7 @@ fn of_two_operations_at_a_time_either_may_finish_first() {
                 }
                 rig.until(|rig| rig.outcome(number).is_some());
             }
-            assert_eq!(rig.told(), [first, 1 - first], "{recipe}");
+            assert_eq!(rig.reported(), [first, 1 - first], "{recipe}");
             rig.finish(&[recipe.answer(), recipe.answer_from(9)]);
         }
     }
@@ -217,9 +217,9 @@ fn of_two_operations_one_completes_at_once_and_one_later() {
             let mut rig = Rig::open(recipe, whens);
             rig.start(&recipe.success(|_| whens[0]));
             rig.start(&recipe.success_from(9, |_| whens[1]));
-            rig.until(|rig| !rig.told().is_empty());
+            rig.until(|rig| !rig.reported().is_empty());
             let at_once = usize::from(whens[1] == When::AtOnce);
-            assert_eq!(rig.told(), [at_once], "{recipe}");
+            assert_eq!(rig.reported(), [at_once], "{recipe}");
             rig.finish(&[recipe.answer(), recipe.answer_from(9)]);
         }
     }

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use support::manual::{Manual, Told, check_over};
+use support::manual::{Manual, Outcomes, check_over};
 use switchboard::op::{AsyncOp, OpError, OpState};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{Deadline, Module, ModuleExt, Retry, RetryPolicy};
@@ -17,7 +17,7 @@ struct Bench {
     reactor: Reactor,
     lower: Manual,
     module: Deadline<Manual>,
-    told: Told<u32>,
+    outcomes: Outcomes<u32>,
     now: Rc<Cell<Instant>>,
 }
 
@@ -30,12 +30,12 @@ impl Bench {
         let lower = Manual::default();
         let module = lower.clone().within(&reactor.handle(), SECOND);
         module.open();
-        let told = Told::new(reactor.queue());
-        Self { reactor, lower, module, told, now }
+        let outcomes = Outcomes::new(reactor.queue());
+        Self { reactor, lower, module, outcomes, now }
     }
 
     fn start(&self) -> AsyncOp {
-        self.module.start(1, self.told.done()).expect("it is open")
+        self.module.start(1, self.outcomes.done()).expect("it is open")
     }
 
     /// Lets time pass, and dials all.
@@ -52,7 +52,7 @@ impl Bench {
     #[track_caller]
     fn finish(mut self) {
         self.pass(Duration::ZERO);
-        assert_eq!((self.told.count(), self.lower.running()), (0, 0));
+        assert_eq!((self.outcomes.count(), self.lower.running()), (0, 0));
         assert_eq!(self.reactor.handle().timer_count(), 0);
         check_over(self.reactor.queue());
         drop(self.module);
@@ -65,9 +65,9 @@ fn an_operation_that_takes_too_long_is_canceled_and_reports_that_it_timed_out() 
     let mut bench = Bench::new();
     let op = bench.start();
     bench.pass(SECOND - Duration::from_nanos(1));
-    assert_eq!((bench.told.count(), bench.lower.running()), (0, 1), "too early");
+    assert_eq!((bench.outcomes.count(), bench.lower.running()), (0, 1), "too early");
     bench.pass(Duration::from_nanos(1));
-    assert_eq!((bench.told.only(), bench.lower.cancels()), (Err(OpError::TimedOut), 1));
+    assert_eq!((bench.outcomes.only(), bench.lower.cancels()), (Err(OpError::TimedOut), 1));
     assert_eq!(op.cancel(), Cancellation::Late);
     bench.finish();
 }
@@ -83,7 +83,7 @@ fn the_timer_goes_with_the_operation() {
         }
         assert_eq!(bench.reactor.handle().timer_count(), 1);
         bench.pass(Duration::ZERO);
-        assert_eq!((bench.told.only(), bench.reactor.handle().timer_count()), (result, 0));
+        assert_eq!((bench.outcomes.only(), bench.reactor.handle().timer_count()), (result, 0));
         bench.pass(SECOND);
         bench.finish();
     }
@@ -97,7 +97,7 @@ fn a_result_that_was_fixed_before_the_time_was_up_arrives() {
         bench.lower.complete(result.clone());
         // The result is scheduled, and the timer due in the same turn.
         bench.pass(2 * SECOND);
-        assert_eq!((bench.told.only(), bench.lower.cancels()), (result, 0));
+        assert_eq!((bench.outcomes.only(), bench.lower.cancels()), (result, 0));
         bench.finish();
     }
 }
@@ -107,7 +107,7 @@ fn a_cancel_by_the_user_is_reported_as_that_before_and_after_the_deadline() {
     let mut bench = Bench::new();
     assert_eq!(bench.start().cancel(), Cancellation::Canceled);
     bench.pass(Duration::ZERO);
-    assert_eq!(bench.told.only(), Err(OpError::Canceled));
+    assert_eq!(bench.outcomes.only(), Err(OpError::Canceled));
 
     let op = bench.start();
     bench.now.set(bench.now.get() + SECOND);
@@ -117,7 +117,7 @@ fn a_cancel_by_the_user_is_reported_as_that_before_and_after_the_deadline() {
     assert_eq!((bench.lower.running(), op.state()), (0, OpState::Running));
     assert_eq!(op.cancel(), Cancellation::Canceled);
     bench.pass(Duration::ZERO);
-    assert_eq!(bench.told.only(), Err(OpError::Canceled));
+    assert_eq!(bench.outcomes.only(), Err(OpError::Canceled));
     bench.finish();
 }
 
@@ -125,7 +125,7 @@ fn a_cancel_by_the_user_is_reported_as_that_before_and_after_the_deadline() {
 fn a_start_that_is_refused_leaves_no_timer() {
     let bench = Bench::new();
     bench.lower.refuse(Some("no room"));
-    assert!(bench.module.start(1, bench.told.done()).is_err());
+    assert!(bench.module.start(1, bench.outcomes.done()).is_err());
     assert_eq!(bench.reactor.handle().timer_count(), 0);
     bench.reactor.queue().dial_all();
     bench.finish();
@@ -134,16 +134,16 @@ fn a_start_that_is_refused_leaves_no_timer() {
 #[test]
 fn an_attempt_that_timed_out_is_repeated_by_default() {
     let bench = Bench::new();
-    let Bench { mut reactor, lower, module, now, told: _ } = bench;
+    let Bench { mut reactor, lower, module, now, outcomes: _ } = bench;
     let retries = module.retried(&reactor.handle(), RetryPolicy::new().at_once());
-    let told = Told::new(reactor.queue());
+    let outcomes = Outcomes::new(reactor.queue());
     let seen = Rc::new(Cell::new(false));
     let sees = Rc::clone(&seen);
     let retry = Retry::new(move |attempt, last: Option<&OpError<&str>>| {
         sees.set(last == Some(&OpError::TimedOut));
         attempt
     });
-    retries.start(retry, told.done()).expect_err("not open yet");
+    retries.start(retry, outcomes.done()).expect_err("not open yet");
     retries.open();
     let retry = Retry::new({
         let sees = Rc::clone(&seen);
@@ -152,7 +152,7 @@ fn an_attempt_that_timed_out_is_repeated_by_default() {
             attempt
         }
     });
-    retries.start(retry, told.done()).expect("it is open");
+    retries.start(retry, outcomes.done()).expect("it is open");
     now.set(now.get() + SECOND);
     while lower.requests().len() < 2 {
         let _ = reactor.turn(Some(Duration::ZERO)).expect("a turn");
@@ -160,7 +160,7 @@ fn an_attempt_that_timed_out_is_repeated_by_default() {
     assert!(seen.get(), "what makes the request sees why");
     lower.complete(Ok(7));
     reactor.queue().dial_all();
-    assert_eq!((told.only(), lower.requests()), (Ok(7), vec![1, 2]));
+    assert_eq!((outcomes.only(), lower.requests()), (Ok(7), vec![1, 2]));
     assert_eq!(reactor.handle().timer_count(), 0);
     check_over(reactor.queue());
 }

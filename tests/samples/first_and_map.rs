@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
-use support::manual::{self, Manual, Told, check_over};
+use support::manual::{self, Manual, Outcomes, check_over};
 use switchboard::op::{AsyncOp, OpError};
 use switchboard::samples::{FirstOf, Layer, Module, ModuleExt, StartError};
 use switchboard::{CallQueue, Callback, Cancellation};
@@ -14,7 +14,7 @@ struct Bench {
     queue: CallQueue,
     lower: Manual,
     module: FirstOf<Manual>,
-    told: Told<u32>,
+    outcomes: Outcomes<u32>,
 }
 
 impl Bench {
@@ -23,8 +23,8 @@ impl Bench {
         let lower = Manual::default();
         let module = lower.clone().first(&queue);
         module.open();
-        let told = Told::new(&queue);
-        Self { queue, lower, module, told }
+        let outcomes = Outcomes::new(&queue);
+        Self { queue, lower, module, outcomes }
     }
 
     /// Ends the try that runs.
@@ -36,7 +36,7 @@ impl Bench {
     #[track_caller]
     fn finish(self) {
         self.queue.dial_all();
-        assert_eq!((self.told.count(), self.lower.running()), (0, 0));
+        assert_eq!((self.outcomes.count(), self.lower.running()), (0, 0));
         check_over(&self.queue);
         drop(self.module);
         assert_eq!(self.lower.references(), 1, "nothing holds the layer below");
@@ -47,13 +47,13 @@ impl Bench {
 fn the_first_that_succeeds_is_the_answer_and_none_is_tried_after_it() {
     for failing in 0..3 {
         let bench = Bench::new();
-        bench.module.start(vec![1, 2, 3], bench.told.done()).expect("it is open");
+        bench.module.start(vec![1, 2, 3], bench.outcomes.done()).expect("it is open");
         for _ in 0..failing {
-            assert_eq!((bench.lower.running(), bench.told.count()), (1, 0));
+            assert_eq!((bench.lower.running(), bench.outcomes.count()), (1, 0));
             bench.end(Err(OpError::Failed("refused")));
         }
         bench.end(Ok(7));
-        assert_eq!(bench.told.only(), Ok(7));
+        assert_eq!(bench.outcomes.only(), Ok(7));
         assert_eq!(bench.lower.requests(), [1, 2, 3][..=failing]);
         bench.finish();
     }
@@ -63,12 +63,12 @@ fn the_first_that_succeeds_is_the_answer_and_none_is_tried_after_it() {
 fn if_all_fail_in_whatever_way_the_last_error_is_reported() {
     let bench = Bench::new();
     let errors = [OpError::TimedOut, OpError::Full, OpError::Dropped, OpError::Retryable("last")];
-    bench.module.start(vec![0; errors.len()], bench.told.done()).expect("it is open");
+    bench.module.start(vec![0; errors.len()], bench.outcomes.done()).expect("it is open");
     for error in &errors {
-        assert_eq!(bench.told.count(), 0);
+        assert_eq!(bench.outcomes.count(), 0);
         bench.end(Err(error.clone()));
     }
-    assert_eq!(bench.told.only(), Err(OpError::Retryable("last")));
+    assert_eq!(bench.outcomes.only(), Err(OpError::Retryable("last")));
     bench.finish();
 }
 
@@ -76,13 +76,13 @@ fn if_all_fail_in_whatever_way_the_last_error_is_reported() {
 fn a_cancel_ends_it_at_any_try() {
     for failing in 0..3 {
         let bench = Bench::new();
-        let op = bench.module.start(vec![1, 2, 3], bench.told.done()).expect("it is open");
+        let op = bench.module.start(vec![1, 2, 3], bench.outcomes.done()).expect("it is open");
         for _ in 0..failing {
             bench.end(Err(OpError::Failed("refused")));
         }
         assert_eq!(op.cancel(), Cancellation::Canceled);
         bench.queue.dial_all();
-        assert_eq!(bench.told.only(), Err(OpError::Canceled));
+        assert_eq!(bench.outcomes.only(), Err(OpError::Canceled));
         assert_eq!((bench.lower.requests().len(), bench.lower.cancels()), (failing + 1, 1));
         bench.finish();
     }
@@ -91,9 +91,9 @@ fn a_cancel_ends_it_at_any_try() {
 #[test]
 fn a_try_that_the_layer_below_cancels_is_the_last() {
     let bench = Bench::new();
-    bench.module.start(vec![1, 2, 3], bench.told.done()).expect("it is open");
+    bench.module.start(vec![1, 2, 3], bench.outcomes.done()).expect("it is open");
     bench.end(Err(OpError::Canceled));
-    assert_eq!(bench.told.only(), Err(OpError::Canceled));
+    assert_eq!(bench.outcomes.only(), Err(OpError::Canceled));
     assert_eq!(bench.lower.requests(), [1]);
     bench.finish();
 }
@@ -101,13 +101,13 @@ fn a_try_that_the_layer_below_cancels_is_the_last() {
 #[test]
 fn nothing_to_try_is_refused_and_a_refused_list_is_handed_back_whole() {
     let bench = Bench::new();
-    let error = bench.module.start(Vec::new(), bench.told.done()).expect_err("nothing to try");
+    let error = bench.module.start(Vec::new(), bench.outcomes.done()).expect_err("nothing to try");
     assert!(matches!(error, StartError::Failed { .. }), "{error:?}");
     bench.lower.refuse(Some("no room"));
-    let error = bench.module.start(vec![1, 2, 3], bench.told.done()).expect_err("refused");
+    let error = bench.module.start(vec![1, 2, 3], bench.outcomes.done()).expect_err("refused");
     assert_eq!(error.into_request(), [1, 2, 3]);
     bench.lower.close_down();
-    let error = bench.module.start(vec![1, 2, 3], bench.told.done()).expect_err("not open");
+    let error = bench.module.start(vec![1, 2, 3], bench.outcomes.done()).expect_err("not open");
     assert_eq!(error.into_request(), [1, 2, 3]);
     bench.finish();
 }
@@ -115,10 +115,10 @@ fn nothing_to_try_is_refused_and_a_refused_list_is_handed_back_whole() {
 #[test]
 fn a_try_that_cannot_be_started_ends_it() {
     let bench = Bench::new();
-    bench.module.start(vec![1, 2, 3], bench.told.done()).expect("it is open");
+    bench.module.start(vec![1, 2, 3], bench.outcomes.done()).expect("it is open");
     bench.lower.close_down();
     bench.end(Err(OpError::Failed("refused")));
-    assert!(matches!(bench.told.only(), Err(OpError::NotStarted(_))));
+    assert!(matches!(bench.outcomes.only(), Err(OpError::NotStarted(_))));
     bench.finish();
 }
 
@@ -152,14 +152,14 @@ fn a_try_that_is_refused_is_followed_by_the_next_one() {
     let accepts = |request| request == 0 || request > REFUSED;
     let module = Picky(lower.clone(), accepts).first(&queue);
     module.open();
-    let told = Told::new(&queue);
-    module.start((0..=REFUSED + 1).collect(), told.done()).expect("it is open");
+    let outcomes = Outcomes::new(&queue);
+    module.start((0..=REFUSED + 1).collect(), outcomes.done()).expect("it is open");
     lower.complete(Err(OpError::Failed("refused")));
     queue.dial_all();
     assert_eq!(lower.requests(), [0, REFUSED + 1]);
     lower.complete(Ok(7));
     queue.dial_all();
-    assert_eq!(told.only(), Ok(7));
+    assert_eq!(outcomes.only(), Ok(7));
     check_over(&queue);
 }
 
@@ -169,35 +169,35 @@ fn a_cancel_that_comes_as_a_try_was_refused_is_followed_by_no_other() {
     let lower = Manual::default();
     let module = Picky(lower.clone(), |request| request != 1).first(&queue);
     module.open();
-    let told = Told::new(&queue);
-    let op = module.start(vec![0, 1, 2], told.done()).expect("it is open");
+    let outcomes = Outcomes::new(&queue);
+    let op = module.start(vec![0, 1, 2], outcomes.done()).expect("it is open");
     lower.complete(Err(OpError::Failed("refused")));
     queue.dial_pending();
     assert_eq!((op.cancel(), lower.running()), (Cancellation::Canceled, 0));
     queue.dial_all();
-    assert_eq!((told.only(), lower.requests()), (Err(OpError::Canceled), vec![0]));
+    assert_eq!((outcomes.only(), lower.requests()), (Err(OpError::Canceled), vec![0]));
     check_over(&queue);
 }
 
 #[test]
 fn a_conversion_sees_every_result_and_a_request_is_handed_back_as_it_was() {
     let queue = CallQueue::new();
-    let (lower, told) = (Manual::default(), Told::<String>::new(&queue));
+    let (lower, outcomes) = (Manual::default(), Outcomes::<String>::new(&queue));
     let module = lower.clone().map(&queue, |result: manual::Result| match result {
         Err(OpError::Failed(_)) => Ok("replaced".to_owned()),
         result => Ok(result?.to_string()),
     });
-    assert_eq!(module.start(5, told.done()).expect_err("not open").into_request(), 5);
+    assert_eq!(module.start(5, outcomes.done()).expect_err("not open").into_request(), 5);
     module.open();
     for (result, expected) in [
         (Ok(7), Ok("7".to_owned())),
         (Err(OpError::Failed("gone")), Ok("replaced".to_owned())),
         (Err(OpError::Retryable("busy")), Err(OpError::Retryable("busy"))),
     ] {
-        module.start(5, told.done()).expect("it is open");
+        module.start(5, outcomes.done()).expect("it is open");
         lower.complete(result);
         queue.dial_all();
-        assert_eq!(told.only(), expected);
+        assert_eq!(outcomes.only(), expected);
     }
     check_over(&queue);
 }
@@ -205,16 +205,16 @@ fn a_conversion_sees_every_result_and_a_request_is_handed_back_as_it_was() {
 #[test]
 fn a_conversion_that_panics_loses_the_operation_which_reports_that() {
     let queue = CallQueue::new();
-    let (lower, told) = (Manual::default(), Told::<u32>::new(&queue));
+    let (lower, outcomes) = (Manual::default(), Outcomes::<u32>::new(&queue));
     let module = lower.clone().map(&queue, |_: manual::Result| -> manual::Result {
         panic::resume_unwind(Box::new("the conversion"))
     });
     module.open();
-    module.start(5, told.done()).expect("it is open");
+    module.start(5, outcomes.done()).expect("it is open");
     lower.complete(Ok(7));
     assert!(panic::catch_unwind(AssertUnwindSafe(|| queue.dial_all())).is_err());
     queue.dial_all();
-    assert_eq!(told.only(), Err(OpError::Dropped));
+    assert_eq!(outcomes.only(), Err(OpError::Dropped));
     check_over(&queue);
 }
 
@@ -227,18 +227,18 @@ fn then_starts_the_second_with_what_the_first_came_to_or_ends_with_an_error() {
     let module = first.clone().then(&queue, second.clone(), move |result| {
         result.inspect_err(|_| count.set(count.get() + 1))
     });
-    let told = Told::new(&queue);
+    let outcomes = Outcomes::new(&queue);
     module.open();
-    module.start(1, told.done()).expect("it is open");
+    module.start(1, outcomes.done()).expect("it is open");
     first.complete(Ok(7));
     queue.dial_all();
     second.complete(Ok(8));
     queue.dial_all();
-    assert_eq!((told.only(), second.requests()), (Ok(8), vec![7]));
-    module.start(1, told.done()).expect("it is open");
+    assert_eq!((outcomes.only(), second.requests()), (Ok(8), vec![7]));
+    module.start(1, outcomes.done()).expect("it is open");
     first.complete(Err(OpError::Failed("no such name")));
     queue.dial_all();
-    assert_eq!((told.only(), errors.get()), (Err(OpError::Failed("no such name")), 1));
+    assert_eq!((outcomes.only(), errors.get()), (Err(OpError::Failed("no such name")), 1));
     assert_eq!(second.requests(), [7]);
     check_over(&queue);
 }

@@ -1,11 +1,11 @@
-//! Hazard: an end that is never told. `HlCancelAll` over a layer below that behaves badly, and used
+//! Hazard: an end that is never reported. `HlCancelAll` over a layer below that behaves badly, and used
 //! from within its own functions; for the rest, see `scenarios/close.rs`. All regressions.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
-use support::manual::{self, Manual, Told, check_over};
+use support::manual::{self, Manual, Outcomes, check_over};
 use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
@@ -13,7 +13,7 @@ use switchboard::samples::{
 };
 use switchboard::{CallId, CallQueue, Callback, Cancellation, QueueHandle, Step};
 
-/// How many operations each close has canceled, as told.
+/// How many operations each close has canceled, as reported.
 type Closes = Rc<RefCell<Vec<usize>>>;
 
 fn closed(queue: &QueueHandle, closes: &Closes) -> Callback<Closed> {
@@ -22,16 +22,16 @@ fn closed(queue: &QueueHandle, closes: &Closes) -> Callback<Closed> {
 }
 
 /// The operation left the list in its completion only, which never comes if the layer below loses
-/// the callback (against rule R5): the user was told Dropped, but closing never came to its end.
+/// the callback (against rule R5): the user received Dropped, but closing never came to its end.
 #[test]
 fn an_operation_whose_callback_the_layer_below_drops_leaves_the_list() {
     let queue = CallQueue::new();
     let module = HlCancelAll::new(&queue, Careless);
     module.open();
-    let told = Told::new(&queue);
-    module.start((), told.done()).expect("it is open");
+    let outcomes = Outcomes::new(&queue);
+    module.start((), outcomes.done()).expect("it is open");
     queue.dial_all();
-    assert!(matches!(told.only(), Err(OpError::Dropped)));
+    assert!(matches!(outcomes.only(), Err(OpError::Dropped)));
     assert_eq!(module.running(), 0);
     let closes = Closes::default();
     module.close_with(closed(&queue, &closes));
@@ -67,21 +67,21 @@ fn a_module_opened_and_closed_again_before_its_end_answers_both_closers() {
     let queue = CallQueue::new();
     let lower = Manual::default();
     let module = HlCancelAll::new(&queue, lower.clone());
-    let told = Told::new(&queue);
+    let outcomes = Outcomes::new(&queue);
     let closes = Closes::default();
     for _ in 0..2 {
         module.open();
-        module.start(1, told.done()).expect("it is open");
+        module.start(1, outcomes.done()).expect("it is open");
         module.close_with(closed(&queue, &closes));
     }
     queue.dial_all();
-    assert_eq!((told.take().len(), lower.running(), module.running()), (2, 0, 0));
+    assert_eq!((outcomes.take().len(), lower.running(), module.running()), (2, 0, 0));
     assert_eq!(closes.borrow().len(), 2);
     check_over(&queue);
 }
 
 /// What makes a request may do anything. The operation entered the list only after that: a close
-/// told of the end, and the operation went on.
+/// reported of the end, and the operation went on.
 #[test]
 fn closing_within_a_start_cancels_that_operation_too() {
     let reactor = Reactor::new().expect("a reactor");
@@ -90,17 +90,17 @@ fn closing_within_a_start_cancels_that_operation_too() {
     let retries = MlRetries::new(&reactor.handle(), lower.clone(), RetryPolicy::new().at_once());
     let module = Rc::new(HlCancelAll::new(queue, retries));
     module.open();
-    let told = Told::new(queue);
+    let outcomes = Outcomes::new(queue);
     let closes = Closes::default();
     let (inner, closed) = (Rc::clone(&module), Cell::new(Some(closed(queue, &closes))));
     let request = Retry::new(move |_, _| {
         closed.take().into_iter().for_each(|closed| inner.close_with(closed));
         1
     });
-    let started = module.start(request, told.done());
+    let started = module.start(request, outcomes.done());
     queue.dial_all();
     assert_eq!(lower.running(), 0, "canceled, or never started");
-    assert_eq!(told.take().len(), usize::from(started.is_ok()));
+    assert_eq!(outcomes.take().len(), usize::from(started.is_ok()));
     assert_eq!((module.running(), closes.borrow().len()), (0, 1));
     check_over(queue);
 }
@@ -112,16 +112,16 @@ fn a_cancel_hook_that_panics_keeps_no_other_operation_from_its_cancel() {
     let lower = Manual::default();
     let module = HlCancelAll::new(&queue, lower.clone());
     module.open();
-    let told = Told::new(&queue);
+    let outcomes = Outcomes::new(&queue);
     for number in 0..3 {
-        module.start(number, told.done()).expect("it is open");
+        module.start(number, outcomes.done()).expect("it is open");
     }
     let closes = Closes::default();
     lower.panic_in_cancels(1);
     let close = || module.close_with(closed(&queue, &closes));
     let _ = panic::catch_unwind(AssertUnwindSafe(close));
     queue.dial_all();
-    assert_eq!((lower.cancels(), lower.running(), told.take().len()), (3, 0, 3));
+    assert_eq!((lower.cancels(), lower.running(), outcomes.take().len()), (3, 0, 3));
     assert_eq!(*closes.borrow(), [3]);
     check_over(&queue);
 }
@@ -132,18 +132,18 @@ fn a_close_is_answered_when_what_it_closed_is_over_though_the_module_is_open_aga
     let queue = CallQueue::new();
     let lower = Manual::default();
     let module = HlCancelAll::new(&queue, lower.clone());
-    let told = Told::new(&queue);
+    let outcomes = Outcomes::new(&queue);
     let (first, second) = (Closes::default(), Closes::default());
     module.open();
-    (0..2).for_each(|_| drop(module.start(1, told.done()).expect("it is open")));
+    (0..2).for_each(|_| drop(module.start(1, outcomes.done()).expect("it is open")));
     module.close_with(closed(&queue, &first));
     module.open();
-    (0..3).for_each(|_| drop(module.start(1, told.done()).expect("it is open")));
+    (0..3).for_each(|_| drop(module.start(1, outcomes.done()).expect("it is open")));
     queue.dial_all();
-    assert_eq!((first.take(), told.take().len(), module.running()), (vec![2], 2, 3));
+    assert_eq!((first.take(), outcomes.take().len(), module.running()), (vec![2], 2, 3));
     module.close_with(closed(&queue, &second));
     queue.dial_all();
-    assert_eq!((second.take(), told.take().len(), module.running()), (vec![3], 3, 0));
+    assert_eq!((second.take(), outcomes.take().len(), module.running()), (vec![3], 3, 0));
     check_over(&queue);
 }
 
@@ -154,17 +154,17 @@ fn o03_one_operation_is_canceled_alone_by_its_handle() {
     let lower = Manual::default();
     let module = HlCancelAll::new(&queue, lower.clone());
     module.open();
-    let told = Told::new(&queue);
+    let outcomes = Outcomes::new(&queue);
     let ops: Vec<_> =
-        (0..3).map(|number| module.start(number, told.done()).expect("it is open")).collect();
+        (0..3).map(|number| module.start(number, outcomes.done()).expect("it is open")).collect();
     assert_eq!((ops[1].cancel(), ops[1].cancel()), (Cancellation::Canceled, Cancellation::Already));
     assert_eq!((lower.cancels(), lower.running()), (1, 2));
     queue.dial_all();
-    assert_eq!((told.take(), module.running()), (vec![Err(OpError::Canceled)], 2));
+    assert_eq!((outcomes.take(), module.running()), (vec![Err(OpError::Canceled)], 2));
     let closes = Closes::default();
     module.close_with(closed(&queue, &closes));
     queue.dial_all();
-    assert_eq!((closes.take(), told.take().len(), lower.cancels()), (vec![2], 2, 3));
+    assert_eq!((closes.take(), outcomes.take().len(), lower.cancels()), (vec![2], 2, 3));
     assert_eq!(ops[0].cancel(), Cancellation::Late);
     check_over(&queue);
 }
@@ -241,20 +241,20 @@ impl Module for Forwarding {
     }
 }
 
-/// Its gate was closed, so a close found nothing to do, and told of the end while operations ran.
+/// Its gate was closed, so a close found nothing to do, and reported of the end while operations ran.
 #[test]
 fn a_close_cancels_what_runs_even_if_the_gate_was_closed_before() {
     let queue = CallQueue::new();
     let lower = Manual::default();
     let module = Rc::new(HlCancelAll::new(&queue, lower.clone()));
     module.open();
-    let told = Told::new(&queue);
-    module.start(1, told.done()).expect("it is open");
+    let outcomes = Outcomes::new(&queue);
+    module.start(1, outcomes.done()).expect("it is open");
     Forwarding(Rc::clone(&module)).close();
     let closes = Closes::default();
     module.close_with(closed(&queue, &closes));
     queue.dial_all();
-    assert_eq!((told.only(), lower.running()), (Err(OpError::Canceled), 0));
+    assert_eq!((outcomes.only(), lower.running()), (Err(OpError::Canceled), 0));
     assert_eq!(*closes.borrow(), [1]);
     check_over(&queue);
 }
@@ -265,10 +265,10 @@ fn an_observer_that_panics_at_one_end_keeps_no_other_from_being_reported() {
     let queue = CallQueue::new();
     let lower = Manual::default();
     let module = HlCancelAll::new(&queue, lower.clone());
-    let told = Told::new(&queue);
+    let outcomes = Outcomes::new(&queue);
     let closes = Closes::default();
     module.open();
-    module.start(1, told.done()).expect("it is open");
+    module.start(1, outcomes.done()).expect("it is open");
     let first = closed(&queue, &closes);
     let panics_at = first.id();
     module.close_with(first);

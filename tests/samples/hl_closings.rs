@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use support::manual::{self, Manual, Told, check_over};
+use support::manual::{self, Manual, Outcomes, check_over};
 use switchboard::op::{AsyncOp, OpError, OpState, Operation};
 use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::samples::{Closed, HlCancelAll, Layer, Module, ModuleExt, StartError};
@@ -75,11 +75,15 @@ impl Module for Slow {
 }
 
 /// A module with `count` operations that run.
-fn running(queue: &QueueHandle, told: &Told<u32>, count: usize) -> (Rc<HlCancelAll<Slow>>, Slow) {
+fn running(
+    queue: &QueueHandle,
+    outcomes: &Outcomes<u32>,
+    count: usize,
+) -> (Rc<HlCancelAll<Slow>>, Slow) {
     let lower = Slow::default();
     let module = Rc::new(HlCancelAll::new(queue, lower.clone()));
     module.open();
-    (0..count).for_each(|_| drop(module.start((), told.done()).expect("it is open")));
+    (0..count).for_each(|_| drop(module.start((), outcomes.done()).expect("it is open")));
     (module, lower)
 }
 
@@ -91,14 +95,14 @@ fn an_operation_that_was_refused_as_the_module_closed_does_not_count() {
     let close = |module: &HlCancelAll<Slow>, _: &_, end| module.close_with(end);
     let drain = |module: &HlCancelAll<Slow>, reactor: &_, end| module.drain(reactor, HOUR, end);
     for closes in [close as fn(&HlCancelAll<Slow>, &ReactorHandle, _), drain] {
-        let (told, ends) = (Told::new(queue), Ends::default());
-        let (module, lower) = running(queue, &told, 1);
+        let (outcomes, ends) = (Outcomes::new(queue), Ends::default());
+        let (module, lower) = running(queue, &outcomes, 1);
         let (inner, end, handle) = (Rc::clone(&module), ends.next(queue), handle.clone());
         lower.refuse(move || closes(&inner, &handle, end));
-        assert!(module.start((), told.done()).is_err());
+        assert!(module.start((), outcomes.done()).is_err());
         lower.complete(Ok(7));
         queue.dial_all();
-        assert_eq!((told.take(), ends.take()), (vec![Ok(7)], vec![(0, 1)]));
+        assert_eq!((outcomes.take(), ends.take()), (vec![Ok(7)], vec![(0, 1)]));
         check_over(queue);
     }
 }
@@ -106,12 +110,12 @@ fn an_operation_that_was_refused_as_the_module_closed_does_not_count() {
 #[test]
 fn a_second_closer_receives_the_counts_of_the_first_unless_the_module_was_opened_between() {
     let queue = CallQueue::new();
-    let (told, ends) = (Told::new(&queue), Ends::default());
-    let (module, lower) = running(&queue, &told, 2);
+    let (outcomes, ends) = (Outcomes::new(&queue), Ends::default());
+    let (module, lower) = running(&queue, &outcomes, 2);
     module.close_with(ends.next(&queue));
     module.close_with(ends.next(&queue));
     module.open();
-    module.start((), told.done()).expect("it is open");
+    module.start((), outcomes.done()).expect("it is open");
     // Waits for all three, of which one is its own.
     module.close_with(ends.next(&queue));
     lower.complete(Err(OpError::Canceled));
@@ -120,9 +124,9 @@ fn a_second_closer_receives_the_counts_of_the_first_unless_the_module_was_opened
     assert_eq!(ends.take(), [(1, 1), (1, 1)]);
     lower.complete(Err(OpError::Canceled));
     queue.dial_all();
-    assert_eq!((ends.take(), told.take().len()), (vec![(1, 0)], 3));
+    assert_eq!((ends.take(), outcomes.take().len()), (vec![(1, 0)], 3));
     // Opened in between, with nothing started: it waits, and counts none.
-    let (module, lower) = running(&queue, &told, 1);
+    let (module, lower) = running(&queue, &outcomes, 1);
     module.close();
     module.open();
     module.close_with(ends.next(&queue));
@@ -139,13 +143,13 @@ fn of_two_drains_the_shorter_limit_cancels_for_both() {
     for limits in [[Duration::ZERO, HOUR], [HOUR, Duration::ZERO]] {
         let mut reactor = Reactor::new().expect("a reactor");
         let queue = reactor.queue().clone();
-        let (told, ends, lower) = (Told::new(&queue), Ends::default(), Manual::default());
+        let (outcomes, ends, lower) = (Outcomes::new(&queue), Ends::default(), Manual::default());
         let module = HlCancelAll::new(&queue, lower.clone());
         module.open();
-        module.start(1, told.done()).expect("it is open");
+        module.start(1, outcomes.done()).expect("it is open");
         limits.iter().for_each(|limit| module.drain(&reactor.handle(), *limit, ends.next(&queue)));
         reactor.run().expect("a poll");
-        assert_eq!((told.only(), ends.take()), (Err(OpError::Canceled), vec![(1, 0), (1, 0)]));
+        assert_eq!((outcomes.only(), ends.take()), (Err(OpError::Canceled), vec![(1, 0), (1, 0)]));
         check_over(&queue);
     }
 }
@@ -154,22 +158,22 @@ fn of_two_drains_the_shorter_limit_cancels_for_both() {
 fn a_module_that_is_opened_during_a_drain_starts_operations_that_its_limit_leaves_alone() {
     let mut reactor = Reactor::new().expect("a reactor");
     let queue = reactor.queue().clone();
-    let (told, ends, lower) = (Told::new(&queue), Ends::default(), Manual::default());
+    let (outcomes, ends, lower) = (Outcomes::new(&queue), Ends::default(), Manual::default());
     let module = HlCancelAll::new(&queue, lower.clone());
     module.open();
-    module.start(1, told.done()).expect("it is open");
+    module.start(1, outcomes.done()).expect("it is open");
     module.drain(&reactor.handle(), Duration::ZERO, ends.next(&queue));
     module.open();
-    let op = module.start(2, told.done()).expect("it is open again");
+    let op = module.start(2, outcomes.done()).expect("it is open again");
     reactor.run().expect("a poll");
-    assert_eq!((told.only(), ends.take()), (Err(OpError::Canceled), vec![(1, 0)]));
+    assert_eq!((outcomes.only(), ends.take()), (Err(OpError::Canceled), vec![(1, 0)]));
     assert_eq!((op.state(), module.running()), (OpState::Running, 1));
     // A close waits for both, and cancels what is left of the drain.
-    module.start(3, told.done()).expect("it is open again");
+    module.start(3, outcomes.done()).expect("it is open again");
     module.drain(&reactor.handle(), HOUR, ends.next(&queue));
     module.close_with(ends.next(&queue));
     reactor.run().expect("a poll");
-    assert_eq!((told.take().len(), ends.take()), (2, vec![(2, 0), (2, 0)]));
+    assert_eq!((outcomes.take().len(), ends.take()), (2, vec![(2, 0), (2, 0)]));
     check_over(&queue);
 }
 
@@ -178,10 +182,10 @@ fn a_module_that_is_opened_during_a_drain_starts_operations_that_its_limit_leave
 fn a_drain_whose_reactor_goes_or_is_gone_cancels_at_once() {
     for goes_before in [false, true] {
         let queue = CallQueue::new();
-        let (told, ends, lower) = (Told::new(&queue), Ends::default(), Manual::default());
+        let (outcomes, ends, lower) = (Outcomes::new(&queue), Ends::default(), Manual::default());
         let module = HlCancelAll::new(&queue, lower.clone());
         module.open();
-        module.start(1, told.done()).expect("it is open");
+        module.start(1, outcomes.done()).expect("it is open");
         let other = Reactor::new().expect("a reactor");
         let handle = other.handle();
         let mut other = Some(other);
@@ -196,7 +200,7 @@ fn a_drain_whose_reactor_goes_or_is_gone_cancels_at_once() {
         }
         assert_eq!(lower.cancels(), 1);
         queue.dial_all();
-        assert_eq!((told.only(), ends.take()), (Err(OpError::Canceled), vec![(1, 0)]));
+        assert_eq!((outcomes.only(), ends.take()), (Err(OpError::Canceled), vec![(1, 0)]));
         check_over(&queue);
     }
 }
@@ -205,7 +209,7 @@ fn a_drain_whose_reactor_goes_or_is_gone_cancels_at_once() {
 fn a_layer_that_owns_the_module_closes_it_and_one_that_shares_it_does_not() {
     let reactor = Reactor::new().expect("a reactor");
     let queue = reactor.queue();
-    let (told, lower) = (Told::new(queue), Manual::default());
+    let (outcomes, lower) = (Outcomes::new(queue), Manual::default());
     let list = || HlCancelAll::new(queue, lower.clone());
     let map = |module: HlCancelAll<Manual>| module.map(queue, |result| result);
     let boxed: [Box<dyn Module<Request = u32, Answer = u32, Error = &'static str>>; 4] = [
@@ -216,20 +220,20 @@ fn a_layer_that_owns_the_module_closes_it_and_one_that_shares_it_does_not() {
     ];
     for module in boxed {
         module.open();
-        module.start(1, told.done()).expect("it is open");
+        module.start(1, outcomes.done()).expect("it is open");
         module.close();
         queue.dial_all();
-        assert_eq!((told.only(), lower.running()), (Err(OpError::Canceled), 0));
+        assert_eq!((outcomes.only(), lower.running()), (Err(OpError::Canceled), 0));
     }
     // What is shared is closed by whoever shares it.
     let shared = Rc::new(list());
     let above = Rc::clone(&shared).within(&reactor.handle(), HOUR);
     above.open();
-    above.start(1, told.done()).expect("it is open");
+    above.start(1, outcomes.done()).expect("it is open");
     above.close();
-    assert_eq!((shared.running(), shared.start(2, told.done()).is_ok()), (1, true));
+    assert_eq!((shared.running(), shared.start(2, outcomes.done()).is_ok()), (1, true));
     shared.close();
     queue.dial_all();
-    assert_eq!((told.take().len(), lower.running()), (2, 0));
+    assert_eq!((outcomes.take().len(), lower.running()), (2, 0));
     check_over(queue);
 }

@@ -6,7 +6,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
-use support::manual::{Manual, Told, check_over};
+use support::manual::{Manual, Outcomes, check_over};
 use support::util::panic_of;
 use switchboard::op::OpError;
 use switchboard::reactor::Reactor;
@@ -32,13 +32,13 @@ fn all_are_canceled(queue: &QueueHandle, action: impl FnOnce(Module4)) {
     let lower = Manual::default();
     let module = HlCancelAll::new(queue, lower.clone());
     module.open();
-    let told = Told::new(queue);
-    (0..4).for_each(|number| drop(module.start(number, told.done()).expect("it is open")));
+    let outcomes = Outcomes::new(queue);
+    (0..4).for_each(|number| drop(module.start(number, outcomes.done()).expect("it is open")));
     lower.panic_in_cancels(3);
     action(module);
     queue.dial_all();
     assert_eq!((lower.cancels(), lower.running()), (4, 0));
-    assert_eq!(told.take(), [const { Err(OpError::Canceled) }; 4]);
+    assert_eq!(outcomes.take(), [const { Err(OpError::Canceled) }; 4]);
     check_over(queue);
 }
 

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use support::manual::{self, Manual, Told, check_over};
+use support::manual::{self, Manual, Outcomes, check_over};
 use switchboard::op::{AsyncOp, OpError, OpResult};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
@@ -37,31 +37,31 @@ type Boxed = Box<dyn Module<Request = u32, Answer = u32, Error = &'static str>>;
 #[test]
 fn a_layer_of_ones_own_forwards_nothing_by_hand() {
     let queue = CallQueue::new();
-    let (lower, told) = (Manual::default(), Told::new(&queue));
+    let (lower, outcomes) = (Manual::default(), Outcomes::new(&queue));
     let module = Hl::new(Doubling(MlPassThrough::new(&queue, lower.clone())));
-    let refused = module.start(4, told.done()).expect_err("not open yet");
+    let refused = module.start(4, outcomes.done()).expect_err("not open yet");
     module.open();
-    let op = module.start(refused.into_request(), told.done()).expect("it is open");
-    module.start(5, told.done()).expect("it is open");
+    let op = module.start(refused.into_request(), outcomes.done()).expect("it is open");
+    module.start(5, outcomes.done()).expect("it is open");
     assert_eq!((lower.requests(), module.leftovers()), (vec![8, 10], 0));
     let _ = op.cancel();
     module.close();
-    assert!(matches!(module.start(6, told.done()), Err(StartError::NotOpen(6))));
+    assert!(matches!(module.start(6, outcomes.done()), Err(StartError::NotOpen(6))));
     lower.complete(Ok(11));
     queue.dial_all();
-    assert_eq!(told.take(), [Err(OpError::Canceled), Ok(11)]);
+    assert_eq!(outcomes.take(), [Err(OpError::Canceled), Ok(11)]);
     check_over(&queue);
 }
 
 #[test]
 fn a_layer_without_a_gate_closes_what_it_stands_on() {
     let queue = CallQueue::new();
-    let (lower, told) = (Manual::default(), Told::new(&queue));
+    let (lower, outcomes) = (Manual::default(), Outcomes::new(&queue));
     let module = Doubling(lower.clone());
     module.open();
     module.close();
-    assert!(matches!(lower.start(1, told.done()), Err(StartError::NotOpen(1))));
-    assert!(matches!(module.start(1, told.done()), Err(StartError::NotOpen(1))));
+    assert!(matches!(lower.start(1, outcomes.done()), Err(StartError::NotOpen(1))));
+    assert!(matches!(module.start(1, outcomes.done()), Err(StartError::NotOpen(1))));
     queue.dial_all();
     check_over(&queue);
 }
@@ -69,25 +69,25 @@ fn a_layer_without_a_gate_closes_what_it_stands_on() {
 #[test]
 fn one_module_is_shared_by_two_layers() {
     let queue = CallQueue::new();
-    let (lower, told) = (Rc::new(Manual::default()), Told::new(&queue));
+    let (lower, outcomes) = (Rc::new(Manual::default()), Outcomes::new(&queue));
     let first = MlPassThrough::new(&queue, Rc::clone(&lower));
     let second = Hl::new(Rc::clone(&lower));
     first.open();
     second.open();
     // Closing one layer leaves the other as it is.
     first.close();
-    assert!(first.start(1, told.done()).is_err());
-    second.start(2, told.done()).expect("it is open");
+    assert!(first.start(1, outcomes.done()).is_err());
+    second.start(2, outcomes.done()).expect("it is open");
     lower.complete(Ok(7));
     queue.dial_all();
-    assert_eq!((lower.requests(), told.take()), (vec![2], vec![Ok(7)]));
+    assert_eq!((lower.requests(), outcomes.take()), (vec![2], vec![Ok(7)]));
     check_over(&queue);
 }
 
 #[test]
 fn a_stack_whose_type_does_not_matter_is_boxed() {
     let queue = CallQueue::new();
-    let (lower, told) = (Manual::default(), Told::new(&queue));
+    let (lower, outcomes) = (Manual::default(), Outcomes::new(&queue));
     let stacks: [Boxed; 3] = [
         Box::new(Doubling(lower.clone())),
         Box::new(HlCancelAll::new(&queue, lower.clone())),
@@ -96,10 +96,10 @@ fn a_stack_whose_type_does_not_matter_is_boxed() {
     for stack in stacks {
         let stack = MlPassThrough::new(&queue, stack);
         stack.open();
-        stack.start(1, told.done()).expect("it is open");
+        stack.start(1, outcomes.done()).expect("it is open");
         lower.complete(Ok(7));
         queue.dial_all();
-        assert_eq!(told.take(), [Ok(7)]);
+        assert_eq!(outcomes.take(), [Ok(7)]);
     }
     check_over(&queue);
 }
@@ -107,14 +107,14 @@ fn a_stack_whose_type_does_not_matter_is_boxed() {
 #[test]
 fn a_module_cancels_all_in_the_middle_of_a_stack_too() {
     let queue = CallQueue::new();
-    let (lower, told) = (Manual::default(), Told::new(&queue));
+    let (lower, outcomes) = (Manual::default(), Outcomes::new(&queue));
     let module = Rc::new(HlCancelAll::new(&queue, lower.clone()));
     let above = MlPassThrough::new(&queue, Rc::clone(&module));
     above.open();
-    let _ = above.start(1, told.done()).expect("it is open");
+    let _ = above.start(1, outcomes.done()).expect("it is open");
     module.close();
     queue.dial_all();
-    assert_eq!((told.take(), lower.running()), (vec![Err(OpError::Canceled)], 0));
+    assert_eq!((outcomes.take(), lower.running()), (vec![Err(OpError::Canceled)], 0));
     check_over(&queue);
 }
 
@@ -128,7 +128,7 @@ fn a_chain_opens_all_that_it_stands_on_and_its_steps_are_of_different_types() {
         Err(error) => Err(error.map(str::to_owned)),
     });
     let chains = MlChain::new(&queue, (numbers.clone(), upper));
-    let told = Told::<usize>::new(&queue);
+    let outcomes = Outcomes::<usize>::new(&queue);
     let chain = || {
         Chain::new(
             |lower: &(Manual, _)| &lower.0,
@@ -144,23 +144,23 @@ fn a_chain_opens_all_that_it_stands_on_and_its_steps_are_of_different_types() {
             },
         )
     };
-    assert!(chains.start(chain(), told.done()).is_err(), "not open yet");
+    assert!(chains.start(chain(), outcomes.done()).is_err(), "not open yet");
     chains.open();
     for (first, second) in [(Ok(5), 5), (Err(OpError::Failed("lost")), 99)] {
-        chains.start(chain(), told.done()).expect("it is open");
+        chains.start(chain(), outcomes.done()).expect("it is open");
         numbers.complete(first);
         queue.dial_all();
         assert_eq!(texts.requests().last(), Some(&second));
         texts.complete(Ok(1234));
         queue.dial_all();
-        assert_eq!(told.only(), Ok(4));
+        assert_eq!(outcomes.only(), Ok(4));
     }
-    chains.start(chain(), told.done()).expect("it is open");
+    chains.start(chain(), outcomes.done()).expect("it is open");
     numbers.complete(Ok(5));
     queue.dial_all();
     texts.complete(Err(OpError::Retryable("busy")));
     queue.dial_all();
-    assert_eq!(told.only(), Err(OpError::Retryable("no text")));
+    assert_eq!(outcomes.only(), Err(OpError::Retryable("no text")));
     check_over(&queue);
 }
 
@@ -178,15 +178,15 @@ fn the_methods_of_a_module_put_the_same_together() {
         .map(queue, |answer: manual::Result| Ok::<_, _>(format!("{}", answer?)))
         .within(&handle, hour);
     stack.open();
-    let told = Told::<String>::new(queue);
-    stack.start(1, told.done()).expect("it is open");
+    let outcomes = Outcomes::<String>::new(queue);
+    stack.start(1, outcomes.done()).expect("it is open");
     first.complete(Ok(7));
     queue.dial_all();
     second.complete(Err(OpError::Failed("refused")));
     queue.dial_all();
     second.complete(Ok(42));
     queue.dial_all();
-    assert_eq!((told.only(), second.requests()), (Ok("42".to_owned()), vec![7, 8]));
+    assert_eq!((outcomes.only(), second.requests()), (Ok("42".to_owned()), vec![7, 8]));
     assert_eq!(handle.timer_count(), 0);
     check_over(queue);
 }

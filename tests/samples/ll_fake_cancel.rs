@@ -1,4 +1,4 @@
-//! Hazard: work that nobody waits for any more, or that runs all the same. `LlFakeCancel` in detail: work
+//! Hazard: work that no one waits for any more, or that runs all the same. `LlFakeCancel` in detail: work
 //! that panics, that outlives its cancel, that is canceled in the queue of the pool, and the resolution
 //! of names.
 
@@ -25,13 +25,13 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// How often work panics in a test.
 const TIMES: usize = 300;
 
-/// `LlFakeCancel`, and what its operations told.
+/// `LlFakeCancel`, and what its operations reported.
 struct Bench<A: Send + 'static> {
     reactor: Reactor,
     pool: ThreadPool,
     module: LlFakeCancel<A, io::Error>,
     recorder: Recipient<()>,
-    told: Rc<RefCell<Vec<OpResult<A, io::Error>>>>,
+    outcomes: Rc<RefCell<Vec<OpResult<A, io::Error>>>>,
 }
 
 impl<A: Send + 'static> Bench<A> {
@@ -44,7 +44,7 @@ impl<A: Send + 'static> Bench<A> {
         let module = LlFakeCancel::new(&reactor.handle(), pool);
         module.open();
         let recorder = reactor.queue().recipient(());
-        Self { reactor, pool: pool.clone(), module, recorder, told: Rc::default() }
+        Self { reactor, pool: pool.clone(), module, recorder, outcomes: Rc::default() }
     }
 
     /// Waits until a thread has taken all work.
@@ -66,8 +66,8 @@ impl<A: Send + 'static> Bench<A> {
         &self,
         work: Work<A, io::Error>,
     ) -> Result<AsyncOp, StartError<Work<A, io::Error>>> {
-        let told = Rc::clone(&self.told);
-        let done = self.recorder.callback(move |(), _, result| told.borrow_mut().push(result));
+        let outcomes = Rc::clone(&self.outcomes);
+        let done = self.recorder.callback(move |(), _, result| outcomes.borrow_mut().push(result));
         self.module.start(work, done)
     }
 
@@ -75,9 +75,9 @@ impl<A: Send + 'static> Bench<A> {
     #[track_caller]
     fn outcome(&mut self) -> OpResult<A, io::Error> {
         self.finish();
-        let mut told = self.told.take();
-        assert_eq!(told.len(), 1, "outcomes");
-        told.remove(0)
+        let mut outcomes = self.outcomes.take();
+        assert_eq!(outcomes.len(), 1, "outcomes");
+        outcomes.remove(0)
     }
 
     #[track_caller]
@@ -94,7 +94,7 @@ impl<A: Send + 'static> Bench<A> {
     }
 }
 
-/// Work that goes on until it is told to end; `end` ends it.
+/// Work that goes on until it is asked to end; `end` ends it.
 fn blocking<A: Send + 'static>(
     end: impl FnOnce() -> OpResult<A, io::Error> + Send + 'static,
 ) -> (Work<A, io::Error>, Sender<()>) {
@@ -109,7 +109,7 @@ fn blocking<A: Send + 'static>(
 /// The message was lost, and the operation Dropped.
 #[test]
 fn o01_the_message_of_work_that_panics_is_reported() {
-    let told = |panic: fn()| {
+    let message_of = |panic: fn()| {
         let mut bench = Bench::<u8>::new();
         bench.start(Box::new(move || {
             panic();
@@ -118,9 +118,9 @@ fn o01_the_message_of_work_that_panics_is_reported() {
         let Err(OpError::Panicked(message)) = bench.outcome() else { panic!("it panicked") };
         message.to_string()
     };
-    assert_eq!(told(|| panic::resume_unwind(Box::new("the work"))), "the work");
-    assert_eq!(told(|| panic::resume_unwind(Box::new(format!("work {}", 7)))), "work 7");
-    assert_eq!(told(|| panic::resume_unwind(Box::new(7))), "no message");
+    assert_eq!(message_of(|| panic::resume_unwind(Box::new("the work"))), "the work");
+    assert_eq!(message_of(|| panic::resume_unwind(Box::new(format!("work {}", 7)))), "work 7");
+    assert_eq!(message_of(|| panic::resume_unwind(Box::new(7))), "no message");
 }
 
 /// What panics again when it is dropped, so many times.
@@ -170,7 +170,8 @@ fn work_that_panics_does_not_keep_other_work_from_its_end() {
         }));
     }
     bench.finish();
-    let (answers, lost): (Vec<_>, Vec<_>) = bench.told.take().into_iter().partition(Result::is_ok);
+    let (answers, lost): (Vec<_>, Vec<_>) =
+        bench.outcomes.take().into_iter().partition(Result::is_ok);
     let mut answers: Vec<_> = answers.into_iter().flatten().collect();
     answers.sort_unstable();
     assert_eq!(answers, (0..100).step_by(2).collect::<Vec<_>>());
@@ -193,7 +194,7 @@ fn a_result_that_comes_after_the_cancel_is_swallowed_and_freed() {
     ends.send(()).expect("it waits");
     bench.finish();
     assert_eq!(Arc::strong_count(&result), 1);
-    assert!(matches!(bench.told.take()[..], [Err(OpError::Canceled)]));
+    assert!(matches!(bench.outcomes.take()[..], [Err(OpError::Canceled)]));
 }
 
 #[test]
@@ -244,13 +245,13 @@ fn o06_a_bound_counts_the_work_of_canceled_operations_and_is_a_result() {
     refused(&bench);
     ends[1].send(()).expect("it waits");
     bench.finish();
-    let mut told = bench.told.take();
-    let count = told.len();
-    told.retain(|result| !matches!(result, Err(OpError::Full)));
-    assert_eq!(count - told.len(), 5);
+    let mut outcomes = bench.outcomes.take();
+    let count = outcomes.len();
+    outcomes.retain(|result| !matches!(result, Err(OpError::Full)));
+    assert_eq!(count - outcomes.len(), 5);
     assert!(
-        matches!(told[..], [Err(OpError::Canceled), Err(OpError::Canceled), Ok(7)]),
-        "{told:?}"
+        matches!(outcomes[..], [Err(OpError::Canceled), Err(OpError::Canceled), Ok(7)]),
+        "{outcomes:?}"
     );
 }
 
@@ -273,18 +274,18 @@ fn leftovers_end_in_any_order() {
         }
     }
     bench.finish();
-    assert_eq!(bench.told.take().len(), 3);
+    assert_eq!(bench.outcomes.take().len(), 3);
 }
 
 #[test]
 fn a_start_when_the_reactor_is_gone_is_refused_and_the_work_is_handed_back() {
-    let Bench { reactor, module, recorder, told, .. } = Bench::new();
+    let Bench { reactor, module, recorder, outcomes, .. } = Bench::new();
     drop(reactor);
     let done = recorder.callback(|(), _, _| unreachable!("it is declined"));
     let error = module.start(Box::new(|| Ok(7)), done).expect_err("refused");
     let StartError::Failed { request, .. } = error else { panic!("{error:?}") };
     assert!(matches!(request(), Ok(7)));
-    assert!(told.borrow().is_empty());
+    assert!(outcomes.borrow().is_empty());
 }
 
 #[test]
@@ -326,17 +327,17 @@ fn dropping_the_reactor_leaves_nothing_of_work_that_goes_on() {
         if canceled {
             let _ = op.cancel();
         }
-        let Bench { reactor, module, told, .. } = bench;
+        let Bench { reactor, module, outcomes, .. } = bench;
         drop((reactor, module));
         assert_eq!(op.state(), OpState::Completed, "nobody holds the operation");
         ends.send(()).expect("it waits");
-        // Nobody takes the result: it goes with the thread.
+        // No one takes the result: it goes with the thread.
         let patience = Instant::now() + PATIENCE;
         while Arc::strong_count(&result) > 1 {
             assert!(Instant::now() < patience, "the result is held");
             thread::yield_now();
         }
-        assert!(told.borrow().is_empty(), "there is no queue any more");
+        assert!(outcomes.borrow().is_empty(), "there is no queue any more");
     }
 }
 
@@ -350,11 +351,11 @@ fn dropping_the_reactor_lets_the_thread_end() {
     });
     let op = bench.start(work);
     bench.until_taken();
-    let Bench { reactor, module, told, .. } = bench;
+    let Bench { reactor, module, outcomes, .. } = bench;
     drop((reactor, module));
     ends.send(()).expect("it waits");
     assert!(end.recv().is_err(), "the work has ended");
-    assert!(told.borrow().is_empty(), "there is no queue any more");
+    assert!(outcomes.borrow().is_empty(), "there is no queue any more");
     let _ = op.cancel();
 }
 
@@ -385,9 +386,9 @@ fn o03_work_that_is_canceled_before_a_thread_took_it_never_runs_and_what_it_capt
     }
     ends.send(()).expect("it waits");
     bench.finish();
-    let told = bench.told.take();
-    let answers: Vec<_> = told.iter().filter_map(|result| result.as_ref().ok()).collect();
-    assert_eq!((told.len(), answers), (17, vec![&0, &16]));
+    let outcomes = bench.outcomes.take();
+    let answers: Vec<_> = outcomes.iter().filter_map(|result| result.as_ref().ok()).collect();
+    assert_eq!((outcomes.len(), answers), (17, vec![&0, &16]));
     assert!(bench.pool.threads() <= 1);
 }
 
@@ -405,9 +406,9 @@ fn canceled_work_that_was_queued_does_not_count_for_the_bound() {
     bench.start(Box::new(|| Ok(2)));
     ends.send(()).expect("it waits");
     bench.finish();
-    let mut told = bench.told.take();
-    told.retain(|result| !matches!(result, Err(OpError::Canceled)));
-    assert!(matches!(told[..], [Ok(0), Ok(2)]), "{told:?}");
+    let mut outcomes = bench.outcomes.take();
+    outcomes.retain(|result| !matches!(result, Err(OpError::Canceled)));
+    assert!(matches!(outcomes[..], [Ok(0), Ok(2)]), "{outcomes:?}");
 }
 
 #[test]
@@ -429,7 +430,7 @@ fn a_pool_is_shared_by_modules_of_two_reactors_and_has_its_limit() {
     ends.into_iter().for_each(|end| end.send(()).expect("it waits"));
     one.finish();
     other.finish();
-    assert_eq!((one.told.borrow().len(), other.told.borrow().len()), (5, 5));
+    assert_eq!((one.outcomes.borrow().len(), other.outcomes.borrow().len()), (5, 5));
     assert_eq!((pool.threads(), pool.queued()), (3, 0));
 }
 
@@ -443,7 +444,7 @@ fn what_is_queued_runs_even_if_the_pool_and_the_module_are_dropped() {
     bench.pool = ThreadPool::new(1);
     ends.send(()).expect("it waits");
     bench.finish();
-    assert!(matches!(bench.told.take()[..], [Ok(0), Ok(1)]));
+    assert!(matches!(bench.outcomes.take()[..], [Ok(0), Ok(1)]));
 }
 
 /// It was refused: `attempts(5)` ended after 2 starts, with `NotStarted(Full)`.
@@ -471,9 +472,9 @@ fn o06_a_full_module_is_tried_again() {
         let work: Work<u8, _> = Box::new(|| Ok(1));
         work
     });
-    let told = Rc::clone(&bench.told);
-    let done = bench.recorder.callback(move |(), _, result| told.borrow_mut().push(result));
+    let outcomes = Rc::clone(&bench.outcomes);
+    let done = bench.recorder.callback(move |(), _, result| outcomes.borrow_mut().push(result));
     retries.start(retry, done).expect("it is open");
     bench.finish();
-    assert!(matches!(bench.told.take()[..], [Ok(0), Ok(1)]));
+    assert!(matches!(bench.outcomes.take()[..], [Ok(0), Ok(1)]));
 }

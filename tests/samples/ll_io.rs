@@ -1,4 +1,4 @@
-//! Hazard: a write that is cut short, a connect that is not told, an accept that takes no other. `LlWrite`,
+//! Hazard: a write that is cut short, a connect that is not reported, an accept that takes no other. `LlWrite`,
 //! `LlConnect` and `LlAccept`.
 
 use std::cell::RefCell;
@@ -18,24 +18,24 @@ use switchboard::samples::{
 use switchboard::{Callback, Cancellation, QueueHandle};
 
 /// The results of operations, in order.
-struct Told<A>(Rc<RefCell<Vec<OpResult<A, io::Error>>>>);
+struct Outcomes<A>(Rc<RefCell<Vec<OpResult<A, io::Error>>>>);
 
-impl<A: 'static> Told<A> {
+impl<A: 'static> Outcomes<A> {
     fn new() -> Self {
         Self(Rc::default())
     }
 
     fn done(&self, queue: &QueueHandle) -> Callback<OpResult<A, io::Error>> {
-        let told = Rc::clone(&self.0);
-        queue.callback(move |_, result| told.borrow_mut().push(result))
+        let outcomes = Rc::clone(&self.0);
+        queue.callback(move |_, result| outcomes.borrow_mut().push(result))
     }
 
     #[track_caller]
     fn only(&self, reactor: &mut Reactor) -> OpResult<A, io::Error> {
         turn_until(reactor, || !self.0.borrow().is_empty());
-        let mut told = self.0.take();
-        assert_eq!(told.len(), 1);
-        told.remove(0)
+        let mut outcomes = self.0.take();
+        assert_eq!(outcomes.len(), 1);
+        outcomes.remove(0)
     }
 }
 
@@ -51,7 +51,7 @@ fn connected(reactor: &mut Reactor) -> (Socket, mio::net::TcpStream) {
     let (accepts, connects) = (LlAccept::new(), LlConnect::new(&reactor.handle()));
     accepts.open();
     connects.open();
-    let (accepted, connected) = (Told::new(), Told::new());
+    let (accepted, connected) = (Outcomes::new(), Outcomes::new());
     accepts.start(listener, accepted.done(reactor.queue())).expect("it is open");
     connects.start(address, connected.done(reactor.queue())).expect("it is open");
     let socket = connected.only(reactor).expect("it is connected");
@@ -67,10 +67,10 @@ fn all_of_a_buffer_is_written_however_slowly_the_peer_reads() {
     let writes = LlWrite::new();
     writes.open();
     let bytes: Vec<u8> = (0..LEN).map(|number| number as u8).collect();
-    let told = Told::new();
+    let outcomes = Outcomes::new();
     let request = Write { to: to.clone(), bytes: bytes.clone() };
-    writes.start(request, told.done(reactor.queue())).expect("it is open");
-    assert!(told.0.borrow().is_empty(), "not inside start");
+    writes.start(request, outcomes.done(reactor.queue())).expect("it is open");
+    assert!(outcomes.0.borrow().is_empty(), "not inside start");
     let (mut received, mut buffer) = (Vec::new(), vec![0; 65_536]);
     while received.len() < LEN {
         let _ = turn_now(&mut reactor);
@@ -79,13 +79,13 @@ fn all_of_a_buffer_is_written_however_slowly_the_peer_reads() {
             Err(error) => assert_eq!(error.kind(), io::ErrorKind::WouldBlock),
         }
     }
-    assert_eq!(told.only(&mut reactor).expect("it is written"), bytes, "the buffer comes back");
+    assert_eq!(outcomes.only(&mut reactor).expect("it is written"), bytes, "the buffer comes back");
     assert!(received == bytes);
     // And the next one, at once; and one of nothing.
     for bytes in [b"more".to_vec(), Vec::new()] {
         let request = Write { to: to.clone(), bytes: bytes.clone() };
-        writes.start(request, told.done(reactor.queue())).expect("it is open");
-        assert_eq!(told.only(&mut reactor).expect("it is written"), bytes);
+        writes.start(request, outcomes.done(reactor.queue())).expect("it is open");
+        assert_eq!(outcomes.only(&mut reactor).expect("it is written"), bytes);
     }
     let read = peer.read(&mut buffer).expect("it is there");
     assert_eq!(&buffer[..read], b"more");
@@ -98,7 +98,7 @@ fn a_socket_reads_and_writes_at_the_same_time_and_one_is_canceled() {
     let (reads, writes) = (LlRealCancel::new(), LlWrite::new());
     reads.open();
     writes.open();
-    let (read, written) = (Told::new(), Told::new());
+    let (read, written) = (Outcomes::new(), Outcomes::new());
     let reading = reads.start(Read { from: socket.clone(), limit: 8 }, read.done(reactor.queue()));
     let bytes = vec![1; 10_000_000];
     let request = Write { to: socket.clone(), bytes };
@@ -124,11 +124,11 @@ fn a_write_to_a_peer_that_is_gone_fails() {
     drop(peer);
     let writes = LlWrite::new();
     writes.open();
-    let told = Told::new();
+    let outcomes = Outcomes::new();
     loop {
         let request = Write { to: to.clone(), bytes: vec![0; 1000] };
-        writes.start(request, told.done(reactor.queue())).expect("it is open");
-        if let Err(error) = told.only(&mut reactor) {
+        writes.start(request, outcomes.done(reactor.queue())).expect("it is open");
+        if let Err(error) = outcomes.only(&mut reactor) {
             assert!(error.is_retryable(), "with another connection: {error:?}");
             return;
         }
@@ -141,23 +141,24 @@ fn one_listener_accepts_any_number_of_connections() {
     let (listener, address) = listener(&reactor);
     let accepts = LlAccept::new();
     accepts.open();
-    let told = Told::new();
+    let outcomes = Outcomes::new();
     let mut clients = Vec::new();
     for round in 0..20 {
         // Later, at once, several at a time.
         if round % 3 == 0 {
             clients.push(std::net::TcpStream::connect(address).expect("it listens"));
         }
-        let op = accepts.start(listener.clone(), told.done(reactor.queue())).expect("it is open");
+        let op =
+            accepts.start(listener.clone(), outcomes.done(reactor.queue())).expect("it is open");
         if round % 3 == 1 {
             assert_eq!(op.cancel(), Cancellation::Canceled);
-            assert!(matches!(told.only(&mut reactor), Err(OpError::Canceled)));
+            assert!(matches!(outcomes.only(&mut reactor), Err(OpError::Canceled)));
             continue;
         }
         if round % 3 != 0 {
             clients.push(std::net::TcpStream::connect(address).expect("it listens"));
         }
-        let (_, peer) = told.only(&mut reactor).expect("it is accepted");
+        let (_, peer) = outcomes.only(&mut reactor).expect("it is accepted");
         assert_eq!(Some(peer), clients.last().and_then(|client| client.local_addr().ok()));
     }
     drop(listener);
@@ -170,17 +171,17 @@ fn o06_a_connect_that_fails_is_a_result() {
     let mut reactor = Reactor::new().expect("a reactor");
     let connects = LlConnect::new(&reactor.handle());
     connects.open();
-    let told = Told::new();
-    // Refused: nobody listens any more.
+    let outcomes = Outcomes::new();
+    // Refused: no one listens any more.
     let (listener, address) = listener(&reactor);
     drop(listener);
-    connects.start(address, told.done(reactor.queue())).expect("it is open");
-    let Err(OpError::Retryable(error)) = told.only(&mut reactor) else { panic!("not refused") };
+    connects.start(address, outcomes.done(reactor.queue())).expect("it is open");
+    let Err(OpError::Retryable(error)) = outcomes.only(&mut reactor) else { panic!("not refused") };
     assert_eq!(error.kind(), io::ErrorKind::ConnectionRefused);
     // At once: the system does not even try.
     let broadcast = SocketAddr::from((Ipv4Addr::BROADCAST, 80));
-    connects.start(broadcast, told.done(reactor.queue())).expect("it is open");
-    let error = told.only(&mut reactor).expect_err("there is nobody");
+    connects.start(broadcast, outcomes.done(reactor.queue())).expect("it is open");
+    let error = outcomes.only(&mut reactor).expect_err("there is nobody");
     assert!(error.error().and_then(io::Error::raw_os_error).is_some(), "{error:?}");
     assert_eq!(reactor.handle().registration_count(), 0);
 }
@@ -191,21 +192,23 @@ fn a_connect_is_canceled_and_its_connection_closed() {
     let (listener, address) = listener(&reactor);
     let connects = LlConnect::new(&reactor.handle());
     connects.open();
-    let told = Told::new();
-    let op = connects.start(address, told.done(reactor.queue())).expect("it is open");
+    let outcomes = Outcomes::new();
+    let op = connects.start(address, outcomes.done(reactor.queue())).expect("it is open");
     assert_eq!(reactor.handle().registration_count(), 2);
     assert_eq!(op.cancel(), Cancellation::Canceled);
-    assert!(matches!(told.only(&mut reactor), Err(OpError::Canceled)));
+    assert!(matches!(outcomes.only(&mut reactor), Err(OpError::Canceled)));
     assert_eq!(reactor.handle().registration_count(), 1);
     drop(listener);
     // By a deadline, too.
     let timed = connects.within(&reactor.handle(), Duration::ZERO);
     // (A test network that never answers: a connect to it waits, or fails at once.)
     timed
-        .start(SocketAddr::from(([192, 0, 2, 1], 80)), told.done(reactor.queue()))
+        .start(SocketAddr::from(([192, 0, 2, 1], 80)), outcomes.done(reactor.queue()))
         .expect_err("not open");
     timed.open();
-    timed.start(SocketAddr::from(([192, 0, 2, 1], 80)), told.done(reactor.queue())).expect("open");
-    assert!(told.only(&mut reactor).is_err());
+    timed
+        .start(SocketAddr::from(([192, 0, 2, 1], 80)), outcomes.done(reactor.queue()))
+        .expect("open");
+    assert!(outcomes.only(&mut reactor).is_err());
     assert_eq!((reactor.handle().registration_count(), reactor.handle().timer_count()), (0, 0));
 }

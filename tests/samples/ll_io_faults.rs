@@ -46,11 +46,11 @@ fn a_read_that_panics_keeps_no_writer_waiting() {
     let (read, written) = (Log::new(), Log::new());
     peer.limit_writes(0);
     let write = Write { to: socket.clone(), bytes: b"out".to_vec() };
-    let told = written.clone();
-    let done = reactor.queue().callback(move |_, result| told.push(result));
+    let outcomes = written.clone();
+    let done = reactor.queue().callback(move |_, result| outcomes.push(result));
     writes.start(write, done).expect("it is open");
-    let told = read.clone();
-    let done = reactor.queue().callback(move |_, result| told.push(result));
+    let outcomes = read.clone();
+    let done = reactor.queue().callback(move |_, result| outcomes.push(result));
     reads.start(Read { from: socket, limit: 8 }, done).expect("it is open");
     reactor.settle(10).expect("both wait");
     peer.push("in");
@@ -71,9 +71,9 @@ fn an_operation_that_is_ready_while_its_source_is_accessed_is_not_forgotten() {
     let reads = LlRealCancel::new();
     reads.open();
     let read = Log::new();
-    let told = read.clone();
+    let outcomes = read.clone();
     let done = reactor.queue().callback(move |_, result: OpResult<Vec<u8>, io::Error>| {
-        told.push(result.expect("it is read"));
+        outcomes.push(result.expect("it is read"));
     });
     reads.start(Read { from: socket.clone(), limit: 8 }, done).expect("it is open");
     reactor.settle(10).expect("it waits");
@@ -99,9 +99,9 @@ fn a_write_that_goes_on_and_on_lets_others_have_their_turn() {
     reactor.settle(10).expect("it is known to be writable");
     peer.limit_writes(1);
     let written = Log::new();
-    let told = written.clone();
+    let outcomes = written.clone();
     let done = reactor.queue().callback(move |_, result: OpResult<Vec<u8>, io::Error>| {
-        told.push(result.expect("it is written").len());
+        outcomes.push(result.expect("it is written").len());
     });
     writes.start(Write { to: socket, bytes: vec![7; BYTES] }, done).expect("it is open");
     let mut received = peer.take_written().len();

@@ -14,13 +14,13 @@ use switchboard::{Callback, Cancellation};
 
 type Outcome = OpResult<Vec<u8>, io::Error>;
 
-/// A module that is open, a socket, and what its operations told.
+/// A module that is open, a socket, and what its operations reported.
 struct Bench {
     reactor: Reactor,
     module: LlRealCancel<LocalStream>,
     socket: Option<Socket<LocalStream>>,
     peer: LocalPeer,
-    told: Rc<RefCell<Vec<(u32, Outcome)>>>,
+    outcomes: Rc<RefCell<Vec<(u32, Outcome)>>>,
 }
 
 impl Bench {
@@ -30,12 +30,12 @@ impl Bench {
         module.open();
         let (ours, peer) = local_pair();
         let socket = Some(Socket::stream(&reactor.handle(), ours).expect("registered"));
-        Self { reactor, module, socket, peer, told: Rc::default() }
+        Self { reactor, module, socket, peer, outcomes: Rc::default() }
     }
 
     fn done(&self, name: u32) -> Callback<Outcome> {
-        let told = Rc::clone(&self.told);
-        self.reactor.queue().callback(move |_, result| told.borrow_mut().push((name, result)))
+        let outcomes = Rc::clone(&self.outcomes);
+        self.reactor.queue().callback(move |_, result| outcomes.borrow_mut().push((name, result)))
     }
 
     fn request(&self, limit: usize) -> Read<LocalStream> {
@@ -54,10 +54,10 @@ impl Bench {
     /// The one result that came.
     #[track_caller]
     fn result(&mut self) -> Outcome {
-        turn_until(&mut self.reactor, || !self.told.borrow().is_empty());
-        let mut told = self.told.take();
-        assert_eq!(told.len(), 1);
-        told.remove(0).1
+        turn_until(&mut self.reactor, || !self.outcomes.borrow().is_empty());
+        let mut outcomes = self.outcomes.take();
+        assert_eq!(outcomes.len(), 1);
+        outcomes.remove(0).1
     }
 
     #[track_caller]
@@ -65,7 +65,7 @@ impl Bench {
         self.result().expect("it is read")
     }
 
-    /// Lets the socket go, and asserts that nothing is told, pending or registered.
+    /// Lets the socket go, and asserts that nothing is reported, pending or registered.
     #[track_caller]
     fn finish(mut self) {
         assert_eq!(turn_now(&mut self.reactor).dialed, 0);
@@ -73,7 +73,7 @@ impl Bench {
         assert_eq!(self.reactor.handle().registration_count(), 0);
         assert_eq!(self.peer.read(&mut [0]).ok(), Some(0), "the socket is closed");
         let tally = self.reactor.queue().tally();
-        assert_eq!((tally.pending, tally.unscheduled, self.told.borrow().len()), (0, 0, 0));
+        assert_eq!((tally.pending, tally.unscheduled, self.outcomes.borrow().len()), (0, 0, 0));
         assert_eq!((tally.refused, tally.abandoned, tally.panicked), (0, 0, 0), "{tally}");
     }
 }
@@ -83,14 +83,14 @@ fn it_completes_when_there_is_something_to_read_and_the_socket_stays() {
     let mut bench = Bench::new();
     let op = bench.start(0);
     let _ = turn_now(&mut bench.reactor);
-    assert_eq!((op.state(), bench.told.borrow().len()), (OpState::Running, 0));
+    assert_eq!((op.state(), bench.outcomes.borrow().len()), (OpState::Running, 0));
     bench.write(b"hello");
     assert_eq!((bench.read(), op.state()), (b"hello".to_vec(), OpState::Completed));
 
     // There already when it starts.
     bench.write(b"again");
     let op = bench.start(1);
-    assert!(bench.told.borrow().is_empty(), "not inside start");
+    assert!(bench.outcomes.borrow().is_empty(), "not inside start");
     assert_eq!(bench.read(), b"again");
     assert_eq!(op.cancel(), Cancellation::Late);
 
@@ -112,7 +112,7 @@ fn o03_a_socket_is_read_on_after_a_cancel_which_takes_nothing_of_it() {
         let op = bench.start(round);
         let _ = turn_now(&mut bench.reactor);
         assert_eq!(op.cancel(), Cancellation::Canceled);
-        assert_eq!((op.state(), bench.told.borrow().len()), (OpState::Completed, 0));
+        assert_eq!((op.state(), bench.outcomes.borrow().len()), (OpState::Completed, 0));
         assert!(matches!(bench.result(), Err(OpError::Canceled)));
         // With its readiness call pending.
         let op = bench.start(round);
@@ -139,7 +139,7 @@ fn it_is_not_canceled_once_it_is_complete() {
     while op.state() == OpState::Running {
         let _ = turn_now(&mut bench.reactor);
     }
-    assert_eq!((bench.told.borrow().len(), op.cancel()), (0, Cancellation::Late));
+    assert_eq!((bench.outcomes.borrow().len(), op.cancel()), (0, Cancellation::Late));
     assert_eq!(bench.read(), b"x");
     bench.finish();
 }
@@ -221,10 +221,10 @@ fn two_run_at_a_time_on_two_sockets() {
     // In the same batch.
     other_peer.write_all(b"two").expect("room");
     bench.write(b"one");
-    turn_until(&mut bench.reactor, || bench.told.borrow().len() == 2);
-    let mut told = bench.told.take();
-    told.sort_by_key(|(name, _)| *name);
-    let [(1, Ok(one)), (2, Ok(two))] = &told[..] else { panic!("{told:?}") };
+    turn_until(&mut bench.reactor, || bench.outcomes.borrow().len() == 2);
+    let mut outcomes = bench.outcomes.take();
+    outcomes.sort_by_key(|(name, _)| *name);
+    let [(1, Ok(one)), (2, Ok(two))] = &outcomes[..] else { panic!("{outcomes:?}") };
     assert_eq!((&one[..], &two[..]), (&b"one"[..], &b"two"[..]));
     drop((op, other));
     bench.finish();
@@ -239,11 +239,11 @@ fn a_callback_cancels_another_operation_of_the_same_batch() {
         let other = Socket::stream(&bench.reactor.handle(), other).expect("registered");
         let request = Read { from: other, limit: 8 };
         let op = bench.module.start(request, bench.done(2)).expect("it is open");
-        let told = Rc::clone(&bench.told);
+        let outcomes = Rc::clone(&bench.outcomes);
         let done = bench.reactor.queue().callback(move |_, result| {
             let expected = if in_time { Cancellation::Canceled } else { Cancellation::Late };
             assert_eq!(op.cancel(), expected);
-            told.borrow_mut().push((1, result));
+            outcomes.borrow_mut().push((1, result));
         });
         // The events of registration first.
         let _ = turn_now(&mut bench.reactor);
@@ -255,10 +255,10 @@ fn a_callback_cancels_another_operation_of_the_same_batch() {
         }
         other_peer.write_all(b"two").expect("room");
         bench.reactor.set_budget(2);
-        turn_until(&mut bench.reactor, || bench.told.borrow().len() == 2);
-        let mut told = bench.told.take();
-        told.sort_by_key(|(name, _)| *name); // a batch has no order
-        let [(1, Ok(one)), (2, two)] = &told[..] else { panic!("{told:?}") };
+        turn_until(&mut bench.reactor, || bench.outcomes.borrow().len() == 2);
+        let mut outcomes = bench.outcomes.take();
+        outcomes.sort_by_key(|(name, _)| *name); // a batch has no order
+        let [(1, Ok(one)), (2, two)] = &outcomes[..] else { panic!("{outcomes:?}") };
         assert_eq!(one, b"one");
         assert_eq!(matches!(two, Err(OpError::Canceled)), in_time, "{two:?}");
         bench.finish();
@@ -308,12 +308,12 @@ fn a_connection_that_is_reset_is_worth_another_attempt() {
     let (mut source, peer) = tcp_pair();
     reset(peer, &mut source);
     let from = Socket::stream(&reactor.handle(), source).expect("registered");
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let tells = Rc::clone(&told);
-    let done = reactor.queue().callback(move |_, result| tells.borrow_mut().push(result));
+    let outcomes = Rc::new(RefCell::new(Vec::new()));
+    let delivered = Rc::clone(&outcomes);
+    let done = reactor.queue().callback(move |_, result| delivered.borrow_mut().push(result));
     module.start(Read { from, limit: 8 }, done).expect("it is open");
-    turn_until(&mut reactor, || told.borrow().len() == 1);
-    let Some(Err(OpError::Retryable(error))) = told.borrow_mut().pop() else {
+    turn_until(&mut reactor, || outcomes.borrow().len() == 1);
+    let Some(Err(OpError::Retryable(error))) = outcomes.borrow_mut().pop() else {
         panic!("not failed")
     };
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
@@ -330,6 +330,6 @@ fn a_call_that_is_canceled_silences_its_operation_and_drops_the_answer() {
     assert_eq!(op.state(), OpState::Running);
     bench.write(b"x");
     turn_until(&mut bench.reactor, || op.state() == OpState::Completed);
-    assert!(bench.told.borrow().is_empty());
+    assert!(bench.outcomes.borrow().is_empty());
     bench.finish();
 }

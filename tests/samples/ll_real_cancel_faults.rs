@@ -57,7 +57,7 @@ struct Bench {
     reactor: Reactor,
     module: LlRealCancel<Odd>,
     alive: Rc<()>,
-    told: Rc<RefCell<Vec<Outcome>>>,
+    outcomes: Rc<RefCell<Vec<Outcome>>>,
 }
 
 impl Bench {
@@ -65,7 +65,7 @@ impl Bench {
         let reactor = Reactor::new().expect("a reactor");
         let module = LlRealCancel::new();
         module.open();
-        Self { reactor, module, alive: Rc::default(), told: Rc::default() }
+        Self { reactor, module, alive: Rc::default(), outcomes: Rc::default() }
     }
 
     /// A source that is readable, and behaves like that, in this order, before it gives what there is.
@@ -82,18 +82,19 @@ impl Bench {
     }
 
     fn start(&self, from: &Socket<Odd>) -> AsyncOp {
-        let told = Rc::clone(&self.told);
-        let done = self.reactor.queue().callback(move |_, result| told.borrow_mut().push(result));
+        let outcomes = Rc::clone(&self.outcomes);
+        let done =
+            self.reactor.queue().callback(move |_, result| outcomes.borrow_mut().push(result));
         let request = Read { from: from.clone(), limit: 8 };
         self.module.start(request, done).expect("it is open")
     }
 
     #[track_caller]
     fn result(&mut self) -> Outcome {
-        turn_until(&mut self.reactor, || !self.told.borrow().is_empty());
-        let mut told = self.told.take();
-        assert_eq!(told.len(), 1);
-        told.remove(0)
+        turn_until(&mut self.reactor, || !self.outcomes.borrow().is_empty());
+        let mut outcomes = self.outcomes.take();
+        assert_eq!(outcomes.len(), 1);
+        outcomes.remove(0)
     }
 
     /// Checks that nothing is left, once all sockets are dropped.
@@ -101,7 +102,7 @@ impl Bench {
     fn finish(self) {
         check(&self.reactor);
         assert_eq!(self.reactor.handle().registration_count(), 0);
-        assert_eq!((self.told.borrow().len(), Rc::strong_count(&self.alive)), (0, 1));
+        assert_eq!((self.outcomes.borrow().len(), Rc::strong_count(&self.alive)), (0, 1));
     }
 }
 
@@ -113,7 +114,7 @@ fn interrupts_and_false_alarms_are_waited_out() {
     let op = bench.start(&socket);
     for _ in 0..2 {
         assert_eq!(turn_now(&mut bench.reactor).dialed, 1);
-        assert_eq!((op.state(), bench.told.borrow().len()), (OpState::Running, 0));
+        assert_eq!((op.state(), bench.outcomes.borrow().len()), (OpState::Running, 0));
         peer.write_all(b"y").expect("room");
     }
     assert_eq!(bench.result().expect("it is read"), b"xyy");
@@ -147,16 +148,16 @@ fn a_source_that_panics_loses_its_operation_only_and_can_be_read_on() {
     let (sockets, peers): (Vec<_>, Vec<_>) =
         scripts.map(|script| bench.socket(script)).into_iter().unzip();
     let ops: Vec<_> = sockets.iter().map(|socket| bench.start(socket)).collect();
-    let told = Rc::clone(&bench.told);
+    let outcomes = Rc::clone(&bench.outcomes);
     let mut panics = 0;
-    while told.borrow().len() < 3 {
+    while outcomes.borrow().len() < 3 {
         let turn = panic::AssertUnwindSafe(|| bench.reactor.turn(None));
         panics += u32::from(panic::catch_unwind(turn).is_err());
     }
     assert_eq!((panics, ops[1].state()), (1, OpState::Completed));
-    let told = told.take();
-    let dropped = told.iter().filter(|result| matches!(result, Err(OpError::Dropped))).count();
-    assert_eq!((dropped, told.iter().filter(|result| result.is_ok()).count()), (1, 2));
+    let outcomes = outcomes.take();
+    let dropped = outcomes.iter().filter(|result| matches!(result, Err(OpError::Dropped))).count();
+    assert_eq!((dropped, outcomes.iter().filter(|result| result.is_ok()).count()), (1, 2));
     // Read on, with an attempt in the start function, which may panic too.
     bench.start(&sockets[1]);
     assert_eq!(bench.result().expect("it is read"), b"x");
@@ -225,20 +226,20 @@ fn a_thousand_reads_of_what_is_there_cost_a_thousand_reads_and_nothing_else() {
     module.open();
     let (socket, mut peer) = local_pair();
     peer.write_all(&[7; COUNT as usize]).expect("room");
-    let (reads, registers, told) = (Rc::default(), Rc::default(), Rc::new(Cell::new(0)));
+    let (reads, registers, outcomes) = (Rc::default(), Rc::default(), Rc::new(Cell::new(0)));
     let source = Counting { socket, reads: Rc::clone(&reads), registers: Rc::clone(&registers) };
     let from = Socket::stream(&reactor.handle(), source).map_err(drop).expect("registered");
     for number in 1..=COUNT {
-        let tells = Rc::clone(&told);
+        let delivered = Rc::clone(&outcomes);
         let done = reactor.queue().callback(move |_, read: OpResult<Vec<u8>, io::Error>| {
             assert_eq!(read.expect("it is there"), [7]);
-            tells.set(tells.get() + 1);
+            delivered.set(delivered.get() + 1);
         });
         let request = Read { from: from.clone(), limit: 1 };
         let op = module.start(request, done).map_err(drop).expect("it is open");
         // The first one waits for the first event; the others are complete when they have started.
         assert_eq!(op.state() == OpState::Completed, number > 1);
-        turn_until(&mut reactor, || told.get() == number);
+        turn_until(&mut reactor, || outcomes.get() == number);
     }
     assert_eq!((reads.get(), registers.get()), (COUNT, 1));
     drop(from);
@@ -277,20 +278,20 @@ fn a_thousand_operations_are_canceled() {
     let module = LlRealCancel::<Silent>::new();
     module.open();
     let alive = Rc::new(());
-    let told = Rc::new(RefCell::new(Vec::new()));
+    let outcomes = Rc::new(RefCell::new(Vec::new()));
     let mut ops = Vec::new();
     for number in 0..COUNT {
-        let told = Rc::clone(&told);
+        let outcomes = Rc::clone(&outcomes);
         let done = reactor.queue().callback(move |_, result: OpResult<Vec<u8>, _>| {
             assert!(matches!(result, Err(OpError::Canceled)));
-            told.borrow_mut().push(number);
+            outcomes.borrow_mut().push(number);
         });
         let source = Silent { _alive: Rc::clone(&alive) };
         let from = Socket::stream(&reactor.handle(), source).map_err(drop).expect("registered");
         ops.push(module.start(Read { from, limit: 8 }, done).map_err(drop).expect("it is open"));
     }
     assert_eq!(reactor.handle().registration_count(), COUNT);
-    // Every third first, then the rest; what is canceled twice is told once.
+    // Every third first, then the rest; what is canceled twice is reported once.
     for op in ops.iter().step_by(3).chain(&ops) {
         let late = op.state() == OpState::Completed;
         assert_eq!(op.cancel(), if late { Cancellation::Late } else { Cancellation::Canceled });
@@ -300,6 +301,6 @@ fn a_thousand_operations_are_canceled() {
     check(&reactor);
     let mut expected: Vec<_> = (0..COUNT).step_by(3).collect();
     expected.extend((0..COUNT).filter(|number| number % 3 != 0));
-    assert_eq!(told.take(), expected);
+    assert_eq!(outcomes.take(), expected);
     assert_eq!(reactor.queue().tally().finished, COUNT as u64);
 }

@@ -116,12 +116,12 @@ impl Watch {
 }
 
 /// The outcome of one operation.
-struct Told {
+struct Outcomes {
     recorder: Recipient<()>,
     outcome: Rc<RefCell<Vec<OpResult<u32, &'static str>>>>,
 }
 
-impl Told {
+impl Outcomes {
     fn new(queue: &QueueHandle) -> Self {
         Self { recorder: queue.recipient(()), outcome: Rc::default() }
     }
@@ -173,9 +173,9 @@ fn chain(cancels: Cancels) -> (OpResult<u32, &'static str>, u32, u32) {
     let watch = Watch::new(&queue, cancels);
     let ticks = watch.clone();
     let request = chain_of(|| (), ticks);
-    let told = Told::new(&queue);
-    watch.keep(module.start(request, told.done()).expect("it is open"));
-    (told.dial(&queue), watch.times.get(), started.get())
+    let outcomes = Outcomes::new(&queue);
+    watch.keep(module.start(request, outcomes.done()).expect("it is open"));
+    (outcomes.dial(&queue), watch.times.get(), started.get())
 }
 
 /// Fails `MANY` times before it succeeds; the rest as for [`chain`].
@@ -188,10 +188,11 @@ fn retries(cancels: Cancels) -> (OpResult<u32, &'static str>, u32, u32) {
     module.open();
     let watch = Watch::new(queue, cancels);
     let ticks = watch.clone();
-    let told = Told::new(queue);
-    let op = module.start(Retry::new(move |_, _| ticks.tick()), told.done()).expect("it is open");
+    let outcomes = Outcomes::new(queue);
+    let op =
+        module.start(Retry::new(move |_, _| ticks.tick()), outcomes.done()).expect("it is open");
     watch.keep(op);
-    (told.dial(queue), watch.times.get(), started.get())
+    (outcomes.dial(queue), watch.times.get(), started.get())
 }
 
 #[test]
@@ -222,9 +223,9 @@ fn a_chain_of_1_000_steps_with_100_attempts_each_takes_constant_stack_and_memory
         let watch = Watch::new(queue, Cancels::Nobody);
         let ticks = watch.clone();
         let request = chain_of(|| Retry::new(|_, _| ()), ticks);
-        let told = Told::new(queue);
-        watch.keep(module.start(request, told.done()).expect("it is open"));
-        assert_eq!((told.dial(queue).ok(), watch.times.get()), (Some(MANY), MANY / 100));
+        let outcomes = Outcomes::new(queue);
+        watch.keep(module.start(request, outcomes.done()).expect("it is open"));
+        assert_eq!((outcomes.dial(queue).ok(), watch.times.get()), (Some(MANY), MANY / 100));
     });
 }
 
@@ -244,7 +245,7 @@ fn a_long_chain_is_canceled_in_the_middle_by_a_call() {
         let at = MANY / 2;
         let (outcome, times, started) = chain(Cancels::Call { at });
         assert!(matches!(outcome, Err(OpError::Canceled)));
-        // The step after the closure was over when the call came, but not yet told of.
+        // The step after the closure was over when the call came, but not yet reported of.
         assert_eq!((times, started), (at, at + 1));
     });
 }

@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use std::panic;
 use std::rc::Rc;
 
-use support::manual::{self, Manual, Told, check_over};
+use support::manual::{self, Manual, Outcomes, check_over};
 use switchboard::op::{AsyncOp, OpError, OpResult, OpState};
 use switchboard::samples::{Chain, MlChain, Module, Next, StartError};
 use switchboard::{CallQueue, Cancellation};
@@ -18,7 +18,7 @@ struct Bench {
     queue: CallQueue,
     lower: Manual,
     module: MlChain<Manual, Answers, &'static str>,
-    told: Told<Answers>,
+    outcomes: Outcomes<Answers>,
 }
 
 /// The handle of a chain, for its own closure.
@@ -35,15 +35,15 @@ impl Bench {
         let lower = Manual::default();
         let module = MlChain::new(&queue, lower.clone());
         module.open();
-        let told = Told::new(&queue);
-        Self { queue, lower, module, told }
+        let outcomes = Outcomes::new(&queue);
+        Self { queue, lower, module, outcomes }
     }
 
     /// Starts a chain of `steps`, whose requests count up from 0; `also` is called in the closure
     /// with the number of the step that is over.
     #[track_caller]
     fn start(&self, steps: usize, also: impl Fn(usize) + 'static) -> AsyncOp {
-        self.module.start(chain(steps, also), self.told.done()).expect("it is open")
+        self.module.start(chain(steps, also), self.outcomes.done()).expect("it is open")
     }
 
     /// Ends the step that runs.
@@ -57,7 +57,7 @@ impl Bench {
     #[track_caller]
     fn finish(self) {
         self.queue.dial_all();
-        assert_eq!((self.told.count(), self.lower.running()), (0, 0));
+        assert_eq!((self.outcomes.count(), self.lower.running()), (0, 0));
         check_over(&self.queue);
         drop(self.module);
         assert_eq!(self.lower.references(), 1, "nothing holds the layer below");
@@ -92,12 +92,12 @@ fn each_step_starts_when_the_one_before_has_answered() {
     let bench = Bench::new();
     let op = bench.start(3, |_| ());
     for step in 0..3 {
-        assert_eq!((bench.lower.running(), bench.told.count()), (1, 0));
+        assert_eq!((bench.lower.running(), bench.outcomes.count()), (1, 0));
         assert_eq!(bench.lower.requests(), (0..=step).collect::<Vec<_>>());
         assert_eq!(op.state(), OpState::Running);
         bench.end_step(Ok(10 + step));
     }
-    assert_eq!(bench.told.only().ok(), Some(vec![10, 11, 12]));
+    assert_eq!(bench.outcomes.only().ok(), Some(vec![10, 11, 12]));
     bench.finish();
 }
 
@@ -117,7 +117,7 @@ fn the_closure_may_cancel_the_chain_and_no_further_step_starts() {
         for _ in 0..=step {
             bench.end_step(Ok(7));
         }
-        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        assert!(matches!(bench.outcomes.only(), Err(OpError::Canceled)));
         assert_eq!((bench.lower.requests().len(), bench.lower.cancels()), (step + 1, 0));
         assert_eq!(cancel(&own), Cancellation::Late);
         bench.finish();
@@ -133,7 +133,7 @@ fn the_closure_may_cancel_the_chain_at_its_last_step_and_one_outcome_comes() {
         let _ = cancel(&inside);
     })));
     bench.end_step(Ok(7));
-    let outcome = bench.told.only();
+    let outcome = bench.outcomes.only();
     assert!(matches!(outcome, Err(OpError::Canceled) | Ok(_)), "{outcome:?}");
     bench.finish();
 }
@@ -142,13 +142,13 @@ fn the_closure_may_cancel_the_chain_at_its_last_step_and_one_outcome_comes() {
 fn the_closure_may_start_another_chain_on_the_layer_below() {
     let bench = Bench::new();
     let lower = bench.lower.clone();
-    let other = Rc::new(Told::new(&bench.queue));
-    let told = Rc::clone(&other);
+    let other = Rc::new(Outcomes::new(&bench.queue));
+    let outcomes = Rc::clone(&other);
     bench.start(1, move |_| {
-        lower.start(99, told.done()).map(drop).expect("it is open");
+        lower.start(99, outcomes.done()).map(drop).expect("it is open");
     });
     bench.end_step(Ok(7));
-    assert_eq!(bench.told.only().ok(), Some(vec![7]));
+    assert_eq!(bench.outcomes.only().ok(), Some(vec![7]));
     bench.end_step(Ok(8));
     assert!(matches!(other.only(), Ok(8)));
     bench.finish();
@@ -167,7 +167,7 @@ fn the_closure_may_panic_and_the_chain_is_lost() {
     let dial = panic::AssertUnwindSafe(|| bench.queue.dial_all());
     assert!(panic::catch_unwind(dial).is_err(), "it comes through");
     bench.queue.dial_all();
-    assert!(matches!(bench.told.only(), Err(OpError::Dropped)));
+    assert!(matches!(bench.outcomes.only(), Err(OpError::Dropped)));
     bench.finish();
 }
 
@@ -183,7 +183,7 @@ fn a_cancel_reaches_the_latest_step() {
         assert_eq!((bench.lower.cancels(), bench.lower.running()), (1, 0));
         assert_eq!((op.state(), op.cancel()), (OpState::Canceling, Cancellation::Already));
         bench.queue.dial_all();
-        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        assert!(matches!(bench.outcomes.only(), Err(OpError::Canceled)));
         assert_eq!(bench.lower.requests().len(), step + 1);
         bench.finish();
     }
@@ -198,7 +198,7 @@ fn a_cancel_that_is_late_for_the_step_is_followed_by_no_other() {
         assert_eq!(op.cancel(), Cancellation::Canceled);
         assert_eq!(bench.lower.cancels(), 0, "late for the step");
         bench.queue.dial_all();
-        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        assert!(matches!(bench.outcomes.only(), Err(OpError::Canceled)));
         bench.finish();
     }
 }
@@ -214,7 +214,7 @@ fn a_step_that_ends_badly_ends_the_chain_with_its_result() {
             }
             let text = ends.to_string();
             bench.end_step(Err(ends));
-            assert_eq!(bench.told.only().expect_err("it failed").to_string(), text);
+            assert_eq!(bench.outcomes.only().expect_err("it failed").to_string(), text);
             assert_eq!(bench.lower.running(), 0);
         }
         bench.finish();
@@ -231,7 +231,7 @@ fn a_step_that_the_layer_below_loses_ends_the_chain() {
         }
         bench.lower.lose();
         bench.queue.dial_all();
-        assert!(matches!(bench.told.only(), Err(OpError::Dropped)));
+        assert!(matches!(bench.outcomes.only(), Err(OpError::Dropped)));
         bench.finish();
     }
 }
@@ -246,7 +246,7 @@ fn a_step_that_the_layer_below_refuses_ends_the_chain_with_the_cause() {
         }
         bench.lower.refuse(Some("no room"));
         bench.end_step(Ok(7));
-        let Err(OpError::NotStarted(cause)) = bench.told.only() else { panic!("it went on") };
+        let Err(OpError::NotStarted(cause)) = bench.outcomes.only() else { panic!("it went on") };
         assert_eq!(cause.to_string(), "no room");
         bench.finish();
     }
@@ -258,7 +258,7 @@ fn a_step_on_a_layer_that_was_closed_ends_the_chain_with_the_cause() {
     bench.start(3, |_| ());
     bench.lower.close_down();
     bench.end_step(Ok(7));
-    let Err(OpError::NotStarted(cause)) = bench.told.only() else { panic!("it went on") };
+    let Err(OpError::NotStarted(cause)) = bench.outcomes.only() else { panic!("it went on") };
     assert!(matches!(cause.downcast_ref(), Some(StartError::NotOpen(()))), "{cause:?}");
     bench.finish();
 }
@@ -267,13 +267,13 @@ fn a_step_on_a_layer_that_was_closed_ends_the_chain_with_the_cause() {
 fn a_first_step_that_the_layer_below_refuses_hands_the_chain_back() {
     let bench = Bench::new();
     bench.lower.refuse(Some("no room"));
-    let error = bench.module.start(chain(1, |_| ()), bench.told.done()).expect_err("refused");
+    let error = bench.module.start(chain(1, |_| ()), bench.outcomes.done()).expect_err("refused");
     let StartError::Failed { source, request } = error else { panic!("{error:?}") };
     assert_eq!(source.to_string(), "no room");
     bench.lower.refuse(None);
-    let _ = bench.module.start(request, bench.told.done()).expect("there is room again");
+    let _ = bench.module.start(request, bench.outcomes.done()).expect("there is room again");
     bench.end_step(Ok(7));
-    assert_eq!(bench.told.only().ok(), Some(vec![7]));
+    assert_eq!(bench.outcomes.only().ok(), Some(vec![7]));
     bench.finish();
 }
 
@@ -283,7 +283,7 @@ fn a_chain_may_stand_on_a_chain_and_answer_something_else() {
     let lower = Manual::default();
     let module = MlChain::new(&queue, MlChain::new(&queue, lower.clone()));
     module.open();
-    let told = Told::<String>::new(&queue);
+    let outcomes = Outcomes::<String>::new(&queue);
     type Answered = OpResult<Answers, &'static str>;
     let outer = Chain::new(
         |lower| lower,
@@ -294,24 +294,24 @@ fn a_chain_may_stand_on_a_chain_and_answer_something_else() {
             Ok(Next::Start(Chain::new(|lower| lower, chain(1, |_| ()), last)))
         },
     );
-    let _ = module.start(outer, told.done()).expect("it is open");
+    let _ = module.start(outer, outcomes.done()).expect("it is open");
     for answer in 1..=3 {
         lower.complete(Ok(answer));
         queue.dial_all();
     }
-    assert_eq!(told.only().ok().as_deref(), Some("[1, 2][3]"));
+    assert_eq!(outcomes.only().ok().as_deref(), Some("[1, 2][3]"));
     check_over(&queue);
 }
 
 #[test]
 fn the_end_of_the_queue_leaves_nothing_of_a_chain() {
-    let Bench { queue, lower, module, told } = Bench::new();
-    let op = module.start(chain(3, |_| ()), told.done()).expect("it is open");
+    let Bench { queue, lower, module, outcomes } = Bench::new();
+    let op = module.start(chain(3, |_| ()), outcomes.done()).expect("it is open");
     lower.complete(Ok(7));
     queue.dial_all();
     drop((queue, module));
-    assert_eq!((told.count(), lower.running()), (0, 1));
+    assert_eq!((outcomes.count(), lower.running()), (0, 1));
     lower.lose();
-    assert_eq!((told.count(), lower.references()), (0, 1));
+    assert_eq!((outcomes.count(), lower.references()), (0, 1));
     assert_eq!(op.cancel(), Cancellation::Late);
 }

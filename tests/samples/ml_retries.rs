@@ -20,12 +20,12 @@ fn attempts_are_made_up_to_the_cap_and_the_last_failure_is_reported() {
         let mut bench = Bench::new(RetryPolicy::new().at_once().attempts(cap));
         bench.start();
         for attempt in 0..cap {
-            assert_eq!(bench.told.count(), 0);
+            assert_eq!(bench.outcomes.count(), 0);
             assert_eq!(bench.lower.requests(), (0..=attempt).collect::<Vec<_>>());
             bench.end_attempt(AGAIN);
         }
         assert_eq!((bench.lower.requests().len(), bench.lower.running()), (cap as usize, 0));
-        assert!(matches!(bench.told.only(), Err(OpError::Retryable("again"))), "cap {cap}");
+        assert!(matches!(bench.outcomes.only(), Err(OpError::Retryable("again"))), "cap {cap}");
         bench.finish();
     }
 }
@@ -37,7 +37,7 @@ fn the_last_attempt_under_the_cap_may_succeed() {
     bench.end_attempt(AGAIN);
     bench.end_attempt(AGAIN);
     bench.end_attempt(Ok(7));
-    assert!(matches!(bench.told.only(), Ok(7)));
+    assert!(matches!(bench.outcomes.only(), Ok(7)));
     bench.finish();
 }
 
@@ -50,7 +50,7 @@ fn each_operation_has_a_cap_of_its_own() {
         bench.end_attempt(AGAIN);
     }
     assert_eq!(bench.lower.requests(), [0, 0, 1, 1]);
-    assert_eq!(bench.told.take().len(), 2);
+    assert_eq!(bench.outcomes.take().len(), 2);
     bench.finish();
 }
 
@@ -63,10 +63,10 @@ fn the_policy_decides_which_failures_are_repeated() {
     bench.end_attempt(Err(OpError::Failed("repeat this")));
     assert_eq!(bench.lower.requests(), [0, 1, 2]);
     bench.end_attempt(AGAIN);
-    assert!(matches!(bench.told.only(), Err(OpError::Retryable("again"))));
+    assert!(matches!(bench.outcomes.only(), Err(OpError::Retryable("again"))));
     bench.start();
     bench.end_attempt(Err(OpError::Failed("but not this")));
-    assert!(matches!(bench.told.only(), Err(OpError::Failed("but not this"))));
+    assert!(matches!(bench.outcomes.only(), Err(OpError::Failed("but not this"))));
     bench.finish();
 }
 
@@ -76,7 +76,7 @@ fn an_attempt_that_the_layer_below_loses_can_be_repeated() {
     bench.start();
     bench.lower.lose();
     bench.pass(Duration::ZERO);
-    assert!(matches!(bench.told.only(), Err(OpError::Dropped)), "not by default");
+    assert!(matches!(bench.outcomes.only(), Err(OpError::Dropped)), "not by default");
     bench.finish();
 
     let lost = |error: &OpError<_>| matches!(error, OpError::Dropped);
@@ -85,7 +85,7 @@ fn an_attempt_that_the_layer_below_loses_can_be_repeated() {
     bench.lower.lose();
     bench.pass(Duration::ZERO);
     bench.end_attempt(Ok(7));
-    assert!(matches!(bench.told.only(), Ok(7)));
+    assert!(matches!(bench.outcomes.only(), Ok(7)));
     bench.finish();
 }
 
@@ -94,15 +94,15 @@ fn a_start_that_the_layer_below_refuses_is_refused_and_the_request_is_handed_bac
     let bench = Bench::new(RetryPolicy::new().at_once());
     let module = bench.module.as_ref().expect("the module is there");
     bench.lower.refuse(Some("no room"));
-    let error = module.start(Retry::new(|_, _| 5), bench.told.done()).expect_err("refused");
+    let error = module.start(Retry::new(|_, _| 5), bench.outcomes.done()).expect_err("refused");
     let StartError::Failed { source, request } = error else { panic!("{error:?}") };
     assert_eq!(source.to_string(), "no room");
     bench.lower.refuse(None);
-    let op = module.start(request, bench.told.done()).expect("there is room again");
+    let op = module.start(request, bench.outcomes.done()).expect("there is room again");
     assert_eq!(bench.lower.requests(), [5]);
     let _ = op.cancel();
     bench.reactor.queue().dial_all();
-    assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+    assert!(matches!(bench.outcomes.only(), Err(OpError::Canceled)));
     bench.finish();
 }
 
@@ -114,7 +114,7 @@ fn an_attempt_that_the_layer_below_refuses_ends_the_operation_with_the_cause() {
         bench.lower.refuse(Some("no room"));
         bench.end_attempt(AGAIN);
         bench.pass(delay);
-        let Err(OpError::NotStarted(cause)) = bench.told.only() else { panic!("it went on") };
+        let Err(OpError::NotStarted(cause)) = bench.outcomes.only() else { panic!("it went on") };
         assert_eq!(cause.to_string(), "no room");
         bench.finish();
     }
@@ -126,7 +126,7 @@ fn an_attempt_on_a_layer_that_was_closed_ends_the_operation_with_the_cause() {
     bench.start();
     bench.lower.close_down();
     bench.end_attempt(AGAIN);
-    let Err(OpError::NotStarted(cause)) = bench.told.only() else { panic!("it went on") };
+    let Err(OpError::NotStarted(cause)) = bench.outcomes.only() else { panic!("it went on") };
     assert!(matches!(cause.downcast_ref(), Some(StartError::NotOpen(()))), "{cause:?}");
     bench.finish();
 }
@@ -149,7 +149,7 @@ fn what_makes_the_request_may_cancel_the_operation() {
             bench.pass(delay);
         }
         assert_eq!((bench.lower.requests(), bench.timer_count()), (vec![0, 1], 0));
-        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        assert!(matches!(bench.outcomes.only(), Err(OpError::Canceled)));
         bench.finish();
     }
 }
@@ -166,7 +166,7 @@ fn what_makes_the_request_may_panic_and_the_operation_is_lost() {
     let pass = panic::AssertUnwindSafe(|| bench.pass(Duration::ZERO));
     assert!(panic::catch_unwind(pass).is_err(), "it comes through");
     bench.pass(Duration::ZERO);
-    assert!(matches!(bench.told.only(), Err(OpError::Dropped)));
+    assert!(matches!(bench.outcomes.only(), Err(OpError::Dropped)));
     bench.finish();
 }
 
@@ -176,7 +176,7 @@ fn an_attempt_that_was_canceled_below_is_not_repeated() {
     let mut bench = Bench::new(RetryPolicy::new().at_once().after(|_| true));
     bench.start();
     bench.end_attempt(Err(OpError::Canceled));
-    assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+    assert!(matches!(bench.outcomes.only(), Err(OpError::Canceled)));
     assert_eq!(bench.lower.requests(), [0]);
     bench.finish();
 }
@@ -192,12 +192,12 @@ fn o06_a_request_is_made_of_the_number_of_the_attempt_and_the_error_of_the_one_b
         attempt
     });
     let module = bench.module.as_ref().expect("the module is there");
-    module.start(retry, bench.told.done()).expect("it is open");
+    module.start(retry, bench.outcomes.done()).expect("it is open");
     bench.end_attempt(AGAIN);
     bench.end_attempt(Err(OpError::Retryable("other")));
     bench.end_attempt(Ok(7));
     let expected = [(1, None), (2, AGAIN.err()), (3, Some(OpError::Retryable("other")))];
-    assert_eq!((seen.take(), bench.told.only()), (expected.to_vec(), Ok(7)));
+    assert_eq!((seen.take(), bench.outcomes.only()), (expected.to_vec(), Ok(7)));
     bench.finish();
 }
 
@@ -211,7 +211,9 @@ fn o06_an_attempt_that_the_layer_below_refuses_is_repeated_if_the_policy_allows(
         bench.lower.refuse(Some("no room"));
         bench.end_attempt(AGAIN);
         if delay.is_zero() {
-            let Err(OpError::NotStarted(cause)) = bench.told.only() else { panic!("it went on") };
+            let Err(OpError::NotStarted(cause)) = bench.outcomes.only() else {
+                panic!("it went on")
+            };
             assert_eq!(cause.to_string(), "no room");
             bench.finish();
             continue;
@@ -222,7 +224,7 @@ fn o06_an_attempt_that_the_layer_below_refuses_is_repeated_if_the_policy_allows(
         bench.pass(delay);
         bench.end_attempt(Ok(7));
         // Three attempts ended before that, two of them refused.
-        assert_eq!((bench.told.only(), bench.lower.requests()), (Ok(7), vec![0, 3]));
+        assert_eq!((bench.outcomes.only(), bench.lower.requests()), (Ok(7), vec![0, 3]));
         bench.finish();
     }
 }
@@ -246,7 +248,7 @@ fn what_may_succeed_is_repeated_by_default_and_nothing_else() {
             bench.end_attempt(Ok(7));
         }
         let expected = if repeated { Ok(7) } else { Err(error) };
-        assert_eq!(bench.told.only(), expected);
+        assert_eq!(bench.outcomes.only(), expected);
         bench.finish();
     }
 }

@@ -29,7 +29,7 @@ fn an_attempt_waits_as_long_as_the_backoff_of_the_attempts_made() {
         assert_eq!((bench.timer_count(), bench.lower.running()), (0, 1), "due");
     }
     bench.end_attempt(Ok(7));
-    assert!(matches!(bench.told.only(), Ok(7)));
+    assert!(matches!(bench.outcomes.only(), Ok(7)));
     assert_eq!(*asked.borrow(), [1, 2, 3, 4, 5]);
     bench.finish();
 }
@@ -43,7 +43,7 @@ fn there_is_no_wait_after_the_last_attempt_nor_after_a_failure_for_good() {
         bench.pass(SECOND);
         bench.end_attempt(result);
         assert_eq!(bench.timer_count(), 0);
-        let _ = bench.told.only();
+        let _ = bench.outcomes.only();
         bench.finish();
     }
 }
@@ -59,7 +59,7 @@ fn a_backoff_of_zero_uses_no_timer() {
     assert_eq!((bench.timer_count(), bench.lower.running()), (1, 0));
     bench.pass(SECOND);
     bench.end_attempt(Ok(7));
-    assert!(bench.told.only().is_ok());
+    assert!(bench.outcomes.only().is_ok());
     bench.finish();
 }
 
@@ -72,13 +72,13 @@ fn a_cancel_during_backoff_stops_the_timer_at_once_and_no_attempt_follows() {
         assert_eq!(bench.timer_count(), 1);
         assert_eq!(op.cancel(), Cancellation::Canceled);
         assert_eq!(
-            (bench.timer_count(), bench.told.count()),
+            (bench.timer_count(), bench.outcomes.count()),
             (0, 0),
             "at once, and not told inside"
         );
         assert_eq!((op.state(), op.cancel()), (OpState::Completed, Cancellation::Late));
         bench.pass(SECOND * 10);
-        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        assert!(matches!(bench.outcomes.only(), Err(OpError::Canceled)));
         assert_eq!(bench.lower.requests(), [0]);
         bench.finish();
     }
@@ -96,7 +96,7 @@ fn a_cancel_when_the_timer_is_due_and_its_call_pending_is_in_time() {
     assert_eq!(op.cancel(), Cancellation::Canceled);
     bench.reactor.set_budget(10);
     bench.pass(SECOND);
-    assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+    assert!(matches!(bench.outcomes.only(), Err(OpError::Canceled)));
     assert_eq!(bench.lower.requests(), [0]);
     bench.finish();
 }
@@ -110,7 +110,7 @@ fn a_cancel_during_an_attempt_reaches_the_latest() {
     assert_eq!(op.cancel(), Cancellation::Canceled);
     assert_eq!((bench.lower.cancels(), bench.lower.running()), (1, 0));
     bench.pass(SECOND);
-    assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+    assert!(matches!(bench.outcomes.only(), Err(OpError::Canceled)));
     bench.finish();
 }
 
@@ -125,7 +125,7 @@ fn a_cancel_that_is_late_for_the_attempt_is_followed_by_no_other() {
     assert_eq!(op.cancel(), Cancellation::Already);
     bench.pass(SECOND * 10);
     assert_eq!(bench.lower.cancels(), 0, "late for the attempt");
-    assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+    assert!(matches!(bench.outcomes.only(), Err(OpError::Canceled)));
     bench.finish();
 }
 
@@ -137,7 +137,7 @@ fn the_operation_goes_on_without_module_and_handle() {
     bench.end_attempt(AGAIN);
     bench.pass(SECOND);
     bench.end_attempt(Ok(7));
-    assert!(matches!(bench.told.only(), Ok(7)));
+    assert!(matches!(bench.outcomes.only(), Ok(7)));
     bench.finish();
 }
 
@@ -146,9 +146,9 @@ fn dropping_the_reactor_during_backoff_leaves_nothing() {
     let mut bench = Bench::new(RetryPolicy::new().backoff(|_| SECOND));
     let op = bench.start();
     bench.end_attempt(AGAIN);
-    let Bench { reactor, lower, module, told, .. } = bench;
+    let Bench { reactor, lower, module, outcomes, .. } = bench;
     drop((reactor, module));
-    assert_eq!((told.count(), lower.references()), (0, 1));
+    assert_eq!((outcomes.count(), lower.references()), (0, 1));
     assert_eq!(op.cancel(), Cancellation::Late);
 }
 
@@ -164,7 +164,7 @@ fn delays(policy: RetryPolicy<&'static str>, count: u32) -> Vec<Duration> {
         bench.pass(delay);
     }
     bench.end_attempt(Ok(7));
-    assert_eq!(bench.told.only(), Ok(7));
+    assert_eq!(bench.outcomes.only(), Ok(7));
     bench.finish();
     delays
 }
@@ -209,7 +209,7 @@ fn o06_operations_of_one_module_do_not_go_in_step() {
     for _ in 0..10 {
         bench.end_attempt(Ok(7));
     }
-    assert_eq!(bench.told.take().len(), 10);
+    assert_eq!(bench.outcomes.take().len(), 10);
     bench.finish();
 }
 
@@ -234,16 +234,16 @@ fn o06_no_attempt_begins_after_the_limit() {
     }
     // Another one would begin after 4 seconds.
     bench.end_attempt(AGAIN);
-    assert_eq!((bench.told.only(), bench.timer_count()), (AGAIN, 0));
+    assert_eq!((bench.outcomes.only(), bench.timer_count()), (AGAIN, 0));
     bench.finish();
 
     // One that runs then goes on.
     let mut bench = Bench::new(policy());
     bench.start();
     bench.pass(10 * SECOND);
-    assert_eq!((bench.lower.running(), bench.told.count()), (1, 0));
+    assert_eq!((bench.lower.running(), bench.outcomes.count()), (1, 0));
     bench.end_attempt(Ok(7));
-    assert_eq!(bench.told.only(), Ok(7));
+    assert_eq!(bench.outcomes.only(), Ok(7));
     bench.finish();
 }
 
@@ -255,6 +255,6 @@ fn no_attempt_begins_after_the_limit_even_if_its_timer_comes_late() {
     bench.start();
     bench.end_attempt(AGAIN);
     bench.pass(2 * SECOND + Duration::from_nanos(1));
-    assert_eq!((bench.lower.running(), bench.told.only()), (0, AGAIN));
+    assert_eq!((bench.lower.running(), bench.outcomes.only()), (0, AGAIN));
     bench.finish();
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use mio::net::UnixStream;
 use support::manual::retrying::{self, Bench};
-use support::manual::{self, Manual, Told, check_over};
+use support::manual::{self, Manual, Outcomes, check_over};
 use switchboard::op::{AsyncOp, OpError};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
@@ -28,7 +28,7 @@ fn cancel(own: &Own) {
     }
 }
 
-/// The timer was armed all the same, and the outcome told when it was due.
+/// The timer was armed all the same, and the outcome reported when it was due.
 #[test]
 fn a_cancel_within_backoff_is_reported_at_once() {
     let reactor = Reactor::new().expect("a reactor");
@@ -42,12 +42,12 @@ fn a_cancel_within_backoff_is_reported_at_once() {
     });
     let module = MlRetries::new(&reactor.handle(), lower.clone(), policy);
     module.open();
-    let told = Told::new(queue);
-    own.replace(Some(module.start(Retry::new(|_, _| 1), told.done()).expect("it is open")));
+    let outcomes = Outcomes::new(queue);
+    own.replace(Some(module.start(Retry::new(|_, _| 1), outcomes.done()).expect("it is open")));
     lower.complete(AGAIN);
     queue.dial_all();
     assert_eq!(reactor.handle().timer_count(), 0);
-    assert!(matches!(told.only(), Err(OpError::Canceled)));
+    assert!(matches!(outcomes.only(), Err(OpError::Canceled)));
 }
 
 #[test]
@@ -63,12 +63,12 @@ fn a_cancel_within_the_choice_of_failures_is_reported_at_once() {
     });
     let module = MlRetries::new(&reactor.handle(), lower.clone(), policy);
     module.open();
-    let told = Told::new(queue);
-    own.replace(Some(module.start(Retry::new(|_, _| 1), told.done()).expect("it is open")));
+    let outcomes = Outcomes::new(queue);
+    own.replace(Some(module.start(Retry::new(|_, _| 1), outcomes.done()).expect("it is open")));
     lower.complete(AGAIN);
     queue.dial_all();
     assert_eq!(reactor.handle().timer_count(), 0);
-    assert!(matches!(told.only(), Err(OpError::Canceled)));
+    assert!(matches!(outcomes.only(), Err(OpError::Canceled)));
 }
 
 /// The cancel, while the next step was started, went to the step before, too late.
@@ -80,7 +80,7 @@ fn a_cancel_within_the_start_of_a_step_reaches_that_step() {
     let retries = MlRetries::new(&reactor.handle(), lower.clone(), RetryPolicy::new().at_once());
     let module = MlChain::new(queue, retries);
     module.open();
-    let told = Told::<u32>::new(queue);
+    let outcomes = Outcomes::<u32>::new(queue);
     let own = Own::default();
     let inside = Rc::clone(&own);
     let request = Chain::new(
@@ -95,11 +95,11 @@ fn a_cancel_within_the_start_of_a_step_reaches_that_step() {
             Ok(Next::Start(Chain::new(|lower| lower, second, then)))
         },
     );
-    own.replace(Some(module.start(request, told.done()).expect("it is open")));
+    own.replace(Some(module.start(request, outcomes.done()).expect("it is open")));
     lower.complete(Ok(7));
     queue.dial_all();
     assert_eq!(lower.running(), 0, "canceled, or never started");
-    assert!(matches!(told.only(), Err(OpError::Canceled)));
+    assert!(matches!(outcomes.only(), Err(OpError::Canceled)));
     check_over(queue);
 }
 
@@ -113,7 +113,7 @@ fn a_cancel_within_the_start_of_an_attempt_reaches_that_attempt() {
     let inner = MlRetries::new(&reactor.handle(), lower.clone(), once);
     let module = MlRetries::new(&reactor.handle(), inner, RetryPolicy::new().at_once());
     module.open();
-    let told = Told::new(queue);
+    let outcomes = Outcomes::new(queue);
     let own = Own::default();
     let inside = Rc::clone(&own);
     let request = Retry::new(move |_, _| {
@@ -123,11 +123,11 @@ fn a_cancel_within_the_start_of_an_attempt_reaches_that_attempt() {
             1
         })
     });
-    own.replace(Some(module.start(request, told.done()).expect("it is open")));
+    own.replace(Some(module.start(request, outcomes.done()).expect("it is open")));
     lower.complete(AGAIN);
     queue.dial_all();
     assert_eq!(lower.running(), 0, "canceled, or never started");
-    assert!(matches!(told.only(), Err(OpError::Canceled)));
+    assert!(matches!(outcomes.only(), Err(OpError::Canceled)));
     check_over(queue);
 }
 
@@ -142,12 +142,12 @@ fn a_cancel_within_the_read_deregisters_the_source() {
     let own = Own::default();
     let source = Canceling { socket, own: Rc::clone(&own) };
     let from = Socket::stream(&reactor.handle(), source).map_err(drop).expect("registered");
-    let told = Rc::new(RefCell::new(Vec::new()));
-    let outcomes = Rc::clone(&told);
-    let done = reactor.queue().callback(move |_, result| outcomes.borrow_mut().push(result));
+    let outcomes = Rc::new(RefCell::new(Vec::new()));
+    let delivered = Rc::clone(&outcomes);
+    let done = reactor.queue().callback(move |_, result| delivered.borrow_mut().push(result));
     own.replace(Some(module.start(Read { from, limit: 1 }, done).expect("it is open")));
     let _ = reactor.turn(None).expect("a turn");
-    assert!(matches!(told.take()[..], [Err(OpError::Canceled)]));
+    assert!(matches!(outcomes.take()[..], [Err(OpError::Canceled)]));
     assert_eq!(reactor.handle().registration_count(), 0);
 }
 
@@ -165,7 +165,7 @@ impl io::Read for Canceling {
 
 support::source_by!(Canceling, socket);
 
-/// Cancels an operation when it is told of such a step or, if `at_waits`, of what an operation waits
+/// Cancels an operation when it is notified of such a step or, if `at_waits`, of what an operation waits
 /// for.
 struct Canceler {
     own: Own,
@@ -196,7 +196,7 @@ fn cancels_at_waits_for(own: &Own) -> Canceler {
     Canceler { own: Rc::clone(own), at: |_| false, at_waits: true }
 }
 
-/// The timer was armed all the same, and the outcome told when it was due.
+/// The timer was armed all the same, and the outcome reported when it was due.
 #[test]
 fn a_cancel_by_an_observer_as_the_timer_is_armed_is_reported_at_once() {
     for canceler in [cancels_at_created, cancels_at_waits_for] {
@@ -205,7 +205,7 @@ fn a_cancel_by_an_observer_as_the_timer_is_armed_is_reported_at_once() {
         bench.reactor.queue().add_observer(canceler(&own));
         bench.end_attempt(retrying::AGAIN);
         assert_eq!(bench.timer_count(), 0);
-        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        assert!(matches!(bench.outcomes.only(), Err(OpError::Canceled)));
         bench.finish();
     }
 }
@@ -221,7 +221,7 @@ fn a_cancel_by_an_observer_as_the_timer_is_dialed_starts_no_attempt() {
     bench.reactor.queue().add_observer(canceler);
     bench.pass(Duration::from_secs(1));
     assert_eq!(bench.lower.requests(), [0]);
-    assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+    assert!(matches!(bench.outcomes.only(), Err(OpError::Canceled)));
     bench.finish();
 }
 
@@ -234,23 +234,23 @@ fn a_cancel_by_an_observer_starts_nothing_after_it() {
         bench.reactor.queue().add_observer(canceler(&own));
         bench.end_attempt(retrying::AGAIN);
         assert_eq!((bench.lower.requests().len(), bench.lower.cancels()), (1, 0));
-        assert!(matches!(bench.told.only(), Err(OpError::Canceled)));
+        assert!(matches!(bench.outcomes.only(), Err(OpError::Canceled)));
         bench.finish();
 
         let queue = CallQueue::new();
         let lower = Manual::default();
         let module = MlChain::new(&queue, lower.clone());
         module.open();
-        let told = Told::<u32>::new(&queue);
+        let outcomes = Outcomes::<u32>::new(&queue);
         let last = |answer: manual::Result| answer.map(Next::Done);
         let second = move |_: manual::Result| Ok(Next::Start(Chain::new(|lower| lower, 2, last)));
         let first = Chain::new(|lower| lower, 1, second);
-        let op = module.start(first, told.done()).expect("it is open");
+        let op = module.start(first, outcomes.done()).expect("it is open");
         queue.add_observer(canceler(&Rc::new(RefCell::new(Some(op)))));
         lower.complete(Ok(7));
         queue.dial_all();
         assert_eq!((lower.requests(), lower.cancels()), (vec![1], 0));
-        assert!(matches!(told.only(), Err(OpError::Canceled)));
+        assert!(matches!(outcomes.only(), Err(OpError::Canceled)));
         check_over(&queue);
     }
 }
@@ -293,21 +293,21 @@ impl Module for Restarting {
 #[test]
 fn what_is_starting_as_its_module_is_closed_and_opened_again_is_canceled() {
     let queue = CallQueue::new();
-    let (told, drained) = (Told::<u32>::new(&queue), Rc::new(Cell::new(None)));
+    let (outcomes, drained) = (Outcomes::<u32>::new(&queue), Rc::new(Cell::new(None)));
     let sees = Rc::clone(&drained);
     let closed = queue.callback(move |_, closed: Closed| sees.set(Some(closed.canceled)));
     let below = Restarting { lower: Manual::default(), closes: Rc::default() };
     let module = Rc::new(HlCancelAll::new(&queue, below.clone()));
     module.open();
     below.closes.replace(Some(Closing { above: Rc::clone(&module), closed }));
-    module.start(1, told.done()).expect("it is open");
+    module.start(1, outcomes.done()).expect("it is open");
     queue.dial_all();
     assert_eq!(drained.get(), Some(1));
-    assert!(matches!(told.only(), Err(OpError::Canceled)));
+    assert!(matches!(outcomes.only(), Err(OpError::Canceled)));
     // What is started after that is not affected.
-    module.start(2, told.done()).expect("it is open again");
+    module.start(2, outcomes.done()).expect("it is open again");
     below.lower.complete(Ok(5));
     queue.dial_all();
-    assert!(matches!(told.only(), Ok(5)));
+    assert!(matches!(outcomes.only(), Ok(5)));
     check_over(&queue);
 }

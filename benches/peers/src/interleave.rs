@@ -1,7 +1,7 @@
 //! Times contenders side by side: in short stretches, round robin.
 //!
 //! A machine that others share runs now faster, now slower, for milliseconds at a time. A probe,
-//! which is a fixed piece of arithmetic, before and after each stretch tells whether it ran at
+//! which is a fixed piece of arithmetic, before and after each stretch shows whether it ran at
 //! full speed; the others are not counted. What is quoted is the median of the ratios to
 //! switchboard in the same round.
 

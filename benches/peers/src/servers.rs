@@ -85,7 +85,7 @@ pub(crate) fn calloop(sockets: Vec<TcpStream>, buffer: usize) -> Serve {
     })
 }
 
-/// What the tasks of the connections tell the one that waits.
+/// What the tasks of the connections share with the one that waits.
 #[derive(Default)]
 struct Progress {
     echoed: AtomicU64,

@@ -279,7 +279,7 @@ pub(crate) fn more_sources_than_a_batch_holds_are_all_reported<H: Host>() {
 
     const SOURCES: usize = 1100; // a poll of the reactor's has room for 1,024 events
 
-    // All are ready from the start, and are told in a single turn each.
+    // All are ready from the start, and are reported in a single turn each.
     let claim = claim(SOURCES);
     let sources = claim.count();
     let mut host = H::new();
@@ -289,9 +289,9 @@ pub(crate) fn more_sources_than_a_batch_holds_are_all_reported<H: Host>() {
     let register = |_| {
         let source = UnixDatagram::unbound().expect("as many descriptors");
         let source = scene.reactor.register(source, Interest::WRITABLE, &watcher, {
-            move |(scene, told): &mut (Rc<Scene>, usize), _, _| {
-                *told += 1;
-                if *told == sources {
+            move |(scene, reported): &mut (Rc<Scene>, usize), _, _| {
+                *reported += 1;
+                if *reported == sources {
                     scene.end();
                 }
             }

@@ -94,7 +94,7 @@ fn an_origin_that_goes_at_any_stage_ends_what_depends_on_it() {
                 let final_head = text
                     .strip_prefix("HTTP/1.1 100 Continue\r\n")
                     .map_or(&*text, |rest| rest.split_once("\r\n\r\n").unwrap().1);
-                // It is told, or cut short by a reset. Nothing looks complete that is not.
+                // It is delivered, or cut short by a reset. Nothing looks complete that is not.
                 assert!(
                     final_head.starts_with("HTTP/1.1 502 ") || ended.is_err(),
                     "{number}: {text}"

@@ -13,7 +13,7 @@ use switchboard::streams::Stream;
 
 use super::bench::{Bench, Origin, ask, ok, read_all, read_message, read_until, turn_until};
 
-/// Bytes in which each place can be told from the others.
+/// Bytes in which each place can be distinguished from the others.
 fn pattern(length: usize) -> Vec<u8> {
     (0..length).map(|at| (at as u32).wrapping_mul(2_654_435_761).to_le_bytes()[3]).collect()
 }

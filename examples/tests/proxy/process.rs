@@ -145,7 +145,7 @@ fn without_descriptors_clients_wait_or_get_an_answer_and_all_goes_on_later() {
     for socket in &mut idle {
         let _ = socket.write_all(get(&origin.url()).as_bytes());
     }
-    // Some got in; those among them for whom there was no second descriptor are told so.
+    // Some got in; those among them for whom there was no second descriptor are answered so.
     let answer = read_message(&mut idle[0]).unwrap();
     assert!(
         answer.0.starts_with("HTTP/1.1 200 ") || answer.0.starts_with("HTTP/1.1 503 "),

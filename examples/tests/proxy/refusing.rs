@@ -1,4 +1,4 @@
-//! Hazard: a destination that is reached although it must not be, a refusal that nobody sees, a wait without
+//! Hazard: a destination that is reached although it must not be, a refusal that no one sees, a wait without
 //! an end, and limits that do not hold.
 
 use std::io::{Read, Write};

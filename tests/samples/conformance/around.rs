@@ -166,7 +166,7 @@ fn a_read_from_a_socket_passes() {
             if ready == AtOnce {
                 theirs.write_all(b"x").expect("room");
             }
-            // Nobody reads it after a cancel.
+            // No one reads it after a cancel.
             (Read { from, limit: 8 }, move || drop(theirs.write_all(b"x")))
         })
     }));

@@ -156,7 +156,7 @@ impl Bell {
         Wait::new(done, Waiting { fault, reactor, wait: RefCell::default(), waits }, cancel)
     }
 
-    /// The handle of an operation that nobody waits for.
+    /// The handle of an operation that no one waits for.
     fn other_handle(&self) -> AsyncOp {
         let unwanted = self.reactor.queue().callback(|_, _| ());
         let _ = self.reactor.queue().cancel(unwanted.id(), "nobody waits");

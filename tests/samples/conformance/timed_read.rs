@@ -109,7 +109,7 @@ impl Subject for TimedRead {
             theirs.write_all(b"x")?;
         }
         let op = self.read(ours, done)?;
-        // Nobody reads it after a cancel.
+        // No one reads it after a cancel.
         Ok(Started::new(op).with_trigger(move || drop(theirs.write_all(b"x"))))
     }
 }

@@ -50,7 +50,7 @@ pub(crate) fn a_cancel_between_two_steps_starts_no_further_step<R: Drive>() {
         let mut rig = RigOn::<R>::stepwise(recipe, "");
         let script = recipe.success(|_| When::AtOnce);
         rig.start(&script);
-        // The first read or work is over, and nobody above has been told.
+        // The first read or work is over, and no one above has been notified.
         rig.until_lowest_is_over();
         rig.cancel_all();
         rig.drain();
@@ -177,7 +177,7 @@ pub(crate) fn leftovers_of_fake_cancels_rise_by_one_each_and_return_to_zero<R: D
             assert_eq!(rig.cancel(number), Cancellation::Canceled, "{recipe}");
             assert_eq!(rig.leftovers(), leftovers(number + 1), "{recipe}");
         }
-        rig.until(|rig| rig.told().len() == MANY);
+        rig.until(|rig| rig.reported().len() == MANY);
         assert_eq!(rig.reactor.registration_count(), 0, "{recipe}");
         for (number, script) in scripts.iter().enumerate() {
             assert_eq!(rig.leftovers(), leftovers(MANY - number), "{recipe}");

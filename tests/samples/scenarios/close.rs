@@ -1,8 +1,8 @@
-//! Hazard: an operation that stays in the list, or is missing in it; an end that is told too early,
+//! Hazard: an operation that stays in the list, or is missing in it; an end that is reported too early,
 //! twice or never. `HlCancelAll` in its 8 compositions.
 //!
 //! What is checked after each scenario is in [`RigOn::finish`]: among others, that the list is
-//! empty and that every close was told of once.
+//! empty and that every close was answered once.
 
 use std::time::Duration;
 
@@ -24,8 +24,8 @@ pub(crate) fn closing_cancels_all_that_run<R: Drive>() {
             rig.close();
             assert_eq!(rig.leftovers(), if recipe.fake { count } else { 0 }, "{}", rig.label());
             rig.until(|rig| !rig.canceled_by_closing().is_empty());
-            // The end is told after all outcomes, and does not wait for leftovers.
-            assert_eq!(rig.told(), (0..count).collect::<Vec<_>>(), "{}", rig.label());
+            // The end is reported after all outcomes, and does not wait for leftovers.
+            assert_eq!(rig.reported(), (0..count).collect::<Vec<_>>(), "{}", rig.label());
             assert_eq!(rig.canceled_by_closing(), [count], "{}", rig.label());
             assert_eq!(rig.leftovers(), if recipe.fake { count } else { 0 }, "{}", rig.label());
             rig.finish(&vec![Outcome::Canceled; count]);
@@ -246,7 +246,7 @@ pub(crate) fn an_operation_whose_completion_is_on_its_way_is_not_in_the_list_and
         assert_eq!(rig.outcome(0), None, "{recipe}: the window");
         rig.close();
         rig.until(|rig| !rig.canceled_by_closing().is_empty());
-        assert_eq!((rig.canceled_by_closing(), rig.told()), (vec![0], vec![0]), "{recipe}");
+        assert_eq!((rig.canceled_by_closing(), rig.reported()), (vec![0], vec![0]), "{recipe}");
         rig.finish(&[recipe.answer()]);
     }
 }
@@ -294,7 +294,7 @@ pub(crate) fn dropping_the_module_while_it_is_closed_still_answers_at_the_end<R:
     }
 }
 
-/// It canceled nothing, and left nobody who could.
+/// It canceled nothing, and left no one who could.
 pub(crate) fn o03_dropping_the_module_cancels_as_closing_does<R: Drive>() {
     for recipe in canceled_by_closing::<R>() {
         let mut rig = RigOn::<R>::open(recipe, "");

@@ -113,14 +113,14 @@ pub(crate) fn a_panic_in_the_upper_callback_leaves_nothing<R: Drive>() {
 pub(crate) fn a_panic_in_the_upper_callback_after_a_cancel_at_any_step_leaves_nothing<R: Drive>() {
     for recipe in compositions::<R>() {
         for at in moments::<R>(recipe) {
-            let mut told = 0;
+            let mut reported = 0;
             let (rig, _) = run::<R>(recipe, at, |rig| {
-                told = rig.told().len() as u64;
+                reported = rig.reported().len() as u64;
                 rig.unwind_when_told();
                 rig.cancel_all();
             });
-            // Where closing cancels, the end is told by a callback too.
-            let expected = 1 - told + u64::from(!recipe.handles);
+            // Where closing cancels, the end is reported by a callback too.
+            let expected = 1 - reported + u64::from(!recipe.handles);
             assert_eq!(rig.panics(), expected, "{}", rig.label());
             let outcome = rig.outcome(0).expect("an outcome");
             rig.finish(&[outcome]);
@@ -210,18 +210,18 @@ pub(crate) fn readiness_for_nothing_at_any_step_changes_nothing<R: Drive>() {
     }
 }
 
-/// Makes what runs ready for nothing. If it waits, it is told, and goes on to wait: one then.
+/// Makes what runs ready for nothing. If it waits, it is called, and goes on to wait: one then.
 fn nudge<R: Drive>(rig: &mut RigOn<R>) -> usize {
     let script = rig.script(0).clone();
     script.nudge();
     if !rig.reactor.queue().is_idle() || script.waiting() == 0 {
         return 0;
     }
-    let (told, outcomes) = (rig.reactor.event_stats().delivered, rig.told());
+    let (delivered, outcomes) = (rig.reactor.event_stats().delivered, rig.reported());
     rig.turn();
     rig.until(|rig| rig.reactor.queue().is_idle());
-    assert_eq!(rig.reactor.event_stats().delivered, told + 1, "{}", rig.label());
-    assert_eq!(rig.told(), outcomes, "{}", rig.label());
+    assert_eq!(rig.reactor.event_stats().delivered, delivered + 1, "{}", rig.label());
+    assert_eq!(rig.reported(), outcomes, "{}", rig.label());
     1
 }
 

@@ -39,7 +39,7 @@ fn explore(recipe: Recipe, instead: Option<&Outcome>, act: impl Fn(&mut Rig)) ->
         rig.finish(&[outcome]);
         at += 1;
     }
-    // Each lowest operation is told, dialed, and tells at least the callback.
+    // Each lowest operation is reported, dialed, and reports to the callback at least.
     assert!(at >= 3 * recipe.steps, "{recipe}: {at} steps");
     assert_eq!(otherwise > 0, instead.is_some(), "{recipe}: {otherwise} of {at} ended otherwise");
     assert!(otherwise < at, "{recipe}: at the end it is too late");

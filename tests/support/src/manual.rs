@@ -1,4 +1,4 @@
-//! A lowest layer that the test completes by hand, and the record of what is told.
+//! A lowest layer that the test completes by hand, and the record of what is reported.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -118,13 +118,13 @@ fn cancel(op: &Operation<Rc<Shared>, u32, &'static str>) {
     }
 }
 
-/// Who is told of outcomes, in order.
-pub struct Told<A: 'static> {
+/// What outcomes are delivered to, in order.
+pub struct Outcomes<A: 'static> {
     recorder: Recipient<()>,
     outcomes: Rc<RefCell<Vec<OpResult<A, &'static str>>>>,
 }
 
-impl<A: 'static> Told<A> {
+impl<A: 'static> Outcomes<A> {
     pub fn new(queue: &QueueHandle) -> Self {
         Self { recorder: queue.recipient(()), outcomes: Rc::default() }
     }
@@ -136,17 +136,17 @@ impl<A: 'static> Told<A> {
         self.address().callback(move |(), _, result| outcomes.borrow_mut().push(result))
     }
 
-    /// How many have been told.
+    /// How many have been reported.
     pub fn count(&self) -> usize {
         self.outcomes.borrow().len()
     }
 
-    /// What was told since this was asked last.
+    /// What was reported since this was asked last.
     pub fn take(&self) -> Vec<OpResult<A, &'static str>> {
         self.outcomes.take()
     }
 
-    /// The only outcome that was told since this was asked last.
+    /// The only outcome that was delivered since this was asked last.
     #[track_caller]
     pub fn only(&self) -> OpResult<A, &'static str> {
         let mut outcomes = self.take();

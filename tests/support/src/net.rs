@@ -72,7 +72,7 @@ pub fn assert_closed(peer: &mut LocalPeer) {
     }
 }
 
-/// A loopback port that nobody listens to.
+/// A loopback port that no one listens to.
 pub fn closed_port() -> net::SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }

@@ -164,12 +164,12 @@ impl<S: Shape> Shape for Topped<S> {
     }
 }
 
-/// Who is told of outcomes: which operation, and how it ended, in order.
+/// What outcomes are delivered to: which operation, and how it ended, in order.
 #[derive(Default)]
 pub struct Recorder {
     pub outcomes: Rc<RefCell<Vec<(usize, Outcome)>>>,
     pub closed: Rc<RefCell<Vec<Closed>>>,
-    /// Whether handlers unwind, after they have recorded what they are told.
+    /// Whether handlers unwind, after they have recorded what is delivered to them.
     pub unwinds: Rc<Cell<bool>>,
 }
 
@@ -185,10 +185,10 @@ impl Recorder {
 pub trait Composition {
     fn open(&self);
 
-    /// Closes it. Where that cancels, `recorder` is told once all is over.
+    /// Closes it. Where that cancels, `recorder` is notified once all is over.
     fn close(&self, recorder: &Address<Recorder>);
 
-    /// Drains it, where that is possible; `recorder` is told once all is over.
+    /// Drains it, where that is possible; `recorder` is notified once all is over.
     fn drain(&self, reactor: &ReactorHandle, limit: Duration, recorder: &Address<Recorder>);
 
     /// Starts operation number `number`. The handle is missing where there is none for the user.

@@ -9,7 +9,7 @@ use switchboard::op::{AsyncOp, OpError};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{MlRetries, Module, Retry, RetryPolicy};
 
-use super::{Manual, Result, Told, check_over};
+use super::{Manual, Outcomes, Result, check_over};
 
 /// An attempt that may be repeated.
 pub const AGAIN: Result = Err(OpError::Retryable("again"));
@@ -19,7 +19,7 @@ pub struct Bench {
     pub reactor: Reactor,
     pub lower: Manual,
     pub module: Option<MlRetries<Manual>>,
-    pub told: Told<u32>,
+    pub outcomes: Outcomes<u32>,
     pub now: Rc<Cell<Instant>>,
 }
 
@@ -32,8 +32,8 @@ impl Bench {
         let lower = Manual::default();
         let module = MlRetries::new(&reactor.handle(), lower.clone(), policy);
         module.open();
-        let told = Told::new(reactor.queue());
-        Self { reactor, lower, module: Some(module), told, now }
+        let outcomes = Outcomes::new(reactor.queue());
+        Self { reactor, lower, module: Some(module), outcomes, now }
     }
 
     /// Starts an operation whose requests count up from 0.
@@ -52,7 +52,7 @@ impl Bench {
             number
         });
         let module = self.module.as_ref().expect("the module is there");
-        module.start(retry, self.told.done()).expect("it is open")
+        module.start(retry, self.outcomes.done()).expect("it is open")
     }
 
     /// Lets time pass, and turns until nothing is pending.
@@ -82,7 +82,7 @@ impl Bench {
     #[track_caller]
     pub fn finish(mut self) {
         self.pass(Duration::ZERO);
-        assert_eq!((self.told.count(), self.timer_count(), self.lower.running()), (0, 0, 0));
+        assert_eq!((self.outcomes.count(), self.timer_count(), self.lower.running()), (0, 0, 0));
         check_over(self.reactor.queue());
         self.module = None;
         assert_eq!(self.lower.references(), 1, "nothing holds the layer below");

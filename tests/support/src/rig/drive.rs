@@ -1,4 +1,4 @@
-//! The driver of a composition: starts, cancels and turns, watches that nothing is told where it
+//! The driver of a composition: starts, cancels and turns, watches that nothing is reported where it
 //! must not be, and checks at the end that nothing is left.
 
 use std::cell::{Cell, RefCell};
@@ -53,7 +53,7 @@ impl Drive for Reactor {
 /// On a real reactor.
 pub type Rig = RigOn<Reactor>;
 
-/// A composition on a reactor of its own, and what it has told.
+/// A composition on a reactor of its own, and what it has reported.
 pub struct RigOn<R> {
     pub recipe: Recipe,
     pub reactor: R,
@@ -201,7 +201,7 @@ impl<R: Drive> RigOn<R> {
         self.composition = None;
     }
 
-    /// Lets what the recorder is told unwind from now on.
+    /// Lets what is delivered to the recorder unwind from now on.
     pub fn unwind_when_told(&self) {
         self.unwinds.set(true);
     }
@@ -219,7 +219,7 @@ impl<R: Drive> RigOn<R> {
         }
     }
 
-    /// Turns until the lowest operation that was made ready is over, and no layer above it has been told.
+    /// Turns until the lowest operation that was made ready is over, and no layer above it has been notified.
     #[track_caller]
     pub fn until_lowest_is_over(&mut self) {
         // Its callback is scheduled by then, and before that, of work, the one that the thread answers.
@@ -241,7 +241,7 @@ impl<R: Drive> RigOn<R> {
         true
     }
 
-    /// Goes on until an operation has told its outcome.
+    /// Goes on until an operation has reported its outcome.
     #[track_caller]
     pub fn until_told(&mut self, number: usize) {
         while self.outcome(number).is_none() {
@@ -249,7 +249,7 @@ impl<R: Drive> RigOn<R> {
         }
     }
 
-    /// Goes on until all is over, and checks that every operation has told its outcome, once, and
+    /// Goes on until all is over, and checks that every operation has reported its outcome, once, and
     /// that nothing is left.
     #[track_caller]
     pub fn finish(mut self, expected: &[Outcome]) {
@@ -307,18 +307,18 @@ impl<R: Drive> RigOn<R> {
         &self.operations[number].0
     }
 
-    /// How an operation ended; none if it has not told.
+    /// How an operation ended; none if it has not reported.
     #[track_caller]
     pub fn outcome(&self, number: usize) -> Option<Outcome> {
         let outcomes = self.outcomes.borrow();
-        let mut of_this = outcomes.iter().filter(|(told, _)| *told == number);
+        let mut of_this = outcomes.iter().filter(|(ended, _)| *ended == number);
         let outcome = of_this.next().map(|(_, outcome)| outcome.clone());
         assert!(of_this.next().is_none(), "{}: told twice", self.label);
         outcome
     }
 
-    /// Operations that have told their outcome, in order.
-    pub fn told(&self) -> Vec<usize> {
+    /// Operations that have reported their outcome, in order.
+    pub fn reported(&self) -> Vec<usize> {
         self.outcomes.borrow().iter().map(|(number, _)| *number).collect()
     }
 
@@ -373,7 +373,7 @@ impl<R: Drive> RigOn<R> {
             && (handle.registration_count(), handle.timer_count(), self.leftovers()) == (0, 0, 0)
     }
 
-    /// Does something during which nothing may be told.
+    /// Does something during which nothing may be reported.
     #[track_caller]
     fn quietly<T>(&self, act: impl FnOnce(&Self) -> T) -> T {
         settle();

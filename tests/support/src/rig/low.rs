@@ -28,7 +28,7 @@ pub struct Cue {
     pub spoil: Spoil,
 }
 
-/// Makes a lowest operation ready for nothing: it is told, looks, and there is nothing. Does
+/// Makes a lowest operation ready for nothing: it is called, looks, and there is nothing. Does
 /// nothing to one that is ready or over, and nothing at all where it is not possible.
 pub type Nudge = Box<dyn Fn()>;
 
@@ -196,7 +196,7 @@ impl Low for Fake {
                 End::Failed => Err(OpError::Failed(io::ErrorKind::InvalidData.into())),
             }
         };
-        // Nobody receives it if the thread is gone.
+        // No one receives it if the thread is gone.
         let trigger = move || {
             let _ = trigger.send(triggers.get());
         };

@@ -8,7 +8,7 @@ use switchboard::{CallId, Step};
 
 use super::{Drive, Recipe, RigOn};
 
-/// Runs two operations, with an observer that panics once, at whatever it is told, and checks that
+/// Runs two operations, with an observer that panics once, at whatever it sees, and checks that
 /// nothing is left; canceled on the way if `canceled`.
 #[track_caller]
 pub fn explore_observer<R: Drive>(recipe: Recipe, canceled: bool) {
@@ -19,15 +19,15 @@ pub fn explore_observer<R: Drive>(recipe: Recipe, canceled: bool) {
     assert!(panics_at > 5, "{recipe}: it is told");
 }
 
-/// The same for one panic, when the observer is told for the `panics_at`th time; false if it is not
-/// told that often.
+/// The same for one panic, when the observer is notified for the `panics_at`th time; false if it is not
+/// reported that often.
 #[track_caller]
 fn observed<R: Drive>(recipe: Recipe, canceled: bool, panics_at: usize) -> bool {
     let mut rig = RigOn::<R>::stepwise(recipe, (canceled, panics_at));
     rig.start(&recipe.representative());
     rig.start(&recipe.representative());
-    let told = Rc::new(Cell::new(0));
-    let count = Rc::clone(&told);
+    let outcomes = Rc::new(Cell::new(0));
+    let count = Rc::clone(&outcomes);
     rig.reactor.queue().add_observer(move |_: CallId, _: &Step| {
         count.set(count.get() + 1);
         if count.get() == panics_at + 1 {
@@ -41,8 +41,8 @@ fn observed<R: Drive>(recipe: Recipe, canceled: bool, panics_at: usize) -> bool 
     }
     while rig.step() {}
     rig.check_nothing_left();
-    assert!(rig.told().len() <= 2, "{}: {:?}", rig.label(), rig.told());
-    let panicked = told.get() > panics_at;
+    assert!(rig.reported().len() <= 2, "{}: {:?}", rig.label(), rig.reported());
+    let panicked = outcomes.get() > panics_at;
     panics += rig.panics();
     assert_eq!(panics, u64::from(panicked), "{}: panics, all others in the library", rig.label());
     panicked

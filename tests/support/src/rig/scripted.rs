@@ -19,7 +19,7 @@ thread_local! {
     static SOURCES: RefCell<Sources> = RefCell::default();
     /// Whether sources cannot be registered.
     pub static REFUSES: Cell<bool> = const { Cell::new(false) };
-    /// All that was told to the reactor that was made last.
+    /// All that was reported to the reactor that was made last.
     pub static TOLD: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -46,10 +46,10 @@ impl Drive for ScriptedReactor {
             self.wait(PATIENCE);
         }
         let mut events = self.take_events().into_iter();
-        let told = events.next();
-        TOLD.with_borrow_mut(|all| all.extend(told));
+        let outcomes = events.next();
+        TOLD.with_borrow_mut(|all| all.extend(outcomes));
         self.put_back(events);
-        self.turn_with(told)
+        self.turn_with(outcomes)
     }
 
     fn has_news(&mut self) -> bool {

@@ -21,7 +21,7 @@ enum Life {
     Live,
 }
 
-/// The calls of the queue, as the observer is told (laws L1, L2 and L5).
+/// The calls of the queue, as the observer sees them (laws L1, L2 and L5).
 #[derive(Default)]
 pub struct Calls {
     pub verdict: Verdict,
@@ -172,9 +172,9 @@ impl Calls {
         self.verdict.check("L2", !waits, || "a call waits for one that is over".into());
         let count = |life| lives.values().filter(|is| **is == life).count() as u64;
         let counted = [count(Life::Created), count(Life::Pending), count(Life::Live)];
-        let told = [tally.unscheduled, tally.pending, tally.live];
+        let reported = [tally.unscheduled, tally.pending, tally.live];
         self.verdict.check("L1", tally.balances(), || tally.to_string());
-        self.verdict.equal("L1", "unscheduled, pending, live", told, counted);
+        self.verdict.equal("L1", "unscheduled, pending, live", reported, counted);
         self.verdict.equal("L1", "pending, by walking the queue", walked, counted[1]);
         self.verdict.equal("L1", "created", tally.created, self.created.get());
     }
@@ -358,8 +358,8 @@ pub struct Flow {
     pub spurious: Cell<u64>,
     /// What the peer has received.
     pub arrived: Cell<u64>,
-    /// Whether readiness was told or asked for that no handler has seen.
-    pub told: Cell<bool>,
+    /// Whether readiness was reported or asked for that no handler has seen.
+    pub reported: Cell<bool>,
     /// The attempt to dial by which that is to be seen.
     pub due: Cell<Option<u64>>,
 }

@@ -1,6 +1,6 @@
 //! Operations: a chain of retries, and single ones, over a layer that the story completes, fails,
 //! loses and refuses; and bare ones, whose states a model follows: their hooks take their time, and they
-//! are held after they are complete. Each that was started is told exactly once (O1 to O4).
+//! are held after they are complete. Each that was started is reported exactly once (O1 to O4).
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,7 +20,7 @@ type Repeated = MlRetries<Manual>;
 
 type Middle = MlPassThrough<MlChain<Repeated, u32, &'static str>>;
 
-type Told = OpResult<u32, &'static str>;
+type Outcomes = OpResult<u32, &'static str>;
 
 /// What a bare operation is about: how often its cancel hook ran, and whether that completes it.
 struct Hook {
@@ -42,11 +42,11 @@ struct Bare {
     /// None if it is lost or let go.
     op: Option<Operation<Hook, u32, &'static str>>,
     state: OpState,
-    result: Option<Told>,
+    result: Option<Outcomes>,
 }
 
 impl Bare {
-    fn end(&mut self, result: Told) {
+    fn end(&mut self, result: Outcomes) {
         self.state = OpState::Completed;
         self.result = Some(result);
     }
@@ -65,7 +65,7 @@ impl Bare {
         }
     }
 
-    fn complete(&mut self, result: Told) {
+    fn complete(&mut self, result: Outcomes) {
         let Some(op) = &self.op else { return };
         let taken = op.complete(result.clone());
         if self.state == OpState::Completed {
@@ -98,7 +98,7 @@ struct Started {
     call: CallId,
     /// Whether a cancel was in time.
     canceled: bool,
-    told: Rc<RefCell<Vec<OpResult<u32, &'static str>>>>,
+    reported: Rc<RefCell<Vec<OpResult<u32, &'static str>>>>,
     /// Whether its completion call was canceled.
     silenced: bool,
 }
@@ -108,7 +108,7 @@ fn chain(number: u32, steps: usize) -> Chain<Repeated, u32, &'static str> {
     Chain::new(
         |lower| lower,
         Retry::new(move |_, _| number),
-        move |answer: Told| {
+        move |answer: Outcomes| {
             let answer = answer?;
             Ok(match steps.checked_sub(1) {
                 None => Next::Done(answer),
@@ -132,11 +132,11 @@ pub struct Operations {
 
 impl Operations {
     fn start(&mut self) {
-        let told = Rc::new(RefCell::new(Vec::new()));
-        let (tells, quiet) = (Rc::clone(&told), Rc::clone(&self.quiet));
+        let reported = Rc::new(RefCell::new(Vec::new()));
+        let (delivered, quiet) = (Rc::clone(&reported), Rc::clone(&self.quiet));
         let done: Callback<OpResult<u32, &'static str>> = self.queue.callback(move |_, result| {
             assert!(!quiet.get(), "told within start or cancel");
-            tells.borrow_mut().push(result);
+            delivered.borrow_mut().push(result);
         });
         let call = done.id();
         self.quiet.set(true);
@@ -161,11 +161,11 @@ impl Operations {
         match result {
             Ok(op) => {
                 let (op, canceled, silenced) = (Some(op), false, false);
-                self.started.push(Started { op, bare, lowest, call, canceled, told, silenced });
+                self.started.push(Started { op, bare, lowest, call, canceled, reported, silenced });
             }
             Err(()) => {
                 self.queue.dial_all();
-                assert!(told.borrow().is_empty(), "told of a start that failed");
+                assert!(reported.borrow().is_empty(), "told of a start that failed");
                 self.failed_starts += 1;
             }
         }
@@ -229,10 +229,10 @@ impl Operations {
         assert!(tally.balances(), "{tally}");
         assert_eq!((tally.abandoned, tally.refused, tally.panicked), (0, 0, 0), "{tally}");
         for started in &self.started {
-            let told = started.told.borrow();
-            assert!(told.len() <= 1, "told twice");
-            assert!(!started.silenced || told.is_empty(), "told, though silenced");
-            if let (Some(op), true) = (&started.op, told.len() == 1) {
+            let reported = started.reported.borrow();
+            assert!(reported.len() <= 1, "told twice");
+            assert!(!started.silenced || reported.is_empty(), "told, though silenced");
+            if let (Some(op), true) = (&started.op, reported.len() == 1) {
                 assert_eq!(op.state(), OpState::Completed);
             }
             if let (Some(op), Some(bare)) = (&started.op, &started.bare) {
@@ -302,7 +302,7 @@ impl World for Operations {
     }
 
     fn end(mut self) -> Result<Counts, String> {
-        // Whatever still runs is completed: then all have been told, exactly once (O1).
+        // Whatever still runs is completed: then all have been reported, exactly once (O1).
         self.manual.refuse(None);
         for _ in 0..10_000 {
             self.queue.dial_all();
@@ -315,18 +315,18 @@ impl World for Operations {
         self.queue.dial_all();
         self.compare();
         for (number, started) in self.started.iter().enumerate() {
-            let told = started.told.borrow();
-            assert_eq!(told.len(), usize::from(!started.silenced), "operation {number}");
-            let canceled = matches!(told.first(), Some(Err(OpError::Canceled)));
+            let reported = started.reported.borrow();
+            assert_eq!(reported.len(), usize::from(!started.silenced), "operation {number}");
+            let canceled = matches!(reported.first(), Some(Err(OpError::Canceled)));
             if let Some(bare) = &started.bare {
                 assert!(
-                    told.is_empty() || told.first() == bare.result.as_ref(),
+                    reported.is_empty() || reported.first() == bare.result.as_ref(),
                     "operation {number}"
                 );
                 continue;
             }
             assert!(!canceled || started.canceled, "operation {number} was not canceled");
-            let told_otherwise = !told.is_empty() && !canceled;
+            let told_otherwise = !reported.is_empty() && !canceled;
             let decided = started.lowest && started.canceled;
             assert!(!(decided && told_otherwise), "operation {number} was canceled in time");
         }

@@ -37,7 +37,7 @@ pub const BARE: Setup = Setup {
     value: None,
 };
 
-/// Everything is told.
+/// Everything is reported.
 pub const WATCHED: Setup = Setup { observed: true, hooked: true, ..BARE };
 
 /// The end of every sequence, after which all callbacks and recipients are dropped.
@@ -46,7 +46,7 @@ const END: [Act; 2] = [Dial(All), Close];
 /// What happens, in the queue or in the model; calls by their number in the order of creation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    // Steps that the observer is told.
+    // Steps that the observer sees.
     Created(u16),
     Scheduled(u16),
     Dialed(u16),

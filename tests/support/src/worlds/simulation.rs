@@ -76,11 +76,11 @@ impl World for Simulation {
             11..13 => {
                 self.held.extend(self.reactor.take_events());
                 let events = self.held.drain(..).collect();
-                self.tell(events, budget);
+                self.report(events, budget);
             }
             _ => {
                 let events = self.events();
-                self.tell(events, budget);
+                self.report(events, budget);
             }
         }
     }
@@ -149,7 +149,7 @@ impl World for Simulation {
 }
 
 impl Simulation {
-    /// Some of the events that are held back, in another order; some of them lost, told twice, or
+    /// Some of the events that are held back, in another order; some of them lost, reported twice, or
     /// older than their source; and some for nothing.
     fn events(&mut self) -> Vec<Event> {
         let stage = Rc::clone(&self.stage);
@@ -177,7 +177,7 @@ impl Simulation {
     }
 
     /// A turn with these events, as it is expected (laws L4, L5 and L8).
-    fn tell(&mut self, events: Vec<Event>, budget: usize) {
+    fn report(&mut self, events: Vec<Event>, budget: usize) {
         let Self { reactor, stage, .. } = self;
         let (links, readers) = (stage.links.borrow().clone(), stage.readers.borrow().len());
         let (before, attempts) = (reactor.event_stats(), stage.calls.attempts());
@@ -190,7 +190,7 @@ impl Simulation {
         for event in &events {
             expected.events += 1;
             match live.get(&event.token()) {
-                Some(Some(link)) if link.flow.told.replace(true) => expected.coalesced += 1,
+                Some(Some(link)) if link.flow.reported.replace(true) => expected.coalesced += 1,
                 Some(Some(link)) => {
                     expected.delivered += 1;
                     link.flow.due.set(Some(attempts + ahead as u64 + 1));
@@ -236,16 +236,16 @@ impl Simulation {
         verdict.check("L1", holds, || format!("{held} captures held, {alive} calls alive"));
 
         for (number, op) in stage.ops.borrow().iter().enumerate() {
-            let (told, state) = (op.told.get(), op.handle.state());
-            let holds = told <= 1 && (told == 0 || state == OpState::Completed);
-            let ended = !over || told == 1;
-            let says = || format!("operation {number} is {state:?} and told {told} times");
+            let (reported, state) = (op.reported.get(), op.handle.state());
+            let holds = reported <= 1 && (reported == 0 || state == OpState::Completed);
+            let ended = !over || reported == 1;
+            let says = || format!("operation {number} is {state:?} and told {reported} times");
             verdict.check("L3", holds && ended, says);
             let holds = op.canceled.get() || !op.told_canceled.get();
             verdict.check("L3", holds, || format!("operation {number} was canceled by nobody"));
         }
-        let told = stage.not_started.borrow().iter().map(|told| told.get()).sum();
-        verdict.equal("L3", "told of starts that failed", told, 0_u32);
+        let reported = stage.not_started.borrow().iter().map(|reported| reported.get()).sum();
+        verdict.equal("L3", "told of starts that failed", reported, 0_u32);
 
         let links = stage.links.borrow();
         let live = sources(stage, &links).len();
@@ -277,7 +277,7 @@ impl Simulation {
         events.extend(links.iter().filter_map(|link| link.peer.event(all)));
         events.extend(stage.readers.borrow().iter().filter_map(|reader| reader.event(all)));
         let budget = [1, 3, 1024][stage.pick(3)];
-        self.tell(events, budget);
+        self.report(events, budget);
         self.laws(false)?;
 
         let tally = self.reactor.queue().tally();
@@ -296,13 +296,13 @@ impl Simulation {
             if events.is_empty() {
                 self.reactor.jump();
             }
-            self.tell(events, budget);
+            self.report(events, budget);
             self.laws(false)?;
         }
         let (verdict, settled) = (stage.verdict(), self.reactor.settle(0));
         verdict.check("L8", settled.is_ok(), || format!("within {bound} turns: {settled:?}"));
         for link in links.iter().filter(|link| link.peer.is_registered()) {
-            let left = (link.flow.told.get(), link.peer.unread(), link.flow.buffered.get());
+            let left = (link.flow.reported.get(), link.peer.unread(), link.flow.buffered.get());
             verdict.equal("L7", "told, unread, buffered", left, (false, 0, 0));
         }
         self.laws(true)

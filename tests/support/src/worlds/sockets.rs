@@ -254,10 +254,10 @@ impl Stage {
         }
     }
 
-    /// A callback that is not to be told before `deadline`.
+    /// A callback that is not to be reported before `deadline`.
     fn due(self: &Rc<Self>, deadline: Instant) -> Callback<()> {
         let captured = Prop::new(self);
-        let told = move |queue: &QueueHandle| {
+        let reported = move |queue: &QueueHandle| {
             let stage = &captured.0;
             let in_time = stage.now.get() >= deadline;
             stage.verdict.check("L5", in_time, || "a timer was early".into());
@@ -267,14 +267,14 @@ impl Stage {
             Some(recipient) if self.pick(2) == 0 => {
                 let callback = recipient.callback(|count, cx, ()| {
                     *count += 1;
-                    told(cx.queue());
+                    reported(cx.queue());
                 });
                 self.recipients.borrow_mut().push(recipient);
                 callback
             }
             recipient => {
                 self.recipients.borrow_mut().extend(recipient);
-                self.queue().callback(|queue, ()| told(queue))
+                self.queue().callback(|queue, ()| reported(queue))
             }
         };
         self.ids.borrow_mut().push(callback.id());
@@ -400,7 +400,7 @@ impl Stage {
         self.reactor.replace(Some(reactor));
     }
 
-    /// Lets everything come to its end, with nobody who acts any more: the loop then ends as well.
+    /// Lets everything come to its end, with no one who acts any more: the loop then ends as well.
     fn settle(&self) {
         let Some(mut reactor) = self.reactor.take() else { return };
         self.acting.left.set(0);

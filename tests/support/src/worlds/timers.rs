@@ -15,7 +15,7 @@ enum Life {
     Armed,
     /// Due: its call is pending, or will be in this turn.
     Due,
-    Told,
+    Outcomes,
     Canceled,
 }
 
@@ -32,7 +32,7 @@ struct Model {
     /// In the order they were armed.
     timers: RefCell<Vec<(Instant, Life, CallId)>>,
     held: RefCell<Vec<(usize, Timer)>>,
-    /// Those that are due, in the order in which they are to be told.
+    /// Those that are due, in the order in which they are to be reported.
     due: RefCell<VecDeque<usize>>,
     /// When the last turn began, if it has left some of those that were due: what is armed comes behind
     /// them.
@@ -44,7 +44,7 @@ impl Model {
         let number = self.timers.borrow().len();
         let callback: Callback<()> = {
             let model = Rc::clone(self);
-            self.reactor.queue().callback(move |_, ()| model.tell(number))
+            self.reactor.queue().callback(move |_, ()| model.fire(number))
         };
         let id = callback.id();
         let amount = self.decisions.below(256);
@@ -65,9 +65,9 @@ impl Model {
         }
     }
 
-    fn tell(self: &Rc<Self>, number: usize) {
+    fn fire(self: &Rc<Self>, number: usize) {
         assert_eq!(self.due.borrow_mut().pop_front(), Some(number), "early, late or out of order");
-        let life = std::mem::replace(&mut self.timers.borrow_mut()[number].1, Life::Told);
+        let life = std::mem::replace(&mut self.timers.borrow_mut()[number].1, Life::Outcomes);
         assert_eq!(life, Life::Due);
         match self.decisions.below(8) {
             0 => self.arm(),
@@ -101,7 +101,7 @@ impl Model {
         let _ = self.reactor.queue().cancel(id, "canceled");
     }
 
-    /// What is due now is told next, by deadline and then by age, behind what was due before.
+    /// What is due now is reported next, by deadline and then by age, behind what was due before.
     fn make_due(&self) {
         let mut timers = self.timers.borrow_mut();
         let mut due: Vec<_> = (0..timers.len())
@@ -221,6 +221,6 @@ impl World for Timers {
         assert_eq!((tally.unscheduled, tally.pending, tally.abandoned), (0, 0, 0), "{tally}");
         assert_eq!(model.reactor.timer_count(), 0);
         assert_eq!(Rc::strong_count(&model), 1, "leaked");
-        Ok([Life::Told, Life::Canceled].map(|life| model.count(life) as u64).to_vec())
+        Ok([Life::Outcomes, Life::Canceled].map(|life| model.count(life) as u64).to_vec())
     }
 }

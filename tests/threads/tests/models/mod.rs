@@ -205,7 +205,7 @@ pub(crate) fn a_run_ends_with_entries_that_their_senders_go_along_with(senders: 
     threads.into_iter().for_each(|thread| thread.join().unwrap());
 }
 
-/// A reactor that closes while others send has everything whose sender was told that it is sent, and
+/// A reactor that closes while others send has everything whose sender was assured that it is sent, and
 /// nothing else.
 pub(crate) fn a_close_that_races_loses_nothing(senders: usize, each: usize) {
     let shared = Shared::new(senders);
@@ -261,7 +261,7 @@ pub(crate) fn observation_loses_nothing_and_keeps_the_order(each: usize) {
     }
 }
 
-/// A wake-up that fails takes the entry back, and keeps nobody else's from being received.
+/// A wake-up that fails takes the entry back, and keeps no one else's from being received.
 pub(crate) fn a_failed_wake_up_is_reported_to_its_sender_only() {
     let shared = Shared::new(0);
     let _ = shared.fall_asleep();

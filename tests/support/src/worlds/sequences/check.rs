@@ -64,7 +64,7 @@ pub(super) fn compare(model: &Model, real: &[Event], broken: Option<String>) -> 
     Some(format!("{laws}{rule}: {expected} is to follow on {before:?}, and not {found}"))
 }
 
-/// L1 of captures and L2 of order, in what the queue told.
+/// L1 of captures and L2 of order, in what the queue reported.
 fn breach(real: &[Event]) -> Option<String> {
     let (mut order, mut captures) = (Vec::new(), Vec::<(bool, bool)>::new());
     // Calls whose turn has come, and that may come again: they were deferred, or put back.

@@ -175,24 +175,24 @@ impl Model {
             let life = if self.state.closed { Life::Canceled } else { Life::Refused };
             self.state.turned_away += usize::from(life == Life::Refused);
             let call = self.make(to, script, life, false);
-            self.tell("R12", Event::Created(call as u16));
+            self.report("R12", Event::Created(call as u16));
             self.calls[call].named = self.state.setup.observed;
             let event = if life == Life::Canceled { Event::Canceled } else { Event::RefusedAsFull };
-            self.tell("R11", event(call as u16));
+            self.report("R11", event(call as u16));
             self.release(call);
             self.calls[call].named = true;
             return self.note("R11", Event::Took(call as u16));
         }
         let call = self.make(to, script, Life::Pending, false);
         self.put(call);
-        self.tell("R12", Event::Created(call as u16));
+        self.report("R12", Event::Created(call as u16));
         self.calls[call].named = self.state.setup.observed;
         self.scheduled(call);
     }
 
     fn callback(&mut self, to: To, script: Script) {
         let call = self.make(to, script, Life::Unscheduled, true);
-        self.tell("R12", Event::Created(call as u16));
+        self.report("R12", Event::Created(call as u16));
         self.calls[call].named = self.state.setup.observed;
         if self.state.closed {
             self.cancel_now("R11", call, true);
@@ -226,7 +226,7 @@ impl Model {
     }
 
     fn scheduled(&mut self, call: usize) {
-        self.tell("R1", Event::Scheduled(call as u16));
+        self.report("R1", Event::Scheduled(call as u16));
         // The embedder is woken once, outside of turns.
         if self.state.setup.hooked && !self.state.awake && self.pending() > 0 {
             self.state.awake = true;
@@ -250,7 +250,7 @@ impl Model {
             self.calls[call].life = end;
             let abandoned = end == Life::Abandoned;
             let event = if abandoned { Event::Abandoned } else { Event::Canceled };
-            self.tell("R5", event(call as u16));
+            self.report("R5", event(call as u16));
             self.release(call);
         }
     }
@@ -269,7 +269,7 @@ impl Model {
             }
             // R4: a no-op, and says so. R7: an id names no other call.
             _ => {
-                self.tell("R4", Event::LateCancel(number));
+                self.report("R4", Event::LateCancel(number));
                 self.note("R4", Event::CanceledTooLate(number));
             }
         }
@@ -284,7 +284,7 @@ impl Model {
             self.unblock_first(recipient);
         }
         self.rest();
-        self.tell(rule, Event::Canceled(call as u16));
+        self.report(rule, Event::Canceled(call as u16));
         self.release(call);
     }
 
@@ -339,7 +339,7 @@ impl Model {
                 if is_callback || self.state.setup.defers {
                     self.blocked.push(call);
                     self.blocked.sort_unstable_by_key(|call| self.calls[*call].scheduled);
-                    self.tell("R2", Event::Deferred(number, live as u16));
+                    self.report("R2", Event::Deferred(number, live as u16));
                     return Ok(());
                 }
                 Some(("R2", Event::RefusedAsLive(number, live as u16)))
@@ -354,7 +354,7 @@ impl Model {
                     // The check has made the recipient live.
                     self.unblock_first(recipient);
                 }
-                self.tell(rule, event);
+                self.report(rule, event);
                 self.release(call);
                 return Ok(());
             }
@@ -362,7 +362,7 @@ impl Model {
         }
         self.calls[call].life = Life::Live;
         if !self.calls[call].put_back {
-            self.tell("R1", Event::Dialed(number));
+            self.report("R1", Event::Dialed(number));
             if script == Startle && self.state.setup.observed {
                 self.put_back(call);
                 return Err(Unwinding);
@@ -382,7 +382,7 @@ impl Model {
             self.recipients[recipient].live = None;
             self.unblock_first(recipient);
         }
-        self.tell("R10", event);
+        self.report("R10", event);
         // R9: a value that was let go while it was live drops now.
         if let Some(recipient) = recipient.filter(|recipient| self.recipients[*recipient].gone) {
             self.drop_value(recipient);
@@ -529,7 +529,7 @@ impl Model {
         if self.ready.is_empty() { self.order.pop_front() } else { Some(self.ready.remove(0)) }
     }
 
-    /// R11: nobody is told of what comes after the end.
+    /// R11: no one is notified of what comes after the end.
     fn let_go(&mut self) {
         if self.state.closed && self.state.turns == 0 {
             (self.state.setup.observed, self.state.setup.hooked) = (false, false);
@@ -598,8 +598,8 @@ impl Model {
         }
     }
 
-    /// The observer is told.
-    fn tell(&mut self, rule: &'static str, event: Event) {
+    /// The observer is notified.
+    fn report(&mut self, rule: &'static str, event: Event) {
         if self.state.setup.observed {
             self.note(rule, event);
         }

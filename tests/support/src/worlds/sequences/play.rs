@@ -1,5 +1,5 @@
 //! Sequences on the queue itself. What is captured is a number and a script, and all else is in a
-//! static, so that a capture which the queue drops twice is noted, and harms nobody.
+//! static, so that a capture which the queue drops twice is noted, and harms no one.
 
 use std::cell::{Cell, RefCell};
 use std::panic::{self, AssertUnwindSafe};

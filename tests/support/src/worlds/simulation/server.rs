@@ -58,9 +58,9 @@ impl Server {
             link.push(3);
         }
         let both = Interest::READABLE | Interest::WRITABLE;
-        let (own, told) = (Rc::clone(stage), Rc::clone(&link));
+        let (own, reported) = (Rc::clone(stage), Rc::clone(&link));
         let registered = stage.handle.register(source, both, cx, move |server, cx, ready| {
-            Self::ready(server, &own, &told, cx, ready);
+            Self::ready(server, &own, &reported, cx, ready);
         });
         // One that is refused is closed.
         if let Ok(registration) = registered {
@@ -79,7 +79,9 @@ impl Server {
         ready: &Readiness<'_>,
     ) {
         let verdict = stage.verdict();
-        verdict.check("L4", link.flow.told.replace(false), || "readiness that was not told".into());
+        verdict.check("L4", link.flow.reported.replace(false), || {
+            "readiness that was not told".into()
+        });
         let (due, attempts) = (link.flow.due.take(), stage.calls.attempts());
         let in_time = due.is_none_or(|due| attempts <= due);
         verdict.check("L8", in_time, || format!("seen at attempt {attempts}, due at {due:?}"));
@@ -92,7 +94,7 @@ impl Server {
         match link.flow.serve(echo, registration.source_mut(), 16, verdict) {
             Served::Blocked => {}
             Served::More => {
-                link.flow.told.set(true);
+                link.flow.reported.set(true);
                 ready.again();
             }
             Served::Over => drop(self.0.swap_remove(place)),

@@ -38,7 +38,7 @@ pub struct Stage {
     pub callbacks: RefCell<Vec<Callback<()>>>,
     pub module: RefCell<Option<Rc<Reads>>>,
     pub ops: RefCell<Vec<Op>>,
-    /// How often those that did not start have told.
+    /// How often those that did not start have reported.
     pub not_started: RefCell<Vec<Rc<Cell<u32>>>>,
     pub readers: RefCell<Vec<Peer>>,
     pub remotes: RefCell<Vec<(Remote, Arc<Sent>)>>,
@@ -47,13 +47,13 @@ pub struct Stage {
 
 type Reads = MlRetries<ReadOnce<ScriptedSource>>;
 
-/// An operation that was started, and how often it told.
+/// An operation that was started, and how often it reported.
 pub struct Op {
     pub handle: AsyncOp,
-    pub told: Rc<Cell<u32>>,
+    pub reported: Rc<Cell<u32>>,
     /// Whether a cancel was accepted.
     pub canceled: Cell<bool>,
-    /// Whether it told that it was canceled.
+    /// Whether it reported that it was canceled.
     pub told_canceled: Rc<Cell<bool>>,
 }
 
@@ -106,7 +106,7 @@ impl Stage {
         (0..3).for_each(|_| self.join());
     }
 
-    /// Nobody acts any more.
+    /// No one acts any more.
     pub fn leave() {
         STAGE.set(None);
     }
@@ -180,10 +180,10 @@ impl Stage {
     }
 
     /// A callback to somebody.
-    fn callback(self: &Rc<Self>, told: impl FnOnce(&Self) + 'static) -> Callback<()> {
+    fn callback(self: &Rc<Self>, reported: impl FnOnce(&Self) + 'static) -> Callback<()> {
         let captured = Capture::new(self);
         let entered = move |queue: &QueueHandle| {
-            told(&captured.stage);
+            reported(&captured.stage);
             captured.handle(queue);
         };
         let servers = self.servers.borrow();
@@ -228,8 +228,8 @@ impl Stage {
     }
 
     fn start(self: &Rc<Self>) {
-        let (told, told_canceled) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
-        let (captured, count) = (Capture::new(self), Rc::clone(&told));
+        let (reported, told_canceled) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+        let (captured, count) = (Capture::new(self), Rc::clone(&reported));
         let was_canceled = Rc::clone(&told_canceled);
         let done = self.handle.queue().callback(move |queue: &QueueHandle, result| {
             count.set(count.get() + 1);
@@ -240,14 +240,14 @@ impl Stage {
         let stage = Rc::clone(self);
         let request = Retry::new(move |_, _| stage.request());
         let started = module.start(request, done);
-        self.verdict().equal("O2", "told inside the start", told.get(), 0);
+        self.verdict().equal("O2", "told inside the start", reported.get(), 0);
         match started {
             Ok(handle) => {
                 let canceled = Cell::new(false);
-                self.ops.borrow_mut().push(Op { handle, told, canceled, told_canceled });
+                self.ops.borrow_mut().push(Op { handle, reported, canceled, told_canceled });
             }
             Err(error) => {
-                self.not_started.borrow_mut().push(told);
+                self.not_started.borrow_mut().push(reported);
                 drop(error);
             }
         }
@@ -273,16 +273,16 @@ impl Stage {
             let ops = self.ops.borrow();
             if ops.is_empty() { return } else { self.pick(ops.len()) }
         };
-        let (handle, told) = {
+        let (handle, reported) = {
             let op = &self.ops.borrow()[op];
-            (op.handle.clone(), Rc::clone(&op.told))
+            (op.handle.clone(), Rc::clone(&op.reported))
         };
-        let (before, state) = (told.get(), handle.state());
+        let (before, state) = (reported.get(), handle.state());
         let said = handle.cancel();
         if said == Cancellation::Canceled {
             self.ops.borrow()[op].canceled.set(true);
         }
-        self.verdict().equal("O2", "told inside the cancel", told.get(), before);
+        self.verdict().equal("O2", "told inside the cancel", reported.get(), before);
         let late = (said == Cancellation::Late) == (state == OpState::Completed);
         self.verdict().check("O3", late, || format!("{state:?}, but the cancel is {said:?}"));
     }
