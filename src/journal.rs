@@ -44,12 +44,13 @@
 //!
 //! # Cost
 //!
-//! For a call that is scheduled and dialed, which takes four steps: three reads of the clock (four with
-//! a filter, a trigger or another observer) and two for each turn, and the instructions that `cargo bench
-//! --features journal --bench instructions journaled` counts. 96 bytes for each step that is kept, and up
-//! to 86 for each call that is pending, but for no more calls than it keeps steps; 84 KiB of counts for the
-//! latencies. 104 bytes for each turn with calls, and 40 for each call that comes from a source, a timer or
-//! another thread, but of no more than it keeps steps. Never more than that.
+//! A call that is scheduled and dialed takes three steps, because "created and scheduled" counts as one,
+//! and three reads of the clock (four of each with a filter, a trigger or another observer); a turn takes
+//! two reads. `cargo bench --features journal --bench instructions journaled` counts the instructions.
+//!
+//! Memory: 96 bytes for each step that is kept; up to 86 for each call that is pending; 104 for each turn
+//! with calls, and 40 for each call that comes from a source, a timer or another thread, but for no more
+//! of any of these than it keeps steps; and 84 KiB of counts for the latencies. Never more than that.
 
 mod builder;
 mod call_table;

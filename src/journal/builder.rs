@@ -50,12 +50,12 @@ impl Journal {
     /// use switchboard::journal::Journal;
     ///
     /// let queue = CallQueue::new();
-    /// let journal = Rc::new(Journal::with_capacity(4)); // that of one call
+    /// let journal = Rc::new(Journal::with_capacity(3)); // those of one call
     /// queue.add_observer(Rc::clone(&journal));
     /// queue.call(|_| ());
     /// queue.call(|_| ());
     /// queue.dial_all();
-    /// assert_eq!(journal.history().dropped_steps(), 4);
+    /// assert_eq!(journal.history().dropped_steps(), 3);
     /// ```
     pub fn with_capacity(steps: usize) -> Self {
         Self::builder().keep(steps).build()

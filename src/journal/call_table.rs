@@ -29,10 +29,17 @@ impl<V> CallTable<V> {
         if self.len == self.room {
             self.make_room(call);
         }
-        let slot = self.find(call);
-        if let Some(slot) = self.slots.get_mut(slot) {
-            self.len += usize::from(slot.is_none());
-            *slot = Some((call, value));
+        let mut place = self.home(call);
+        while let Some(slot) = self.slots.get_mut(place) {
+            match slot {
+                Some((taken, old)) if *taken == call => return *old = value,
+                Some(_) => place = self.after(place),
+                None => {
+                    *slot = Some((call, value));
+                    self.len += 1;
+                    return;
+                }
+            }
         }
     }
 
@@ -43,8 +50,15 @@ impl<V> CallTable<V> {
     /// Takes a call out.
     #[inline]
     pub(super) fn remove(&mut self, call: CallId) -> Option<V> {
-        let hole = self.find(call);
-        let (_, value) = self.slots.get_mut(hole)?.take()?;
+        let mut hole = self.home(call);
+        let value = loop {
+            let slot = self.slots.get_mut(hole)?;
+            match slot {
+                Some((taken, _)) if *taken == call => break slot.take()?.1,
+                Some(_) => hole = self.after(hole),
+                None => return None,
+            }
+        };
         self.len -= 1;
         if self.slots.get(self.after(hole)).is_some_and(Option::is_some) {
             self.close(hole);

@@ -50,6 +50,11 @@ impl History {
             let moment = Moment { at, by: entry.by, site: None, place };
             match &entry.what {
                 What::Call(step) => history.call_mut(entry.call).take(moment, step),
+                What::CreatedAndScheduled { recipient, site } => {
+                    let call = history.call_mut(entry.call);
+                    call.take(moment, &Step::Created { recipient: *recipient, site });
+                    call.take(moment, &Step::Scheduled { site });
+                }
                 What::Operation(step) => history.operation_mut(entry.call).take(moment, step),
                 What::PutBack => history.call_mut(entry.call).dialed = None,
                 What::DialedAgain => history.call_mut(entry.call).dialed = Some(moment),
@@ -269,7 +274,7 @@ impl History {
     /// queue.call(|_| ());
     /// queue.dial_all();
     /// let history = journal.history();
-    /// assert_eq!(history.dropped_steps(), 2); // created and scheduled are not there any more
+    /// assert_eq!(history.dropped_steps(), 1); // "created and scheduled" was the oldest
     /// ```
     pub const fn dropped_steps(&self) -> u64 {
         self.dropped
@@ -337,7 +342,9 @@ fn attribute(entries: &mut [StepEntry]) {
         let StepEntry { call, what, .. } = entries[place];
         match what {
             // (A call whose check panics ends without a dial.)
-            What::Call(Step::Scheduled { .. } | Step::Dialed) | What::DialedAgain => {
+            What::Call(Step::Scheduled { .. } | Step::Dialed)
+            | What::CreatedAndScheduled { .. }
+            | What::DialedAgain => {
                 _ = known.insert(call, ());
             }
             What::Call(Step::Finished | Step::Panicked) if !known.contains_key(&call) => {

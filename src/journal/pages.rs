@@ -72,8 +72,7 @@ impl Pages {
         self.counts.scheduled += 1;
         self.pending.insert(call, at);
         let recipient = recipient.copied();
-        self.keep(at, call, by, Step::Created { recipient, site });
-        self.keep(at, call, by, Step::Scheduled { site });
+        self.keep(at, call, by, What::CreatedAndScheduled { recipient, site });
     }
 
     /// The same of a dial.
@@ -81,15 +80,19 @@ impl Pages {
     pub(super) fn note_dialed(&mut self, at: Instant, call: CallId) {
         let by = self.innermost();
         self.dialed(at, call);
-        self.keep(at, call, by, Step::Dialed);
+        self.keep(at, call, by, What::Call(Step::Dialed));
     }
 
     /// The same of a handler's return.
     #[inline]
     pub(super) fn note_finished(&mut self, at: Instant, call: CallId) {
-        let by = self.innermost_but(call);
-        self.finished(at, call);
-        self.keep(at, call, by, Step::Finished);
+        if let Some(since) = self.end_innermost(call) {
+            self.counts.finished += 1;
+            self.handling.add_between(since, at);
+            self.keep(at, call, None, What::Call(Step::Finished));
+        } else {
+            self.note(at, call, &Step::Finished, true);
+        }
     }
 
     /// Counts any step, and keeps it if `keeps` is true.
@@ -101,7 +104,7 @@ impl Pages {
         };
         let took = self.count(at, call, step);
         if keeps && self.frozen.is_none() {
-            self.keep(at, call, by, *step);
+            self.keep(at, call, by, What::Call(*step));
         }
         took
     }
@@ -199,23 +202,24 @@ impl Pages {
     /// Ends a live call (I1).
     #[inline]
     fn hang_up(&mut self, at: Instant, call: CallId) -> Took {
-        match self.live.last() {
-            Some(&(innermost, since)) if innermost == call => {
-                self.live.pop();
-                Took::Handling(self.handling.add_between(since, at))
-            }
-            _ => self.hang_up_outer(at, call),
+        match self.end_innermost(call) {
+            Some(since) => Took::Handling(self.handling.add_between(since, at)),
+            None => self.hang_up_outer(at, call),
         }
+    }
+
+    /// Ends a call if it is the innermost that is live. Returns when it was dialed.
+    #[inline]
+    fn end_innermost(&mut self, call: CallId) -> Option<Instant> {
+        self.live.pop_if(|(innermost, _)| *innermost == call).map(|(_, since)| since)
     }
 
     #[cold]
     #[inline(never)]
     fn hang_up_outer(&mut self, at: Instant, call: CallId) -> Took {
         self.end_those_in(call);
-        let ended = self.live.pop_if(|(innermost, _)| *innermost == call);
-        ended.map_or(Took::Nothing, |(_, since)| {
-            Took::Handling(self.handling.add_between(since, at))
-        })
+        let ended = self.end_innermost(call);
+        ended.map_or(Took::Nothing, |since| Took::Handling(self.handling.add_between(since, at)))
     }
 
     /// Ends what is within a live call.
@@ -228,21 +232,20 @@ impl Pages {
     /// A call is not live.
     fn put_down(&mut self, call: CallId) {
         self.end_those_in(call);
-        self.live.pop_if(|(innermost, _)| *innermost == call);
+        self.end_innermost(call);
     }
 
     #[inline]
-    fn keep(&mut self, at: Instant, call: CallId, by: Option<CallId>, step: Step) {
-        if self.ring.keep(StepEntry { at, call, by, what: What::Call(step) }) {
+    fn keep(&mut self, at: Instant, call: CallId, by: Option<CallId>, what: What) {
+        if self.ring.keep(StepEntry { at, call, by, what }) {
             self.forget_texts();
         }
     }
 
     /// Keeps what is no step of a call, if `keeps` is true.
     fn keep_other(&mut self, at: Instant, call: CallId, what: What, keeps: bool) {
-        let by = self.innermost();
-        if keeps && self.frozen.is_none() && self.ring.keep(StepEntry { at, call, by, what }) {
-            self.forget_texts();
+        if keeps && self.frozen.is_none() {
+            self.keep(at, call, self.innermost(), what);
         }
     }
 

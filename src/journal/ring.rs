@@ -1,11 +1,12 @@
 //! The latest steps, as they were reported.
 
 use alloc::vec::Vec;
+use core::panic::Location;
 use std::time::Instant;
 
 use crate::id::CallId;
 use crate::op_step::OpStep;
-use crate::step::Step;
+use crate::step::{RecipientInfo, Step};
 
 /// One step.
 #[derive(Clone, Copy)]
@@ -23,6 +24,11 @@ const _: () = assert!(size_of::<StepEntry>() <= 96, "a step takes 96 bytes");
 #[derive(Clone, Copy)]
 pub(super) enum What {
     Call(Step),
+    /// Two steps of a call at once.
+    CreatedAndScheduled {
+        recipient: Option<RecipientInfo>,
+        site: &'static Location<'static>,
+    },
     Operation(OpStep),
     /// An observer panicked as the call was dialed: it is pending again.
     PutBack,

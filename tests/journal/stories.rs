@@ -335,7 +335,7 @@ fn figures_agree_with_the_tally_also_when_steps_were_dropped() {
     assert_eq!(figures.counts.canceled, tally.canceled);
     assert_eq!(figures.counts.panicked, tally.panicked);
     assert_eq!(figures.handling.count, 76);
-    assert_eq!(figures.dropped_steps, 75 * 4 + 25 * 3 + 4 - 8);
+    assert_eq!(figures.dropped_steps, 75 * 3 + 25 * 2 + 3 - 8);
     assert!(scene.journal.history().calls().len() <= 8);
     let text = figures.to_string();
     assert!(text.contains("handlers    76: median 1.0ms, 99 % within 1.0ms"), "{text}");
@@ -351,16 +351,16 @@ fn a_story_whose_beginning_was_dropped_states_that() {
         early,
         &[
             "call #0",
-            "  its beginning is not known: the journal has dropped its 4 oldest steps",
+            "  its beginning is not known: the journal has dropped its 2 oldest steps",
             "  dialed in turn 0",
             "  finished after 0.0ns",
         ],
     );
-    for _ in 0..3 {
+    for _ in 0..4 {
         scene.queue.call(never(()));
     }
     scene.expect(
         late,
-        &["call #1", "  not a step of it is known: the journal has dropped its 10 oldest steps"],
+        &["call #1", "  not a step of it is known: the journal has dropped its 6 oldest steps"],
     );
 }

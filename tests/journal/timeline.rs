@@ -250,7 +250,7 @@ fn the_page_states_that_the_beginning_was_dropped() {
     queue.dial_all();
     let page = page(&journal.history());
     leave("timeline-dropped.html", &page);
-    assert_eq!(data(&page)["dropped"], 18 * 4 - 10);
+    assert_eq!(data(&page)["dropped"], 18 * 3 - 10);
 }
 
 #[test]
