@@ -1,6 +1,7 @@
 //! The input and the output of a stream, each within a limit.
 
 use alloc::rc::Rc;
+use core::cell::Cell;
 use core::cmp;
 use core::fmt;
 use core::mem;
@@ -460,12 +461,16 @@ impl fmt::Debug for Input {
 /// The bytes that a [`Stream`](crate::streams::Stream) will write.
 ///
 /// It accepts bytes until it reaches its high water, and then none until it is down to its low water.
+/// [`Stream::drive`](crate::streams::Stream::drive) calls its closure again when the output is down to
+/// its low water; and when it is empty, if the closure found less room than that.
 pub struct Output {
     pub(super) buffer: ByteBuffer,
     high: usize,
     low: usize,
     /// The high water was reached, and the low water not since.
     is_congested: bool,
+    /// There was less room than in an empty output when the closure asked for it.
+    found_less_room: Cell<bool>,
     scratch: Rc<Scratch>,
     /// A handler drives the stream: what it puts here may lie in a buffer that is shared.
     pub(super) is_driven: bool,
@@ -490,6 +495,7 @@ impl Output {
             high: HIGH_WATER,
             low: LOW_WATER,
             is_congested: false,
+            found_less_room: Cell::new(false),
             scratch: Rc::clone(scratch),
             is_driven: false,
             end: OutputEnd::Open,
@@ -541,7 +547,7 @@ impl Output {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn push(&mut self, bytes: &[u8]) -> usize {
-        let count = cmp::min(bytes.len(), self.room());
+        let count = cmp::min(bytes.len(), self.free_room());
         if count > 0 {
             self.grow_for(count);
             self.buffer.push(&bytes[..count]);
@@ -696,7 +702,17 @@ impl Output {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
-    pub const fn room(&self) -> usize {
+    pub fn room(&self) -> usize {
+        let room = self.free_room();
+        if room < self.high && self.end == OutputEnd::Open {
+            self.found_less_room.set(true);
+        }
+        room
+    }
+
+    /// As [`room`](Self::room), for the stream itself.
+    #[inline]
+    pub(super) const fn free_room(&self) -> usize {
         if self.is_congested || !matches!(self.end, OutputEnd::Open) {
             return 0;
         }
@@ -846,8 +862,8 @@ impl Output {
     }
 
     /// Sets its water marks, in bytes; 65,536 and 16,384 at first. A low water that is not below the high
-    /// one counts as just below it. A producer that needs more room at once than lies between the two may
-    /// wait forever.
+    /// one counts as just below it. A producer that needs more room at once than the high water waits
+    /// forever.
     ///
     /// # Examples
     ///
@@ -902,6 +918,19 @@ impl Output {
         if self.is_congested {
             self.note_level();
         }
+    }
+
+    /// Whether it has become empty, and so has more room than the closure found.
+    #[inline]
+    pub(super) fn has_new_room(&self) -> bool {
+        self.found_less_room.get() && self.is_empty()
+    }
+
+    /// Begins a call of the closure that produces.
+    #[inline]
+    pub(super) fn begin_drive(&mut self) {
+        self.is_driven = true;
+        self.found_less_room.set(false);
     }
 
     /// Notes how full it is now.

@@ -240,8 +240,11 @@ impl<S: StreamSource> Stream<S> {
     /// full. Returns the status of the stream. If the peer keeps it busy, it stops after some rounds,
     /// so that other sources are served, and the handler is called again.
     ///
-    /// `process` is called at least once, even without new input, and again whenever there is new input
-    /// or the output is down to its low water. Bytes that it does not consume stay in the input.
+    /// `process` is called at least once, even without new input, and again whenever there is new input,
+    /// the output is down to its low water, or it is empty after `process` found less [room]. Bytes that
+    /// it does not consume stay in the input.
+    ///
+    /// [room]: Output::room
     ///
     /// Any handler may call it, such as one that has something to write.
     ///
@@ -286,13 +289,15 @@ impl<S: StreamSource> Stream<S> {
     pub fn drive(&mut self, mut process: impl FnMut(&mut Input, &mut Output)) -> StreamStatus {
         for _ in 0..ROUNDS {
             self.read();
-            self.output.is_driven = true;
+            self.output.begin_drive();
             process(&mut self.input, &mut self.output);
             let was_above_low = self.output.is_above_low();
             self.write();
             let may_read = self.may_read();
             let goes_on = may_read && !self.input.is_full();
-            if !(goes_on || was_above_low && !self.output.is_above_low()) {
+            let has_room =
+                was_above_low && !self.output.is_above_low() || self.output.has_new_room();
+            if !(goes_on || has_room) {
                 return self.settle_if(may_read);
             }
         }

@@ -112,7 +112,7 @@ impl<S: StreamSource> Stream<S> {
     /// Writes these parts, if nothing waits in the output; what the source does not accept waits there, as far
     /// as there is room. Returns how many bytes were written or wait.
     pub(super) fn write_parts(&mut self, parts: &[IoSlice<'_>]) -> usize {
-        let room = self.output.room();
+        let room = self.output.free_room();
         let mut taken = 0;
         if self.output.is_empty() && room > 0 && self.can_write() {
             let size: usize = parts.iter().map(|part| part.len()).sum();

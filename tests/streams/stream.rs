@@ -287,6 +287,26 @@ fn m10_a_producer_that_needs_more_room_than_is_left_is_called_again_once_there_i
 }
 
 #[test]
+fn m10_a_producer_that_needs_an_empty_output_is_called_again_once_it_is_empty() {
+    // What waits never is above the low water, so it never falls to it.
+    let mut rig = Rig::new(|input, output| {
+        if input.len() == 40 || input.len() == 230 && output.room() >= 230 {
+            output.append(input);
+        }
+    });
+    rig.with(|stream| stream.buffers().1.set_water(size(250), 50));
+    rig.peer.limit_writes(0);
+    for message in [40, 230] {
+        rig.peer.push(text(message));
+        let _ = rig.settle();
+    }
+    assert_eq!(rig.with(|stream| (stream.input().len(), stream.output().len())), (230, 40));
+    rig.peer.limit_writes(usize::MAX);
+    let _ = rig.settle();
+    assert_eq!(rig.peer.take_written()[40..], text(230));
+}
+
+#[test]
 fn m10_parts_of_which_a_write_took_some_are_written_without_an_event() {
     // It was interrupted.
     let mut rig = Rig::new(|_, _| ());
