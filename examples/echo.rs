@@ -5,7 +5,7 @@
 
 use std::{error::Error, io, net::SocketAddr, rc::Rc};
 
-use mio::net::TcpStream;
+use switchboard::mio::net::TcpStream;
 use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::streams::{Acceptor, Stream, StreamSource};
 use switchboard::{Context, Recipients, Reporter};

@@ -8,7 +8,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
 
-use mio::net::TcpStream;
+use switchboard::mio::net::TcpStream;
 use switchboard::reactor::{Reactor, ReactorHandle};
 use switchboard::streams::{Acceptor, Stream, relay};
 use switchboard::{Address, Context, Recipients, Reporter};

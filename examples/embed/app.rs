@@ -9,7 +9,7 @@ use std::net::{self, Shutdown, SocketAddr};
 use std::thread;
 use std::time::Duration;
 
-use mio::net::TcpStream;
+use switchboard::mio::net::TcpStream;
 use switchboard::reactor::{ReactorHandle, RemoteAddress, Timer};
 use switchboard::streams::{Acceptor, Stream};
 use switchboard::{Address, Callback, Context, Recipient};

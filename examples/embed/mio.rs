@@ -8,8 +8,8 @@ use std::io::{self, ErrorKind};
 use std::net;
 use std::sync::Arc;
 
-use mio::net::UdpSocket;
-use mio::{Events, Interest, Poll, Token, Waker};
+use switchboard::mio::net::UdpSocket;
+use switchboard::mio::{Events, Interest, Poll, Token, Waker};
 use switchboard::reactor::Guest;
 
 use super::app;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::{self, JoinHandle};
 
-use mio::{Events, Poll, Token, Waker};
+use switchboard::mio::{Events, Poll, Token, Waker};
 use switchboard::reactor::Guest;
 
 use super::app;

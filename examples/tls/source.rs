@@ -3,8 +3,8 @@
 use std::io::{self, ErrorKind, Read, Write};
 use std::sync::Arc;
 
-use mio::{Interest, Registry, Token, event::Source, net::TcpStream};
 use rustls::{ServerConfig, ServerConnection};
+use switchboard::mio::{Interest, Registry, Token, event::Source, net::TcpStream};
 use switchboard::streams::StreamSource;
 
 #[derive(Debug)]
