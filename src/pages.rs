@@ -15,7 +15,7 @@
 //! 1. [Design](design/index.html)
 //! 1. [Reliability](reliability/index.html)
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "mio"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
 
