@@ -150,8 +150,8 @@ pub enum Cancellation {
     /// Canceled, now.
     Canceled,
     /// Canceled before; the first reason stays. The queue returns this until it has passed the place of
-    /// the canceled call (for a callback that is not called, until its caller drops it), or until it
-    /// needs the memory, and [`Late`](Self::Late) after that.
+    /// the canceled call (for a callback that is not called, until its caller answers, declines or drops
+    /// it), and [`Late`](Self::Late) after that.
     Already,
     /// Too late: the call is live or over. Nothing happened.
     Late,

@@ -11,11 +11,11 @@
 //! 1. [Testing your recipients](testing/index.html)
 //! 1. [An hour with the model](study/index.html)
 //! 1. [Performance](performance/index.html)
-//! 1. [Beside others](comparison/index.html)
+//! 1. [Compared with others](comparison/index.html)
 //! 1. [Design](design/index.html)
 //! 1. [Reliability](reliability/index.html)
 
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "mio"))]
 #[doc = include_str!("../README.md")]
 mod readme {}
 

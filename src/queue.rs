@@ -52,10 +52,15 @@
 //! # Where to change what
 //!
 //! - Another end of a call: `step.rs`, `tally.rs` with the count in `queue/state.rs`, and the place where it is
-//!   counted: `queue/attempt.rs` if the queue has reached it, `queue/cancel.rs` if not. Each match on steps has an
-//!   arm for all others, so the compiler lists none of these: `journal/history.rs` (`take`) and `journal/pages.rs`,
-//!   `reporter.rs`, `spans.rs`, `conformance/log.rs`; in tests the model (`worlds/sequences/model.rs`) and
-//!   the books (`worlds/books.rs`).
+//!   counted: `queue/attempt.rs` if the queue has reached the call, `queue/cancel.rs` if it was pending,
+//!   `queue/callback.rs` if it was a callback, `queue/schedule.rs` (`turn_away`) if it was not admitted.
+//!   Then the compiler lists most places that show ends (in `journal/`: `pages.rs`, `history.rs`,
+//!   `filter.rs`; `spans.rs`; `reporter.rs`). It does not list these: `observe.rs` (`log`), `conformance/log.rs`,
+//!   `journal/records.rs` (`End`) with `explain.rs`, `figures.rs` and `timeline.rs`, which show it; the page's
+//!   scripts (`journal/timeline/model.js`, `ENDS`; `draw.js`, `focus.js`, `story.js`, `style.css`); in
+//!   tests the model (`worlds/sequences/model.rs`, `play.rs`) and the books (`worlds/books.rs`).
+//! - What a cancel returns: `outcome.rs` (`Cancellation`); `queue/cancel.rs` for pending calls, whose
+//!   tombstones `erased.rs` keeps, and `erased/cells.rs` for callbacks.
 //! - Another reason not to dial: `step.rs` (`Refusal`) and `recipient/cell.rs`.
 //! - Something to do for each call: a flag in `queue/listener.rs`, so that the fast path stays as it is.
 //! - What a handler receives: `recipient/call.rs` (`Context`).
@@ -65,11 +70,25 @@
 //!   where `can_go_on` returns whether more calls can arrive), enters in `reactor/guest.rs`
 //!   (`turn_noting`, with its share), by `promised_call`, and has its part in how long the loop sleeps
 //!   (`reactor/handle.rs`, `poll_timeout`).
-//! - How many blocks there are, and how large: `erased/directory.rs`.
+//! - How many blocks there are, and how large: `erased/directory.rs`; the same of the slots of callbacks:
+//!   `erased/cells/chunks.rs`.
+//! - How much enters a turn: `reactor/limits.rs` has the budget, `reactor/guest.rs` (`turn_noting`) the share of
+//!   each producer, which `reactor/timers.rs` and `reactor/remote/remotes.rs` keep to.
 //! - In what order timers are due: `reactor/timers/heap.rs`.
-//! - A new field in the journal: `journal/records.rs`, from a step that is observed (`journal/history.rs`, `take`);
-//!   shown in `journal/explain.rs`, `trace.rs` and `timeline.rs`. A figure that is counted as it happens:
-//!   `journal/pages.rs`.
+//! - A new field in the journal: `journal/ring.rs` (`StepEntry`, what is kept of a step), set in
+//!   `journal/recorder.rs` and `pages.rs` as the step happens; `journal/records.rs`, what users read of it, filled in
+//!   `journal/history.rs`; shown in `journal/explain.rs`, `trace/args.rs`, and in the page by
+//!   `journal/timeline.rs` (data) and `journal/timeline/model.js` and `story.js` (the panel of a call). A figure
+//!   that is counted as it happens: `journal/pages.rs`.
+//! - The page: `journal/timeline/page.html` and a script per part: `model.js` reads the data, which
+//!   `journal/timeline.rs` writes; `axis.js` and `layout.js` place it; `draw.js`, `spans.js` and `focus.js` draw;
+//!   `story.js` is the panel of a call, `table.js` (`COLUMNS`) the table; `input.js` has keys, mouse and search.
+//! - Another module of operations: a file in `samples/`, its constructor in `samples/ext.rs`, its scenarios in
+//!   `tests/samples/`. How long retries wait: `samples/ml_retries/policy.rs`.
+//! - Another scenario of the conformance kit: `conformance/scenario.rs` lists them, `conformance/scene.rs`
+//!   and `run.rs` perform them; their number is in `conformance.rs` and `tests/samples/conformance.rs`.
+//! - The words of an error: the `#[error]` of its variant (`outcome.rs`, `op/error.rs`, `reactor/error.rs`,
+//!   `samples/error.rs`). What the system reports, such as that a source is registered already, is its `source`.
 //! - Another law for users' operations: `conformance/violation.rs` (`Rule`), and where it shows: `record.rs` by one
 //!   operation, `log.rs` by all that was observed.
 //! - How a stream reads and writes: `streams/transfer.rs`.

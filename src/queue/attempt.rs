@@ -1,8 +1,9 @@
 //! One attempt to dial a call, and its end.
 //!
 //! - I1 A call is live from when its attempt begins until its end is counted, which is done in
-//!   [`Attempt::finish`], [`HandlerEnd::count`] or [`Attempt::refuse`] and only there. So a call of this turn is live exactly if
-//!   the queue has more live calls than were live around the turn ([`Attempt::is_live`]).
+//!   [`Attempt::finish`], [`HandlerEnd::count`] or [`Attempt::refuse`]; or it is deferred or put back. So a call
+//!   of this turn is live exactly if the queue has more live calls than were live around the turn
+//!   ([`Attempt::is_live`]).
 //! - I2 Code that ends a call before its payload returns raises `OVER`, so that the turn looks before
 //!   it counts the call as finished.
 

@@ -1,4 +1,4 @@
-//! How calls leave a queue without an attempt to dial: canceled, declined or abandoned.
+//! How calls are canceled, and what becomes of the places of those that were pending.
 
 use crate::erased::cells::Cancel;
 use crate::erased::{Canceled, Erased, Key};

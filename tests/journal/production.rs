@@ -67,8 +67,10 @@ fn a_slow_handler_triggers_and_what_led_to_it_is_kept() {
     assert_eq!(journal.history().causes(slow), [cause], "still held");
     assert!(journal.explain(slow).to_string().contains("finished after 21.0ms"));
     assert_eq!(journal.figures().counts.finished, 103, "figures go on");
+    let dropped = journal.figures().dropped_steps;
     journal.resume();
     assert_eq!(journal.triggered_by(), None);
+    assert_eq!(journal.figures().dropped_steps, dropped + 8, "and the 8 steps held");
     assert!(journal.history().calls().is_empty());
     let next = queue.call(|_| ());
     queue.dial_all();

@@ -1,4 +1,4 @@
-//! Hazard: one of many that stays keeps the memory of all (law L10).
+//! Hazard: one of many that stays keeps the memory of all (rule R14).
 
 use std::time::Duration;
 
