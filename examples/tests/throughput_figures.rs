@@ -30,12 +30,18 @@ fn each_kind_of_work_dials_all_that_it_schedules_whatever_is_set() {
     lines.push("--observer spans");
     for line in lines {
         let flags = flags(&format!("--seconds 0 --batch 10 {line}"));
-        // It asserts that each stretch did all of its work.
+        // It asserts that each run did all of its work.
         let rows = measure(&flags);
         assert_eq!(rows.len(), 9);
-        assert!(rows.iter().all(|row| row.nanoseconds > 0.0 && row.stretches >= 3));
+        assert!(rows.iter().all(|row| row.nanoseconds > 0.0 && row.runs >= 3));
         let (text, json, svg) =
             (report::bars(&rows, &flags), report::json(&rows, &flags), report::svg(&rows, &flags));
+        let headline = text.lines().last().unwrap();
+        assert!(headline.starts_with("this machine dials "), "{headline}");
+        assert!(headline.ends_with(" million calls per second (to recipients)"), "{headline}");
+        let table: Vec<_> = text.lines().filter(|line| line.contains(" M/s ")).collect();
+        let columns: Vec<_> = table.iter().map(|line| line.find(" M/s ")).collect();
+        assert!(columns.iter().all(|column| *column == columns[0]), "columns are aligned: {text}");
         for row in rows {
             assert!(
                 [&text, &json, &svg].iter().all(|report| report.contains(row.name)),

@@ -23,6 +23,14 @@ fn without_flags_nothing_is_left_behind() {
 }
 
 #[test]
+fn the_last_line_leads_to_questions_that_are_answered() {
+    let heading = run::READ_ON.split('"').nth(1).expect("a heading");
+    let page = include_str!("../../docs/study.md");
+    assert!(run::READ_ON.contains("docs/study.md"));
+    assert!(page.contains(&format!("\n## {heading}\n")), "{heading}");
+}
+
+#[test]
 fn help_names_every_flag_and_ends_well() {
     assert_eq!(read(arguments("--help")), Ok(Request::Help));
     assert_eq!(run::run(arguments("-h")), 0);

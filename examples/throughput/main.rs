@@ -1,8 +1,8 @@
 //! How many calls a second this machine dials: `cargo run --release --example throughput`.
 //!
-//! Each kind of work runs in stretches of some milliseconds, all kinds in turn, so that a machine that
-//! others use at the same time slows all of them alike. Shown are the median over the stretches, and
-//! the middle half of them. `--help` lists what can be set.
+//! Each kind of work runs for some milliseconds, all kinds in rotation, so that a machine that others use
+//! at the same time slows all of them alike. Shown are the median of these runs, and
+//! their quartiles. `--help` lists what can be set.
 
 use std::io::{self, Write};
 

@@ -1,4 +1,4 @@
-//! Runs all kinds of work in stretches, and times these.
+//! Runs all kinds of work in short runs, and times these.
 
 use std::io::{self, IsTerminal};
 use std::time::{Duration, Instant};
@@ -7,16 +7,16 @@ use super::flags::Flags;
 use super::report::Row;
 use super::work::{self, Work};
 
-/// A stretch takes at least as long.
-const STRETCH: Duration = Duration::from_millis(2);
+/// A run takes at least as long.
+const RUN: Duration = Duration::from_millis(2);
 
-/// Runs all kinds of work in turn, for as long as `flags` say, and three stretches at least.
+/// Runs all kinds of work in turn, for as long as `flags` say, and three runs at least.
 pub(crate) fn measure(flags: &Flags) -> Vec<Row> {
     let mut works: Vec<Measured> = work::all(flags).into_iter().map(Measured::new).collect();
     let (begin, whole) = (Instant::now(), Duration::from_secs_f64(flags.seconds));
     let shows_progress = io::stderr().is_terminal();
-    while begin.elapsed() < whole || works[0].stretches.len() < 3 {
-        works.iter_mut().for_each(Measured::stretch);
+    while begin.elapsed() < whole || works[0].runs.len() < 3 {
+        works.iter_mut().for_each(Measured::add_run);
         if shows_progress {
             let done = begin.elapsed().div_duration_f64(whole).min(1.0) * 100.0;
             eprint!("\r{done:3.0} % of {} s", flags.seconds);
@@ -32,21 +32,21 @@ pub(crate) fn measure(flags: &Flags) -> Vec<Row> {
 struct Measured {
     work: Work,
     batches: u64,
-    /// Nanoseconds of a call in each stretch.
-    stretches: Vec<f64>,
+    /// Nanoseconds of a call in each run.
+    runs: Vec<f64>,
 }
 
 impl Measured {
-    /// Finds out how many batches make a stretch.
+    /// Finds out how many batches make a run.
     fn new(work: Work) -> Self {
-        let mut measured = Self { work, batches: 1, stretches: Vec::new() };
-        while measured.run() < STRETCH {
+        let mut measured = Self { work, batches: 1, runs: Vec::new() };
+        while measured.run() < RUN {
             measured.batches *= 2;
         }
         measured
     }
 
-    /// Runs a stretch, and checks that all of it was done.
+    /// Does a run, and checks that all of it was done.
     fn run(&mut self) -> Duration {
         let begin = Instant::now();
         let done = (self.work.run)(self.batches);
@@ -55,13 +55,13 @@ impl Measured {
         time
     }
 
-    fn stretch(&mut self) {
+    fn add_run(&mut self) {
         let time = self.run();
-        self.stretches.push(time.as_nanos() as f64 / (self.batches * self.work.calls) as f64);
+        self.runs.push(time.as_nanos() as f64 / (self.batches * self.work.calls) as f64);
     }
 
     fn row(&self) -> Row {
-        let mut sorted = self.stretches.clone();
+        let mut sorted = self.runs.clone();
         sorted.sort_by(f64::total_cmp);
         let quantile = |part: usize| sorted[(sorted.len() - 1) * part / 4];
         Row {
@@ -69,7 +69,7 @@ impl Measured {
             is_floor: self.work.is_floor,
             nanoseconds: quantile(2),
             middle: (quantile(1), quantile(3)),
-            stretches: sorted.len(),
+            runs: sorted.len(),
         }
     }
 }

@@ -3,17 +3,18 @@
 use std::fmt::Write;
 
 use super::flags::Flags;
+use super::work::TO_RECIPIENTS;
 
 /// The figures of one kind of work.
 pub(crate) struct Row {
     pub(crate) name: &'static str,
     /// Whether it is not switchboard's, but the same by hand.
     pub(crate) is_floor: bool,
-    /// Of a call, in the median stretch.
+    /// Of a call, in the median run.
     pub(crate) nanoseconds: f64,
-    /// The same in the stretches at a quarter and at three quarters.
+    /// The same in the runs at the lower and the upper quartile.
     pub(crate) middle: (f64, f64),
-    pub(crate) stretches: usize,
+    pub(crate) runs: usize,
 }
 
 impl Row {
@@ -35,23 +36,31 @@ fn what(flags: &Flags) -> String {
 /// Bars for a terminal, as long as there are calls in a second.
 pub(crate) fn bars(rows: &[Row], flags: &Flags) -> String {
     let most = rows.iter().map(Row::calls_per_second).fold(0.0, f64::max);
-    let mut text = format!("{}\n\n", what(flags));
+    let mut text = format!(
+        "{}\n\nmillion calls per second; median nanoseconds per call of {} runs [quartiles]\n\n",
+        what(flags),
+        rows[0].runs
+    );
+    let width = rows.iter().map(|row| row.name.len()).max().unwrap_or(0);
     for row in rows {
         let bar = "#".repeat((row.calls_per_second() / most * 40.0).ceil() as usize);
         let (low, high) = row.middle;
         let _ = writeln!(
             text,
-            "{:<34} {:>7.1} M/s {:>7.1} ns ({low:.1} to {high:.1})  {bar}",
+            "{:<width$} {:>7.1} M/s {:>7.1} ns {:<16} {bar}",
             row.name,
             row.calls_per_second() / 1e6,
             row.nanoseconds,
+            format!("[{low:.1}, {high:.1}]"),
         );
     }
-    let _ = writeln!(
-        text,
-        "\nmillion calls a second; nanoseconds of a call in the median of {} stretches, and in the middle half",
-        rows[0].stretches
-    );
+    if let Some(row) = rows.iter().find(|row| row.name == TO_RECIPIENTS) {
+        let millions = row.calls_per_second() / 1e6;
+        let _ = writeln!(
+            text,
+            "\nthis machine dials {millions:.1} million calls per second (to recipients)"
+        );
+    }
     text
 }
 
@@ -60,14 +69,14 @@ pub(crate) fn json(rows: &[Row], flags: &Flags) -> String {
         .iter()
         .map(|row| {
             format!(
-                r#"{{"name":"{}","by_hand":{},"calls_per_second":{:.0},"nanoseconds":{:.2},"low":{:.2},"high":{:.2},"stretches":{}}}"#,
+                r#"{{"name":"{}","by_hand":{},"calls_per_second":{:.0},"nanoseconds":{:.2},"low":{:.2},"high":{:.2},"runs":{}}}"#,
                 row.name,
                 row.is_floor,
                 row.calls_per_second(),
                 row.nanoseconds,
                 row.middle.0,
                 row.middle.1,
-                row.stretches
+                row.runs
             )
         })
         .collect();

@@ -47,6 +47,9 @@ fn add<const N: usize>(words: [u64; N]) {
     SUM.set(SUM.get() + black_box(words)[0]);
 }
 
+/// The kind of work that most programs consist of.
+pub(crate) const TO_RECIPIENTS: &str = "calls to recipients";
+
 /// What a call captures.
 #[inline]
 fn words<const N: usize>(n: u64) -> [u64; N] {
@@ -63,7 +66,7 @@ fn of_size<const N: usize>(flags: &Flags) -> Vec<Work> {
     let canceled = (0..batch).filter(|n| n % 100 * cancel % 100 < cancel).count() as u64;
     vec![
         work("function calls", calls::<N>(queue(), batch)),
-        work("calls to recipients", recipient_calls::<N>(queue(), recipients, batch)),
+        work(TO_RECIPIENTS, recipient_calls::<N>(queue(), recipients, batch)),
         work("callbacks, answered", callbacks::<N>(queue(), batch)),
         Work {
             dialed: batch - canceled,

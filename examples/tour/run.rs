@@ -14,6 +14,10 @@ use super::story::{Outcome, Story, ended, ensure, say};
 use super::summary::Summary;
 use super::{basics, samples, sockets};
 
+/// The last line.
+pub(crate) const READ_ON: &str = "Exercises on these stories are in docs/study.md, \
+    and \"Ten questions, and where the answer is\".";
+
 /// Runs the tour with these arguments. Returns 0 if all is well, 1 if a story did not end as expected, 2 for flags
 /// that make no sense.
 pub(crate) fn run(arguments: impl Iterator<Item = String>) -> u8 {
@@ -61,7 +65,9 @@ fn tour(flags: &Flags, paint: Paint) -> Outcome {
     ensure(tally.pending + tally.live + tally.unscheduled == 0, "no call is left")?;
     ensure(reactor.handle().registration_count() == 0, "no source is registered")?;
     println!("Every call ended exactly once, and every story as expected.");
-    record.write(flags)
+    record.write(flags)?;
+    println!("{READ_ON}");
+    Ok(())
 }
 
 fn run_stories(

@@ -48,12 +48,12 @@ impl Latency {
 
 impl fmt::Display for Latency {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { count, median, p99, max, .. } = self;
+        let Self { count, median, mean, p99, max, .. } = self;
         if *count == 0 {
             return f.write_str("none");
         }
-        let [median, p99, max] = [*median, *p99, *max].map(Shown);
-        write!(f, "{count}: median {median}, 99 % within {p99}, longest {max}")
+        let [median, mean, p99, max] = [*median, *mean, *p99, *max].map(Shown);
+        write!(f, "{count}: median {median}, mean {mean}, 99 % within {p99}, longest {max}")
     }
 }
 

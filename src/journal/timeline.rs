@@ -38,8 +38,12 @@ const PARTS: &[(&str, &[&str])] = &[
             include_str!("timeline/focus.js"),
             include_str!("timeline/story.js"),
             include_str!("timeline/table.js"),
+            include_str!("timeline/view.js"),
+            include_str!("timeline/select.js"),
             include_str!("timeline/input.js"),
+            include_str!("timeline/open.js"),
             include_str!("timeline/figures.js"),
+            include_str!("timeline/selftest_answers.js"),
             include_str!("timeline/selftest.js"),
         ],
     ),
@@ -54,7 +58,7 @@ impl History {
     /// another, `only` for the lanes that are in view, `axis=time`, `axis=folded` (idle time) or
     /// `axis=order`, `table`, `light` or `dark`, `help`.
     ///
-    /// Cost: about 80 bytes for each call, and 80 KB.
+    /// Cost: about 80 bytes for each call, and 120 KB.
     ///
     /// # Errors
     ///

@@ -8,8 +8,9 @@ use std::path::Path;
 use crate::pages::{headings, read, root};
 
 /// What a reader looks for by these words, and the page that has it in its table of contents.
-const PARTS: [(&str, &str); 7] = [
+const PARTS: [(&str, &str); 8] = [
     ("servers", "Services that several recipients share"),
+    ("servers", "Logs that name the request"),
     ("servers", "Signals"),
     ("servers", "Child processes and other descriptors"),
     ("servers", "A server's shutdown"),

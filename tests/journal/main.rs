@@ -16,6 +16,8 @@ mod production;
 #[cfg(feature = "journal")]
 mod put_back;
 #[cfg(all(feature = "mio", feature = "tracing"))]
+mod request_logs;
+#[cfg(all(feature = "mio", feature = "tracing"))]
 mod request_spans;
 #[cfg(feature = "journal")]
 mod stories;

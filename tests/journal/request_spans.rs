@@ -24,7 +24,7 @@ use tracing_subscriber::util::SubscriberInitExt;
 
 /// What the formatter of `tracing-subscriber` writes.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<u8>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<u8>>>);
 
 impl Write for Lines {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
@@ -45,10 +45,15 @@ impl MakeWriter<'_> for Lines {
 }
 
 impl Lines {
+    /// All that was written.
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+    }
+
     /// The lines so far whose message begins with `message`, which are at least one.
     #[track_caller]
     fn of(&self, message: &str) -> Vec<String> {
-        let text = String::from_utf8(self.0.lock().unwrap().clone()).unwrap();
+        let text = self.text();
         let message = format!(": {message}");
         let lines: Vec<_> =
             text.lines().filter(|line| line.contains(&message)).map(str::to_owned).collect();
@@ -58,7 +63,7 @@ impl Lines {
 }
 
 /// Runs a story whose lines are formatted, once with the spans of calls and once without.
-fn formatted(story: impl Fn(&Lines)) {
+pub(crate) fn formatted(story: impl Fn(&Lines)) {
     for level in [Level::DEBUG, Level::INFO] {
         let lines = Lines::default();
         let subscriber = tracing_subscriber::fmt()

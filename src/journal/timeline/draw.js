@@ -6,6 +6,7 @@ const pen = canvas.getContext("2d");
 const AXIS = 22;
 const MAP = 30;
 /** Calls with names, which mark what begins there. */
+const nameAt = new Map(history_.names);
 const named = history_.names.map(([place, name]) => ({ place, name: strings[name] }));
 const NAMES = named.length ? 18 : 0;
 const HEAD = AXIS + MAP + NAMES;
@@ -120,10 +121,12 @@ function drawTitles() {
     }
     pen.fillStyle = colors.text;
     const note = tall ? "" : ` · ${band.note.replace(/ .*/, "")}`;
-    clippedText(band.title + note, 16, y + ROW / 2 - 2, view.gutter - 22);
+    // Of a lane whose top is scrolled off, the title stays in view.
+    const at = Math.max(y, Math.min(HEAD + 2, Y(band.bottom) - 2 * ROW));
+    clippedText(band.title + note, 16, at + ROW / 2 - 2, view.gutter - 22);
     if (tall) {
       pen.fillStyle = colors.dim;
-      clippedText(band.note, 16, y + ROW * 1.5 - 3, view.gutter - 22);
+      clippedText(band.note, 16, at + ROW * 1.5 - 3, view.gutter - 22);
     }
   }
   pen.fillStyle = colors.line;
@@ -203,13 +206,20 @@ function drawAxis({ ticks, step }) {
   drawNames();
 }
 
+/** The name at the left edge. */
+let atEdge = "";
+
 /** What begins where: as many names as there is room for. */
 function drawNames() {
+  atEdge = "";
   let free = view.gutter;
   const y = MAP + AXIS + NAMES / 2 - 1;
+  let current = namedBefore(T(view.gutter - 1));
   for (const { place, name } of named) {
     const x = X(firstOf(place));
     if (x < view.gutter - 1 || x > view.width) continue;
+    if (current && x - view.gutter > 60) drawCurrent(current, x - view.gutter - 12);
+    current = null;
     pen.fillStyle = colors.accent;
     if (x < free) {
       pen.fillRect(x, HEAD - 4, 1.5, 4);
@@ -222,6 +232,21 @@ function drawNames() {
     clippedText(name, x + 4, y, Math.max(60, view.width - x - 8));
     free = x + textWidth(name) + 12;
   }
+  if (current) drawCurrent(current, view.width - view.gutter - 8);
+}
+
+/** Of what began before that which is in view, the last one, at the left edge. */
+function drawCurrent({ name }, room) {
+  atEdge = name;
+  pen.fillStyle = colors.dim;
+  clippedText(`← ${name}`, view.gutter + 4, MAP + AXIS + NAMES / 2 - 1, room);
+}
+
+/** The named call that was first seen last of those before an instant; nothing if there is none. */
+function namedBefore(at) {
+  let last = null;
+  for (const one of named) if (firstOf(one.place) < at && (!last || firstOf(one.place) >= firstOf(last.place))) last = one;
+  return last;
 }
 
 /** When a call is first seen. */

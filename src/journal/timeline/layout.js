@@ -89,8 +89,8 @@ function layOut() {
   for (let i = 0; i < count; i++) byLane[call.lane[i]].push(i);
   const addBand = (lane, title, note, layOutRows) => {
     const from = rows.length;
-    layOutRows();
-    bands.push({ lane, title, note, from, to: rows.length, top: 0, bottom: 0, hidden: false });
+    const drawn = layOutRows();
+    bands.push({ lane, title, note: note + (drawn ?? ""), from, to: rows.length, top: 0, bottom: 0, hidden: false });
   };
   for (const queue of new Set(turns.map((turn) => turn.queue))) {
     const many = turns.filter((turn) => turn.queue === queue).length;
@@ -234,6 +234,7 @@ function addLevels(lane, items, startOf, endOf, what) {
   addRow({ kind: "curve", height: CURVE - 4, lane, at, many, most, what });
 }
 
+/** Returns how many are drawn one by one, if that is not all. */
 function layOutOperations() {
   const endOf = (o) => (operations[o].ended < 0 ? Math.max(history_.now, finish) : operations[o].ended);
   const startOf = (o) => (operations[o].started < 0 ? begin : operations[o].started);
@@ -279,10 +280,11 @@ function layOutOperations() {
     const index = makeRow("operation", -1, row, startOf, endOf);
     for (const o of row) operationRow[o] = index;
   }
-  if (!beyond.length) return;
+  if (!beyond.length) return "";
   const names = new Map();
   for (const o of beyond) names.set(operations[o].name, (names.get(operations[o].name) ?? 0) + 1);
   const most = [...names].sort((a, b) => b[1] - a[1]).map(([name, many]) => `${many.toLocaleString("en")} ${name}`);
   const kinds = most.length > 4 ? [...most.slice(0, 4), `${most.length - 4} other kinds`] : most;
-  addLevels(-1, beyond, startOf, endOf, `${plural(beyond.length, "more operation")} (${kinds.join(", ")}), at a time`);
+  addLevels(-1, beyond, startOf, endOf, `${plural(beyond.length, "more operation")} (${kinds.join(", ")})`);
+  return `, ${(operations.length - beyond.length).toLocaleString("en")} drawn`;
 }

@@ -41,6 +41,7 @@ if (flags.has("selftest")) {
       tryAxes();
       tryTable();
       tryTurns();
+      tryAnswers({ check, key, mouse });
     }
     tryRest();
     const time = measure();
@@ -187,7 +188,9 @@ if (flags.has("selftest")) {
       select(refused);
       const link = [...details.querySelectorAll("a")].find((one) => one.textContent === nameOf(call.live[refused]));
       check("a refusal links to the live call", link);
-      check("and says when its turn came", details.textContent.includes("its turn came"));
+      check("and says where it was reached", details.textContent.includes("reached in"));
+      const links = [...details.querySelectorAll(":scope > .step a")].map((one) => one.textContent);
+      check("no line repeats a link", new Set(links).size === links.length || call.createdBy[refused] === call.live[refused], links);
       if (link) link.click();
       check("and goes there", state.selected === call.live[refused]);
     }
@@ -255,6 +258,8 @@ if (flags.has("selftest")) {
     }
     key("?");
     check("? opens the help", document.getElementById("help").open);
+    check("from its beginning", document.getElementById("help").scrollTop === 0);
+    check("and leads to the questions", document.getElementById("help").textContent.includes("docs/study.md"));
     document.getElementById("help").close();
   }
 

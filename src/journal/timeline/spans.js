@@ -225,7 +225,7 @@ function drawCurve(row, y) {
   pen.lineWidth = 1;
   pen.stroke();
   pen.globalAlpha = 1;
-  labelShaded(`${row.what}: up to ${most.toLocaleString("en")}`, view.gutter + 6, y + 8);
+  labelShaded(`${row.what}: up to ${most.toLocaleString("en")} at a time (whole run)`, view.gutter + 6, y + 8);
 }
 
 function labelShaded(text, x, y) {

@@ -86,10 +86,10 @@ function storyOf(place) {
     lines.push({ text: "abandoned: dropped without being called", kind: end, at: ended });
   } else if (call.live[place] !== -1) {
     lines.push({ text: "refused: its recipient was live with call ", other: call.live[place], kind: end, at: ended });
-    lines.push(turnCame(place));
+    lines.push(...reached(place));
   } else {
     lines.push({ text: `${end}${reason}`, kind: end, at: ended });
-    lines.push(turnCame(place));
+    lines.push(...reached(place));
   }
   for (const { at, by: other, reason } of lateOf.get(place) ?? []) {
     lines.push({ ...by("canceled too late", other), after: `: ${strings[reason]}`, kind: "late", at: timeAt(at) });
@@ -97,10 +97,43 @@ function storyOf(place) {
   return lines;
 }
 
-/** When the turn of a call that was refused came. */
-function turnCame(place) {
-  const text = `its turn came${inTurn(place)}`;
-  return call.endedBy[place] === -1 ? { text } : { text: `${text} nested in `, other: call.endedBy[place] };
+/** Where the queue reached a call that it refused, and whose handler dialed the queue then. */
+function reached(place) {
+  const [t, by] = [turnOf(place), call.endedBy[place]];
+  if (by === -1) return t < 0 ? [] : [{ text: `reached in turn ${turns[t].number}` }];
+  const text = `reached in ${t < 0 ? "a turn" : `turn ${turns[t].number}`}, when `;
+  if (by >= 0 && by === call.live[place]) return [{ text: `${text}that call dialed the queue` }];
+  return [{ text, other: by, after: " dialed the queue" }];
+}
+
+/** What a call without a cause comes from. */
+function beginningOf(place) {
+  if (causeOf(place) === -2) return "was scheduled by a call that is not in the journal any more";
+  return `was scheduled ${originOf.has(place) ? `by ${strings[originOf.get(place)]}` : "from outside any call"}`;
+}
+
+/** What was named where a call belongs: by its causes, or else what was named last before it. */
+function nameAround(place) {
+  for (const at of [place, ...causesOf(place)]) {
+    if (nameAt.has(at)) return strings[nameAt.get(at)];
+  }
+  const last = namedBefore(firstOf(place));
+  return last && `${last.name} (by time)`;
+}
+
+/** That a call, or its operation, has no bar of its own. */
+function undrawn(place) {
+  const lines = [];
+  const began = known(real.created[place]) || known(real.scheduled[place]);
+  if (began && pendingRow[place] < 0) {
+    const when = liveRow[place] < 0 ? "Not drawn" : "Not drawn while it waited";
+    lines.push(`${when}: too many calls of the lane waited at a time, so the curve counts it.`);
+  }
+  const o = operationOf.get(place);
+  if (o !== undefined && operationRow[o] < 0) {
+    lines.push(`Its operation is not drawn: too many ran at a time, so the curve counts it.`);
+  }
+  return lines;
 }
 
 function operationStory(o) {
@@ -133,6 +166,11 @@ function showTip(hit, x, y) {
   if (hit.turn >= 0) {
     const { title, lines } = turnStory(hit.turn);
     tip.append(element("b", title), ...lines.map((line) => element("div", line)), element("small", "a click shows its calls alone"));
+  } else if (hit.curve) {
+    const { at, many, most, what, lane } = hit.curve;
+    const level = many[lowerBound(at, T(x)) - 1] ?? 0;
+    tip.append(element("b", what), element("div", `${level.toLocaleString("en")} here, up to ${most.toLocaleString("en")} at a time in the whole run`));
+    if (lane < 0) tip.append(element("small", "a click opens the table by operation"));
   } else if (hit.operation >= 0) {
     const { name, id, upper, call: place } = operations[hit.operation];
     tip.append(element("b", `operation ${name}, ${id}`));
@@ -143,7 +181,7 @@ function showTip(hit, x, y) {
     tip.append(element("b", `call ${nameOf(hit.call)}`));
     storyOf(hit.call).forEach((line) => tip.append(element("div", lineText(line), { className: line.kind ?? "" })));
     const caused = effects.of(hit.call).length;
-    if (caused) tip.append(element("div", `scheduled ${plural(caused, "call")} in turn`));
+    if (caused) tip.append(element("div", `scheduled ${plural(caused, "call")}`));
     const o = operationOf.get(hit.call);
     if (o !== undefined) tip.append(element("small", `delivers the result of operation ${operations[o].name}`));
   }
@@ -164,25 +202,26 @@ function showDetails() {
   details.replaceChildren(element("button", "×", { className: "close", title: "Close (Esc)", onclick: () => select(-1) }));
   details.append(element("h2", `call ${nameOf(place)}`));
   appendLines(storyOf(place));
+  const around = nameAround(place);
+  if (around) details.append(element("div", `story: ${around}`, { className: "step", id: "around" }));
+  for (const line of undrawn(place)) details.append(element("div", line, { className: "note" }));
   const lane = lanes[call.lane[place]];
   if (lane.type >= 0) details.append(element("span", strings[lane.type], { className: "site", title: "the recipient's type" }));
   const o = operationOf.get(place);
   if (o !== undefined) appendOperation(o);
   appendCauses(causesOf(place));
   const caused = effects.of(place);
-  appendCalls(`effects: ${plural(caused.length, "call")}`, caused.subarray(0, 40), caused.length);
+  appendCalls(`effects: ${plural(caused.length, "call")}`, caused, 40);
 }
 
 /** The nearest causes, and the one that began it all. */
 function appendCauses(causes) {
   if (!causes.length) return;
   const root = causes.at(-1);
-  appendCalls(`${plural(causes.length, "cause")}, the nearest first`, causes.slice(0, 12), causes.length - (causes.length > 12));
+  appendCalls(`${plural(causes.length, "cause")}, the nearest first`, causes, 12);
   details.append(element("h3", "began with"));
   const line = element("div", undefined, { className: "step", id: "root" });
-  const from = causeOf(root) === -2 ? "by a call that is not in the journal any more"
-    : originOf.has(root) ? `by ${strings[originOf.get(root)]}` : "from outside any call";
-  line.append(linkTo(root), ` ${from}`);
+  line.append(linkTo(root), `, which ${beginningOf(root)}`);
   const site = call.scheduledAt[root] >= 0 ? call.scheduledAt[root] : call.createdAt[root];
   if (site >= 0) line.append(element("span", strings[site], { className: "site" }));
   details.append(line);
@@ -197,7 +236,7 @@ function appendOperation(o) {
     line.append(linkTo(operations[upper].call, `${operations[upper].name}, ${operations[upper].id}`));
     details.append(line);
   }
-  appendCalls("waited for", waits.slice(0, 40), waits.length);
+  appendCalls("waited for", waits, 40);
 }
 
 function appendLines(lines) {
@@ -211,16 +250,34 @@ function appendLines(lines) {
   }
 }
 
-function appendCalls(title, places, many) {
-  if (!many) return;
-  details.append(element("h3", title));
-  for (const place of places) {
+const MORE = 100;
+
+/** The first of some calls, and a link that shows more of them. */
+function appendCalls(title, places, first) {
+  if (!places.length) return;
+  const list = element("div", undefined, { className: "calls" });
+  details.append(element("h3", title), list);
+  showCalls(list, places, 0, first);
+}
+
+function showCalls(list, places, from, to) {
+  for (const place of places.slice(from, to)) {
     const line = element("div", undefined, { className: "step" });
     line.append(linkTo(place));
+    const o = operationOf.get(place);
+    if (o !== undefined) line.append(` with the result of ${operations[o].name},`);
     if (place >= 0) line.append(` ${ENDS[call.end[place]] || "not over"}`);
-    details.append(line);
+    list.append(line);
   }
-  if (many > places.length) details.append(element("div", `and ${plural(many - places.length, "more")}`.replace(/s$/, ""), { className: "site" }));
+  const left = places.length - to;
+  if (left <= 0) return;
+  const text = left > MORE ? `${MORE} more of ${left.toLocaleString("en")}` : `and ${left} more`;
+  const more = element("button", text, { className: "more" });
+  more.onclick = () => {
+    more.remove();
+    showCalls(list, places, to, to + MORE);
+  };
+  list.append(more);
 }
 
 function linkTo(place, text = nameOf(place)) {

@@ -91,6 +91,11 @@ function toggleTable() {
   resize();
 }
 
+function openTable(by) {
+  if (figures.hidden) toggleTable();
+  showTable(by);
+}
+
 function showTable(by) {
   if (by !== table.by || !table.rows.length) table.rows = tableRows(by);
   table.by = by;

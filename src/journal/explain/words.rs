@@ -1,0 +1,94 @@
+//! The words of a story: who, where, when, and which of many calls.
+
+use alloc::format;
+use alloc::string::{String, ToString};
+use alloc::vec::Vec;
+use core::fmt::{self, Write};
+
+use crate::id::CallId;
+use crate::journal::explain::Writer;
+use crate::journal::records::{CallRecord, Moment};
+use crate::journal::time::Shown;
+
+/// How many calls are named of a list.
+const NAMED: usize = 3;
+
+impl Writer<'_> {
+    pub(super) fn line(&mut self, line: fmt::Arguments<'_>) -> fmt::Result {
+        writeln!(self.text, "  {line}")
+    }
+
+    /// That something is missing, and what became of it.
+    pub(super) fn missing(&self, what: &str) -> String {
+        match self.history.dropped_steps() {
+            0 => format!("{what}: the journal did not see it"),
+            dropped => format!("{what}: the journal has dropped its {dropped} oldest steps"),
+        }
+    }
+
+    pub(super) fn at(&self, moment: &Moment) -> String {
+        moment.site.map_or_else(String::new, |site| format!("at {}:{}", site.file(), site.line()))
+    }
+
+    pub(super) fn by(&self, moment: &Moment) -> String {
+        match moment.by {
+            Some(by) => format!(" by call {}", self.name(by)),
+            None => " from outside any call".into(),
+        }
+    }
+
+    /// Who scheduled a call: another one, the reactor, or code outside of both.
+    pub(super) fn cause(&self, call: &CallRecord, scheduled: &Moment) -> String {
+        let by = scheduled.by.map(|by| format!(" by call {}", self.name(by)));
+        let origin = call.origin.as_ref().map(|origin| format!(" by {origin}"));
+        by.or(origin).unwrap_or_else(|| self.by(scheduled))
+    }
+
+    /// In which turn a call was dialed or refused.
+    pub(super) fn turn(&self, call: &CallRecord) -> String {
+        let turn = self.history.turn_of(call.id);
+        turn.map_or_else(String::new, |turn| format!(" in turn {}", turn.number))
+    }
+
+    pub(super) fn name(&self, id: CallId) -> String {
+        self.history.call(id).map_or_else(|| id.to_string(), |call| call.name().to_string())
+    }
+
+    /// The calls of its queue that were dialed while a call was pending.
+    pub(super) fn ahead(&self, id: CallId, scheduled: &Moment, dialed: &Moment) -> String {
+        let between = scheduled.place..dialed.place;
+        let is_between = |call: &&CallRecord| {
+            let is_dialed = call.dialed.is_some_and(|dialed| between.contains(&dialed.place));
+            is_dialed && call.id.queue() == id.queue()
+        };
+        let mut ahead: Vec<_> = self.history.calls().iter().filter(is_between).collect();
+        ahead.sort_unstable_by_key(|call| call.dialed.map(|dialed| dialed.place));
+        let took = |call: &&CallRecord| call.handling().unwrap_or_default();
+        match ahead.as_slice() {
+            [] => "behind no other call".into(),
+            [one] => format!("behind call {}", one.name()),
+            many => {
+                // Of equal ones the first.
+                let longest = many.iter().rev().copied().max_by_key(took).unwrap_or(many[0]);
+                let (count, name, took) = (many.len(), longest.name(), Shown(took(&longest)));
+                format!("behind {count} calls, the longest of them call {name}: {took}")
+            }
+        }
+    }
+
+    /// A few calls by name, and how many more there are.
+    pub(super) fn list(&self, ids: &[CallId]) -> String {
+        let mut list = match ids.len() {
+            1 => String::from("call "),
+            many => format!("{many} calls: "),
+        };
+        for (place, id) in ids.iter().take(NAMED).enumerate() {
+            let comma = if place == 0 { "" } else { "; " };
+            let _ = write!(list, "{comma}{}", self.name(*id));
+        }
+        if ids.len() > NAMED {
+            list.push_str("; ...");
+        }
+        list
+    }
+}
