@@ -82,7 +82,8 @@
 //!   that is counted as it happens: `journal/pages.rs`.
 //! - The page: `journal/timeline/page.html` and a script per part: `model.js` reads the data, which
 //!   `journal/timeline.rs` writes; `axis.js` and `layout.js` place it; `draw.js`, `spans.js` and `focus.js` draw;
-//!   `story.js` is the panel of a call, `table.js` (`COLUMNS`) the table; `input.js` has keys, mouse and search.
+//!   `story.js` is the panel of a call, `table.js` (`COLUMNS`) the table; `view.js` moves what is in view,
+//!   `select.js` has selection and search, `input.js` keys and mouse, `open.js` how it opens; `selftest*.js` try it.
 //! - Another module of operations: a file in `samples/`, its constructor in `samples/ext.rs`, its scenarios in
 //!   `tests/samples/`. How long retries wait: `samples/ml_retries/policy.rs`.
 //! - Another scenario of the conformance kit: `conformance/scenario.rs` lists them, `conformance/scene.rs`
