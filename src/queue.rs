@@ -68,24 +68,31 @@
 //!   `reactor/fd_source.rs`; what a stream or an acceptor can use, by the traits in `streams/`. A new
 //!   producer of calls, as timers and other threads are, is a field of `Shared` (`reactor/shared.rs`,
 //!   where `can_go_on` returns whether more calls can arrive), enters in `reactor/guest.rs`
-//!   (`turn_noting`, with its share), by `promised_call`, and has its part in how long the loop sleeps
+//!   (`run_turn`, with its share), by `promised_call`, and has its part in how long the loop sleeps
 //!   (`reactor/handle.rs`, `poll_timeout`).
+//! - The end of a recipient: `recipient/cell.rs` (`hang_up`; `Extras` has what few recipients need), for a `Recipient`
+//!   that drops and for `Context::hang_up` alike; `queue/release.rs` drops the captures of its calls.
+//! - What a turn returns: `outcome.rs` (`Report`), counted in `queue/attempt.rs` (`reported`, `report_since`).
+//! - How long a turn runs: `queue/budget.rs` for the queue; `reactor/guest.rs` (`sooner_end`, `dial_until`) looks at
+//!   the clock. The wake hook runs outside of turns (`queue/notify.rs`, `wake`).
 //! - How many blocks there are, and how large: `erased/directory.rs`; the same of the slots of callbacks:
 //!   `erased/cells/chunks.rs`.
-//! - How much enters a turn: `reactor/limits.rs` has the budget, `reactor/guest.rs` (`turn_noting`) the share of
+//! - How much enters a turn: `reactor/limits.rs` has the budget, `reactor/guest.rs` (`run_turn`) the share of
 //!   each producer, which `reactor/timers.rs` and `reactor/remote/remotes.rs` keep to.
 //! - In what order timers are due: `reactor/timers/heap.rs`.
 //! - A new field in the journal: `journal/ring.rs` (`StepEntry`, what is kept of a step), set in
 //!   `journal/recorder.rs` and `pages.rs` as the step happens; `journal/records.rs`, what users read of it, filled in
 //!   `journal/history.rs`; shown in `journal/explain.rs`, `trace/args.rs`, and in the page by
 //!   `journal/timeline.rs` (data) and `journal/timeline/model.js` and `story.js` (the panel of a call). A figure
-//!   that is counted as it happens: `journal/pages.rs`.
+//!   that is counted as it happens: `journal/pages.rs` and `figures.rs`. What a call comes from: `outside.rs`
+//!   (`CallOrigin`), kept in `journal/loop_log.rs`. What holds for a whole journal: `builder.rs`, `snapshot.rs`.
 //! - The page: `journal/timeline/page.html` and a script per part: `model.js` reads the data, which
 //!   `journal/timeline.rs` writes; `axis.js` and `layout.js` place it; `draw.js`, `spans.js` and `focus.js` draw;
 //!   `story.js` is the panel of a call, `table.js` (`COLUMNS`) the table; `view.js` moves what is in view,
 //!   `select.js` has selection and search, `input.js` keys and mouse, `open.js` how it opens; `selftest*.js` try it.
-//! - Another module of operations: a file in `samples/`, its constructor in `samples/ext.rs`, its scenarios in
-//!   `tests/samples/`. How long retries wait: `samples/ml_retries/policy.rs`.
+//! - Another module of operations: a file in `samples/`, listed in `samples.rs`: for I/O modeled on `ll_accept.rs`
+//!   (`IoAttempt` is in `ll_real_cancel.rs`), around a module with a method in `samples/ext.rs`. Its
+//!   scenarios are in `tests/samples/`. How long retries wait: `samples/ml_retries/policy.rs`.
 //! - Another scenario of the conformance kit: `conformance/scenario.rs` lists them, `conformance/scene.rs`
 //!   and `run.rs` perform them; their number is in `conformance.rs` and `tests/samples/conformance.rs`.
 //! - The words of an error: the `#[error]` of its variant (`outcome.rs`, `op/error.rs`, `reactor/error.rs`,

@@ -123,13 +123,13 @@ impl Pages {
                 counts.panicked += 1;
                 // It was not dialed if its check has panicked.
                 self.pending.remove(call);
-                return self.hang_up(at, call);
+                return self.end_live(at, call);
             }
             Step::Canceled { .. } => {
                 counts.canceled += 1;
                 self.pending.remove(call);
                 // It was dialed if an observer panicked then, and dropped the queue.
-                self.put_down(call);
+                self.take_back_live(call);
             }
             Step::LateCancel { .. } => counts.late_cancels += 1,
             // It is still pending.
@@ -147,7 +147,7 @@ impl Pages {
     #[inline(always)]
     fn dialed(&mut self, at: Instant, call: CallId) -> Took {
         self.counts.dialed += 1;
-        self.pick_up(at, call);
+        self.begin_live(at, call);
         let since = self.pending.remove(call);
         since.map_or(Took::Nothing, |since| Took::Waiting(self.waiting.add_between(since, at)))
     }
@@ -155,7 +155,7 @@ impl Pages {
     #[inline]
     fn finished(&mut self, at: Instant, call: CallId) -> Took {
         self.counts.finished += 1;
-        self.hang_up(at, call)
+        self.end_live(at, call)
     }
 
     /// Counts a step of an operation, and keeps it if `keeps` is true.
@@ -168,7 +168,7 @@ impl Pages {
 
     /// A call that was dialed is pending again.
     pub(super) fn note_put_back(&mut self, at: Instant, call: CallId, keeps: bool) {
-        self.put_down(call);
+        self.take_back_live(call);
         self.pending.insert(call, at);
         self.keep_other(at, call, What::PutBack, keeps);
     }
@@ -177,7 +177,7 @@ impl Pages {
     pub(super) fn note_dialed_again(&mut self, at: Instant, call: CallId, keeps: bool) {
         self.keep_other(at, call, What::DialedAgain, keeps);
         self.pending.remove(call);
-        self.pick_up(at, call);
+        self.begin_live(at, call);
     }
 
     #[inline]
@@ -192,7 +192,7 @@ impl Pages {
     }
 
     #[inline]
-    fn pick_up(&mut self, at: Instant, call: CallId) {
+    fn begin_live(&mut self, at: Instant, call: CallId) {
         if self.live.len() == self.ring.capacity() {
             self.live.remove(0); // their ends must have been missed
         }
@@ -201,10 +201,10 @@ impl Pages {
 
     /// Ends a live call (I1).
     #[inline]
-    fn hang_up(&mut self, at: Instant, call: CallId) -> Took {
+    fn end_live(&mut self, at: Instant, call: CallId) -> Took {
         match self.end_innermost(call) {
             Some(since) => Took::Handling(self.handling.add_between(since, at)),
-            None => self.hang_up_outer(at, call),
+            None => self.end_live_outer(at, call),
         }
     }
 
@@ -216,7 +216,7 @@ impl Pages {
 
     #[cold]
     #[inline(never)]
-    fn hang_up_outer(&mut self, at: Instant, call: CallId) -> Took {
+    fn end_live_outer(&mut self, at: Instant, call: CallId) -> Took {
         self.end_those_in(call);
         let ended = self.end_innermost(call);
         ended.map_or(Took::Nothing, |since| Took::Handling(self.handling.add_between(since, at)))
@@ -230,7 +230,7 @@ impl Pages {
     }
 
     /// A call is not live.
-    fn put_down(&mut self, call: CallId) {
+    fn take_back_live(&mut self, call: CallId) {
         self.end_those_in(call);
         self.end_innermost(call);
     }

@@ -42,7 +42,7 @@ const PARTS: &[(&str, &[&str])] = &[
             include_str!("timeline/select.js"),
             include_str!("timeline/input.js"),
             include_str!("timeline/open.js"),
-            include_str!("timeline/figures.js"),
+            include_str!("timeline/speed.js"),
             include_str!("timeline/selftest_answers.js"),
             include_str!("timeline/selftest.js"),
         ],

@@ -1,4 +1,5 @@
-//! How long a turn may run.
+//! What ends a turn of the queue early: a number of calls, or a condition that its caller passes in. (The
+//! queue knows no time; the reactor's limit of time is in `reactor/guest.rs`.)
 
 use core::fmt;
 

@@ -188,7 +188,7 @@ impl Guest {
     /// ```
     #[inline]
     pub fn turn(&mut self, events: &Events) -> Report {
-        self.turn_noting(|shared| shared.note(events), None)
+        self.run_turn(|shared| shared.note(events), None)
     }
 
     /// As [`turn`](Self::turn), and dials for as long as `limit`, by the reactor's clock. The limit is
@@ -222,16 +222,12 @@ impl Guest {
 
     /// As [`turn`](Self::turn), until `end` at most.
     pub(super) fn turn_until(&mut self, events: &Events, end: Option<Instant>) -> Report {
-        self.turn_noting(|shared| shared.note(events), end)
+        self.run_turn(|shared| shared.note(events), end)
     }
 
     /// As [`turn`](Self::turn), with events that `note` notes, until `end` at most.
     #[inline]
-    pub(super) fn turn_noting(
-        &mut self,
-        note: impl FnOnce(&Shared),
-        end: Option<Instant>,
-    ) -> Report {
+    pub(super) fn run_turn(&mut self, note: impl FnOnce(&Shared), end: Option<Instant>) -> Report {
         let shared = self.ends.handle.shared();
         let _in_progress = InProgress::new(shared);
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.

@@ -1,4 +1,5 @@
-//! How long a turn may run, and how many calls from outside enter it (rule M6).
+//! The limits of a reactor's turn: how many calls it dials, how long it runs (`guest.rs` looks at the clock),
+//! and how many calls from outside enter it (rule M6).
 //!
 //! - I1 However much is pending, at least an eighth of the budget of each kind of outside calls enters a
 //!   turn (or all there is), and at most a budget. Of readiness a poll's whole batch does, which is

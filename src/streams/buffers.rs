@@ -812,6 +812,56 @@ impl Output {
         self.buffer.is_empty()
     }
 
+    /// Returns true once [`finish`](Self::finish) was called, although bytes may still wait. The output
+    /// accepts none from then on, so what the peer still sends can only be consumed.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use switchboard::streams::{Input, Output};
+    /// fn process(input: &mut Input, output: &mut Output) {
+    ///     if output.is_finished() {
+    ///         input.consume(input.len()); // nothing is answered any more
+    ///         return;
+    ///     }
+    ///     let is_last = input.bytes().contains(&b'\n');
+    ///     output.append(input);
+    ///     if is_last || input.is_over() {
+    ///         output.finish();
+    ///     }
+    /// }
+    /// # use std::io::{Read, Write};
+    /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
+    /// # struct Session { stream: Stream<TcpStream> }
+    /// # impl Session {
+    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    /// #         if self.stream.drive(process).is_over() {
+    /// #             cx.hang_up();
+    /// #         }
+    /// #     }
+    /// # }
+    /// # let mut reactor = Reactor::new()?;
+    /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    /// # let socket = TcpStream::connect(listener.local_addr()?)?;
+    /// # let (mut peer, _) = listener.accept()?;
+    /// # let session = reactor.queue().try_recipient_with(|own| {
+    /// #     let stream = Stream::new(&reactor, socket, own, Session::on_ready)?;
+    /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
+    /// # })?;
+    /// # peer.write_all(b"bye\nmore")?;
+    /// # peer.shutdown(std::net::Shutdown::Write)?;
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
+    /// # let mut received = Vec::new();
+    /// # peer.read_to_end(&mut received)?;
+    /// # assert_eq!(received, b"bye\nmore");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub const fn is_finished(&self) -> bool {
+        !matches!(self.end, OutputEnd::Open)
+    }
+
     /// Returns true if the stream's own side is closed: everything is written, the end of the stream
     /// included.
     ///
@@ -820,13 +870,12 @@ impl Output {
     /// ```
     /// # use switchboard::streams::{Input, Output};
     /// fn process(input: &mut Input, output: &mut Output) {
-    ///     if output.is_over() {
-    ///         input.consume(input.len()); // our side is closed: nothing is answered any more
-    ///         return;
-    ///     }
     ///     output.append(input);
     ///     if input.is_over() {
     ///         output.finish();
+    ///     }
+    ///     if output.is_over() {
+    ///         println!("our side is closed");
     ///     }
     /// }
     /// # use std::io::{Read, Write};

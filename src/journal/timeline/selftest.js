@@ -1,9 +1,9 @@
 // With `#selftest`, the page tries itself: what comes out is written into the page, for a browser
 // without a head to find. Used by tests only.
 
-if (flags.has("figures")) {
+if (flags.has("speed")) {
   state.still = true;
-  document.body.append(element("pre", figuresOf(), { id: "figures-of-page" }));
+  document.body.append(element("pre", speedOfPage(), { id: "speed-of-page" }));
 }
 
 if (flags.has("selftest")) {

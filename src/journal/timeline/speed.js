@@ -1,8 +1,8 @@
 "use strict";
-// With `#figures`, the page prints into itself how long it took to load, and takes to draw, zoom and search:
+// With `#speed`, the page prints into itself how long it took to load, and takes to draw, zoom and search:
 // for the eye, as a machine that is busy takes longer.
 
-function figuresOf() {
+function speedOfPage() {
   const timed = (work) => {
     const before = performance.now();
     work();
