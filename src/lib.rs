@@ -1,4 +1,4 @@
-//! A single-threaded call queue, the event loop around it, and cancellable asynchronous operations.
+//! A single-threaded call queue, the event loop around it, and cancelable asynchronous operations.
 //!
 //! Code that wants work done later *schedules a call*. The queue *dials* calls in order, each to its
 //! *recipient*, at most one at a time per recipient.
@@ -40,7 +40,7 @@
 //! - [`Observer`] sees every [`Step`] of every call and every [`OpStep`] of every operation, [`Tally`]
 //!   counts how calls ended. Ready-made observers are [`Reporter`], which reports bugs in sentences,
 //!   `journal::Journal`, and `DialSpans` with the feature `tracing`.
-//! - [`op`] has cancellable operations, and [`future`] has futures of calls and operations. `reactor`
+//! - [`op`] has cancelable operations, and [`future`] has futures of calls and operations. `reactor`
 //!   is the event loop around mio, and `samples` has modules to learn from and build on. These two need
 //!   the feature `mio`, which is on by default.
 //! - `pages` is the guide, page by page, with the code of the examples.

@@ -69,7 +69,7 @@ pub use error::{OpError, OpResult};
 pub use state::OpState;
 use state::{OpAction, OpEvent};
 
-/// The cancellable handle of one operation. Cloning counts a reference.
+/// The cancelable handle of one operation. Cloning counts a reference.
 #[doc(alias("AsyncJob", "task", "cancellation token"))]
 #[derive(Clone)]
 pub struct AsyncOp {
