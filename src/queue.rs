@@ -88,7 +88,8 @@
 //!   (`CallOrigin`), kept in `journal/loop_log.rs`. What holds for a whole journal: `builder.rs`, `snapshot.rs`.
 //! - The page: `journal/timeline/page.html` and a script per part: `model.js` reads the data, which
 //!   `journal/timeline.rs` writes; `axis.js` and `layout.js` place it; `draw.js`, `spans.js` and `focus.js` draw;
-//!   `story.js` is the panel of a call, `table.js` (`COLUMNS`) the table; `input.js` has keys, mouse and search.
+//!   `story.js` is the panel of a call, `table.js` (`COLUMNS`) the table; `view.js` moves what is in view,
+//!   `select.js` has selection and search, `input.js` keys and mouse, `open.js` how it opens; `selftest*.js` try it.
 //! - Another module of operations: a file in `samples/`, listed in `samples.rs`: for I/O modeled on `ll_accept.rs`
 //!   (`IoAttempt` is in `ll_real_cancel.rs`), around a module with a method in `samples/ext.rs`. Its
 //!   scenarios are in `tests/samples/`. How long retries wait: `samples/ml_retries/policy.rs`.

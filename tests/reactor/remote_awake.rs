@@ -114,6 +114,17 @@ fn m08_a_future_that_is_woken_on_the_loops_thread_wakes_no_loop() {
 }
 
 #[test]
+fn m08_what_was_sent_before_the_descriptor_was_out_wakes_the_host() {
+    let mut reactor = Reactor::new().unwrap();
+    let remote = reactor.remote();
+    assert_eq!(reactor.poll_timeout(), None, "so the host is going to sleep without end");
+    remote.call(|_| ()).unwrap();
+    assert!(is_readable(reactor.as_fd()));
+    assert_eq!(turn_now(&mut reactor).dialed, 1);
+    assert!(!is_readable(reactor.as_fd()), "once");
+}
+
+#[test]
 fn m08_a_reactor_whose_descriptor_is_out_is_woken_whenever_it_does_not_turn() {
     let mut reactor = Reactor::new().unwrap();
     let remote = reactor.remote();

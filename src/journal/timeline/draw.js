@@ -121,8 +121,7 @@ function drawTitles() {
     }
     pen.fillStyle = colors.text;
     const note = tall ? "" : ` · ${band.note.replace(/ .*/, "")}`;
-    // Of a lane whose top is scrolled off, the title stays in view.
-    const at = Math.max(y, Math.min(HEAD + 2, Y(band.bottom) - 2 * ROW));
+    const at = titleY(band);
     clippedText(band.title + note, 16, at + ROW / 2 - 2, view.gutter - 22);
     if (tall) {
       pen.fillStyle = colors.dim;
@@ -131,6 +130,11 @@ function drawTitles() {
   }
   pen.fillStyle = colors.line;
   pen.fillRect(view.gutter - 1, HEAD, 1, view.height - HEAD);
+}
+
+/** Where the title of a band stands: of one whose top is scrolled off, in view as long as there is room. */
+function titleY({ top, bottom }) {
+  return Math.max(Y(top), Math.min(HEAD + 2, Y(bottom) - 2 * ROW));
 }
 
 function drawBandsIn(width) {

@@ -115,6 +115,7 @@ function tryUndrawn({ check, mouse }) {
   draw();
   const [x, y] = [(view.gutter + view.width) / 2, Y(row.y) + row.height / 2];
   mouse("pointermove", x, y);
+  check("the title of its lane stays in view", titleY(band) >= Math.min(HEAD, Y(band.bottom) - 2 * ROW) && (view.scroll <= band.top || titleY(band) > Y(band.top)));
   check("pointing at the curve counts it", !tip.hidden && tip.textContent.includes("more operation"), tip.textContent);
   mouse("pointerdown", x, y);
   mouse("pointerup", x, y);
@@ -145,6 +146,14 @@ function tryNames({ check }) {
   draw();
   const before = namedBefore(T(view.gutter - 1));
   check("what began out of view is named at the edge", before && atEdge === before.name, atEdge);
+  const byTime = named.toSorted((a, b) => firstOf(a.place) - firstOf(b.place));
+  const next = byTime.findIndex((one, i) => i && firstOf(one.place) > firstOf(byTime[i - 1].place));
+  if (next > 0) {
+    const [last, gap] = [byTime[next - 1], firstOf(byTime[next].place) - firstOf(byTime[next - 1].place)];
+    setView(firstOf(last.place) + gap / 4, firstOf(byTime[next].place) + gap / 2);
+    draw();
+    check("so it is if the next one is in view", atEdge === last.name, atEdge);
+  }
   fit();
   draw();
   check("and not if nothing did", atEdge === "");

@@ -107,8 +107,10 @@ impl Remotes {
 
     /// From now on, a host may sleep whenever the reactor does not turn.
     pub(crate) fn set_host_sleeps(&self) {
-        if !self.host_sleeps.replace(true) {
-            self.post.inbox.fall_asleep();
+        if !self.host_sleeps.replace(true) && !self.post.inbox.fall_asleep() {
+            // What was sent before has woken no one, and the host may have decided before how long it
+            // sleeps. (If this fails, `poll_timeout` still returns zero.)
+            let _ = self.post.waker.wake();
         }
     }
 
