@@ -55,7 +55,7 @@ use core::{fmt, mem};
 
 use crate::callback::Callback;
 use crate::erased::Site;
-use crate::erased::counted::{Counted, Dispatch, WeakErased};
+use crate::erased::{Counted, Dispatch, WeakErased};
 use crate::id::CallId;
 use crate::op_step::{OpStep, Outcome};
 use crate::outcome::Cancellation;

@@ -12,7 +12,7 @@ use crate::conformance::record::Phase;
 use crate::conformance::scenario::{Cue, Ending, Scenario, Timing};
 use crate::conformance::scene::{AnySubject, Scene};
 use crate::conformance::violation::{Rule, Violation};
-use crate::erased::counted::FreeBlocks;
+use crate::erased::FreeBlocks;
 use crate::op::OpState;
 use crate::queue::Budget;
 use crate::reactor::Reactor;

@@ -12,8 +12,8 @@ use core::cell::{Cell, RefCell};
 use core::num::NonZeroU64;
 use core::ops::Deref;
 
+use crate::erased::FreeBlocks;
 use crate::erased::cells::Storage;
-use crate::erased::counted::FreeBlocks;
 use crate::id::CallId;
 use crate::queue::deferred::Deferred;
 use crate::queue::listener::{Listener, flag};

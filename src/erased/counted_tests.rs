@@ -6,13 +6,14 @@ use core::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::*;
+use crate::erased::block_counts::FREED;
 use crate::erased::tests::{Random, rounds, seed};
 
 impl FreeBlocks {
     /// The number of blocks that are kept, and of all that there are.
     fn counts(&self) -> (usize, usize) {
         let sum = |count: fn(&SizeClass) -> usize| self.classes.iter().map(count).sum();
-        (sum(|class| class.spares.get()), sum(|class| class.blocks.get()))
+        (sum(|class| class.counts.spares.get()), sum(|class| class.counts.blocks.get()))
     }
 }
 
