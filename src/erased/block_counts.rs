@@ -1,7 +1,8 @@
 //! How many blocks of a size there are, and how many are kept to be used again.
 //!
 //! A cycle goes from one moment in which no block is in use to the next one, or until many have been freed
-//! that might be needed again. As many are kept as were in use at a time in the two cycles before.
+//! that might be needed again. The number that is kept is the most that were in use at a time in the two
+//! cycles before.
 
 #![deny(unsafe_code)]
 
