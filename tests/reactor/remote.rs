@@ -108,7 +108,7 @@ fn m08_one_sender_keeps_its_order_over_both_kinds_of_senders() {
     assert_eq!(sites.take(), [true; 5], "the sites are those of the senders");
 }
 
-#[cfg(unix)]
+#[cfg(all(unix, not(mio_unsupported_force_poll_poll)))]
 #[test]
 fn m08_wake_ups_merge() {
     use std::os::fd::AsRawFd;

@@ -1,7 +1,6 @@
 //! Hazard: a wake-up that is made for nothing, as the loop is awake, or that is not made, as the loop
 //! was taken to be (rule M8).
 
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 use std::task::Waker;
@@ -9,17 +8,10 @@ use std::thread;
 use std::time::Duration;
 
 use mio::{Events, Poll, Token};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use switchboard::reactor::{Guest, Reactor};
 use switchboard::{CallQueue, future};
 
 use support::net::turn_now;
-
-/// Whether the descriptor is readable now.
-fn is_readable(descriptor: impl AsFd) -> bool {
-    let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-    poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&now)).unwrap() == 1
-}
 
 #[test]
 fn m08_a_loop_that_is_awake_is_not_woken_by_its_own_thread() {
@@ -113,6 +105,7 @@ fn m08_a_future_that_is_woken_on_the_loops_thread_wakes_no_loop() {
     assert_eq!(reactor.event_stats().events, 0, "an event is a wake-up here");
 }
 
+#[cfg(not(mio_unsupported_force_poll_poll))]
 #[test]
 fn m08_what_was_sent_before_the_descriptor_was_out_wakes_the_host() {
     let mut reactor = Reactor::new().unwrap();
@@ -126,6 +119,13 @@ fn m08_what_was_sent_before_the_descriptor_was_out_wakes_the_host() {
 
 #[test]
 fn m08_a_reactor_whose_descriptor_is_out_is_woken_whenever_it_does_not_turn() {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+    use std::os::fd::{AsFd, OwnedFd};
+
+    let is_readable = |descriptor: &OwnedFd| {
+        let now = Timespec { tv_sec: 0, tv_nsec: 0 };
+        poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&now)).unwrap() == 1
+    };
     let mut reactor = Reactor::new().unwrap();
     let remote = reactor.remote();
     let descriptor = reactor.as_fd().try_clone_to_owned().unwrap();
