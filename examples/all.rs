@@ -6,18 +6,18 @@
 mod embed {
     #[cfg(feature = "mio")]
     mod app;
-    #[cfg(all(unix, feature = "mio"))]
+    #[cfg(all(unix, feature = "mio", not(mio_unsupported_force_poll_poll)))]
     pub(crate) mod calloop;
-    #[cfg(all(target_os = "linux", feature = "timerfd"))]
+    #[cfg(all(target_os = "linux", feature = "timerfd", not(mio_unsupported_force_poll_poll)))]
     pub(crate) mod descriptor;
     #[cfg(feature = "mio")]
     pub(crate) mod mio;
-    #[cfg(all(unix, feature = "mio"))]
+    #[cfg(all(unix, feature = "mio", not(mio_unsupported_force_poll_poll)))]
     pub(crate) mod poll;
     #[cfg(feature = "mio")]
     pub(crate) mod thread;
     pub(crate) mod tick;
-    #[cfg(all(unix, feature = "mio"))]
+    #[cfg(all(unix, feature = "mio", not(mio_unsupported_force_poll_poll)))]
     pub(crate) mod tokio;
 }
 
