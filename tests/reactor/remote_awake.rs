@@ -105,48 +105,56 @@ fn m08_a_future_that_is_woken_on_the_loops_thread_wakes_no_loop() {
     assert_eq!(reactor.event_stats().events, 0, "an event is a wake-up here");
 }
 
+/// (mio's `poll` has no descriptor.)
 #[cfg(not(mio_unsupported_force_poll_poll))]
-#[test]
-fn m08_what_was_sent_before_the_descriptor_was_out_wakes_the_host() {
-    let mut reactor = Reactor::new().unwrap();
-    let remote = reactor.remote();
-    assert_eq!(reactor.poll_timeout(), None, "so the host is going to sleep without end");
-    remote.call(|_| ()).unwrap();
-    assert!(is_readable(reactor.as_fd()));
-    assert_eq!(turn_now(&mut reactor).dialed, 1);
-    assert!(!is_readable(reactor.as_fd()), "once");
-}
+mod descriptor {
+    use std::os::fd::AsFd;
 
-#[test]
-fn m08_a_reactor_whose_descriptor_is_out_is_woken_whenever_it_does_not_turn() {
     use rustix::event::{PollFd, PollFlags, Timespec, poll};
-    use std::os::fd::{AsFd, OwnedFd};
 
-    let is_readable = |descriptor: &OwnedFd| {
+    use super::*;
+
+    /// Whether the descriptor is readable now.
+    fn is_readable(descriptor: impl AsFd) -> bool {
         let now = Timespec { tv_sec: 0, tv_nsec: 0 };
-        poll(&mut [PollFd::new(descriptor, PollFlags::IN)], Some(&now)).unwrap() == 1
-    };
-    let mut reactor = Reactor::new().unwrap();
-    let remote = reactor.remote();
-    let descriptor = reactor.as_fd().try_clone_to_owned().unwrap();
-    for _ in 0..3 {
-        assert!(!is_readable(&descriptor));
-        remote.call(|_| ()).unwrap();
-        assert!(is_readable(&descriptor), "the host sleeps by it");
-        assert_eq!(turn_now(&mut reactor).dialed, 1);
-        // Sent in a turn: the host is to ask for the timeout after it.
-        let sender = remote.clone();
-        reactor.queue().call(move |_| sender.call(|_| ()).unwrap());
-        assert_eq!(turn_now(&mut reactor).dialed, 1);
-        assert!(!is_readable(&descriptor));
-        assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO));
-        assert_eq!(turn_now(&mut reactor).dialed, 1);
+        poll(&mut [PollFd::new(&descriptor, PollFlags::IN)], Some(&now)).unwrap() == 1
     }
-    // The last sender of all.
-    drop(remote);
-    assert!(is_readable(&descriptor));
-    assert!(!reactor.should_run() || turn_now(&mut reactor).dialed == 0);
-    assert_eq!(reactor.event_stats().events, 4);
+
+    #[test]
+    fn m08_what_was_sent_before_the_descriptor_was_out_wakes_the_host() {
+        let mut reactor = Reactor::new().unwrap();
+        let remote = reactor.remote();
+        assert_eq!(reactor.poll_timeout(), None, "so the host is going to sleep without end");
+        remote.call(|_| ()).unwrap();
+        assert!(is_readable(reactor.as_fd()));
+        assert_eq!(turn_now(&mut reactor).dialed, 1);
+        assert!(!is_readable(reactor.as_fd()), "once");
+    }
+
+    #[test]
+    fn m08_a_reactor_whose_descriptor_is_out_is_woken_whenever_it_does_not_turn() {
+        let mut reactor = Reactor::new().unwrap();
+        let remote = reactor.remote();
+        let descriptor = reactor.as_fd().try_clone_to_owned().unwrap();
+        for _ in 0..3 {
+            assert!(!is_readable(&descriptor));
+            remote.call(|_| ()).unwrap();
+            assert!(is_readable(&descriptor), "the host sleeps by it");
+            assert_eq!(turn_now(&mut reactor).dialed, 1);
+            // Sent in a turn: the host is to ask for the timeout after it.
+            let sender = remote.clone();
+            reactor.queue().call(move |_| sender.call(|_| ()).unwrap());
+            assert_eq!(turn_now(&mut reactor).dialed, 1);
+            assert!(!is_readable(&descriptor));
+            assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO));
+            assert_eq!(turn_now(&mut reactor).dialed, 1);
+        }
+        // The last sender of all.
+        drop(remote);
+        assert!(is_readable(&descriptor));
+        assert!(!reactor.should_run() || turn_now(&mut reactor).dialed == 0);
+        assert_eq!(reactor.event_stats().events, 4);
+    }
 }
 
 #[test]
