@@ -22,7 +22,8 @@ pub enum CallOrigin {
         /// How often the slot was used before.
         generation: u32,
     },
-    /// A timer was due. The call's site is that where it was armed.
+    /// A timer was due. The call's site is that where it was armed. (A callback of another queue than that of
+    /// the timer's reactor has no origin.)
     Timer,
     /// It was sent through a [`Remote`](crate::reactor::Remote), say, by this thread or another. (Of calls
     /// that were sent before the first turn that was observed, this may be missing.)
