@@ -972,7 +972,7 @@ impl Output {
     /// Whether it has become empty, and so has more room than the closure found.
     #[inline]
     pub(super) fn has_new_room(&self) -> bool {
-        self.found_less_room.get() && self.is_empty()
+        self.found_less_room.get() && self.is_empty() && self.end == OutputEnd::Open
     }
 
     /// Begins a call of the closure that produces.

@@ -70,8 +70,10 @@ pub fn relay<A: StreamSource, B: StreamSource>(
     // Whichever has something to report calls again.
     if a.can_read() || a.can_write() {
         a.ask_again();
-    } else {
+    } else if b.can_read() || b.can_write() {
         b.ask_again();
+    } else {
+        return settle(a, b); // an event calls again
     }
     status(a, b)
 }

@@ -295,11 +295,14 @@ impl<S: StreamSource> Stream<S> {
             self.write();
             let may_read = self.may_read();
             let goes_on = may_read && !self.input.is_full();
-            let has_room =
-                was_above_low && !self.output.is_above_low() || self.output.has_new_room();
+            let has_room = was_above_low && !self.output.is_above_low()
+                || self.output.has_new_room() && self.can_write();
             if !(goes_on || has_room) {
                 return self.settle_if(may_read);
             }
+        }
+        if self.ready.get() == Flags::NONE {
+            return self.settle_if(false); // an event calls again
         }
         self.ask_again();
         self.status()

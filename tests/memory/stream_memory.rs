@@ -1,18 +1,18 @@
 //! What streams hold: nothing while nothing waits, whatever came before.
 
-use std::io::{Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::num::NonZeroUsize;
 use std::rc::Rc;
 use std::time::Duration;
 
 use mio::net::TcpStream;
 use switchboard::reactor::Reactor;
-use switchboard::streams::Stream;
+use switchboard::streams::{Stream, StreamSource};
 use switchboard::{Context, Recipients};
 
 use support::counting::{allocations, held};
 use support::descriptors::claim;
-use support::net::{tcp_pair, turn_until_idle};
+use support::net::{tcp_pair, turn_until, turn_until_idle};
 
 struct Session {
     stream: Stream<TcpStream>,
@@ -128,4 +128,75 @@ fn idle_streams_hold_no_buffers(on_ready: fn(&mut Session, &Context<'_, Session>
     turn_until_idle(&mut reactor);
     let waiting = held() - before - BYTES as isize;
     assert!(waiting <= kept + (streams * 256) as isize, "{waiting} bytes, after {kept}");
+}
+
+/// Accepts a number of bytes, and then none.
+struct Capped {
+    socket: TcpStream,
+    left: usize,
+}
+
+impl Read for Capped {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.socket.read(buffer)
+    }
+}
+
+impl Write for Capped {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = bytes.len().min(self.left);
+        self.left -= written;
+        if written == 0 { Err(ErrorKind::WouldBlock.into()) } else { Ok(written) }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+support::source_by!(Capped, socket);
+
+impl StreamSource for Capped {
+    fn shutdown_write(&mut self) -> io::Result<()> {
+        self.socket.shutdown_write()
+    }
+}
+
+struct Producer {
+    stream: Stream<Capped>,
+}
+
+impl Producer {
+    fn on_ready(&mut self, _: &Context<'_, Self>) {
+        let _ = self.stream.drive(|_, output| {
+            output.push(&[7; 65_536][..output.room()]);
+        });
+    }
+}
+
+/// Such a stream kept a shared buffer for as long as its peer did not read.
+#[test]
+fn m10_a_stream_that_blocks_in_its_last_round_gives_the_shared_buffer_back() {
+    const STREAMS: usize = 20;
+
+    let mut reactor = Reactor::new().unwrap();
+    let producers = Rc::new(Recipients::new(reactor.queue()));
+    let before = held();
+    let _peers: Vec<_> = (0..STREAMS)
+        .map(|_| {
+            let (socket, peer) = tcp_pair();
+            // Three rounds that write all, and one that leaves less than the low water.
+            let source = Capped { socket, left: 3 * 65_536 + 50_000 };
+            producers.insert_with(|own| {
+                let stream = Stream::new(&reactor.handle(), source, own, Producer::on_ready);
+                Producer { stream: stream.unwrap() }
+            });
+            peer
+        })
+        .collect();
+    let queue = reactor.queue().clone();
+    turn_until(&mut reactor, || queue.tally().finished == STREAMS as u64);
+    let kept = held() - before;
+    let most = (STREAMS * 65_536 + 5 * 256 * 1024) as isize;
+    assert!(kept <= most, "{kept} bytes are held for {STREAMS} streams");
 }
