@@ -241,7 +241,7 @@ impl<S: StreamSource> Stream<S> {
     /// so that other sources are served, and the handler is called again.
     ///
     /// `process` is called at least once, even without new input, and again whenever there is new input,
-    /// the output is down to its low water, or it is empty after `process` found less [room]. Bytes that
+    /// the output has fallen to its low water, or it is empty after `process` found less [room]. Bytes that
     /// it does not consume stay in the input.
     ///
     /// [room]: Output::room

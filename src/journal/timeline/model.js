@@ -50,7 +50,7 @@ const call = (() => {
 })();
 history_.calls = history_.operations = null; // the columns above are what is left of it
 
-const operationOf = new Map(operations.map((operation, place) => [operation.call, place]));
+const operationOf = new Map(operations.map((operation, place) => [operation.call, place]).filter(([of]) => of >= 0));
 const lateOf = new Map();
 for (const [place, at, by, reason] of late) {
   if (!lateOf.has(place)) lateOf.set(place, []);

@@ -127,5 +127,5 @@ function neighbor(step) {
   const row = rows[liveRow[place] >= 0 ? liveRow[place] : pendingRow[place]];
   const at = row ? row.items.indexOf(place) + step : -1;
   if (row && at >= 0 && at < row.items.length) goTo(row.items[at]);
-  else report(row ? `${nameOf(place)} is the ${step > 0 ? "last" : "first"} call of its row.` : `${nameOf(place)} is in no row: a curve counts it.`);
+  else report(row ? `${nameOf(place)} is the ${step > 0 ? "last" : "first"} call of its row.` : `${nameOf(place)} is in no row.`);
 }

@@ -102,7 +102,7 @@ function tryUndrawn({ check, mouse }) {
   }
   const band = bands.find(({ title }) => title === "operations");
   if (!beyond.length) return check("all operations are drawn", !band || !band.note.includes("drawn"));
-  check("the lane says how many operations are drawn", band.note.endsWith(`${operations.length - beyond.length} drawn`), band.note);
+  check("the lane says how many operations are drawn", band.note.endsWith(`${(operations.length - beyond.length).toLocaleString("en")} drawn`), band.note);
   const of = beyond.find((o) => operations[o].call >= 0);
   if (of !== undefined) {
     select(operations[of].call);

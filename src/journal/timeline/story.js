@@ -124,8 +124,7 @@ function nameAround(place) {
 /** That a call, or its operation, has no bar of its own. */
 function undrawn(place) {
   const lines = [];
-  const began = known(real.created[place]) || known(real.scheduled[place]);
-  if (began && pendingRow[place] < 0) {
+  if (known(real.scheduled[place]) && pendingRow[place] < 0) {
     const when = liveRow[place] < 0 ? "Not drawn" : "Not drawn while it waited";
     lines.push(`${when}: too many calls of the lane waited at a time, so the curve counts it.`);
   }
