@@ -17,31 +17,31 @@ use super::story::{Ends, Outcome, Story, ended, ensure, say};
 pub(crate) const STORIES: &[Story] = &[
     (
         "An operation completes",
-        "A read waits on a socket. The peer sends; the socket gets ready, which is a call to the \
-         reader; that completes the operation, which is a call to the client.",
+        "A read waits on a socket. The peer sends, so the socket becomes ready: that is a call to the \
+         reader, which completes the operation; its result is a call to the client.",
         completes,
     ),
     (
         "An operation is canceled while it waits",
-        "The same, but the client cancels. It is told so by one call, and what the peer sends \
-         afterwards goes unheard.",
+        "The same, but the client cancels. It receives one call, with Canceled, and what the peer \
+         sends afterwards reaches no one.",
         canceled_while_waiting,
     ),
     (
         "An operation is canceled late",
-        "The client cancels when the result is on its way already. That changes nothing: the real \
-         result arrives. To cancel the call that told it is too late as well.",
+        "The client cancels when the result is scheduled already. That changes nothing: the real \
+         result arrives. It is also too late to cancel the call that delivered it.",
         canceled_late,
     ),
     (
         "A callback is canceled before it is scheduled",
         "The recipient does not want the call any more. Its caller need not know: it answers, and \
-         nothing happens.",
+         no handler runs.",
         canceled_before_scheduled,
     ),
     (
         "Three handlers schedule calls",
-        "Calls are dialed in the order they were scheduled, and what handlers schedule goes to the \
+        "Calls are dialed in the order in which they were scheduled, and handlers schedule at the \
          tail: first all three, then what each of them has scheduled.",
         in_order,
     ),
@@ -54,25 +54,25 @@ pub(crate) const STORIES: &[Story] = &[
     ),
     (
         "A callback is dropped",
-        "Its caller forgot to call. That is a bug too, reported with the site that created it.",
+        "Its caller forgot to answer it. That is a bug as well, reported with the site that created it.",
         dropped_callback,
     ),
     (
         "A call is canceled twice",
-        "The second cancel is told that the call was canceled already: the first reason stays. Unlike the \
-         cancel of an operation, that of a call is silent: nobody is called.",
+        "The second cancel returns Already: the first reason stays. Unlike the cancel of an operation, \
+         that of a call is silent: no handler runs.",
         canceled_twice,
     ),
     (
-        "A recipient goes while a call is pending",
-        "Its owner lets it go. The call for it is refused when its turn comes, and its caller need not \
-         have known.",
+        "A recipient is dropped while a call is pending",
+        "Its owner drops it. The call to it is refused when the queue reaches the call; its caller \
+         need not know.",
         recipient_goes,
     ),
     (
         "A handler panics",
-        "The panic goes to whoever dials, here to the tour. The call behind it is still there, and \
-         dialed in the next turn.",
+        "The panic unwinds to the code that dials, here the tour. The call behind it is still pending, \
+         and is dialed in the next turn.",
         panicking_handler,
     ),
 ];

@@ -29,7 +29,7 @@ pub(crate) const STORIES: &[Story] = &[
     ),
     (
         "ll_fake_cancel: blocking work on a thread",
-        "The same. The work of the canceled operation goes on until it is told to end: so long it \
+        "The same. The work of the canceled operation continues until it is asked to end: until then it \
          is a leftover. Then a name is resolved.",
         |reactor| {
             let pool = ThreadPool::new(4);
@@ -78,8 +78,8 @@ pub(crate) const STORIES: &[Story] = &[
     ),
     (
         "hl_cancel_all: a hundred at once",
-        "A hundred reads, of which one completes. Closing the module cancels the others, and tells \
-         when the last is over.",
+        "A hundred reads, of which one completes. Closing the module cancels the others, and answers \
+         a callback when the last is over.",
         cancel_all,
     ),
 ];

@@ -15,7 +15,7 @@ use super::story::{Outcome, Story, ensure, say};
 pub(crate) const STORIES: &[Story] = &[
     (
         "ll_connect: a connection to an address",
-        "It completes, is canceled, which closes the connection, and is canceled late. Then nobody \
+        "It completes, is canceled, which closes the connection, and is canceled late. Then no one \
          listens any more: that is a result, not a start that fails.",
         connect,
     ),
@@ -53,7 +53,7 @@ fn connect(reactor: &mut Reactor) -> Outcome {
     let client = Client::new(reactor);
     connects.start(address, client.callback())?;
     let Err(OpError::Retryable(error)) = client.wait(reactor)? else {
-        return Err("expected that nobody listens".into());
+        return Err("expected that no one listens".into());
     };
     say(&format!("It fails, and may be tried again: {error}."));
     ensure(error.kind() == io::ErrorKind::ConnectionRefused, "the connection was refused")

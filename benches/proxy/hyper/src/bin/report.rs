@@ -6,7 +6,7 @@ use std::error::Error;
 use std::fmt::Write;
 use std::fs;
 
-/// Requests a second, CPU a request, p50, p99, p99.9 in µs, MiB, errors.
+/// Requests a second, CPU per request, p50, p99, p99.9 in µs, MiB, errors.
 type Figures = [f64; 7];
 
 struct Cell {
@@ -64,8 +64,8 @@ fn title(row: &str) -> (&str, &str) {
     let kind = match kind {
         "small" => "1 KiB, kept alive",
         "large" => "1 MiB, kept alive",
-        "new_client" => "1 KiB, a new connection of the client each",
-        "new_both" => "1 KiB, new connections on both sides each",
+        "new_client" => "1 KiB, a new client connection per request",
+        "new_both" => "1 KiB, new connections on both sides per request",
         "tunnel" => "1 KiB, through a tunnel",
         kind => kind,
     };
@@ -82,7 +82,7 @@ fn least(row: &[Cell]) -> f64 {
 
 fn table(cells: &[Cell]) -> String {
     let mut table = String::from(
-        "| | connections | | CPU a request, µs | requests/s | p50, ms | p99, ms | p99.9, ms | MiB | errors |\n\
+        "| | connections | | CPU per request, µs | requests/s | p50, ms | p99, ms | p99.9, ms | MiB | errors |\n\
          |---|--:|---|--:|--:|--:|--:|--:|--:|--:|\n",
     );
     for row in rows(cells) {
@@ -102,7 +102,7 @@ fn table(cells: &[Cell]) -> String {
     table
 }
 
-/// Bars: the CPU a request as a multiple of ours.
+/// Bars: the CPU per request as a multiple of ours.
 fn draw(cells: &[Cell]) -> String {
     const LEFT: f64 = 110.0;
     const WIDTH: f64 = 520.0;
@@ -134,7 +134,7 @@ fn draw(cells: &[Cell]) -> String {
     format!(
         r##"<svg xmlns="http://www.w3.org/2000/svg" width="760" height="{height}" viewBox="0 0 760 {height}" font-family="sans-serif" font-size="12">
 <rect width="100%" height="100%" fill="#fff"/>
-<text x="10" y="20" font-size="14" font-weight="bold">CPU a request</text>
+<text x="10" y="20" font-size="14" font-weight="bold">CPU per request</text>
 <text x="10" y="36" fill="#555">as a multiple of ours: longer is dearer (bars end at {MOST}); what is asked for, and on how many connections</text>
 {bars}</svg>
 "##
