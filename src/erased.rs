@@ -1083,7 +1083,8 @@ impl<T> Counted<T> {
         }
 
         let _release = ReleaseBlock(block);
-        // SAFETY: the value is valid, and dropped here only, as there is no `Counted` any more (C2).
+        // SAFETY: the value is valid, and dropped here only, as there is no `Counted` any more (C2). Its drop
+        // may take and give back other blocks, as no list is in use (C6).
         unsafe { ManuallyDrop::drop(&mut (*block.as_ptr()).value) }
     }
 }
