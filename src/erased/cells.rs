@@ -39,9 +39,10 @@ use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::panic::Location;
 use core::ptr::{self, NonNull};
 
-use super::payload::Functions;
 use super::words::{Words, fits};
-use super::{DialContext, Erased, HasVTable, Key, Payload, Site, VTable, drop_function, write_to};
+use super::{
+    DialContext, Erased, Functions, HasVTable, Key, Payload, Site, VTable, drop_function, write_to,
+};
 use chunks::{ChunkMemory, Chunks, FIRST, INDEX_BITS, OTHERS, TICK};
 pub(crate) use join::Join;
 pub(crate) use outcome::{Answer, Cancel, Remains};
