@@ -164,7 +164,7 @@ pub(crate) struct Erased<C: DialContext> {
 
 impl<C: DialContext> Erased<C> {
     pub(crate) fn new<P: Payload<C>>(payload: P, site: Site) -> Self {
-        if fits::<P>() {
+        if const { fits::<P>() } {
             Self::fitting(payload, site)
         } else {
             Self::fitting(Box::new(payload), site)
@@ -416,7 +416,7 @@ impl<C: DialContext> Calls<C> {
     #[inline(always)]
     pub(crate) fn push<P: Payload<C>>(&self, make: impl FnOnce() -> P, site: Site) -> u64 {
         // First the code that may use these calls: `make`, the allocator.
-        if fits::<P>() {
+        if const { fits::<P>() } {
             // SAFETY: the vtable is that of the payload.
             unsafe { self.push_fitting(make(), site, &P::VTABLE) }
         } else {
@@ -424,6 +424,21 @@ impl<C: DialContext> Calls<C> {
             // SAFETY: the same.
             unsafe { self.push_fitting(payload, site, &<Box<P> as HasVTable<C>>::VTABLE) }
         }
+    }
+
+    /// Puts `call` at the tail, even beyond the limit. Returns its position.
+    ///
+    /// # Panics
+    ///
+    /// If the positions of 64 bits are used up.
+    pub(crate) fn push_erased(&self, call: Erased<C>) -> u64 {
+        // What could panic comes first: `call` still drops then.
+        self.reserve();
+        let (Contents { words, site }, vtable) = (call.contents, call.vtable);
+        mem::forget(call);
+        // SAFETY: the words hold a payload of the vtable's type (I1), which is moved just once, as `call` does
+        // not drop (I2). There is a place, by `reserve`.
+        unsafe { self.push_reserved(words, site, vtable) }
     }
 
     /// Puts a call at the tail, of which `payload` is the payload.
@@ -436,12 +451,22 @@ impl<C: DialContext> Calls<C> {
         if !self.is_fast() {
             self.make_room();
         }
+        // SAFETY: guaranteed by the caller; there is a place, by `is_fast` (I7) or by `make_room`.
+        unsafe { self.push_reserved(payload, site, vtable) }
+    }
+
+    /// The same if there is a place: the tail is less than `tail_end`.
+    ///
+    /// # Safety
+    ///
+    /// There must be one, and `payload` must be a valid payload of the type that `vtable` is for.
+    #[inline(always)]
+    unsafe fn push_reserved<P>(&self, payload: P, site: Site, vtable: &'static VTable<C>) -> u64 {
         let place = self.tail.get();
         debug_assert!(place.is_aligned() && place < self.tail_end.get());
         let next = place.wrapping_add(1);
-        // SAFETY: the tail is less than `tail_end`, by `is_fast` (I7) or by `make_room`; so it and
-        // the next place are in the tail's block (I4, I6). Nothing is there that would have to be
-        // dropped, as they are not before the tail.
+        // SAFETY: the tail is less than `tail_end`, so it and the next place are in the tail's block (I4,
+        // I6). Nothing is there that would have to be dropped, as they are not before the tail.
         unsafe {
             write_to(&raw mut (*place).contents.words, payload);
             (&raw mut (*place).contents.site).write(site);

@@ -12,9 +12,10 @@
 //! 2. `queue/schedule.rs`, `Core::schedule`: asks the storage whether a push is fast
 //!    (`erased.rs`, `Calls::is_fast`). It is unless the block is full, the limit of the queue is reached,
 //!    or a flag of `ON_SCHEDULE` is set (`queue/listener.rs`).
-//!    - *slow*, `schedule_slow`: `admission_error` returns whether the queue is gone, full or out of
-//!      ids; then `turn_away` counts and ends the call. Else `schedule_admitted` pushes it, notifies
-//!      the observers, and wakes the embedder (`queue/notify.rs`).
+//!    - *slow*, `schedule_slow`, once the type of the call is erased, so that it is compiled just once:
+//!      `admission_error` returns whether the queue is gone, full or out of ids; then `turn_away`
+//!      counts and ends the call. Else `schedule_admitted` pushes it, notifies the observers, and
+//!      wakes the embedder (`queue/notify.rs`).
 //! 3. `erased.rs`, `Calls::push`: writes vtable, site and payload to the place at the tail. Its position is
 //!    the call's id ([`CallId`]).
 //! 4. `queue/turn.rs`, `Turn::dial_while`: deferred calls that are ready first

@@ -69,7 +69,7 @@ impl<C: DialContext, X> Storage<C, X> {
         join: J,
         site: Site,
     ) -> Waiting<C, X, A> {
-        if fits::<J>() {
+        if const { fits::<J>() } {
             self.create_fitting(group, join, site)
         } else {
             self.create_fitting(group, Box::new(join), site)
@@ -93,7 +93,7 @@ impl<C: DialContext, X> Storage<C, X> {
         let slot = unsafe { pointer.as_ref() };
         // SAFETY: no join is in the words (I2), which no reference points to (I9).
         unsafe { write_to(slot.words.get(), join) };
-        slot.vtable.set(if fits::<Joined<C, J, A>>() {
+        slot.vtable.set(if const { fits::<Joined<C, J, A>>() } {
             &<Joined<C, J, A> as HasVTable<C>>::VTABLE
         } else {
             &<Box<Joined<C, J, A>> as HasVTable<C>>::VTABLE
@@ -235,7 +235,8 @@ impl<C: DialContext, X, A: 'static> Waiting<C, X, A> {
         site: Site,
         then: impl FnOnce(&X),
     ) -> Result<(), (Self, A)> {
-        if !fits::<Answered<C, A>>() || !self.storage.calls.is_fast() || !self.is_wanted() {
+        if const { !fits::<Answered<C, A>>() } || !self.storage.calls.is_fast() || !self.is_wanted()
+        {
             return Err((self, value));
         }
         // SAFETY: the slot is owned by `self`, which is given up, and its callback waits.
@@ -491,7 +492,7 @@ impl Drop for Captured {
 unsafe fn disown<C: DialContext, A>(words: *mut Words) {
     // SAFETY: guaranteed by the caller.
     let answered = unsafe {
-        if fits::<Answered<C, A>>() {
+        if const { fits::<Answered<C, A>>() } {
             &mut *words.cast::<Answered<C, A>>()
         } else {
             &mut **words.cast::<Box<Answered<C, A>>>()

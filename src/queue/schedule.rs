@@ -1,7 +1,7 @@
 //! How calls enter a queue.
 
 use crate::erased::cells::Stage;
-use crate::erased::{Payload, Site};
+use crate::erased::{Erased, Payload, Site};
 use crate::id::{CallId, Named};
 use crate::outcome::{ScheduleError, ScheduleErrorKind};
 #[cfg(feature = "mio")]
@@ -29,7 +29,7 @@ impl Core {
         if self.calls().is_fast() {
             self.id(self.calls().push(|| pack(call), site))
         } else {
-            self.schedule_slow(claim, pack(call), site, recipient())
+            self.schedule_slow(claim, Erased::new(pack(call), site), recipient())
         }
     }
 
@@ -47,7 +47,7 @@ impl Core {
         } else if let Some(kind) = self.admission_error(Claim::Plain) {
             Err(ScheduleError::new(kind, call))
         } else {
-            Ok(self.schedule_admitted(pack(call), site, recipient()))
+            Ok(self.schedule_admitted(Erased::new(pack(call), site), recipient()))
         }
     }
 
@@ -56,26 +56,21 @@ impl Core {
     fn schedule_slow(
         &self,
         claim: Claim,
-        payload: impl Payload<Dialing>,
-        site: Site,
+        call: Erased<Dialing>,
         recipient: Option<RecipientInfo>,
     ) -> CallId {
         match self.admission_error(claim) {
-            None => self.schedule_admitted(payload, site, recipient),
-            Some(kind) => self.turn_away(kind, payload, site, recipient),
+            None => self.schedule_admitted(call, recipient),
+            Some(kind) => self.turn_away(kind, call, recipient),
         }
     }
 
-    fn schedule_admitted(
-        &self,
-        payload: impl Payload<Dialing>,
-        site: Site,
-        recipient: Option<RecipientInfo>,
-    ) -> CallId {
+    fn schedule_admitted(&self, call: Erased<Dialing>, recipient: Option<RecipientInfo>) -> CallId {
         if !self.listener.has(flag::ON_SCHEDULE) {
             self.set_fast_limit();
         }
-        let position = self.calls().push(|| payload, site);
+        let site = call.site();
+        let position = self.calls().push_erased(call);
         let _wake = WakeOnDrop(self);
         if self.is_observed() && !self.notify_of_call(position, recipient.as_ref(), site) {
             self.notify(position, || Step::Created { recipient, site });
@@ -88,13 +83,15 @@ impl Core {
     }
 
     /// Creates and ends a call that the queue does not admit.
+    #[cold]
+    #[inline(never)]
     fn turn_away(
         &self,
         kind: ScheduleErrorKind,
-        payload: impl Payload<Dialing>,
-        site: Site,
+        call: Erased<Dialing>,
         recipient: Option<RecipientInfo>,
     ) -> CallId {
+        let site = call.site();
         let key = CallId::turned_away_key(self.tally.turned_away.get());
         self.tally.turned_away.add();
         let end = match kind {
@@ -108,7 +105,7 @@ impl Core {
             }
         };
         // Drops last, even if an observer panics.
-        let _payload = payload;
+        let _call = call;
         let _observers = KeepObservers::of(self);
         let mut steps = [Step::Created { recipient, site }, end].into_iter();
         to_the_end(|| {

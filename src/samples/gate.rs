@@ -87,6 +87,7 @@ impl Gate {
     /// assert!(doubler.start(4, queue.callback(|_, doubled| assert_eq!(doubled, 8))).is_ok());
     /// assert_eq!(queue.dial_all().dialed, 1);
     /// ```
+    #[inline]
     pub fn admit<R, T>(
         &self,
         request: R,
