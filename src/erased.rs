@@ -107,7 +107,7 @@ pub(crate) trait DialContext: 'static {
 /// `dial` and the drop may use the storage in any way; all may panic.
 pub(crate) trait Payload<C: DialContext>: Sized + 'static {
     /// Set if the payload is that of a callback, which nothing else may take the place of.
-    const CALLBACK: Option<Functions> = None;
+    const CALLBACK: Option<CallbackFunctions> = None;
 
     /// Delivers the call, scheduled at `site`.
     fn dial(self, at: &mut C::At<'_>, site: Site);
@@ -120,7 +120,7 @@ pub(crate) trait Payload<C: DialContext>: Sized + 'static {
 }
 
 impl<C: DialContext, P: Payload<C>> Payload<C> for Box<P> {
-    const CALLBACK: Option<Functions> = P::CALLBACK;
+    const CALLBACK: Option<CallbackFunctions> = P::CALLBACK;
 
     #[inline(always)]
     fn dial(self, at: &mut C::At<'_>, site: Site) {
@@ -134,14 +134,14 @@ impl<C: DialContext, P: Payload<C>> Payload<C> for Box<P> {
 }
 
 /// What can be done with a callback whose types are no longer known.
-pub(crate) struct Functions {
+pub(crate) struct CallbackFunctions {
     /// Drops the join in place; `None` if that would do nothing.
     drop_join: Option<unsafe fn(*mut Words)>,
     /// Leaves to the `Answered` in the words its value only.
     disown: unsafe fn(*mut Words),
 }
 
-impl Functions {
+impl CallbackFunctions {
     /// For what is in no slot.
     const NONE: Self = Self { drop_join: None, disown: |_| () };
 }
@@ -214,7 +214,7 @@ struct VTable<C: DialContext> {
     recipient: unsafe fn(*const Words) -> u64,
     /// Drops the payload in place; `None` if that would do nothing.
     drop: Option<unsafe fn(*mut Words)>,
-    callback: Option<Functions>,
+    callback: Option<CallbackFunctions>,
 }
 
 /// The vtable of each payload type that is stored in the words themselves.

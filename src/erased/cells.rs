@@ -41,7 +41,8 @@ use core::ptr::{self, NonNull};
 
 use super::words::{Words, fits};
 use super::{
-    DialContext, Erased, Functions, HasVTable, Key, Payload, Site, VTable, drop_function, write_to,
+    CallbackFunctions, DialContext, Erased, HasVTable, Key, Payload, Site, VTable, drop_function,
+    write_to,
 };
 use chunks::{ChunkMemory, Chunks, FIRST, INDEX_BITS, OTHERS, TICK};
 pub(crate) use join::Join;
@@ -352,8 +353,8 @@ impl<C: DialContext, A> Drop for Answered<C, A> {
 struct Joined<C: DialContext, J, A>(Answered<C, A>, PhantomData<J>);
 
 impl<C: DialContext, A: 'static, J: Join<C, A>> Payload<C> for Joined<C, J, A> {
-    const CALLBACK: Option<Functions> =
-        Some(Functions { drop_join: drop_function::<J>(), disown: disown::<C, A> });
+    const CALLBACK: Option<CallbackFunctions> =
+        Some(CallbackFunctions { drop_join: drop_function::<J>(), disown: disown::<C, A> });
 
     #[inline(always)]
     fn dial(self, at: &mut C::At<'_>, site: Site) {
@@ -445,7 +446,7 @@ struct Gone<C: DialContext> {
 }
 
 impl<C: DialContext> Payload<C> for Gone<C> {
-    const CALLBACK: Option<Functions> = Some(Functions::NONE);
+    const CALLBACK: Option<CallbackFunctions> = Some(CallbackFunctions::NONE);
 
     fn dial(self, at: &mut C::At<'_>, site: Site) {
         // SAFETY: `self` owns the slot, so it is valid (I1, I3).
@@ -532,8 +533,8 @@ impl<C: DialContext> Slot<C> {
         Key { slot: self.number, generation: self.generation.get() }
     }
 
-    fn functions(&self) -> &'static Functions {
-        self.vtable.get().callback.as_ref().unwrap_or(&Functions::NONE)
+    fn functions(&self) -> &'static CallbackFunctions {
+        self.vtable.get().callback.as_ref().unwrap_or(&CallbackFunctions::NONE)
     }
 
     fn stage(&self) -> Stage {
