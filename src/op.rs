@@ -480,15 +480,23 @@ impl<C: 'static, A: 'static, E: 'static> OpCell<C, A, E> {
     }
 }
 
+impl<C: 'static, A: 'static, E: 'static> OpCell<C, A, E> {
+    /// Completes the operation, which its module has lost.
+    #[cold]
+    #[inline(never)]
+    fn lose(&self) {
+        let is_canceled = self.state.get() == OpState::Canceling;
+        let error = if is_canceled { OpError::Canceled } else { OpError::Dropped };
+        in_drop(|| _ = self.complete(Err(error)));
+    }
+}
+
 impl<C: 'static, A: 'static, E: 'static> Drop for OpCell<C, A, E> {
     /// Keeps O1: the callback is answered even if the module forgot to.
     fn drop(&mut self) {
-        let error = match self.state.get() {
-            OpState::Completed => return,
-            OpState::Canceling => OpError::Canceled,
-            OpState::Running => OpError::Dropped,
-        };
-        let _ = self.complete(Err(error));
+        if self.state.get() != OpState::Completed {
+            self.lose();
+        }
     }
 }
 

@@ -48,6 +48,25 @@ impl<F: FnOnce()> Drop for RunOnDrop<F> {
     }
 }
 
+/// Drops a value last, as [`in_drop`] runs a function: after an observer was notified, which may panic.
+pub(crate) struct DropLast<T>(Option<T>);
+
+impl<T> DropLast<T> {
+    #[inline]
+    pub(crate) const fn new(value: T) -> Self {
+        Self(Some(value))
+    }
+}
+
+impl<T> Drop for DropLast<T> {
+    #[inline]
+    fn drop(&mut self) {
+        if let Some(value) = self.0.take() {
+            in_drop(|| drop(value));
+        }
+    }
+}
+
 /// Whether a panic that left this destructor would abort the process.
 #[inline]
 fn is_unwinding() -> bool {

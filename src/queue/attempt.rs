@@ -18,6 +18,7 @@ use crate::queue::handle::QueueHandle;
 use crate::queue::listener::flag;
 use crate::queue::state::{Core, Dialing, QUEUE_DROPPED};
 use crate::step::{Refusal, Step};
+use crate::unwind::{DropLast, in_drop};
 
 impl DialContext for Dialing {
     type At<'a> = Attempt<'a>;
@@ -263,7 +264,7 @@ impl<C, E: FnOnce(C) -> Erased<Dialing>> Drop for PutBackOnDrop<'_, C, E> {
     #[inline(always)]
     fn drop(&mut self) {
         if let (Some(call), Some(erase)) = (self.call.take(), self.erase.take()) {
-            self.core.put_back(self.position, self.key, || erase(call));
+            in_drop(|| self.core.put_back(self.position, self.key, || erase(call)));
         }
     }
 }
@@ -272,7 +273,7 @@ impl Drop for Attempt<'_> {
     /// Unwinding. If the handler does, its call ends.
     fn drop(&mut self) {
         if self.is_live() {
-            HandlerEnd::Unwound.count(self.core(), self.key);
+            in_drop(|| HandlerEnd::Unwound.count(self.core(), self.key));
         }
     }
 }
@@ -300,12 +301,13 @@ impl Core {
     #[cold]
     #[inline(never)]
     fn put_back(&self, position: u64, key: u64, call: impl FnOnce() -> Erased<Dialing>) {
+        let call = call();
         if self.is_closed() {
             // The observer has dropped the queue before.
             self.forgotten.add();
+            let _call = DropLast::new(call);
             return self.end_canceled(key, QUEUE_DROPPED);
         }
-        let call = call();
         let recipient = call.recipient();
         let call = DeferredCall { key, recipient, notified: true, call: Some(call) };
         self.deferred.put_back(position, call);

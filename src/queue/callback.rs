@@ -10,6 +10,7 @@ use crate::queue::listener::flag;
 use crate::queue::notify::WakeOnDrop;
 use crate::queue::state::{Claim, Core, Dialing, QUEUE_DROPPED, QueueState};
 use crate::step::{RecipientInfo, Refusal, Step};
+use crate::unwind::DropLast;
 
 impl QueueState {
     /// Whether each new callback takes the slow path.
@@ -63,7 +64,8 @@ impl Core {
         match holder.answer(value, site) {
             Answer::Unwanted(_value) => {}
             // The value of one whose recipient is gone drops last.
-            Answer::Pushed(_value) => {
+            Answer::Pushed(value) => {
+                let _value = value.map(DropLast::new);
                 core.tally.answered.add();
                 let _wake = WakeOnDrop(&core);
                 core.notify_answered(key, site);
@@ -96,9 +98,12 @@ impl Core {
     }
 
     /// Forgets a callback that is not answered. Unless it was canceled, returns what it captured.
-    fn withdraw<A: 'static>(&self, holder: Waiting<Dialing, QueueState, A>) -> Option<Captured> {
+    fn withdraw<A: 'static>(
+        &self,
+        holder: Waiting<Dialing, QueueState, A>,
+    ) -> Option<DropLast<Captured>> {
         let captured = holder.give_up()?;
         self.tally.withdrawn.add();
-        Some(captured)
+        Some(DropLast::new(captured))
     }
 }

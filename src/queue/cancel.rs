@@ -1,13 +1,14 @@
 //! How calls are canceled, and what becomes of the places of those that were pending.
 
 use crate::erased::cells::Cancel;
-use crate::erased::{Canceled, Erased, Key};
+use crate::erased::{Canceled, Key};
 use crate::id::{CallId, Named};
 use crate::outcome::Cancellation;
 use crate::queue::deferred::Taken;
 use crate::queue::listener::flag;
-use crate::queue::state::{Core, Dialing};
+use crate::queue::state::Core;
 use crate::step::Step;
+use crate::unwind::DropLast;
 
 impl Core {
     /// Cancels the call `id`, and returns true, if there is nothing to drop and no observer. Else does
@@ -66,13 +67,11 @@ impl Core {
             Cancel::Waiting(captured) => {
                 self.tally.withdrawn.add();
                 self.unwanted.add();
-                self.end_canceled(name, reason);
-                drop(captured);
+                self.end_and_drop(name, reason, captured);
             }
             Cancel::Pending(call) => {
                 self.canceled.borrow_mut().insert(name);
-                self.end_canceled(name, reason);
-                drop(call);
+                self.end_and_drop(name, reason, call);
             }
             Cancel::Deferred(position) => {
                 return self.cancel_deferred(position, name, reason);
@@ -103,8 +102,7 @@ impl Core {
                 if key != position {
                     self.canceled.borrow_mut().insert(key);
                 }
-                self.end_canceled(key, reason);
-                drop(call);
+                self.end_and_drop(key, reason, call);
                 Cancellation::Canceled
             }
         }
@@ -126,11 +124,17 @@ impl Core {
         self.notify_end(key, Step::Canceled { reason });
     }
 
-    /// Apart, so that the usual case needs no room for the call.
+    /// Counts the end, notifies the observers, and drops what the call captured. (Apart, so that the usual
+    /// case needs no room for that.)
     #[inline(never)]
-    fn end_and_drop(&self, key: u64, reason: &'static str, call: Erased<Dialing>) {
-        self.end_canceled(key, reason);
-        drop(call);
+    fn end_and_drop<T>(&self, key: u64, reason: &'static str, captured: T) {
+        if self.listener.has(flag::ON_CANCEL) || cfg!(feature = "tracing") {
+            let _captured = DropLast::new(captured);
+            self.end_canceled(key, reason);
+        } else {
+            self.tally.canceled.add();
+            drop(captured);
+        }
     }
 
     #[cold]

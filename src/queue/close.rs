@@ -9,7 +9,7 @@ use crate::id::CallId;
 use crate::queue::listener::flag;
 use crate::queue::notify::KeepObservers;
 use crate::queue::state::{Core, QUEUE_DROPPED};
-use crate::unwind::to_the_end;
+use crate::unwind::{DropLast, to_the_end};
 
 impl Core {
     /// Ends every call (rule R11), even if a captured value or an observer panics on the way: deferred
@@ -47,8 +47,9 @@ impl Core {
         if !self.deferred.has_ready() {
             self.lower(flag::READY);
         }
-        if let Some(_call) = deferred.call {
+        if let Some(call) = deferred.call {
             self.forgotten.add();
+            let _call = DropLast::new(call);
             self.end_canceled(deferred.key, QUEUE_DROPPED);
         } else {
             self.pass_canceled_deferred(deferred.key);
@@ -61,8 +62,9 @@ impl Core {
         match self.calls().pop() {
             Popped::Empty => return false,
             Popped::Tombstone(note) => self.pass_tombstone(note),
-            Popped::Call(position, _call) => {
+            Popped::Call(position, call) => {
                 self.forgotten.add();
+                let _call = DropLast::new(call);
                 while answered.next_if(|(pending, _)| *pending < position).is_some() {}
                 let callback = answered.next_if(|(pending, _)| *pending == position);
                 let key = callback.map_or(position, |(_, key)| CallId::callback_key(key));

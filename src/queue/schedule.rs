@@ -12,7 +12,7 @@ use crate::queue::listener::flag;
 use crate::queue::notify::{KeepObservers, WakeOnDrop};
 use crate::queue::state::{Claim, Core, Dialing, QUEUE_DROPPED};
 use crate::step::{RecipientInfo, Refusal, Step};
-use crate::unwind::to_the_end;
+use crate::unwind::{DropLast, to_the_end};
 
 impl Core {
     /// Schedules `call`, as the payload that `pack` makes of it. If the queue does not admit it, the
@@ -105,7 +105,7 @@ impl Core {
             }
         };
         // Drops last, even if an observer panics.
-        let _call = call;
+        let _call = DropLast::new(call);
         let _observers = KeepObservers::of(self);
         let mut steps = [Step::Created { recipient, site }, end].into_iter();
         to_the_end(|| {

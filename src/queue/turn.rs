@@ -8,7 +8,7 @@ use crate::queue::budget::Budget;
 use crate::queue::handle::QueueHandle;
 use crate::queue::listener::flag;
 use crate::queue::state::Core;
-use crate::unwind::RunOnDrop;
+use crate::unwind::{RunOnDrop, in_drop};
 
 impl QueueHandle {
     /// Does a turn; none if the queue is closed, or being closed (rule R11). (One that is closed
@@ -175,7 +175,7 @@ impl Core {
             let turns = &self.listener.turns;
             turns.set(1);
             let _left = RunOnDrop(Some(|| turns.set(0)));
-            self.notify_of_turn(&TurnStep::Ends { number, report });
+            in_drop(|| self.notify_of_turn(&TurnStep::Ends { number, report }));
         }
     }
 }

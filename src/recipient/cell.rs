@@ -28,7 +28,7 @@ use crate::queue::QueueHandle;
 use crate::queue::attempt::{Attempt, HandlerEnd};
 use crate::queue::state::{Core, Dialing};
 use crate::step::{RecipientInfo, Refusal};
-use crate::unwind::{RunOnDrop, in_drop};
+use crate::unwind::{DropLast, RunOnDrop, in_drop};
 
 /// The owner dropped the recipient.
 const GONE: u8 = 1;
@@ -163,7 +163,7 @@ impl<T: 'static> RecipientCell<T> {
     #[inline(never)]
     fn refuse(&self, attempt: &Attempt<'_>, objection: &'static str, site: Site) {
         self.unblock();
-        let _value = self.is_gone().then(|| self.take());
+        let _value = DropLast::new(self.is_gone().then(|| self.take()));
         attempt.refuse(Refusal::Check(objection), site);
     }
 
@@ -200,7 +200,7 @@ impl<T: 'static> RecipientCell<T> {
         self.unblock();
         if self.is_gone() {
             in_drop(|| {
-                let _value = self.take();
+                let _value = DropLast::new(self.take());
                 if let Some(end) = end {
                     Attempt::end_early(self.queue.core(), self.live.get().0, end);
                 }
@@ -283,10 +283,12 @@ impl<T: 'static> RecipientCell<T> {
         // Declared first, dropped last: after the borrow below is back.
         let delivery;
         let Ok(mut borrow) = self.value.try_borrow_mut() else {
+            let _call = DropLast::new(call);
             return attempt.refuse(self.refusal(), site);
         };
         let Some(value) = &mut *borrow else {
             drop(borrow);
+            let _call = DropLast::new(call);
             return attempt.refuse(Refusal::Gone, site);
         };
         self.live.set((attempt.key(), site));
@@ -295,6 +297,7 @@ impl<T: 'static> RecipientCell<T> {
         if let Err(reason) = check(&call, value) {
             drop(borrow);
             delivery.end.set(None);
+            let _call = DropLast::new(call);
             return self.refuse(attempt, reason, site);
         }
         if observed {

@@ -20,5 +20,7 @@ mod rules;
 mod second_panic;
 mod storage;
 mod traits;
+#[cfg(feature = "mio")]
+mod unwinding;
 mod user_code;
 mod wake;

@@ -329,7 +329,7 @@ fn refuses_in_a_nested_turn(queue: &QueueHandle, captured: Counted) {
     queue.dial_all();
 }
 
-/// (Not at Panicked: that step is reported while the handler unwinds, so the process would abort.)
+/// (At Panicked, which is reported while the handler unwinds: `unwinding.rs`.)
 #[test]
 fn an_observer_panics_at_each_step() {
     type Story = (&'static str, fn(&QueueHandle, Counted), Counts);
