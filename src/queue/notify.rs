@@ -108,10 +108,13 @@ impl Core {
             self.raise(flag::HOOKED);
             self.arm();
         }
+        // Even if the drop of the old hook panics.
+        let _wake = RunOnDrop(Some(|| {
+            if is_set && self.pending() > 0 && !self.listener.is_in_turn() {
+                self.listener.call_wake_hook();
+            }
+        }));
         drop(old);
-        if is_set && self.pending() > 0 && !self.listener.is_in_turn() {
-            self.listener.call_wake_hook();
-        }
     }
 }
 

@@ -1,9 +1,12 @@
 //! The embedder that sleeps too long or wakes for nothing: when the wake hook is called.
 
 use std::cell::Cell;
+use std::panic::resume_unwind;
 use std::rc::Rc;
 
-use support::util::{self, Counts, NONE, Steps, Trace, assert_counts, figures, never, on_drop};
+use support::util::{
+    self, Counts, NONE, Steps, Trace, assert_counts, figures, never, on_drop, panic_of,
+};
 use switchboard::{Budget, CallId, CallQueue, QueueHandle, Step};
 
 /// A queue whose wake hook adds to the trace.
@@ -105,7 +108,7 @@ fn a_panic_out_of_a_turn_wakes_again_once_the_queue_is_empty() {
     let (queue, trace) = hooked();
     queue.call(util::panics(()));
     expect(&trace, 1);
-    util::panic_of(|| queue.dial_all());
+    panic_of(|| queue.dial_all());
     queue.call(|_| ());
     expect(&trace, 1);
 }
@@ -209,6 +212,18 @@ fn a_hook_that_is_replaced_drops_while_it_uses_the_queue() {
     let log = trace.clone();
     queue.set_wake_hook(move || log.add("woken"));
     assert_eq!(trace.take(), ["woken", "by the drop"]);
+}
+
+#[test]
+fn a_hook_is_called_although_the_one_that_it_replaces_panics_as_it_drops() {
+    let queue = CallQueue::new();
+    let trace = Trace::default();
+    let bomb = on_drop(|| resume_unwind(Box::new("in a drop")));
+    queue.set_wake_hook(move || _ = &bomb);
+    queue.call(|_| ());
+    let log = trace.clone();
+    assert_eq!(panic_of(|| queue.set_wake_hook(move || log.add("woken"))), "in a drop");
+    expect(&trace, 1);
 }
 
 /// The observer is notified before the embedder is woken, and may have emptied the queue by then.
