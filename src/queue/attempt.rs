@@ -116,7 +116,7 @@ impl<'a> Attempt<'a> {
         let core = self.core();
         let may_be_over = core.listener.has(flag::OVER);
         core.lower(flag::OVER);
-        self.look_for_observers();
+        self.look_at_flags();
         // (I2)
         if !may_be_over || self.is_live() {
             HandlerEnd::Returned.count(core, self.key);
@@ -129,8 +129,13 @@ impl<'a> Attempt<'a> {
         self.core().live() > self.live_around
     }
 
-    pub(super) fn look_for_observers(&mut self) {
+    pub(super) fn look_at_flags(&mut self) {
         self.flags = self.core().listener.flags.get();
+    }
+
+    /// Whether a deferred call was ready as the flags were looked at last.
+    pub(super) const fn has_ready(&self) -> bool {
+        self.flags & flag::READY != 0
     }
 
     /// The turn is over, and nothing unwinds. Returns its report. (`core` is as for `finish`.)
@@ -227,12 +232,14 @@ impl<'a> Attempt<'a> {
         put_back.call.take().unwrap_or_else(|| unreachable!("taken on unwinding only"))
     }
 
-    /// Dials the first deferred call that is ready. Returns whether another one is ready then.
+    /// Dials the first deferred call that is ready, if its position is less than `end`. Returns whether
+    /// another one is ready then. (If none is, all that is pending before `end` has been dialed: what is
+    /// deferred was reached before.)
     #[cold]
     #[inline(never)]
-    pub(super) fn dial_deferred(&mut self) -> bool {
+    pub(super) fn dial_deferred(&mut self, end: u64) -> bool {
         let core = self.core();
-        let popped = core.deferred.pop_ready();
+        let popped = core.deferred.pop_ready(end);
         if !core.deferred.has_ready() {
             core.lower(flag::READY);
         }
@@ -246,7 +253,7 @@ impl<'a> Attempt<'a> {
         call.dial(key, self);
         self.again = None;
         let ready = self.finish(core);
-        self.look_for_observers();
+        self.look_at_flags();
         ready
     }
 }

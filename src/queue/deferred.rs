@@ -13,6 +13,7 @@
 //!   `apart` has key and position of each callback that has left its slot in the storage, as it was put
 //!   back or released.
 
+use alloc::collections::btree_map::OccupiedEntry;
 use alloc::collections::{BTreeMap, BTreeSet};
 use core::cell::RefCell;
 use core::mem;
@@ -139,9 +140,11 @@ impl<C: DialContext> Deferred<C> {
         !self.ready.borrow().is_empty()
     }
 
-    /// Takes the first call that is ready.
-    pub(super) fn pop_ready(&self) -> Option<(u64, DeferredCall<C>)> {
-        let first = self.ready.borrow_mut().pop_first();
+    /// Takes the first call that is ready, if its position is less than `end`.
+    pub(super) fn pop_ready(&self, end: u64) -> Option<(u64, DeferredCall<C>)> {
+        let mut ready = self.ready.borrow_mut();
+        let first = ready.first_entry().filter(|first| *first.key() < end);
+        let first = first.map(OccupiedEntry::remove_entry);
         self.popped(first)
     }
 

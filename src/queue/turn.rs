@@ -68,6 +68,15 @@ impl QueueHandle {
     }
 }
 
+/// What a turn may do next.
+enum Next {
+    /// Nothing: its budget is spent.
+    Nothing,
+    Dial,
+    /// Dial a deferred call, as one became ready while the budget's condition ran.
+    DialDeferred,
+}
+
 /// A turn in progress, even while it unwinds.
 pub(crate) struct Turn<'a>(&'a QueueHandle);
 
@@ -82,7 +91,7 @@ impl<'a> Turn<'a> {
     /// Dials the calls before position `end`.
     #[inline(always)]
     pub(super) fn dial_before(self, end: u64) -> Report {
-        self.dial_while(move || end, |_| true)
+        self.dial_while(move || end, |_| Next::Dial)
     }
 
     /// Dials within a budget, and only calls before position `end`, which may change meanwhile.
@@ -91,38 +100,47 @@ impl<'a> Turn<'a> {
         let Budget { mut calls, spent } = budget;
         self.dial_while(end, |attempt| {
             if calls == 0 {
-                return false;
+                return Next::Nothing;
             }
             calls -= 1;
-            spent.is_none_or(|spent| {
-                let may_go_on = !spent();
-                attempt.look_for_observers();
-                may_go_on
-            })
+            let Some(spent) = spent else { return Next::Dial };
+            let is_spent = spent();
+            // It may have used the queue.
+            attempt.look_at_flags();
+            match attempt.has_ready() {
+                _ if is_spent => Next::Nothing,
+                true => Next::DialDeferred,
+                false => Next::Dial,
+            }
         })
     }
 
-    /// Dials deferred calls that are ready, then calls before position `end`, for as long as
-    /// `may_go_on` returns true.
+    /// Dials deferred calls that are ready, then calls in order, all before position `end`, for as long as
+    /// `next` returns that there may be another one.
     #[inline(always)]
     fn dial_while(
         self,
         end: impl Fn() -> u64,
-        mut may_go_on: impl FnMut(&mut Attempt<'_>) -> bool,
+        mut next: impl FnMut(&mut Attempt<'_>) -> Next,
     ) -> Report {
         let core = self.0.core();
         let mut attempt = Attempt::new(self.0);
         let mut ready = core.listener.has(flag::READY);
         let remaining = 'turn: loop {
             while ready {
-                if !may_go_on(&mut attempt) {
+                if let Next::Nothing = next(&mut attempt) {
                     break 'turn core.pending();
                 }
-                ready = attempt.dial_deferred();
+                ready = attempt.dial_deferred(end());
             }
             while !ready {
-                if !may_go_on(&mut attempt) {
-                    break 'turn core.pending();
+                match next(&mut attempt) {
+                    Next::Nothing => break 'turn core.pending(),
+                    Next::Dial => {}
+                    Next::DialDeferred => {
+                        ready = attempt.dial_deferred(end());
+                        continue;
+                    }
                 }
                 let end = end();
                 match core.calls().dial_next(end, &mut attempt) {

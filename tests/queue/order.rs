@@ -4,7 +4,7 @@ use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
 use support::util::{Counts, NONE, Trace, assert_counts, figures, never, on_drop};
-use switchboard::{Budget, CallQueue, Cancellation, QueueHandle};
+use switchboard::{Budget, CallQueue, Cancellation, Context, QueueHandle};
 
 #[test]
 fn the_queue_grows_while_a_handler_is_live() {
@@ -207,4 +207,47 @@ fn a_condition_may_use_the_queue() {
     let report = queue.dial(Budget::calls(9).until(&condition));
     assert_eq!(figures(report), [3, 1, 0, 0]);
     assert_eq!(trace.take(), ["1", "condition ends", "3", "2"]);
+}
+
+/// A deferred call was dialed wherever the turn ended: a handler that answers itself and dials kept
+/// `dial_pending` from returning.
+#[test]
+fn dial_pending_leaves_what_was_scheduled_and_deferred_meanwhile() {
+    fn answers_itself(count: &mut u32, cx: &Context<'_, u32>, (): ()) {
+        *count += 1;
+        assert!(*count <= 5, "the turn does not end");
+        cx.callback(answers_itself).answer(());
+        assert_eq!(figures(cx.queue().dial_all()), [0, 0, 0, 1]);
+    }
+    let queue = CallQueue::new();
+    let server = queue.recipient(0);
+    server.callback(answers_itself).answer(());
+    for finished in 1..=5 {
+        assert_eq!(figures(queue.dial_pending()), [1, 0, 0, 1]);
+        assert_counts(&queue, Counts { pending: 1, finished, ..NONE });
+    }
+}
+
+#[test]
+fn a_call_that_a_condition_makes_ready_comes_ahead_of_those_in_order() {
+    let queue = CallQueue::new();
+    let trace = Trace::default();
+    let server = queue.recipient(trace.clone());
+    server.call(|trace, cx| {
+        trace.add("1");
+        cx.queue().dial(Budget::calls(1)); // defers the next one
+    });
+    for event in ["2", "3"] {
+        server.callback(move |trace: &mut Trace, _, ()| trace.add(event)).answer(());
+    }
+    let asked = Cell::new(0);
+    let condition = || {
+        asked.set(asked.get() + 1);
+        if asked.get() == 1 {
+            queue.dial(Budget::calls(1));
+        }
+        false
+    };
+    assert_eq!(figures(queue.dial(Budget::calls(2).until(&condition))), [3, 0, 0, 0]);
+    assert_eq!((trace.take(), asked.get()), (["1", "2", "3"].map(Into::into).into(), 2));
 }

@@ -299,14 +299,16 @@ impl Model {
             while result.is_ok() && budget > 0 {
                 budget -= 1;
                 // R2: what was deferred comes first. R1: calls leave at the head.
-                let call = if self.ready.is_empty() {
-                    if self.state.scheduled - self.order.len() >= end {
-                        break;
-                    }
-                    self.order.pop_front()
-                } else {
-                    Some(self.ready.remove(0))
+                let next = match self.ready.first() {
+                    Some(call) => self.calls[*call].scheduled,
+                    None => self.state.scheduled - self.order.len(),
                 };
+                if next >= end {
+                    break;
+                }
+                let is_deferred = !self.ready.is_empty();
+                let call = is_deferred.then(|| self.ready.remove(0));
+                let call = call.or_else(|| self.order.pop_front());
                 let Some(call) = call else { break };
                 result = self.dial_one(call);
             }
