@@ -12,7 +12,7 @@ use core::marker::PhantomData;
 use core::mem::{self, ManuallyDrop};
 use core::panic::{Location, RefUnwindSafe, UnwindSafe};
 
-use crate::erased::cells::{Join, Waiting};
+use crate::erased::cells::{Group, Join, Waiting};
 use crate::erased::{Erased, Key, Payload, Site};
 use crate::id::CallId;
 use crate::queue::QueueHandle;
@@ -122,8 +122,9 @@ impl<A: 'static> Callback<A> {
         let join = ToHandler { address: address.clone(), handler, value: PhantomData };
         let mut waiting = core.create(Some(address.callbacks()), join, site);
         state.tally.callbacks.add();
-        if state.is_attended() {
-            waiting = Self::notify_created(waiting, Some(address.info()), site);
+        if state.is_attended() || address.is_gone() {
+            let gone = address.is_gone().then(|| address.callbacks());
+            waiting = Self::notify_created(waiting, Some(address.info()), gone, site);
         }
         Self { holder: Holder::Waiting(waiting) }
     }
@@ -140,23 +141,28 @@ impl<A: 'static> Callback<A> {
         let mut waiting = core.create(None, ToFunction { function, value: PhantomData }, site);
         state.tally.callbacks.add();
         if state.is_attended() {
-            waiting = Self::notify_created(waiting, None, site);
+            waiting = Self::notify_created(waiting, None, None, site);
         }
         Self { holder: Holder::Waiting(waiting) }
     }
 
     /// Notifies the observers that the callback exists. If one of them panics, it is abandoned. In a
-    /// queue that is closed it is canceled.
+    /// queue that is closed it is canceled. If its recipient is `gone`, whose callbacks these are, what it
+    /// captured drops.
     #[cold]
     #[inline(never)]
     fn notify_created(
         waiting: Waiting<Dialing, QueueState, A>,
         recipient: Option<RecipientInfo>,
+        gone: Option<&Group>,
         site: Site,
     ) -> Waiting<Dialing, QueueState, A> {
         let callback = Self { holder: Holder::Waiting(waiting) };
         let Holder::Waiting(waiting) = &callback.holder else { unreachable!("just made") };
         waiting.storage().callback_created(waiting.key(), recipient, site);
+        if let Some(callbacks) = gone {
+            waiting.storage().release_callbacks(callbacks);
+        }
         match callback.into_holder() {
             Holder::Waiting(waiting) => waiting,
             _ => unreachable!("just made"),

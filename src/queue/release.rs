@@ -63,6 +63,17 @@ impl Core {
         });
     }
 
+    /// Drops what callbacks captured that were made of a recipient that was gone before.
+    pub(crate) fn release_callbacks(&self, callbacks: &Group) {
+        to_the_end(|| {
+            let released = self.release_next(callbacks);
+            if released.is_some() {
+                self.unwanted.add();
+            }
+            released.is_some()
+        });
+    }
+
     /// The positions of the pending calls to `recipient`, first to last.
     fn positions_of(&self, recipient: u64) -> Vec<u64> {
         let RecipientIndex { sorted, end } = &self.index;

@@ -6,7 +6,7 @@ use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
 use support::util::{Counts, Drops, NONE, Steps, assert_counts, figures};
-use switchboard::{CallQueue, Callback, Cancellation, QueueHandle, Step};
+use switchboard::{Address, CallQueue, Callback, Cancellation, QueueHandle, Step};
 
 type Answers = Rc<RefCell<Vec<u32>>>;
 
@@ -175,4 +175,29 @@ fn a_callback_of_a_recipient_that_is_gone_is_refused_at_its_turn() {
     assert_eq!(drops.alive(), 0);
     assert_counts(&queue, Counts { pending: 1, ..NONE });
     assert_eq!(figures(queue.dial_all()), [0, 0, 1, 0]);
+}
+
+#[test]
+fn r09_a_callback_made_of_a_recipient_that_is_gone_is_not_wanted_and_keeps_nothing() {
+    let (queue, drops) = (CallQueue::new(), Drops::default());
+    let make = |address: &Address<()>| {
+        let captured = drops.value();
+        address.callback(move |(), _, _: support::util::Counted| drop(captured))
+    };
+    let check = |callback: Callback<support::util::Counted>| {
+        assert_eq!((callback.is_wanted(), drops.alive()), (false, 0));
+        callback.answer(drops.value());
+        assert_eq!(drops.alive(), 0);
+    };
+    let recipient = queue.recipient(());
+    let address = recipient.address();
+    recipient.hang_up();
+    check(make(&address));
+    let steps = Steps::watch(&queue);
+    let observed = make(&address);
+    assert!(matches!(steps.of(observed.id())[..], [Step::Created { .. }]));
+    check(observed);
+    make(&address).decline("not wanted");
+    assert_eq!(figures(queue.dial_all()), [0, 0, 2, 0]);
+    assert_counts(&queue, Counts { refused: 2, canceled: 1, ..NONE });
 }

@@ -38,6 +38,18 @@ struct Made {
     put_back: bool,
 }
 
+impl Made {
+    fn is_whole_of(&self, recipient: usize) -> bool {
+        self.recipient == Some(recipient) && self.whole
+    }
+
+    /// Whether it is a callback that is neither dialed nor put back nor over.
+    fn is_in_slot(&self) -> bool {
+        let is_there = matches!(self.life, Life::Unscheduled | Life::Pending);
+        self.is_callback && !self.put_back && is_there
+    }
+}
+
 #[derive(Clone, Copy)]
 struct Recipient {
     live: Option<usize>,
@@ -192,10 +204,14 @@ impl Model {
 
     fn callback(&mut self, to: To, script: Script) {
         let call = self.make(to, script, Life::Unscheduled, true);
+        let gone = self.calls[call].recipient.filter(|to| self.recipients[*to].gone);
         self.report("R12", Event::Created(call as u16));
         self.calls[call].named = self.state.setup.observed;
         if self.state.closed {
             self.cancel_now("R11", call, true);
+        }
+        if let Some(recipient) = gone {
+            self.release_callbacks(recipient);
         }
         self.calls[call].named = true;
         self.holders.push(call);
@@ -437,15 +453,20 @@ impl Model {
         }
     }
 
+    /// R9: what its callbacks captured, as they were created.
+    fn release_callbacks(&mut self, recipient: usize) {
+        let is_one = |call: &Made| call.is_whole_of(recipient) && call.is_in_slot();
+        while let Some(call) = self.calls.iter().position(is_one) {
+            self.release(call);
+        }
+    }
+
     /// R9: what its calls captured goes with a recipient: callbacks, as they were created, then plain
     /// calls, as they were scheduled.
     fn release_captures(&mut self, recipient: usize) {
-        let is_ours = |call: &Made| call.recipient == Some(recipient) && call.whole;
-        let callback = |call: &Made| {
-            let in_slot = call.is_callback && !call.put_back;
-            is_ours(call) && in_slot && matches!(call.life, Life::Unscheduled | Life::Pending)
+        let plain = |call: &Made| {
+            call.is_whole_of(recipient) && !call.is_in_slot() && call.life == Life::Pending
         };
-        let plain = |call: &Made| is_ours(call) && !callback(call) && call.life == Life::Pending;
         let all = |model: &Self, calls: &mut dyn Iterator<Item = usize>| -> VecDeque<_> {
             calls.filter(|call| plain(&model.calls[*call])).collect()
         };
@@ -454,10 +475,7 @@ impl Model {
         let mut waiting = all(self, &mut waiting.into_iter());
         let mut rest = None;
         loop {
-            if let Some(call) = self.calls.iter().position(callback) {
-                self.release(call);
-                continue;
-            }
+            self.release_callbacks(recipient);
             let call = waiting.pop_front().or_else(|| {
                 let order = &mut self.order.iter().copied();
                 rest.get_or_insert_with(|| all(self, order)).pop_front()
