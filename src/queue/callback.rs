@@ -52,7 +52,8 @@ impl Core {
             None => {}
             Some(ScheduleErrorKind::QueueDropped) => return Self::decline(holder, QUEUE_DROPPED),
             Some(kind) => {
-                if let Some(_captured) = core.withdraw(holder) {
+                if let Some(captured) = core.withdraw(holder) {
+                    let _captured = DropLast::new(captured);
                     core.tally.refused_at_once.add();
                     let refusal = Refusal::NotAdmitted(kind);
                     core.notify_end(key, Step::Refused { refusal, site });
@@ -79,8 +80,8 @@ impl Core {
         reason: &'static str,
     ) {
         let (core, key) = (Rc::clone(holder.storage()), holder.key());
-        if let Some(_captured) = core.withdraw(holder) {
-            core.end_canceled(CallId::callback_key(key), reason);
+        if let Some(captured) = core.withdraw(holder) {
+            core.end_and_drop(CallId::callback_key(key), reason, captured);
         }
     }
 
@@ -91,19 +92,17 @@ impl Core {
         if core.is_closed() {
             return Self::decline(holder, QUEUE_DROPPED);
         }
-        if let Some(_captured) = core.withdraw(holder) {
+        if let Some(captured) = core.withdraw(holder) {
+            let _captured = DropLast::new(captured);
             core.tally.abandoned.add();
             core.notify_end(CallId::callback_key(key), Step::Abandoned { site });
         }
     }
 
     /// Forgets a callback that is not answered. Unless it was canceled, returns what it captured.
-    fn withdraw<A: 'static>(
-        &self,
-        holder: Waiting<Dialing, QueueState, A>,
-    ) -> Option<DropLast<Captured>> {
+    fn withdraw<A: 'static>(&self, holder: Waiting<Dialing, QueueState, A>) -> Option<Captured> {
         let captured = holder.give_up()?;
         self.tally.withdrawn.add();
-        Some(DropLast::new(captured))
+        Some(captured)
     }
 }

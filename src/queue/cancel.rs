@@ -127,7 +127,7 @@ impl Core {
     /// Counts the end, notifies the observers, and drops what the call captured. (Apart, so that the usual
     /// case needs no room for that.)
     #[inline(never)]
-    fn end_and_drop<T>(&self, key: u64, reason: &'static str, captured: T) {
+    pub(super) fn end_and_drop<T>(&self, key: u64, reason: &'static str, captured: T) {
         if self.listener.has(flag::ON_CANCEL) || cfg!(feature = "tracing") {
             let _captured = DropLast::new(captured);
             self.end_canceled(key, reason);
