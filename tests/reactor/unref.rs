@@ -85,6 +85,13 @@ fn m07_a_timer_whose_recipient_is_gone_keeps_nothing_running() {
     assert_eq!(reactor.queue().tally(), after, "asking changes nothing");
     assert_eq!(after.created, before.created + 1);
     assert_eq!(reactor.timer_count(), 0);
+    // Nor does one whose recipient was gone before.
+    reactor.after(HOUR, recipient.callback(|(), _, ()| ())).detach();
+    assert!(!reactor.should_run());
+    let callback = recipient.callback(|(), _, ()| ());
+    assert_eq!(reactor.timer_count(), 0);
+    reactor.after(HOUR, callback).detach();
+    assert!(!reactor.should_run());
 }
 
 #[test]
