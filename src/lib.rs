@@ -113,8 +113,9 @@
 //!   pending + live + finished + canceled + refused + abandoned + panicked.
 //! - **R13** Misuse is the same in debug and release.
 //! - **R14 memory follows what is pending.** No call waits for the storage to be copied. After a burst
-//!   the memory is freed without a request. A canceled call keeps at most a few bytes until the queue
-//!   has passed its place.
+//!   the memory is freed without a request. A canceled call keeps its 64 bytes while a call of the same
+//!   block (up to 4,096 calls in a row) is pending; after that, a few bytes at most until the queue has
+//!   passed its place.
 //!
 //! The rules of operations (O1 to O7) are in [`op`], those of the reactor (M1 to M10) in
 //! `reactor`.

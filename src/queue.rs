@@ -586,7 +586,8 @@ impl QueueHandle {
     /// another language gives each its place there, as otherwise all calls have the site of the shim.
     ///
     /// Observers are notified of it ([`Observer::observe_name`]), and the [`Reporter`](crate::Reporter)
-    /// shows it. A call that is deferred, over or of another queue gets no name. A shim in Rust needs none:
+    /// shows it. A call that is over or of another queue gets no name, nor does one that is deferred, unless
+    /// it began as a callback. A shim in Rust needs none:
     /// with `#[track_caller]`, the site of a call is that of the shim's caller.
     ///
     /// ```
@@ -668,7 +669,7 @@ impl QueueHandle {
     ///
     /// # Panics
     ///
-    /// If the drop of the observer panics.
+    /// If the observer panics when it is notified of its removal, or as it drops.
     ///
     /// # Examples
     ///
@@ -693,7 +694,7 @@ impl QueueHandle {
     ///
     /// # Panics
     ///
-    /// If an observer panics.
+    /// If an observer panics when it is notified of its removal, or as it drops. All are removed in any case.
     ///
     /// # Examples
     ///

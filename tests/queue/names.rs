@@ -67,6 +67,26 @@ fn a_name_is_observed_while_the_call_is_not_over() {
 }
 
 #[test]
+fn a_deferred_call_gets_a_name_if_it_began_as_a_callback() {
+    let queue = CallQueue::new();
+    let names = Rc::new(Names::default());
+    queue.add_observer(Rc::clone(&names));
+    let recipient = queue.recipient(());
+    recipient.set_defers_calls(true);
+    let callback = recipient.callback(|(), _, ()| ());
+    let deferred = Rc::new(RefCell::new(vec![callback.id()]));
+    let named = Rc::clone(&deferred);
+    recipient.call(move |(), cx| {
+        assert_eq!(cx.queue().dial_all().remaining, 2);
+        named.borrow().iter().for_each(|call| cx.queue().name_call(*call, "deferred"));
+    });
+    callback.answer(());
+    deferred.borrow_mut().push(recipient.call(|(), _| ()));
+    assert_eq!(queue.dial_all().dialed, 3);
+    assert_eq!(names.0.take(), [(deferred.borrow()[0], "deferred".into())]);
+}
+
+#[test]
 fn a_report_has_the_name_of_the_call_and_the_next_one_has_not() {
     let queue = CallQueue::new();
     let lines = Rc::new(RefCell::new(Vec::new()));
