@@ -58,7 +58,8 @@ impl<T: 'static> Address<T> {
     /// returns it as a callback.
     ///
     /// Keep its [`id`](Callback::id), to cancel it when it is no longer wanted (rule R6). If the queue
-    /// is gone, the call ends Canceled at once.
+    /// is gone, the call ends Canceled at once. If the recipient is gone, the captures of `handler` are
+    /// dropped at once, and the callback is not wanted (rule R9).
     ///
     /// # Examples
     ///

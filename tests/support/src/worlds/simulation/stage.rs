@@ -186,8 +186,9 @@ impl Stage {
             reported(&captured.stage);
             captured.handle(queue);
         };
-        let servers = self.servers.borrow();
-        let callback = match servers.first().filter(|_| self.one_in(2)) {
+        // Cloned, as the captures drop at once if the server is gone.
+        let server = self.servers.borrow().first().map(|server| server.address());
+        let callback = match server.filter(|_| self.one_in(2)) {
             Some(server) => server.callback(move |_, cx, ()| entered(cx.queue())),
             None => self.handle.queue().callback(move |queue, ()| entered(queue)),
         };
