@@ -966,7 +966,9 @@ impl<S: StreamSource> Stream<S> {
             // The registration may not know that its source is empty.
             self.registration.note_would_block(READS);
         }
-        self.registration.redirect(recipient, handler_of(&self.ready, handler))?;
+        let broken = self.error.is_some().then(Rc::default);
+        let ready = broken.as_ref().unwrap_or(&self.ready);
+        self.registration.redirect(recipient, handler_of(ready, handler))?;
         if !self.input.is_empty() || self.input.has_ended {
             self.registration.call_again(Flags(Flags::READABLE));
         }
