@@ -214,6 +214,7 @@ impl<S: StreamSource> Stream<S> {
     fn close(&mut self) -> bool {
         match self.source_mut().shutdown_write() {
             Ok(()) => self.output.end = OutputEnd::Closed,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return self.close(),
             Err(error) => self.note_failure(error),
         }
         self.output.end == OutputEnd::Closed || self.error.is_some()

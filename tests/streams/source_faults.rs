@@ -125,6 +125,24 @@ impl Rig {
 }
 
 #[test]
+fn m10_a_close_that_is_interrupted_or_would_block_is_made_again() {
+    for kind in [ErrorKind::Interrupted, ErrorKind::WouldBlock] {
+        let mut rig = Rig::echo();
+        rig.script.close.set(Some(kind));
+        rig.peer.push("some");
+        rig.peer.close_write();
+        let mut status = rig.settle();
+        if kind == ErrorKind::WouldBlock {
+            assert_eq!(status, StreamStatus::Open);
+            rig.peer.limit_writes(100); // which is an event
+            status = rig.settle();
+        }
+        assert_eq!((status, rig.peer.is_write_shut()), (StreamStatus::Over, true), "{kind:?}");
+        assert_eq!(rig.peer.take_written(), b"some");
+    }
+}
+
+#[test]
 fn m10_a_stream_that_is_broken_reads_and_writes_no_more() {
     for is_handed_over in [false, true] {
         let mut rig = Rig::echo();
