@@ -168,3 +168,22 @@ fn m10_a_stream_that_is_broken_reads_and_writes_no_more() {
         rig.reactor.queue().dial_all();
     }
 }
+
+#[test]
+fn m10_water_that_is_set_to_what_it_is_changes_nothing() {
+    let rooms: Rc<RefCell<Vec<usize>>> = Rc::default();
+    let seen = Rc::clone(&rooms);
+    let mut rig = Rig::new(move |input, output| {
+        output.set_water(NonZeroUsize::new(100).unwrap(), 10);
+        seen.borrow_mut().push(output.room());
+        output.append(input);
+    });
+    rig.script.writes.set(0);
+    rig.peer.push([7; 1000]);
+    let _ = rig.settle();
+    rooms.take();
+    (0..8).for_each(|_| rig.take(10));
+    assert_eq!(rooms.take(), [0; 8], "it is above its low water");
+    rig.take(10);
+    assert_eq!(rooms.take(), [0, 90]);
+}
