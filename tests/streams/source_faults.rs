@@ -66,9 +66,11 @@ impl StreamSource for Moody {
     }
 }
 
+type Process = Box<dyn FnMut(&mut Input, &mut Output)>;
+
 struct Session {
     stream: Stream<Moody>,
-    process: Box<dyn FnMut(&mut Input, &mut Output)>,
+    process: Process,
     status: Rc<Cell<Option<StreamStatus>>>,
 }
 
