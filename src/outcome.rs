@@ -151,9 +151,10 @@ pub enum Cancellation {
     Canceled,
     /// Canceled before; the first reason stays. The queue returns this until it has passed the place of
     /// the canceled call (for a callback that is not called, until its caller answers, declines or drops
-    /// it), and [`Late`](Self::Late) after that.
+    /// it), and [`Late`](Self::Late) after that. For an operation: canceled before, and its result is not
+    /// yet known.
     Already,
-    /// Too late: the call is live or over. Nothing happened.
+    /// Too late: the call is live or over, or the result of the operation is known. Nothing happened.
     Late,
     /// The id belongs to another queue. Nothing happened.
     Foreign,

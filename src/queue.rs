@@ -55,38 +55,52 @@
 //! - Another end of a call: `step.rs`, `tally.rs` with the count in `queue/state.rs`, and the place where it is
 //!   counted: `queue/attempt.rs` if the queue has reached the call, `queue/cancel.rs` if it was pending,
 //!   `queue/callback.rs` if it was a callback, `queue/schedule.rs` (`turn_away`) if it was not admitted.
-//!   Then the compiler lists most places that show ends (in `journal/`: `pages.rs`, `history.rs`,
+//!   What leads there before a dial is checked in `recipient/cell.rs` (`deliver`), for function calls in
+//!   `queue/function_call.rs`. A count that is split: `queue/state.rs` (`live`, `tally`) and `attempt.rs`
+//!   (`reported`) need the sum. Then the compiler lists most places that show ends (in `journal/`: `pages.rs`, `history.rs`,
 //!   `filter.rs`; `spans.rs`; `reporter.rs`). It does not list these: `observe.rs` (`log`), `conformance/log.rs`,
 //!   `journal/records.rs` (`End`) with `explain.rs`, `figures.rs` and `timeline.rs`, which show it; the page's
-//!   scripts (`journal/timeline/model.js`, `ENDS`; `draw.js`, `focus.js`, `story.js`, `style.css`); in
-//!   tests the model (`worlds/sequences/model.rs`, `play.rs`) and the books (`worlds/books.rs`).
-//! - What a cancel returns: `outcome.rs` (`Cancellation`); `queue/cancel.rs` for pending calls, whose
-//!   tombstones `erased.rs` keeps, and `erased/cells.rs` for callbacks.
+//!   scripts (`journal/timeline/model.js`, `ENDS`; `draw.js`, `focus.js`, `story.js`, `page.html`, `style.css`);
+//!   the tour (`examples/tour/narrator.rs`); in tests the model (`worlds/sequences/model.rs`, `play.rs`)
+//!   and the books (`worlds/books.rs`, `sockets.rs`).
+//! - What a cancel returns: `outcome.rs` (`Cancellation`). It is found out for pending calls in
+//!   `queue/cancel.rs` (`erased.rs` keeps their tombstones), for callbacks in `erased/cells.rs`, and for
+//!   operations in `op.rs` (`cancel`) and `op/state.rs`.
 //! - Another reason not to dial: `step.rs` (`Refusal`) and `recipient/cell.rs`.
 //! - Something to do for each call: a flag in `queue/listener.rs`, so that the fast path stays as it is.
 //! - What a handler receives: `recipient/call.rs` (`Context`).
-//! - Another kind of source: what mio can poll is registered as it is; what has a descriptor, by
-//!   `reactor/fd_source.rs`; what a stream or an acceptor can use, by the traits in `streams/`. A new
+//! - Another kind of source: what mio can poll is registered as it is, without a change here; what has a
+//!   descriptor, by `reactor/fd_source.rs`; what a stream or an acceptor can use, by the traits in
+//!   `streams/source.rs`. Why a registration fails: `reactor/registration.rs` (`Registration::new`). A new
 //!   producer of calls, as timers and other threads are, is a field of `Shared` (`reactor/shared.rs`,
 //!   where `can_go_on` returns whether more calls can arrive), enters in `reactor/guest.rs`
-//!   (`run_turn`, with its share), by `promised_call`, and has its part in how long the loop sleeps
+//!   (`enter_others`, with its share), by `promised_call`, and has its part in how long the loop sleeps
 //!   (`reactor/handle.rs`, `poll_timeout`).
 //! - The end of a recipient: `recipient/cell.rs` (`hang_up`; `Extras` has what few recipients need), for a `Recipient`
 //!   that drops and for `Context::hang_up` alike; `queue/release.rs` drops the captures of its calls.
 //! - What a turn returns: `outcome.rs` (`Report`), counted in `queue/attempt.rs` (`reported`, `report_since`).
-//! - How long a turn runs: `queue/budget.rs` for the queue; `reactor/guest.rs` (`sooner_end`, `dial_until`) looks at
-//!   the clock. The wake hook runs outside of turns (`queue/notify.rs`, `wake`).
-//! - How many blocks there are, and how large: `erased/directory.rs`; the same of the slots of callbacks:
+//! - How long a turn runs: `queue/budget.rs` is what is asked for, `queue/turn.rs` (`Turn::dial`) keeps to it;
+//!   `reactor/guest.rs` (`sooner_end`, `dial_until`) looks at the clock.
+//! - The wake hook: `queue/listener.rs` (`call_wake_hook`) has it; `queue/notify.rs` decides when it is called
+//!   (`wake`, `set_wake_hook`, `wake_for_deadline`).
+//! - A callback that is dropped: `Drop` in `callback.rs`, from another thread `reactor/remote/callback.rs`
+//!   (`RemoteAbandon`), then `queue/callback.rs` (`abandon`).
+//! - How many blocks there are, and how large: `erased/directory.rs` (`SMALLEST`); the same of the slots of callbacks:
 //!   `erased/cells/chunks.rs`.
-//! - How much enters a turn: `reactor/limits.rs` has the budget, `reactor/guest.rs` (`run_turn`) the share of
-//!   each producer, which `reactor/timers.rs` and `reactor/remote/remotes.rs` keep to.
-//! - In what order timers are due: `reactor/timers/heap.rs`.
+//! - How much enters a turn: `reactor/limits.rs` has the budget and the share of it (`share`), to which timers
+//!   and other threads keep (`reactor/guest.rs`, `enter_others`). Of readiness a whole poll enters
+//!   (`reactor/shared.rs`, `note_each`, `schedule_line`).
+//! - How many calls of another thread may be underway: `reactor/remote.rs` (`bounded`, `permit`), counted by
+//!   `Quota` in `reactor/inbox.rs`, given back by `Permit` in `remote/call.rs`.
+//! - In what order timers are due: `reactor/timers/heap.rs` (`HeapEntry`: the deadline, then when it was
+//!   armed or last reset).
 //! - A new field in the journal: `journal/ring.rs` (`StepEntry`, what is kept of a step), set in
 //!   `journal/recorder.rs` and `pages.rs` as the step happens; `journal/records.rs`, what users read of it, filled in
 //!   `journal/history.rs`; shown in `journal/explain.rs`, `trace/args.rs`, and in the page by
 //!   `journal/timeline.rs` (data) and `journal/timeline/model.js` and `story.js` (the panel of a call). A figure
-//!   that is counted as it happens: `journal/pages.rs` and `figures.rs`. What a call comes from: `outside.rs`
-//!   (`CallOrigin`), kept in `journal/loop_log.rs`. What holds for a whole journal: `builder.rs`, `snapshot.rs`.
+//!   that is counted as it happens: `journal/pages.rs` and `figures.rs`. What a call comes from, and
+//!   what is known of the loop: `outside.rs` (`CallOrigin`, made in `reactor/shared.rs`,
+//!   `reactor/remote/call.rs` and `queue/notify.rs`; `TurnStep`), kept in `journal/loop_log.rs`; counters: `trace/counters.rs`. What holds for a whole journal: `builder.rs`, `snapshot.rs`.
 //! - The page: `journal/timeline/page.html` and a script per part: `model.js` reads the data, which
 //!   `journal/timeline.rs` writes; `axis.js` and `layout.js` place it; `draw.js`, `spans.js` and `focus.js` draw;
 //!   `story.js` is the panel of a call, `table.js` (`COLUMNS`) the table; `view.js` moves what is in view,
@@ -99,8 +113,10 @@
 //! - The words of an error: the `#[error]` of its variant (`outcome.rs`, `op/error.rs`, `reactor/error.rs`,
 //!   `samples/error.rs`). What the system reports, such as that a source is registered already, is its `source`.
 //! - Another law for users' operations: `conformance/violation.rs` (`Rule`), and where it shows: `record.rs` by one
-//!   operation, `log.rs` by all that was observed.
-//! - How a stream reads and writes: `streams/transfer.rs`.
+//!   operation, `log.rs` by all that was observed, `scene.rs` by what a start or a cancel returned, `run.rs` by
+//!   what is left.
+//! - How a stream reads and writes: `streams/transfer.rs`; when it does: `stream.rs` (`drive`) and `relay.rs`
+//!   (`pass`); how much it buffers: `streams/buffers.rs`.
 //!
 //! [`Address::call`]: crate::Address::call
 //! [`Callback::answer`]: crate::Callback::answer

@@ -30,7 +30,7 @@
 //!   round. [`Reactor::run`] returns when nothing more can happen, or on [`ReactorHandle::stop`] or
 //!   [`Remote::stop`].
 //! - **M7** Timers: a callback after a delay ([`ReactorHandle::after`]) or at an instant
-//!   ([`ReactorHandle::at`]), never early, equal deadlines in the order they were armed;
+//!   ([`ReactorHandle::at`]), never early, equal deadlines in the order they were armed or last reset;
 //!   [reset](Timer::reset) without being armed anew, and again and again ([`ReactorHandle::every`]).
 //!   Dropping a [`Timer`] removes it. A timer whose callback was canceled by its id, or whose recipient
 //!   is gone, is ignored. The reactor's clock is read once a turn, and handlers can use [that

@@ -32,7 +32,7 @@ mod echo {
     const BYTES: usize = 20_000;
     /// How often the same may fail.
     const ATTEMPTS: usize = 20;
-    /// When to try again what no one will tell of.
+    /// The delay before a retry that no event will trigger.
     const LATER: Duration = Duration::from_millis(20);
 
     struct Server {

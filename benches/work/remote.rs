@@ -45,7 +45,7 @@ pub fn own_thread(batch: u64, open: Open) -> Run {
     })
 }
 
-/// Tells a thread to send a batch, and receives it meanwhile.
+/// Has a thread send a batch, and receives it meanwhile.
 pub fn other_thread(batch: u64, open: Open) -> Run {
     let (mut send, mut receive) = open();
     let (order, orders) = mpsc::channel();

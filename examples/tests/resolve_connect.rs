@@ -105,7 +105,7 @@ fn the_first_address_that_answers_is_taken_in_the_attempt_in_which_it_does() {
     let op =
         connects.start(found(lists, &made), outcomes.done(reactor.queue())).expect("it is open");
     until(&mut reactor, &passed, &outcomes, 1);
-    let socket = outcomes.0.borrow_mut().pop().expect("told").expect("it is connected");
+    let socket = outcomes.0.borrow_mut().pop().expect("an outcome").expect("it is connected");
     assert_eq!(socket.with(|stream| stream.peer_addr().ok()), Some(Some(address)));
     assert_eq!((made.get(), op.cancel()), (3, Cancellation::Late));
     drop(socket);
@@ -113,7 +113,9 @@ fn the_first_address_that_answers_is_taken_in_the_attempt_in_which_it_does() {
     let lists = vec![vec![deaf()], vec![deaf(), deaf()], vec![deaf()]];
     connects.start(found(lists, &made), outcomes.done(reactor.queue())).expect("it is open");
     until(&mut reactor, &passed, &outcomes, 1);
-    let error = io::Error::from(outcomes.0.borrow_mut().pop().expect("told").expect_err("nobody"));
+    let error = io::Error::from(
+        outcomes.0.borrow_mut().pop().expect("an outcome").expect_err("no one listens"),
+    );
     assert_eq!((error.kind(), made.get()), (io::ErrorKind::ConnectionRefused, 3));
     assert!(error.raw_os_error().is_some(), "the number of the system's error is kept");
     assert_eq!((reactor.registration_count(), reactor.timer_count()), (0, 0));

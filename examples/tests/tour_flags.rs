@@ -104,7 +104,7 @@ mod with_journal {
             serde_json::from_slice(&fs::read(&trace).expect("a trace")).expect("JSON");
         let events = trace["traceEvents"].as_array().expect("events");
         assert!(events.len() > 500);
-        // Every sample that stands on another tells its layers: they share the id of the top.
+        // Every sample built on another exports its layers: they share the id of the top one.
         let begins = |event: &&serde_json::Value| event["cat"] == "operation" && event["ph"] == "b";
         let started: Vec<_> = events.iter().filter(begins).collect();
         for upper in ["Passing", "Chaining", "Retrying", "Place"] {

@@ -1,4 +1,4 @@
-//! Tells the life of each call, from the steps that an observer sees.
+//! Prints the life of each call, from the steps that an observer sees.
 
 use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
@@ -85,13 +85,13 @@ impl Narrator {
     }
 
     fn narrate(&self, call: CallId, what: &str) {
-        self.tell_live();
+        self.print_live();
         let depth = self.live.borrow().len();
         self.print(depth, call, what);
     }
 
-    /// Reports the calls that are live, unless they were reported.
-    fn tell_live(&self) {
+    /// Prints the calls that are live, unless they were printed.
+    fn print_live(&self) {
         for (depth, (call, reported)) in self.live.borrow_mut().iter_mut().enumerate() {
             if !std::mem::replace(reported, true) {
                 self.print(depth, *call, "dialed");

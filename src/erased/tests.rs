@@ -50,6 +50,17 @@ pub(super) fn note(number: u64) -> Option<NonZeroU64> {
     NonZeroU64::new(number)
 }
 
+// What does not depend on a type is no part of what is generic: there are two thousand types.
+
+/// Writes to `bytes` what [`is_whole`] looks for.
+pub(super) fn fill(bytes: &mut [u8]) {
+    bytes.iter_mut().enumerate().for_each(|(index, byte)| *byte = index as u8);
+}
+
+pub(super) fn is_whole(bytes: &[u8]) -> bool {
+    bytes.iter().enumerate().all(|(index, byte)| *byte == index as u8)
+}
+
 fn calls(first: u64) -> Calls<Context> {
     let calls = Calls::new(first);
     calls.set_limit(u64::MAX);
@@ -84,21 +95,21 @@ mod payloads {
 
     impl<const N: usize, A: 'static> Sized<N, A> {
         fn new() -> Self {
-            Self { bytes: core::array::from_fn(|index| index as u8), _align: [] }
+            let mut bytes = [0; N];
+            fill(&mut bytes);
+            Self { bytes, _align: [] }
         }
 
         #[track_caller]
         fn check(&self) {
-            assert!((&raw const *self).is_aligned());
-            assert!(self.bytes.iter().enumerate().all(|(index, byte)| *byte == index as u8));
+            assert!((&raw const *self).is_aligned() && is_whole(&self.bytes));
         }
     }
 
     impl<const N: usize, A: 'static> Payload<Context> for Sized<N, A> {
         fn dial(self, _: &mut At, _: Site) {
             self.check();
-            COUNTS.with(|counts| counts.dialed.set(counts.dialed.get() + 1));
-            assert!(!COUNTS.with(|counts| counts.panics_in_dial.take()), "asked to panic");
+            note_dial();
         }
 
         fn recipient(&self) -> u64 {
@@ -109,9 +120,18 @@ mod payloads {
 
     impl<const N: usize, A> Drop for Sized<N, A> {
         fn drop(&mut self) {
-            COUNTS.with(|counts| counts.dropped.set(counts.dropped.get() + 1));
-            assert!(!COUNTS.with(|counts| counts.panics_in_drop.take()), "asked to panic");
+            note_drop();
         }
+    }
+
+    fn note_dial() {
+        COUNTS.with(|counts| counts.dialed.set(counts.dialed.get() + 1));
+        assert!(!COUNTS.with(|counts| counts.panics_in_dial.take()), "asked to panic");
+    }
+
+    fn note_drop() {
+        COUNTS.with(|counts| counts.dropped.set(counts.dropped.get() + 1));
+        assert!(!COUNTS.with(|counts| counts.panics_in_drop.take()), "asked to panic");
     }
 
     #[track_caller]
@@ -133,7 +153,7 @@ mod payloads {
         ways_out(N as u64, &push, &|| Erased::new(Sized::<N, A>::new(), here()));
     }
 
-    /// All ways out of the storage. (Not generic, as there are two thousand types.)
+    /// All ways out of the storage.
     fn ways_out(
         number: u64,
         push: &dyn Fn(&Calls<Context>) -> u64,

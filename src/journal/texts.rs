@@ -29,7 +29,7 @@ impl<K: Copy + Eq + Hash> Texts<K> {
         self.texts.insert(key, (text.into(), None));
     }
 
-    /// Lets a text go once step `step`, which is the next one, has been dropped.
+    /// Drops a text once step `step`, which is the next one, has been dropped.
     pub(super) fn release(&mut self, key: K, step: u64) {
         let Some((_, until)) = self.texts.get_mut(&key) else { return };
         *until = Some(step);
@@ -39,7 +39,7 @@ impl<K: Copy + Eq + Hash> Texts<K> {
         }
     }
 
-    /// Lets all texts go in this way.
+    /// The same of all texts.
     pub(super) fn release_all(&mut self, step: u64) {
         let held = self.texts.iter().filter(|(_, (_, until))| until.is_none());
         let held: Vec<_> = held.map(|(key, _)| *key).collect();

@@ -1,4 +1,5 @@
-//! What ends a turn of the queue early: a number of calls, or a condition that its caller passes in. (The
+//! What a turn of the queue may be ended by early: a number of calls, or a condition that its caller passes in.
+//! `turn.rs` keeps to it. (The
 //! queue knows no time; the reactor's limit of time is in `reactor/guest.rs`.)
 
 use core::fmt;

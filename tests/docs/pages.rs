@@ -1,4 +1,4 @@
-//! Hazard: pages that tell of what is not there. Every place and test that `docs/rules.md` names
+//! Hazard: pages that name what does not exist. Every place and test that `docs/rules.md` names
 //! exists, and so does every test that `docs/reliability.md` names; every rule has its section, every
 //! link between pages resolves, and every page can be reached from the README.
 

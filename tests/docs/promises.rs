@@ -10,7 +10,7 @@ use switchboard::{
     RecipientInfo, Refusal, Report, ScheduleErrorKind, Step, Tally,
 };
 
-/// Tells whether a type has a trait: the inherent constant, which is preferred, is there only
+/// Whether a type has a trait: the inherent constant, which is preferred, is there only
 /// if it does.
 struct Has<T: ?Sized>(PhantomData<T>);
 

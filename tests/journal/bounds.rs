@@ -35,7 +35,7 @@ fn a_journal_that_is_taken_off_and_added_again_keeps_nothing_that_is_over() {
     let journal = Rc::new(Journal::with_capacity(16));
     for _ in 0..100 {
         let session = queue.recipient(Session);
-        session.address().set_label("of a session that goes while nobody looks");
+        session.address().set_label("of a session dropped while no journal observes");
         let observer = queue.add_observer(Rc::clone(&journal));
         for _ in 0..100 {
             queue.call(|_| ());

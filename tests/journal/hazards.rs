@@ -341,7 +341,7 @@ fn what_a_journal_is_printed_to_may_use_the_queue() {
     assert!(sink.0.tally().pending > 0);
 }
 
-// At random: handlers that schedule, dial, cancel, answer and panic tell whose doing each is.
+// At random: handlers schedule, dial, cancel, answer and panic; the journal attributes each call.
 
 /// What really happened.
 struct Truth {

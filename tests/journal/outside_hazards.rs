@@ -434,7 +434,7 @@ fn a_queue_that_an_observer_drops_as_a_turn_begins_dials_nothing() {
     handle.add_observer(Rc::clone(&observer));
     assert_eq!(handle.dial_all(), Report::default());
     assert_eq!(Rc::strong_count(&captured), 1);
-    assert_eq!(Rc::strong_count(&observer), 1, "the closed queue has let it go");
+    assert_eq!(Rc::strong_count(&observer), 1, "the closed queue has dropped it");
 }
 
 #[test]

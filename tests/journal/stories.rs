@@ -1,4 +1,4 @@
-//! The stories that a journal tells, in its own words.
+//! The text of the stories that a journal prints.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;

@@ -93,7 +93,7 @@ impl Shop {
             _ => self.worker().call(move |_, cx| shop.handle(cx.queue())),
         };
         match self.dice.roll(200) {
-            0..=8 => _ = queue.cancel(call, "nobody wants it any more"),
+            0..=8 => _ = queue.cancel(call, "no longer wanted"),
             9 => {
                 let nested = |_: &mut Worker, cx: &Context<'_, Worker>| {
                     cx.call(|_, _| ());
@@ -198,7 +198,7 @@ fn the_page_has_every_call_of_the_history_once_and_in_order() {
     }
     let uppers = data["operations"]["upper"].as_array().unwrap();
     let layered = uppers.iter().filter(|upper| upper.as_i64() >= Some(0));
-    assert!(layered.count() > 3, "layers are told");
+    assert!(layered.count() > 3, "the layers of operations are exported");
 }
 
 #[test]

@@ -101,13 +101,13 @@ fn a_callback_descends_from_the_call_that_created_it() {
         let handed = Rc::new(RefCell::new(None::<Callback<()>>));
         let hands = Rc::clone(&handed);
         let creates = move |queue: &QueueHandle| {
-            hands.replace(Some(queue.callback(|_, ()| info!("told"))));
+            hands.replace(Some(queue.callback(|_, ()| info!("answered"))));
         };
         queue.call(creates);
         queue.dial_all();
         queue.call(move |_| handed.take().unwrap().answer(()));
         queue.dial_all();
-        log.expect(&["#0 > #c0.0 | told"]);
+        log.expect(&["#0 > #c0.0 | answered"]);
     });
 }
 

@@ -108,7 +108,7 @@ fn a_panic_out_of_nested_turns_ends_all_that_is_live() {
 }
 
 #[test]
-fn a_recipient_that_is_let_go_in_a_nested_turn_goes_when_its_handler_returns() {
+fn a_recipient_hung_up_in_a_nested_turn_drops_when_its_handler_returns() {
     let setup = Setup { value: Some(&Call(A, Nothing)), ..WATCHED };
     holds(
         setup,

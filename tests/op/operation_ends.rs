@@ -124,7 +124,7 @@ fn the_queue_may_go_before_its_operations() {
     let tally = queue.tally();
     assert_eq!((tally.canceled, tally.created), (4, 4), "{tally}");
 
-    // They end as ever; there is only no one left to tell.
+    // They end as usual, but there is no one left to notify.
     assert_eq!((running.state(), running.cancel()), (OpState::Running, Cancellation::Canceled));
     assert_eq!((running.state(), completed.cancel()), (OpState::Completed, Cancellation::Late));
     assert_eq!(canceling_op.complete(Ok(8)), Ok(()));

@@ -69,7 +69,7 @@ impl Bench {
     /// Dials everything, and takes what was reported by that.
     #[track_caller]
     pub(crate) fn dial(&self) -> Vec<Result> {
-        assert!(self.outcomes.borrow().is_empty(), "told before it is dialed");
+        assert!(self.outcomes.borrow().is_empty(), "reported before it is dialed");
         self.queue.dial_all();
         self.outcomes.take()
     }

@@ -1,6 +1,5 @@
-//! Hazard: the process has no descriptor left for a connection (EMFILE). mio is edge-triggered, so
-//! no one tells again of a connection that waits: the server must come back by itself, without
-//! spinning.
+//! Hazard: the process has no descriptor left for a connection (EMFILE). mio is edge-triggered, so a
+//! connection that waits is not reported again: the server must retry by itself, without spinning.
 
 use std::cell::RefCell;
 use std::env;
@@ -37,7 +36,7 @@ fn a_server_without_descriptors_accepts_again_when_there_are_some() {
     let mut lines = BufReader::new(server.stdout.take().unwrap()).lines();
     let address: SocketAddr = lines
         .find_map(|line| Some(line.unwrap().rsplit_once("listening at ")?.1.parse().unwrap()))
-        .expect("the server tells its address");
+        .expect("the server prints its address");
     let clients: Vec<_> = (0..CLIENTS).map(|_| Client::connect(address).unwrap()).collect();
     for mut client in clients {
         // Longer than any retry takes: a server that does not come back is a failure, not a hang.

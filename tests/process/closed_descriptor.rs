@@ -58,7 +58,7 @@ fn a_source_whose_descriptor_is_closed_is_refused_and_one_closed_later_does_no_h
     assert_eq!(*error.into_inner().0, *closed);
     assert_eq!(reactor.registration_count(), 0);
 
-    // The descriptor is closed behind the back of its registration, with readiness to tell.
+    // The descriptor is closed behind the back of its registration, with readiness to report.
     let (ours, mut peer) = std::os::unix::net::UnixStream::pair().unwrap();
     let ours = std::os::fd::OwnedFd::from(ours);
     let descriptor: &'static _ = Box::leak(Box::new(ours.as_raw_fd()));
@@ -70,7 +70,7 @@ fn a_source_whose_descriptor_is_closed_is_refused_and_one_closed_later_does_no_h
     let error = held.into_source().unwrap_err();
     assert_eq!(error.source.raw_os_error(), Some(9), "EBADF: {error:?}");
     assert_eq!((reactor.registration_count(), reported.len()), (0, 0));
-    // Nor if it is dropped, which cannot tell of an error.
+    // Nor is anything left if it is dropped, which cannot return an error.
     let (ours, _peer) = std::os::unix::net::UnixStream::pair().unwrap();
     let ours = std::os::fd::OwnedFd::from(ours);
     let descriptor: &'static _ = Box::leak(Box::new(ours.as_raw_fd()));

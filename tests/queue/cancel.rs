@@ -144,7 +144,7 @@ fn what_a_waiting_callback_captured_drops_while_it_uses_the_queue() {
     assert_eq!(queue.cancel(callback.id(), "first"), Cancellation::Canceled);
     assert_counts(&queue, Counts { finished: 100, canceled: 1, ..NONE });
     callback.decline("never");
-    assert_eq!(queue.cancel(own.get().unwrap(), "its caller let it go"), Cancellation::Late);
+    assert_eq!(queue.cancel(own.get().unwrap(), "its caller declined it"), Cancellation::Late);
     assert_counts(&queue, Counts { finished: 100, canceled: 1, ..NONE });
 }
 

@@ -44,7 +44,7 @@ struct Erratic {
     dialed: RefCell<Vec<CallId>>,
     /// Panics at Dialed: these handlers run in the next turn.
     interrupted: Cell<u64>,
-    /// Panics at Scheduled, and at Canceled: what they tell of has happened all the same.
+    /// Panics at Scheduled, and at Canceled: what they report has happened all the same.
     at_scheduled: Cell<u64>,
     at_canceled: Cell<u64>,
     /// Panics at Finished: these calls are over all the same.
@@ -189,7 +189,7 @@ fn a_million_pending_calls_that_own_callbacks_are_dropped_on_a_stack_of_256_kib(
     });
 }
 
-/// A captured value that tells its number as it drops.
+/// A captured value that checks, as it drops, that the one before it was dropped last.
 struct Numbered(u64, Rc<Cell<u64>>);
 
 impl Drop for Numbered {

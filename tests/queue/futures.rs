@@ -110,7 +110,7 @@ fn dropping_the_future_cancels_its_call_and_wakes_no_task() {
         if answered {
             callback.answer(drops.value());
             drop(answer);
-            assert_eq!(drops.alive(), 0, "the value that nobody awaits");
+            assert_eq!(drops.alive(), 0, "the value that no one awaits");
         } else {
             drop(answer);
             assert!(!callback.is_wanted());
@@ -142,7 +142,7 @@ fn the_waker_of_the_last_poll_is_the_one_that_is_woken() {
     for wakes in [&first, &second, &second] {
         assert!(poll(&mut answer, wakes).is_pending());
     }
-    assert_eq!(Arc::strong_count(&first), 1, "the first is let go");
+    assert_eq!(Arc::strong_count(&first), 1, "the first is dropped");
     callback.answer(());
     queue.dial_all();
     assert_eq!((first.take(), second.take()), (0, 1));
@@ -221,7 +221,7 @@ fn the_call_may_be_dialed_while_the_last_waker_is_dropped_for_another() {
         dialer.dial_all();
     });
     assert_eq!(poll(&mut answer, &wakes), Poll::Pending);
-    assert!(ACTION.take().is_none(), "the last waker is let go");
+    assert!(ACTION.take().is_none(), "the last waker is dropped");
     assert_eq!((wakes.take(), poll(&mut answer, &wakes)), (1, Poll::Ready(Ok(8))));
 }
 

@@ -63,7 +63,7 @@ fn a_name_is_observed_while_the_call_is_not_over() {
     assert!(names.0.take().into_iter().eq(expected.map(|(id, name)| (id, name.to_owned()))));
     queue.clear_observers();
     let unobserved = queue.call(|_| ());
-    queue.name_call(unobserved, "nobody sees it");
+    queue.name_call(unobserved, "unobserved");
 }
 
 #[test]

@@ -260,7 +260,7 @@ fn an_observer_that_panics_does_not_keep_the_embedder_asleep() {
         let log = trace.clone();
         queue.set_wake_hook(move || log.add("woken"));
         queue.add_observer(PanicsAt(step, Rc::default(), Cell::new(false)));
-        assert_eq!(panic_of(|| queue.call(|_| ())), "told of it");
+        assert_eq!(panic_of(|| queue.call(|_| ())), "the observer");
         assert_eq!(trace.take(), ["woken"], "{step}");
         assert_goes_on(&queue, 1);
     }
@@ -273,7 +273,7 @@ impl Observer for PanicsAt {
     fn observe(&self, _: CallId, step: &Step) {
         self.1.set(self.1.get() + 1);
         if format!("{step:?}").starts_with(self.0) && !self.2.replace(true) {
-            panic!("told of it");
+            panic!("the observer");
         }
     }
 }
@@ -353,7 +353,7 @@ fn an_observer_panics_at_each_step() {
         let (drops, reported) = (Drops::default(), Rc::new(Cell::new(0)));
         queue.add_observer(PanicsAt(step, Rc::clone(&reported), Cell::new(false)));
         let captured = drops.value();
-        assert_eq!(panic_of(|| story(&queue, captured)), "told of it");
+        assert_eq!(panic_of(|| story(&queue, captured)), "the observer");
         assert_counts(&queue, counts);
         assert_eq!(drops.alive(), counts.pending, "{step}");
         // The observer is still there, and so is the queue.
@@ -374,7 +374,7 @@ fn an_observer_panics_as_a_callback_is_created() {
     queue.add_observer(PanicsAt("Created", Rc::clone(&reported), Cell::new(false)));
     let captured = drops.value();
     let create = || drop(queue.callback(move |queue, ()| never(captured)(queue)));
-    assert_eq!(panic_of(create), "told of it");
+    assert_eq!(panic_of(create), "the observer");
     assert_counts(&queue, Counts { abandoned: 1, ..NONE });
     assert_eq!((drops.alive(), reported.get()), (0, 2));
     assert_goes_on(&queue, 0);
@@ -390,7 +390,7 @@ fn an_observer_panics_as_the_queue_is_dropped() {
     }
     queue.add_observer(PanicsAt("Canceled", Rc::clone(&reported), Cell::new(false)));
     let handle = queue.handle();
-    assert_eq!(panic_of(|| drop(queue)), "told of it");
+    assert_eq!(panic_of(|| drop(queue)), "the observer");
     assert_eq!((reported.get(), drops.alive()), (10, 0));
     assert_counts(&handle, Counts { canceled: 10, ..NONE });
 }

@@ -320,7 +320,7 @@ impl Observer for Dialer {
     }
 }
 
-/// A call whose check lets the recipient go, and objects.
+/// A call whose check drops the recipient, and objects.
 struct Closing(Rc<RefCell<Option<Recipient<()>>>>);
 
 impl Call for Closing {
@@ -338,7 +338,7 @@ impl Call for Closing {
 
 /// The value was still there when the observer was notified of the end of the call.
 #[test]
-fn r09_an_observer_that_dials_reaches_no_recipient_that_was_let_go() {
+fn r09_an_observer_that_dials_reaches_no_recipient_that_is_gone() {
     type Owner = Rc<RefCell<Option<Recipient<()>>>>;
     type Way = (fn(&Address<()>, &Owner), fn(&Step) -> bool, Counts);
     let hangs_up = |server: &Address<()>, _: &Owner| {

@@ -502,12 +502,12 @@ fn r08_the_checks_at_the_dial_have_an_order() {
 }
 
 #[test]
-fn r09_a_recipient_that_is_let_go_gets_no_more_calls() {
+fn r09_a_recipient_that_is_gone_gets_no_more_calls() {
     let queue = CallQueue::new();
     let (values, captures) = (Drops::default(), Drops::default());
     let steps = Steps::watch(&queue);
 
-    // Let go while it is not live: the value goes at once, the calls when their turn comes.
+    // Hung up while not live: the value drops at once, the calls are refused when their turn comes.
     for hang_up in [Recipient::hang_up as fn(Recipient<util::Counted>), drop] {
         let (dropped, refused) = (values.count(), queue.tally().refused);
         let server = queue.recipient(values.value());
@@ -525,18 +525,18 @@ fn r09_a_recipient_that_is_let_go_gets_no_more_calls() {
         assert_eq!(captures.alive(), 0);
     }
 
-    // Let go while it is live: the value goes right after the handler returned.
+    // Hung up while live: the value drops right after the handler has returned.
     let server = queue.recipient(values.value());
     let address = server.address();
     let (owner, inner) = (Cell::new(Some(server)), values.clone());
-    let lets_go = move |_: &mut util::Counted, cx: &Context<'_, util::Counted>| {
+    let hangs_up = move |_: &mut util::Counted, cx: &Context<'_, util::Counted>| {
         drop(owner.take());
         cx.hang_up();
         assert!(cx.is_gone() && cx.is_live());
         assert_eq!(inner.alive(), 1);
     };
     let (next, later) = (values.clone(), address.clone());
-    address.call(lets_go);
+    address.call(hangs_up);
     queue.call(move |_| assert_eq!((next.alive(), later.is_live()), (0, false)));
     address.call(|_, _| ());
     assert_eq!(figures(queue.dial_all()), [2, 0, 1, 0]);

@@ -233,5 +233,5 @@ fn dropping_the_recipient_drops_its_future() {
     let (session, _) = session(&reactor, async move { answer.await.unwrap() });
     drop(session);
     assert!(!callback.is_wanted());
-    callback.decline("nobody waits");
+    callback.decline("no one waits");
 }

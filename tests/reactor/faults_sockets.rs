@@ -236,7 +236,7 @@ fn a_broken_pipe_gives_up_what_is_buffered_with_an_error() {
     assert_eq!((books.read, books.discarded, reactor.registration_count()), (100, 100, 0));
     drop(books);
 
-    // The same while a write waits for room, and nothing is to be read: only an event can tell.
+    // The same while a write waits for room and there is nothing to read: only an event reports it.
     let (socket, mut peer) = local_pair();
     let (_echo, books) = Echo::new(&reactor, socket, 5000);
     peer.set_nonblocking(true).unwrap();

@@ -1,6 +1,6 @@
 //! Hazard: a recipient of another queue than the reactor's. Its readiness calls would go to that
 //! queue, where no one cancels them, and which may be gone while the loop still has readiness to
-//! tell. So it is refused.
+//! report. So it is refused.
 
 use std::rc::Rc;
 

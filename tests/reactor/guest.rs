@@ -227,8 +227,8 @@ fn m09_a_guest_takes_a_queue_along() {
     assert!(format!("{guest:?}").starts_with("Guest(ReactorHandle"));
 }
 
-/// What is reported to `name` of a source of `guest`'s, and its peer.
-fn told_as(
+/// Registers a source with `guest`, whose handler logs `name`. Also returns the peer.
+fn register_as(
     guest: &Guest,
     name: &'static str,
     reported: &Log<&'static str>,
@@ -244,17 +244,17 @@ fn told_as(
 fn m02_an_event_of_a_guest_that_is_gone_does_not_reach_the_next_guest() {
     let (mut host, reported) = (Host::new(), Log::new());
     let guest = host.guest();
-    let (_old_recipient, old, mut peer) = told_as(&guest, "old", &reported);
+    let (_old_recipient, old, mut peer) = register_as(&guest, "old", &reported);
     peer.write_all(b"x").unwrap();
     host.poll.poll(&mut host.events, Some(PATIENCE)).unwrap();
     drop(guest);
     // Its registration is there still, and then it is not: the batch is older than both guests.
     let mut next = host.guest();
-    let (_recipient, _new, _peer) = told_as(&next, "new", &reported);
+    let (_recipient, _new, _peer) = register_as(&next, "new", &reported);
     assert_eq!(next.turn(&host.events).dialed, 0);
     drop(old);
     let mut next_but_one = host.guest();
-    let (_recipient, _newer, _peer) = told_as(&next_but_one, "newer", &reported);
+    let (_recipient, _newer, _peer) = register_as(&next_but_one, "newer", &reported);
     assert_eq!(next_but_one.turn(&host.events).dialed, 0);
     assert_eq!((next.event_stats().stale, next_but_one.event_stats().stale), (1, 1));
     assert_eq!(reported.take(), [""; 0]);
@@ -264,8 +264,8 @@ fn m02_an_event_of_a_guest_that_is_gone_does_not_reach_the_next_guest() {
 fn m02_guests_of_one_poll_see_events_of_their_own_sources_only() {
     let (mut host, reported) = (Host::new(), Log::new());
     let (mut one, mut other) = (host.guest(), host.guest());
-    let (_one_recipient, _one_held, mut ones_peer) = told_as(&one, "one", &reported);
-    let (_other_recipient, _other_held, mut others_peer) = told_as(&other, "other", &reported);
+    let (_one_recipient, _one_held, mut ones_peer) = register_as(&one, "one", &reported);
+    let (_other_recipient, _other_held, mut others_peer) = register_as(&other, "other", &reported);
     for (peer, name) in [(&mut ones_peer, "one"), (&mut others_peer, "other")] {
         peer.write_all(b"x").unwrap();
         host.turn(&mut one);

@@ -73,7 +73,7 @@ fn m04_a_source_is_deregistered_also_if_what_its_handler_captured_panics() {
     let held = register(Some(Bomb)).unwrap();
     assert_eq!(unwinding(|| drop(held)), "a capture");
     assert_eq!(reactor.registration_count(), 0);
-    assert!(register(None).is_ok(), "the poll has let go of it");
+    assert!(register(None).is_ok(), "it was deregistered");
 }
 
 #[test]

@@ -104,7 +104,7 @@ fn m03_an_error_alone_reaches_readers_and_writers() {
         ours.connect(peer.local_addr().unwrap()).unwrap();
         peer.send_to(b"to be read", ours.local_addr().unwrap()).unwrap();
         drop(peer);
-        ours.send(b"to nobody").unwrap();
+        ours.send(b"to a closed port").unwrap();
         let (ours, reported) = listen(&reactor, &recipient, ours, interest);
         turn_until(&mut reactor, || reported.get()[4]);
         let [readable, writable, read_closed, _, error] = reported.get();
@@ -149,7 +149,7 @@ fn m03_urgent_data_is_distinguished_from_other_data() {
         let _held = held.unwrap();
         send(&peer, b"!", flags).unwrap();
         turn_until(&mut reactor, || reported.len() == 1);
-        let [(urgent, text)] = &reported.take()[..] else { panic!("told twice") };
+        let [(urgent, text)] = &reported.take()[..] else { panic!("reported twice") };
         assert_eq!(*urgent, flags == SendFlags::OOB);
         let others = "writable: false, read_closed: false, write_closed: false, error: false";
         assert_eq!(*text, format!("Readiness {{ {} }}", printed.replace("..", others)));

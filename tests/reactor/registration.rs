@@ -275,7 +275,7 @@ fn m02_events_of_a_source_that_could_not_be_deregistered_are_stale() {
         assert_eq!(source.asked.get()[2], 1, "asked once");
         assert_eq!(Rc::strong_count(&source.stream), 1, "dropped all the same");
 
-        // The poll still tells of it. Its slot has a new owner.
+        // The poll still reports its events, but its slot has a new owner.
         let (successor, mut its_peer) = local_pair();
         let _held = watch(&reactor, &recipient, successor, 1, &reported);
         peer.write_all(b"x").unwrap();

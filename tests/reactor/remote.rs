@@ -15,7 +15,7 @@ use switchboard::{CallId, Step, Tally};
 
 use support::net::{Log, check, turn_now, turn_until, turn_until_idle, unwind, unwinding};
 
-/// Tells on which thread it is dropped.
+/// Records the thread on which it is dropped.
 struct Dropped(Arc<std::sync::Mutex<Vec<ThreadId>>>);
 
 impl Drop for Dropped {

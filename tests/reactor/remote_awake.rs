@@ -187,7 +187,7 @@ fn m08_a_sender_sees_that_the_recipient_is_gone() {
     let clone = address.clone();
     assert!(!address.is_gone());
     address.call(|(), cx| cx.hang_up()).unwrap();
-    assert!(!address.is_gone(), "nobody has dialed the call");
+    assert!(!address.is_gone(), "the call is not dialed yet");
     turn_now(&mut reactor);
     assert!(thread::spawn(move || clone.is_gone()).join().unwrap());
     assert!(address.is_gone() && reactor.remote_to(&recipient).is_gone());

@@ -74,7 +74,7 @@ fn o07_one_that_is_dropped_unanswered_is_reported_on_the_loops_thread_with_its_c
     let remote = reactor.remote_callback(callback);
     let id = remote.id();
     elsewhere(move || drop(remote));
-    assert_eq!(reactor.queue().tally().unscheduled, 1, "nobody has looked");
+    assert_eq!(reactor.queue().tally().unscheduled, 1, "the reactor has not turned yet");
     reactor.run().unwrap();
     assert_eq!(seen.take(), [(id, line)]);
     assert_eq!(reactor.queue().tally().abandoned, 1);

@@ -137,7 +137,7 @@ fn m01_a_panic_in_the_observer_loses_no_event() {
         assert_eq!(unwinding(|| reactor.turn(Some(Duration::ZERO))), "the observer");
         check(&reactor);
         assert_eq!(reactor.queue().tally().pending, panics_at);
-        assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO), "there is more to tell");
+        assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO), "calls or events are left");
         assert!(reported.take().is_empty());
 
         assert_eq!(turn_now(&mut reactor).dialed, 3);
@@ -179,7 +179,7 @@ fn does_not_reach_the_new_owner(in_line: bool) {
             // The other one's event is in the same batch. Its slot goes to the successor.
             pair.held[1 - name] = None;
             let reported = reported.clone();
-            let new = new.take().expect("told once");
+            let new = new.take().expect("only one handler runs");
             let new = inner
                 .register(new, Interest::READABLE, cx, move |_, _, _| reported.push(2))
                 .unwrap();

@@ -13,7 +13,7 @@ use support::net::{
     LocalStream, Log, check, drain, local_pair, turn_now, turn_until, unwind, unwinding, watch,
 };
 
-/// A recipient that holds registrations until it is asked to let them go.
+/// A recipient that holds registrations until it is cleared.
 type Holder = Vec<Registration<LocalStream>>;
 
 #[cfg(target_os = "linux")]
@@ -84,7 +84,7 @@ fn m06_run_ends_when_nothing_can_happen_any_more() {
     let reported = log.clone();
     let handle = reactor.handle();
     let source = handle.register(source, Interest::READABLE, &holder, move |holder, cx, _| {
-        reported.push("told");
+        reported.push("notified");
         holder.clear();
         let reported = reported.clone();
         cx.call(move |_, _| reported.push("afterwards"));
@@ -99,7 +99,7 @@ fn m06_run_ends_when_nothing_can_happen_any_more() {
     holder.call(call);
     reactor.run().unwrap();
     check(&reactor);
-    assert_eq!(log.take(), ["first", "told", "afterwards"]);
+    assert_eq!(log.take(), ["first", "notified", "afterwards"]);
     assert!(reactor.queue().is_idle());
 }
 
@@ -113,7 +113,7 @@ fn m06_run_ends_on_stop_and_can_be_run_again() {
     let held = reactor.handle().register(source, Interest::READABLE, &recipient, {
         move |(), cx, _| {
             handle.stop();
-            reported.push("told");
+            reported.push("notified");
             let reported = reported.clone();
             cx.call(move |(), _| reported.push("same turn"));
         }
@@ -123,7 +123,7 @@ fn m06_run_ends_on_stop_and_can_be_run_again() {
         peer.write_all(b"x").unwrap();
         reactor.run().unwrap(); // the source stays registered, so only the stop can end this
         check(&reactor);
-        assert_eq!(log.take(), ["told", "same turn"]);
+        assert_eq!(log.take(), ["notified", "same turn"]);
         assert_eq!(drain(held.source_mut()), b"x");
     }
 
@@ -134,7 +134,7 @@ fn m06_run_ends_on_stop_and_can_be_run_again() {
     assert_eq!(log.len(), 0);
     peer.write_all(b"x").unwrap();
     reactor.run().unwrap();
-    assert_eq!(log.take(), ["told", "same turn"]);
+    assert_eq!(log.take(), ["notified", "same turn"]);
 }
 
 #[test]
@@ -153,14 +153,14 @@ fn m06_run_goes_on_after_a_panic() {
             log.push(name);
             match log.len() {
                 3 => holder.clear(),
-                _ => unwind("told"),
+                _ => unwind("the handler"),
             }
         });
         let source = source.unwrap();
         holder.call(|holder, _| holder.push(source));
     }
     for panicked in 1..=2 {
-        assert_eq!(unwinding(|| reactor.run()), "told");
+        assert_eq!(unwinding(|| reactor.run()), "the handler");
         check(&reactor);
         assert_eq!((log.len(), reactor.queue().tally().panicked), (panicked, panicked as u64));
     }
@@ -207,7 +207,7 @@ fn m06_a_socket_that_is_always_ready_does_not_starve_another_one() {
 
 #[test]
 fn m06_a_handler_reaches_the_reactor_through_a_handle() {
-    // Each handler lets its source go and registers the next, without end but for the last.
+    // Each handler drops its source and registers the next one. The last only drops its own.
     struct Relay {
         runner: Option<Registration<LocalStream>>,
         left: u32,

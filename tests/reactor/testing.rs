@@ -133,7 +133,7 @@ fn readiness_is_reported_at_its_edges_and_as_watched_for() {
     peer.limit_writes(0);
     peer.push("x");
     rig.reactor.turn();
-    assert_eq!(rig.reported.take(), [], "nobody wants to read");
+    assert_eq!(rig.reported.take(), [], "no interest in reading");
     source.set_interest(Interest::READABLE).unwrap();
     rig.reactor.turn();
     assert_eq!(rig.reported.take(), [("", [true, false, false, false, false])]);

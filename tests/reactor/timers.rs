@@ -166,7 +166,7 @@ fn m07_a_timer_that_arms_the_next_one_does_so_once_a_turn() {
     world.expect_at(Duration::ZERO, &[2]);
 }
 
-/// Arms a timer that is due at once, and arms the next one when it tells.
+/// Arms a timer that is due at once, and arms the next one when it fires.
 fn ticking(reactor: &ReactorHandle, queue: &QueueHandle, ticks: &Rc<Cell<u32>>) {
     let (handle, reported) = (reactor.clone(), Rc::clone(ticks));
     let tick = queue.callback(move |queue, ()| {
@@ -298,7 +298,7 @@ fn m06_run_waits_for_timers_and_ends_after_the_last() {
     let callback = reactor.queue().callback(move |_, ()| seen.set(Some(armed.elapsed())));
     handle.after(delay, callback).detach();
     reactor.run().expect("a loop");
-    let elapsed = reported.get().expect("the timer told");
+    let elapsed = reported.get().expect("the timer fired");
     assert!(elapsed >= delay, "early: {elapsed:?}");
 }
 

@@ -1,7 +1,7 @@
-//! Hazard: an operation that tells nothing, twice, or too early. The samples in all 26 compositions,
-//! with operations that complete: at once, later, two at a time; and starts that are refused. The
-//! other hazards have files of their own, all in one program, as building the compositions is what
-//! takes the time.
+//! Hazard: an operation that reports no outcome, two, or one too early. The samples in all 26
+//! compositions, with operations that complete: at once, later, two at a time; and starts that are
+//! refused. The other hazards have files of their own, all in one program, as building the compositions
+//! is what takes the time.
 //!
 //! What is checked after each scenario is in [`RigOn::finish`](support::rig::RigOn::finish).
 
@@ -93,7 +93,7 @@ fn an_operation_that_fails_for_good_reports_that_and_starts_no_further_step() {
                 let mut rig = Rig::open(recipe, (failing, when));
                 let script = failing_at(recipe, failing, End::Failed, when);
                 rig.start(&script);
-                rig.until_told(0);
+                rig.until_reported(0);
                 assert_eq!(script.left(), recipe.steps - failing - 1, "{recipe}");
                 rig.finish(&[Outcome::Failed]);
             }
@@ -109,7 +109,7 @@ fn a_retryable_failure_is_reported_where_nothing_repeats_it() {
                 let mut rig = Rig::open(recipe, (failing, when));
                 let script = failing_at(recipe, failing, End::Retryable, when);
                 rig.start(&script);
-                rig.until_told(0);
+                rig.until_reported(0);
                 assert_eq!(script.left(), recipe.steps - failing - 1, "{recipe}");
                 rig.finish(&[Outcome::Retryable]);
             }

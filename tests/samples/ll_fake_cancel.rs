@@ -84,7 +84,7 @@ impl<A: Send + 'static> Bench<A> {
     fn finish(&mut self) {
         let patience = Instant::now() + PATIENCE;
         while self.reactor.queue().tally().unscheduled > 0 || !self.reactor.queue().is_idle() {
-            assert!(Instant::now() < patience, "not told: {}", self.reactor.queue().tally());
+            assert!(Instant::now() < patience, "not reported: {}", self.reactor.queue().tally());
             let _ = self.reactor.turn(Some(PATIENCE)).expect("a turn");
         }
         assert_eq!((self.reactor.handle().registration_count(), self.module.leftovers()), (0, 0));
@@ -329,7 +329,7 @@ fn dropping_the_reactor_leaves_nothing_of_work_that_goes_on() {
         }
         let Bench { reactor, module, outcomes, .. } = bench;
         drop((reactor, module));
-        assert_eq!(op.state(), OpState::Completed, "nobody holds the operation");
+        assert_eq!(op.state(), OpState::Completed, "no one holds the operation");
         ends.send(()).expect("it waits");
         // No one takes the result: it goes with the thread.
         let patience = Instant::now() + PATIENCE;

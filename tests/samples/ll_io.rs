@@ -181,7 +181,7 @@ fn o06_a_connect_that_fails_is_a_result() {
     // At once: the system does not even try.
     let broadcast = SocketAddr::from((Ipv4Addr::BROADCAST, 80));
     connects.start(broadcast, outcomes.done(reactor.queue())).expect("it is open");
-    let error = outcomes.only(&mut reactor).expect_err("there is nobody");
+    let error = outcomes.only(&mut reactor).expect_err("no connection to a broadcast address");
     assert!(error.error().and_then(io::Error::raw_os_error).is_some(), "{error:?}");
     assert_eq!(reactor.handle().registration_count(), 0);
 }

@@ -65,7 +65,7 @@ impl Bench {
         self.result().expect("it is read")
     }
 
-    /// Lets the socket go, and asserts that nothing is reported, pending or registered.
+    /// Drops the socket, and asserts that nothing is reported, pending or registered.
     #[track_caller]
     fn finish(mut self) {
         assert_eq!(turn_now(&mut self.reactor).dialed, 0);
@@ -204,7 +204,7 @@ fn a_registration_that_is_taken_out_goes_on_without_operations() {
     let socket = bench.socket.take().expect("the socket is there");
     let socket = socket.into_registration().expect_err("an operation runs on it");
     assert_eq!(bench.read(), b"xy");
-    let registration = socket.into_registration().expect("nobody else has it");
+    let registration = socket.into_registration().expect("no one else holds it");
     assert!(registration.readiness().is_readable(), "known until an attempt would block");
     let source = registration.into_source().expect("deregistered");
     drop(source);

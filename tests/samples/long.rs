@@ -53,10 +53,10 @@ impl Module for Immediate {
     }
 }
 
-/// Who cancels the operation, and when.
+/// Whether the operation is canceled, by whom, and when.
 #[derive(Clone, Copy)]
 enum Cancels {
-    Nobody,
+    Never,
     /// The closure of the operation itself.
     Closure {
         at: u32,
@@ -198,7 +198,7 @@ fn retries(cancels: Cancels) -> (OpResult<u32, &'static str>, u32, u32) {
 #[test]
 fn a_chain_of_100_000_steps_takes_constant_stack_and_memory() {
     on_a_small_stack(|| {
-        let (outcome, times, started) = chain(Cancels::Nobody);
+        let (outcome, times, started) = chain(Cancels::Never);
         assert_eq!((outcome.ok(), times, started), (Some(MANY), MANY, MANY));
     });
 }
@@ -206,7 +206,7 @@ fn a_chain_of_100_000_steps_takes_constant_stack_and_memory() {
 #[test]
 fn retries_100_000_times_take_constant_stack_and_memory() {
     on_a_small_stack(|| {
-        let (outcome, times, started) = retries(Cancels::Nobody);
+        let (outcome, times, started) = retries(Cancels::Never);
         assert_eq!((outcome.ok(), times, started), (Some(MANY + 1), MANY + 1, MANY + 1));
     });
 }
@@ -220,7 +220,7 @@ fn a_chain_of_1_000_steps_with_100_attempts_each_takes_constant_stack_and_memory
         let retries = MlRetries::new(&reactor.handle(), lower, RetryPolicy::new().at_once());
         let module = MlChain::new(queue, retries);
         module.open();
-        let watch = Watch::new(queue, Cancels::Nobody);
+        let watch = Watch::new(queue, Cancels::Never);
         let ticks = watch.clone();
         let request = chain_of(|| Retry::new(|_, _| ()), ticks);
         let outcomes = Outcomes::new(queue);

@@ -74,7 +74,7 @@ fn a_cancel_during_backoff_stops_the_timer_at_once_and_no_attempt_follows() {
         assert_eq!(
             (bench.timer_count(), bench.outcomes.count()),
             (0, 0),
-            "at once, and not told inside"
+            "at once, and not reported inside the cancel"
         );
         assert_eq!((op.state(), op.cancel()), (OpState::Completed, Cancellation::Late));
         bench.pass(SECOND * 10);

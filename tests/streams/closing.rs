@@ -51,7 +51,7 @@ fn m10_a_stream_that_drops_leaves_the_poll_by_its_close_alone() {
     let _second = Reader::of(&reactor, socket, &bytes);
     let _ = turn_now(&mut reactor);
     assert_eq!(reactor.event_stats().stale, 0);
-    peer.write_all(b"for nobody").unwrap();
+    peer.write_all(b"for no one").unwrap();
     let _ = reactor.turn(Some(PATIENCE)).unwrap();
     assert_eq!(reactor.event_stats().stale, 1, "nothing was deregistered");
     second_peer.write_all(b"for the second").unwrap();
@@ -71,7 +71,7 @@ fn m10_a_registration_out_of_a_stream_deregisters_its_source() {
     let reader = Reader::of(&reactor, socket, &Rc::default());
     reader.call(|reader, _| drop(reader.stream.take().map(Stream::into_parts)));
     let _ = turn_now(&mut reactor);
-    peer.write_all(b"for nobody").unwrap();
+    peer.write_all(b"for no one").unwrap();
     let _ = turn_now(&mut reactor);
     assert_eq!((reactor.registration_count(), reactor.event_stats().stale), (0, 0));
 }

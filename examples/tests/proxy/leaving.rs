@@ -150,7 +150,7 @@ fn a_drain_lets_end_what_is_under_way_and_ends_the_loop() {
             "{answer}"
         );
     });
-    assert!(std::net::TcpStream::connect(bench.address).is_err(), "nobody listens");
+    assert!(std::net::TcpStream::connect(bench.address).is_err(), "no one listens");
     // The tunnel has until the deadline.
     read_until(&mut tunnel, b"\r\n\r\n").unwrap();
     assert_eq!(bench.proxy.sessions.len(), 1);

@@ -8,7 +8,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::{format, vec};
 
 use super::*;
-use crate::erased::tests::{At, Context, Random, here, rounds, seed};
+use crate::erased::tests::{At, Context, Random, fill, here, is_whole, rounds, seed};
 use crate::erased::{DialNext, Popped};
 
 std::thread_local! {
@@ -56,13 +56,14 @@ mod types {
 
     impl<const N: usize, L> Bytes<N, L> {
         fn new() -> Self {
-            Self { bytes: core::array::from_fn(|index| index as u8), _align: [] }
+            let mut bytes = [0; N];
+            fill(&mut bytes);
+            Self { bytes, _align: [] }
         }
 
         #[track_caller]
         fn check(&self) {
-            assert!((&raw const *self).is_aligned());
-            assert!(self.bytes.iter().enumerate().all(|(index, byte)| *byte == index as u8));
+            assert!((&raw const *self).is_aligned() && is_whole(&self.bytes));
         }
     }
 
@@ -76,7 +77,7 @@ mod types {
 
         fn busy(&self) -> Option<()> {
             self.0.check();
-            COUNTS.with(|counts| counts.is_busy.take()).then_some(())
+            take_busy()
         }
 
         fn defer((): (), key: Key, call: Erased<Context>, at: &mut At) {
@@ -86,8 +87,7 @@ mod types {
         fn dial(self, value: Value<M, K>, _: Key, _: &mut At, _: Site) {
             self.0.check();
             value.0.check();
-            COUNTS.with(|counts| counts.dialed.set(counts.dialed.get() + 1));
-            assert!(!COUNTS.with(|counts| counts.dial_panics.take()), "asked to panic");
+            note_dial();
         }
 
         fn recipient(&self) -> u64 {
@@ -98,16 +98,33 @@ mod types {
 
     impl<const N: usize, L> Drop for Handler<N, L> {
         fn drop(&mut self) {
-            COUNTS.with(|counts| counts.joins.set(counts.joins.get() + 1));
-            assert!(!COUNTS.with(|counts| counts.join_panics.take()), "asked to panic");
+            note_drop_of_join();
         }
     }
 
     impl<const N: usize, L> Drop for Value<N, L> {
         fn drop(&mut self) {
-            COUNTS.with(|counts| counts.values.set(counts.values.get() + 1));
-            assert!(!COUNTS.with(|counts| counts.value_panics.take()), "asked to panic");
+            note_drop_of_value();
         }
+    }
+
+    fn take_busy() -> Option<()> {
+        COUNTS.with(|counts| counts.is_busy.take()).then_some(())
+    }
+
+    fn note_dial() {
+        COUNTS.with(|counts| counts.dialed.set(counts.dialed.get() + 1));
+        assert!(!COUNTS.with(|counts| counts.dial_panics.take()), "asked to panic");
+    }
+
+    fn note_drop_of_join() {
+        COUNTS.with(|counts| counts.joins.set(counts.joins.get() + 1));
+        assert!(!COUNTS.with(|counts| counts.join_panics.take()), "asked to panic");
+    }
+
+    fn note_drop_of_value() {
+        COUNTS.with(|counts| counts.values.set(counts.values.get() + 1));
+        assert!(!COUNTS.with(|counts| counts.value_panics.take()), "asked to panic");
     }
 
     #[track_caller]

@@ -27,7 +27,7 @@ const MANY: usize = 16;
 /// The number of entries for which room is kept.
 const FEW: usize = 8;
 
-/// Values ordered by deadline, then by when they were armed.
+/// Values ordered by deadline, then by when they were armed or last reset.
 pub(super) struct Heap<T> {
     entries: Vec<HeapEntry>,
     /// Entries that were due together, and have not been popped yet.
@@ -42,7 +42,7 @@ pub(super) struct Heap<T> {
 #[derive(Clone, Copy)]
 struct HeapEntry {
     deadline: Tick,
-    /// How many were armed before.
+    /// How many were armed or reset before.
     serial: u64,
     slot: u32,
 }
@@ -198,7 +198,7 @@ impl<T> Heap<T> {
         self.first_entry().is_some_and(|first| first.serial == handle.serial)
     }
 
-    /// How many values were ever added.
+    /// How often a value was added or reset.
     pub(super) const fn armed(&self) -> u64 {
         self.armed
     }

@@ -159,7 +159,7 @@ impl Bell {
     /// The handle of an operation that no one waits for.
     fn other_handle(&self) -> AsyncOp {
         let unwanted = self.reactor.queue().callback(|_, _| ());
-        let _ = self.reactor.queue().cancel(unwanted.id(), "nobody waits");
+        let _ = self.reactor.queue().cancel(unwanted.id(), "no one waits");
         let other = self.idle(unwanted);
         let handle = other.handle();
         self.keep(other);
@@ -182,9 +182,9 @@ impl Bell {
 
 fn registration(reactor: &ReactorHandle) -> impl Any + use<> {
     let (ours, theirs) = UnixStream::pair().expect("a pair of sockets");
-    let nobody = reactor.queue().recipient(());
-    let registered = reactor.register(ours, Interest::READABLE, &nobody, |(), _, _| ());
-    (registered.expect("a registration"), theirs, nobody)
+    let recipient = reactor.queue().recipient(());
+    let registered = reactor.register(ours, Interest::READABLE, &recipient, |(), _, _| ());
+    (registered.expect("a registration"), theirs, recipient)
 }
 
 /// Keeps now one call pending, now two.

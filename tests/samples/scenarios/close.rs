@@ -40,7 +40,7 @@ pub(crate) fn an_operation_that_completes_leaves_the_list_whether_at_once_or_lat
             for number in 0..3 {
                 rig.start(&recipe.success(|_| when));
                 assert_eq!(rig.running(), Some(1), "{}", rig.label());
-                rig.until_told(number);
+                rig.until_reported(number);
                 assert_eq!(rig.running(), Some(0), "{}", rig.label());
             }
             rig.close();
@@ -90,7 +90,7 @@ pub(crate) fn a_second_close_at_any_step_of_the_first_is_answered_at_the_end<R: 
         rig.start(&recipe.success(|_| When::Later));
         rig.close();
         while rig.canceled_by_closing().is_empty() {
-            assert!(rig.step(), "{recipe}: the end is told");
+            assert!(rig.step(), "{recipe}: the end is reported");
             rig.close();
         }
         rig.finish(&[Outcome::Canceled]);
@@ -149,7 +149,7 @@ pub(crate) fn draining_starts_none_and_waits_for_what_runs<R: Drive>() {
         rig.start_refused(&recipe.success(|_| When::Later));
         for script in &scripts {
             for _ in 0..recipe.steps {
-                assert!(rig.canceled_by_closing().is_empty(), "{recipe}: told too early");
+                assert!(rig.canceled_by_closing().is_empty(), "{recipe}: reported too early");
                 rig.until(|_| script.waiting() == 1);
                 script.trigger();
             }
@@ -311,7 +311,7 @@ pub(crate) fn an_upper_callback_that_panics_keeps_nothing_from_the_end<R: Drive>
             rig.start(&recipe.success(|_| when));
         }
         rig.close();
-        rig.unwind_when_told();
+        rig.unwind_when_notified();
         rig.until(|rig| rig.canceled_by_closing() == [3]);
         assert_eq!(rig.panics(), 4, "{recipe}: three outcomes and the end");
         rig.finish(&vec![Outcome::Canceled; 3]);

@@ -39,7 +39,7 @@ fn run<R: Drive>(recipe: Recipe, at: usize, act: impl FnOnce(&mut RigOn<R>)) -> 
 fn moments<R: Drive>(recipe: Recipe) -> impl Iterator<Item = usize> {
     let (rig, steps) = run::<R>(recipe, 0, |_| ());
     rig.finish(&[recipe.answer()]);
-    // Each lowest operation completes, and tells at least the callback.
+    // Each lowest operation completes, and reports to one callback at least.
     assert!(steps >= 2 * recipe.steps, "{recipe}: {steps} steps");
     0..=steps
 }
@@ -104,7 +104,7 @@ pub(crate) fn a_panic_at_any_step_changes_nothing<R: Drive>() {
 
 pub(crate) fn a_panic_in_the_upper_callback_leaves_nothing<R: Drive>() {
     for recipe in compositions::<R>() {
-        let (rig, _) = run::<R>(recipe, 0, |rig| rig.unwind_when_told());
+        let (rig, _) = run::<R>(recipe, 0, |rig| rig.unwind_when_notified());
         assert_eq!(rig.panics(), 1, "{recipe}");
         rig.finish(&[recipe.answer()]);
     }
@@ -116,7 +116,7 @@ pub(crate) fn a_panic_in_the_upper_callback_after_a_cancel_at_any_step_leaves_no
             let mut reported = 0;
             let (rig, _) = run::<R>(recipe, at, |rig| {
                 reported = rig.reported().len() as u64;
-                rig.unwind_when_told();
+                rig.unwind_when_notified();
                 rig.cancel_all();
             });
             // Where closing cancels, the end is reported by a callback too.
@@ -202,7 +202,7 @@ pub(crate) fn readiness_for_nothing_at_any_step_changes_nothing<R: Drive>() {
     for recipe in compositions::<R>().into_iter().filter(|recipe| !recipe.fake) {
         let mut spurious = 0;
         for at in moments::<R>(recipe) {
-            let (rig, _) = run::<R>(recipe, at, |rig| spurious += nudge(rig));
+            let (rig, _) = run::<R>(recipe, at, |rig| spurious += cause_spurious_readiness(rig));
             rig.finish(&[recipe.answer()]);
         }
         // At least at each operation that is ready later.
@@ -210,10 +210,10 @@ pub(crate) fn readiness_for_nothing_at_any_step_changes_nothing<R: Drive>() {
     }
 }
 
-/// Makes what runs ready for nothing. If it waits, it is called, and goes on to wait: one then.
-fn nudge<R: Drive>(rig: &mut RigOn<R>) -> usize {
+/// Causes spurious readiness of what runs. Returns 1 if it was waiting, and so was notified, else 0.
+fn cause_spurious_readiness<R: Drive>(rig: &mut RigOn<R>) -> usize {
     let script = rig.script(0).clone();
-    script.nudge();
+    script.cause_spurious_readiness();
     if !rig.reactor.queue().is_idle() || script.waiting() == 0 {
         return 0;
     }
@@ -230,7 +230,7 @@ pub(crate) fn a_cancel_after_readiness_for_nothing_is_in_time<R: Drive>() {
         for at in moments::<R>(recipe) {
             let mut in_time = false;
             let (rig, _) = run::<R>(recipe, at, |rig| {
-                in_time = nudge(rig) == 1;
+                in_time = cause_spurious_readiness(rig) == 1;
                 rig.cancel_all();
             });
             let outcome = rig.outcome(0).expect("an outcome");

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use support::rig::{Outcome, PATIENCE, Recipe, When, compositions};
 use switchboard::testing::ScriptedReactor;
 
-use support::rig::scripted::{REFUSES, Rig, TOLD};
+use support::rig::scripted::{REFUSES, REPORTED, Rig};
 
 /// Runs the representative script of `recipe`, with `act` just before step `at`; nothing if there
 /// are fewer steps.
@@ -129,11 +129,11 @@ fn events_reported_again_at_any_step_change_nothing() {
     for recipe in compositions::<ScriptedReactor>().into_iter().filter(|recipe| !recipe.fake) {
         explore(recipe, None, |rig| {
             // Those of sources that are gone are stale, the others are for nothing.
-            let old = TOLD.with_borrow(Clone::clone);
+            let old = REPORTED.with_borrow(Clone::clone);
             rig.reactor.set_budget(0);
             let _ = rig.reactor.turn_with(old.iter().chain(&old).copied());
         });
-        let again = TOLD.with_borrow(Vec::len);
+        let again = REPORTED.with_borrow(Vec::len);
         assert!(again >= recipe.steps, "{recipe}: {again} events");
     }
 }

@@ -128,7 +128,7 @@ pub fn turn_until_idle(reactor: &mut Reactor) {
     panic!("not idle after {TURNS} turns");
 }
 
-/// Reads until it would block, as mio asks for: only then its `poll` tells of the next arrival.
+/// Reads until it would block, as mio requires: only then does its `poll` report the next arrival.
 #[track_caller]
 pub fn drain(source: &mut impl Read) -> Vec<u8> {
     let mut read = Vec::new();

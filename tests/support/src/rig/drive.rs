@@ -66,7 +66,7 @@ pub struct RigOn<R> {
     unwinds: Rc<Cell<bool>>,
     /// One for each operation that was started.
     operations: Vec<(Script, Option<AsyncOp>)>,
-    /// Times that the composition was closed and is to tell of it.
+    /// How many closes of the composition are to be reported.
     closes: usize,
     /// Panics that came through a turn.
     panics: u64,
@@ -188,21 +188,21 @@ impl<R: Drive> RigOn<R> {
         self.composition().open();
     }
 
-    /// Lets the handles of all operations go.
+    /// Drops the handles of all operations.
     pub fn drop_handles(&mut self) {
         for (_, op) in &mut self.operations {
             *op = None;
         }
     }
 
-    /// Lets the composition go.
+    /// Drops the composition.
     pub fn drop_composition(&mut self) {
         settle();
         self.composition = None;
     }
 
-    /// Lets what is delivered to the recorder unwind from now on.
-    pub fn unwind_when_told(&self) {
+    /// Makes the callbacks of the recorder unwind from now on.
+    pub fn unwind_when_notified(&self) {
         self.unwinds.set(true);
     }
 
@@ -243,9 +243,9 @@ impl<R: Drive> RigOn<R> {
 
     /// Goes on until an operation has reported its outcome.
     #[track_caller]
-    pub fn until_told(&mut self, number: usize) {
+    pub fn until_reported(&mut self, number: usize) {
         while self.outcome(number).is_none() {
-            assert!(self.step(), "{}: over, but operation {number} never told", self.label);
+            assert!(self.step(), "{}: over, but operation {number} never reported", self.label);
         }
     }
 
@@ -267,11 +267,11 @@ impl<R: Drive> RigOn<R> {
         while self.step() {}
         let Tally { abandoned, refused, panicked, .. } = self.tally();
         assert_eq!((abandoned, refused, panicked), (0, 0, self.panics), "{}", self.label);
-        assert_eq!(self.closed.borrow().len(), self.closes, "{}: told of the end", self.label);
+        assert_eq!(self.closed.borrow().len(), self.closes, "{}: closes reported", self.label);
         self.check_nothing_left();
     }
 
-    /// Lets the reactor go in the middle of it all, and checks that nothing is left, but threads
+    /// Drops the reactor in the middle of it all, and checks that nothing is left, but threads
     /// that work.
     #[track_caller]
     pub fn abandon(self) {
@@ -313,7 +313,7 @@ impl<R: Drive> RigOn<R> {
         let outcomes = self.outcomes.borrow();
         let mut of_this = outcomes.iter().filter(|(ended, _)| *ended == number);
         let outcome = of_this.next().map(|(_, outcome)| outcome.clone());
-        assert!(of_this.next().is_none(), "{}: told twice", self.label);
+        assert!(of_this.next().is_none(), "{}: reported twice", self.label);
         outcome
     }
 
@@ -380,7 +380,7 @@ impl<R: Drive> RigOn<R> {
         let before = (self.outcomes.borrow().len(), self.closed.borrow().len());
         let result = act(self);
         let after = (self.outcomes.borrow().len(), self.closed.borrow().len());
-        assert_eq!(before, after, "{}: told inside", self.label);
+        assert_eq!(before, after, "{}: reported during the act", self.label);
         assert!(self.tally().balances(), "{}", self.label);
         result
     }

@@ -24,13 +24,13 @@ pub type Held = Arc<()>;
 /// How to make a lowest operation ready.
 pub struct Cue {
     pub trigger: Trigger,
-    pub nudge: Nudge,
+    pub spurious: SpuriousReadiness,
     pub spoil: Spoil,
 }
 
-/// Makes a lowest operation ready for nothing: it is called, looks, and there is nothing. Does
-/// nothing to one that is ready or over, and nothing at all where it is not possible.
-pub type Nudge = Box<dyn Fn()>;
+/// Causes spurious readiness of a lowest operation: it is notified, attempts to read, and would block.
+/// Does nothing to one that is ready or over, and nothing at all where it is not possible.
+pub type SpuriousReadiness = Box<dyn Fn()>;
 
 /// Lets a lowest operation fail for good, if it is not ready yet. Then it is ready, or will be.
 pub type Spoil = Box<dyn Fn()>;
@@ -75,7 +75,7 @@ impl Socket for TcpStream {
     }
 }
 
-/// A socket whose peer can make it fail, or ready for nothing, with bytes of a meaning.
+/// A socket whose peer makes it fail, or causes spurious readiness, by sending certain bytes.
 #[derive(Debug)]
 pub struct Wire<S> {
     socket: S,
@@ -144,12 +144,15 @@ impl<S: Socket> Low for Real<S> {
             peer
         };
         let peer = Rc::new(Cell::new(Some(peer)));
-        let (nudged, spoiled) = (Rc::clone(&peer), Rc::clone(&peer));
+        let (woken, spoiled) = (Rc::clone(&peer), Rc::clone(&peer));
         let trigger = move || drop(peer.take().map(|peer| write(peer, byte)));
-        let nudge = move || nudged.set(nudged.take().map(|peer| write(peer, NOTHING)));
+        let spurious = move || woken.set(woken.take().map(|peer| write(peer, NOTHING)));
         let spoil = move || spoiled.set(spoiled.take().map(|peer| write(peer, FAILED)));
-        let cue =
-            Cue { trigger: Box::new(trigger), nudge: Box::new(nudge), spoil: Box::new(spoil) };
+        let cue = Cue {
+            trigger: Box::new(trigger),
+            spurious: Box::new(spurious),
+            spoil: Box::new(spoil),
+        };
         (Once(Wire { socket, _held: held }, 1), cue)
     }
 
@@ -202,7 +205,7 @@ impl Low for Fake {
         };
         let spoil = move || spoiled.set(End::Failed);
         let cue =
-            Cue { trigger: Box::new(trigger), nudge: Box::new(|| ()), spoil: Box::new(spoil) };
+            Cue { trigger: Box::new(trigger), spurious: Box::new(|| ()), spoil: Box::new(spoil) };
         (Box::new(work), cue)
     }
 

@@ -16,7 +16,7 @@ pub fn explore_observer<R: Drive>(recipe: Recipe, canceled: bool) {
     while observed::<R>(recipe, canceled, panics_at) {
         panics_at += 1;
     }
-    assert!(panics_at > 5, "{recipe}: it is told");
+    assert!(panics_at > 5, "{recipe}: notified only {panics_at} times");
 }
 
 /// The same for one panic, when the observer is notified for the `panics_at`th time; false if it is not

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use switchboard::samples::Module;
 
-use super::low::{Cue, Held, Low, Nudge, Spoil};
+use super::low::{Cue, Held, Low, Spoil, SpuriousReadiness};
 
 /// How a lowest operation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +40,7 @@ pub type Trigger = Box<dyn FnOnce()>;
 pub struct Script {
     lines: Rc<RefCell<VecDeque<(End, When)>>>,
     triggers: Rc<RefCell<VecDeque<Trigger>>>,
-    nudges: Rc<RefCell<Vec<Nudge>>>,
+    spurious: Rc<RefCell<Vec<SpuriousReadiness>>>,
     spoils: Rc<RefCell<Vec<Spoil>>>,
     held: Rc<Held>,
 }
@@ -57,10 +57,10 @@ impl Script {
         trigger.map(|trigger| trigger()).is_some()
     }
 
-    /// Makes all lowest operations that run ready for nothing, where that is possible.
-    pub fn nudge(&self) {
-        for nudge in &*self.nudges.borrow() {
-            nudge();
+    /// Causes spurious readiness of all lowest operations that run, where that is possible.
+    pub fn cause_spurious_readiness(&self) {
+        for cause in &*self.spurious.borrow() {
+            cause();
         }
     }
 
@@ -93,12 +93,12 @@ impl Script {
 
     pub(super) fn next<L: Low>(&self) -> <L::Module as Module>::Request {
         let (end, when) = self.lines.borrow_mut().pop_front().expect("the script goes on");
-        let (request, Cue { trigger, nudge, spoil }) = L::request(end, Held::clone(&self.held));
+        let (request, Cue { trigger, spurious, spoil }) = L::request(end, Held::clone(&self.held));
         match when {
             When::AtOnce => trigger(),
             When::Later => self.triggers.borrow_mut().push_back(trigger),
         }
-        self.nudges.borrow_mut().push(nudge);
+        self.spurious.borrow_mut().push(spurious);
         self.spoils.borrow_mut().push(spoil);
         request
     }

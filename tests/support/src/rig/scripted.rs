@@ -20,7 +20,7 @@ thread_local! {
     /// Whether sources cannot be registered.
     pub static REFUSES: Cell<bool> = const { Cell::new(false) };
     /// All that was reported to the reactor that was made last.
-    pub static TOLD: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
+    pub static REPORTED: RefCell<Vec<Event>> = const { RefCell::new(Vec::new()) };
 }
 
 impl Drive for ScriptedReactor {
@@ -31,7 +31,7 @@ impl Drive for ScriptedReactor {
         SOURCES.set(reactor.sources());
         BACKOFF.set(WAIT);
         REFUSES.set(false);
-        TOLD.take();
+        REPORTED.take();
         reactor
     }
 
@@ -47,7 +47,7 @@ impl Drive for ScriptedReactor {
         }
         let mut events = self.take_events().into_iter();
         let outcomes = events.next();
-        TOLD.with_borrow_mut(|all| all.extend(outcomes));
+        REPORTED.with_borrow_mut(|all| all.extend(outcomes));
         self.put_back(events);
         self.turn_with(outcomes)
     }

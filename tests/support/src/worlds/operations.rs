@@ -39,7 +39,7 @@ fn on_cancel(op: &Operation<Hook, u32, &'static str>) {
 
 /// A bare operation, as its module knows it, and the model of it.
 struct Bare {
-    /// None if it is lost or let go.
+    /// None once its last reference was dropped.
     op: Option<Operation<Hook, u32, &'static str>>,
     state: OpState,
     result: Option<Outcomes>,
@@ -76,7 +76,7 @@ impl Bare {
         }
     }
 
-    /// Lets the last reference go.
+    /// Drops the last reference.
     fn lose(&mut self) {
         if self.op.take().is_none() {
             return;
@@ -135,7 +135,7 @@ impl Operations {
         let reported = Rc::new(RefCell::new(Vec::new()));
         let (delivered, quiet) = (Rc::clone(&reported), Rc::clone(&self.quiet));
         let done: Callback<OpResult<u32, &'static str>> = self.queue.callback(move |_, result| {
-            assert!(!quiet.get(), "told within start or cancel");
+            assert!(!quiet.get(), "reported within start or cancel");
             delivered.borrow_mut().push(result);
         });
         let call = done.id();
@@ -165,7 +165,7 @@ impl Operations {
             }
             Err(()) => {
                 self.queue.dial_all();
-                assert!(reported.borrow().is_empty(), "told of a start that failed");
+                assert!(reported.borrow().is_empty(), "a start that failed was reported");
                 self.failed_starts += 1;
             }
         }
@@ -230,8 +230,8 @@ impl Operations {
         assert_eq!((tally.abandoned, tally.refused, tally.panicked), (0, 0, 0), "{tally}");
         for started in &self.started {
             let reported = started.reported.borrow();
-            assert!(reported.len() <= 1, "told twice");
-            assert!(!started.silenced || reported.is_empty(), "told, though silenced");
+            assert!(reported.len() <= 1, "reported twice");
+            assert!(!started.silenced || reported.is_empty(), "reported, though silenced");
             if let (Some(op), true) = (&started.op, reported.len() == 1) {
                 assert_eq!(op.state(), OpState::Completed);
             }
@@ -326,9 +326,9 @@ impl World for Operations {
                 continue;
             }
             assert!(!canceled || started.canceled, "operation {number} was not canceled");
-            let told_otherwise = !reported.is_empty() && !canceled;
+            let other_outcome = !reported.is_empty() && !canceled;
             let decided = started.lowest && started.canceled;
-            assert!(!(decided && told_otherwise), "operation {number} was canceled in time");
+            assert!(!(decided && other_outcome), "operation {number} was canceled in time");
         }
         let tally = self.queue.tally();
         assert_eq!((tally.unscheduled, tally.pending), (0, 0), "{tally}");

@@ -209,10 +209,10 @@ impl Simulation {
         let come = |count: fn(&EventStats) -> u64| count(&after) - count(&before);
         verdict.equal("L4", "events", come(|all| all.events), expected.events);
         verdict.equal("L4", "stale", come(|all| all.stale), expected.stale);
-        verdict.equal("L4", "other", come(|all| all.foreign), expected.foreign);
+        verdict.equal("L4", "foreign", come(|all| all.foreign), expected.foreign);
         for (what, is, least) in [
-            ("told", come(|all| all.delivered), expected.delivered),
-            ("merged", come(|all| all.coalesced), expected.coalesced),
+            ("delivered", come(|all| all.delivered), expected.delivered),
+            ("coalesced", come(|all| all.coalesced), expected.coalesced),
         ] {
             let holds = (least..=least + unknown).contains(&is);
             verdict.check("L4", holds, || format!("{what}: {is}, but should be {least}"));
@@ -239,13 +239,13 @@ impl Simulation {
             let (reported, state) = (op.reported.get(), op.handle.state());
             let holds = reported <= 1 && (reported == 0 || state == OpState::Completed);
             let ended = !over || reported == 1;
-            let says = || format!("operation {number} is {state:?} and told {reported} times");
-            verdict.check("L3", holds && ended, says);
-            let holds = op.canceled.get() || !op.told_canceled.get();
-            verdict.check("L3", holds, || format!("operation {number} was canceled by nobody"));
+            let message = || format!("operation {number} is {state:?}, reported {reported} times");
+            verdict.check("L3", holds && ended, message);
+            let holds = op.canceled.get() || !op.reported_canceled.get();
+            verdict.check("L3", holds, || format!("operation {number} was canceled by no one"));
         }
         let reported = stage.not_started.borrow().iter().map(|reported| reported.get()).sum();
-        verdict.equal("L3", "told of starts that failed", reported, 0_u32);
+        verdict.equal("L3", "reports of starts that failed", reported, 0_u32);
 
         let links = stage.links.borrow();
         let live = sources(stage, &links).len();
@@ -261,7 +261,7 @@ impl Simulation {
         verdict.result()
     }
 
-    /// Tells everybody of everything, and goes on until nothing happens any more.
+    /// Lifts all limits, reports all readiness, and goes on until nothing happens any more.
     fn drain(&mut self) -> Result<(), String> {
         let stage = Rc::clone(&self.stage);
         let links = stage.links.borrow().clone();
@@ -303,7 +303,7 @@ impl Simulation {
         verdict.check("L8", settled.is_ok(), || format!("within {bound} turns: {settled:?}"));
         for link in links.iter().filter(|link| link.peer.is_registered()) {
             let left = (link.flow.reported.get(), link.peer.unread(), link.flow.buffered.get());
-            verdict.equal("L7", "told, unread, buffered", left, (false, 0, 0));
+            verdict.equal("L7", "reported, unread, buffered", left, (false, 0, 0));
         }
         self.laws(true)
     }

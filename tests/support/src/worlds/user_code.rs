@@ -23,7 +23,7 @@ struct World {
     capacity: u64,
     /// Whether code of users may panic.
     panics: bool,
-    /// Whether observers act as a call is dialed. (They may let the recipient go,
+    /// Whether observers act as a call is dialed. (They may drop the recipient,
     /// which is live already.)
     acts_at_dialed: bool,
     ids: RefCell<Vec<CallId>>,

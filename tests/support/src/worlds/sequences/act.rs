@@ -246,6 +246,6 @@ pub const INNER: [Act; 34] = [
     Renew(B),
     Renew(C),
     Panic,
-    // Last, as there is nothing to tell after it.
+    // Last, as hardly anything can happen after it.
     Close,
 ];

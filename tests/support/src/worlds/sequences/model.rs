@@ -312,7 +312,7 @@ impl Model {
             }
             self.state.turns -= 1;
             self.rest();
-            self.let_go();
+            self.drop_observer_and_hook();
             result?;
         }
         let [dialed, canceled, refused, remaining] = self.figures();
@@ -383,7 +383,7 @@ impl Model {
             self.unblock_first(recipient);
         }
         self.report("R10", event);
-        // R9: a value that was let go while it was live drops now.
+        // R9: the value of a recipient that hung up while it was live drops now.
         if let Some(recipient) = recipient.filter(|recipient| self.recipients[*recipient].gone) {
             self.drop_value(recipient);
         }
@@ -497,7 +497,7 @@ impl Model {
             };
             self.cancel_now("R11", call, true);
         }
-        self.let_go();
+        self.drop_observer_and_hook();
     }
 
     /// Callbacks that have nothing left to drop end unseen, unless an observer watches. Which of them
@@ -530,7 +530,7 @@ impl Model {
     }
 
     /// R11: no one is notified of what comes after the end.
-    fn let_go(&mut self) {
+    fn drop_observer_and_hook(&mut self) {
         if self.state.closed && self.state.turns == 0 {
             (self.state.setup.observed, self.state.setup.hooked) = (false, false);
         }

@@ -184,7 +184,7 @@ impl Choices {
         }
     }
 
-    /// What a call does; rarely the last of them, after which there is nothing to tell.
+    /// What a call does; rarely the last of them, as hardly anything can happen after it.
     fn inner(&self) -> &'static Act {
         let last = INNER.len() - 1;
         let end = if self.below(100) == 0 { last + 1 } else { last };

@@ -80,7 +80,7 @@ impl Server {
     ) {
         let verdict = stage.verdict();
         verdict.check("L4", link.flow.reported.replace(false), || {
-            "readiness that was not told".into()
+            "readiness that was not reported".into()
         });
         let (due, attempts) = (link.flow.due.take(), stage.calls.attempts());
         let in_time = due.is_none_or(|due| attempts <= due);

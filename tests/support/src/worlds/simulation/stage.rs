@@ -54,7 +54,7 @@ pub struct Op {
     /// Whether a cancel was accepted.
     pub canceled: Cell<bool>,
     /// Whether it reported that it was canceled.
-    pub told_canceled: Rc<Cell<bool>>,
+    pub reported_canceled: Rc<Cell<bool>>,
 }
 
 thread_local! {
@@ -216,7 +216,7 @@ impl Stage {
         let deadline = self.clock.now() + delay;
         let callback = self.callback(move |stage| {
             let late = stage.clock.now() >= deadline;
-            stage.verdict().check("L5", late, || "told early".into());
+            stage.verdict().check("L5", late, || "fired early".into());
         });
         self.calls.timers.arm(callback.id(), deadline);
         let timer = self.handle.after(delay, callback);
@@ -228,9 +228,9 @@ impl Stage {
     }
 
     fn start(self: &Rc<Self>) {
-        let (reported, told_canceled) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
+        let (reported, reported_canceled) = (Rc::new(Cell::new(0)), Rc::new(Cell::new(false)));
         let (captured, count) = (Capture::new(self), Rc::clone(&reported));
-        let was_canceled = Rc::clone(&told_canceled);
+        let was_canceled = Rc::clone(&reported_canceled);
         let done = self.handle.queue().callback(move |queue: &QueueHandle, result| {
             count.set(count.get() + 1);
             was_canceled.set(matches!(result, Err(OpError::Canceled)));
@@ -240,11 +240,11 @@ impl Stage {
         let stage = Rc::clone(self);
         let request = Retry::new(move |_, _| stage.request());
         let started = module.start(request, done);
-        self.verdict().equal("O2", "told inside the start", reported.get(), 0);
+        self.verdict().equal("O2", "reported inside the start", reported.get(), 0);
         match started {
             Ok(handle) => {
                 let canceled = Cell::new(false);
-                self.ops.borrow_mut().push(Op { handle, reported, canceled, told_canceled });
+                self.ops.borrow_mut().push(Op { handle, reported, canceled, reported_canceled });
             }
             Err(error) => {
                 self.not_started.borrow_mut().push(reported);
@@ -282,7 +282,7 @@ impl Stage {
         if said == Cancellation::Canceled {
             self.ops.borrow()[op].canceled.set(true);
         }
-        self.verdict().equal("O2", "told inside the cancel", reported.get(), before);
+        self.verdict().equal("O2", "reported inside the cancel", reported.get(), before);
         let late = (said == Cancellation::Late) == (state == OpState::Completed);
         self.verdict().check("O3", late, || format!("{state:?}, but the cancel is {said:?}"));
     }
