@@ -488,7 +488,7 @@ impl<C: 'static, A: 'static, E: 'static> Drop for OpCell<C, A, E> {
             OpState::Canceling => OpError::Canceled,
             OpState::Running => OpError::Dropped,
         };
-        let _ = self.complete(Err(error));
+        in_drop(|| _ = self.complete(Err(error)));
     }
 }
 
