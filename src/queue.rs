@@ -20,11 +20,11 @@
 //!    the call's id ([`CallId`]).
 //! 4. `queue/turn.rs`, `Turn::dial_while`: deferred calls that are ready first
 //!    (`Attempt::dial_deferred`), then `Calls::dial_next`, which moves the head past the place and calls
-//!    the vtable's `dial`. That moves the payload out and calls `Attempt::begin` (the call is live from now
-//!    on: I1 of `queue/attempt.rs`), then the payload's own `dial`.
+//!    the vtable's `dial`. That moves the payload out and calls `Dialing::begin` (`queue/attempt.rs`; the
+//!    call is live from now on: I1 there), then the payload's own `dial`.
 //! 5. `recipient/call.rs`, `ToRecipient::dial`: if the call is observed, or the value is borrowed or not
-//!    there, *slow*: `dial_slow` defers a promise whose recipient is live (`recipient/cell.rs`, `defer`;
-//!    then `queue/deferred.rs`).
+//!    there, *slow*: if the recipient is live, `dial_slow` defers a promise, and any call if the recipient
+//!    defers its calls (`recipient/cell.rs`, `defer`; then `queue/deferred.rs`).
 //! 6. `recipient/cell.rs`, `RecipientCell::deliver`: borrows the value (that is rule R2), asks the call's
 //!    check, notifies the observers, and runs the handler. If an observer panics, the call is put back among
 //!    the deferred ones (`PutBackOnDrop` in `queue/attempt.rs`). When the borrow is back, `Delivery` makes
@@ -46,7 +46,8 @@
 //!
 //! A readiness event: `reactor/shared.rs`, `Shared::note_each`, finds the registration by its token,
 //! merges the flags (`reactor/watch.rs`, `Watch::note`), and schedules a promised call to the
-//! registration's recipient (`Watch::schedule`), from step 2 on. Timers (`reactor/timers.rs`, `fire`)
+//! registration's recipient (`Watch::schedule`), from step 2 on; *slow*, if the queue is observed or some are
+//! in line already, `Shared::schedule_line` does that. Timers (`reactor/timers.rs`, `fire`)
 //! answer callbacks; calls from other threads (`reactor/remote/remotes.rs`, `Remotes::deliver`) are
 //! promised calls.
 //!
@@ -64,10 +65,18 @@
 //!   the tour (`examples/tour/narrator.rs`); in tests the model (`worlds/sequences/model.rs`, `play.rs`)
 //!   and the books (`worlds/books.rs`, `sockets.rs`).
 //! - What a cancel returns: `outcome.rs` (`Cancellation`). It is found out for pending calls in
-//!   `queue/cancel.rs` (`erased.rs` keeps their tombstones), for callbacks in `erased/cells.rs`, and for
-//!   operations in `op.rs` (`cancel`) and `op/state.rs`.
-//! - Another reason not to dial: `step.rs` (`Refusal`) and `recipient/cell.rs`.
-//! - Something to do for each call: a flag in `queue/listener.rs`, so that the fast path stays as it is.
+//!   `queue/cancel.rs` (`erased.rs` keeps their tombstones, `queue/deferred.rs` those that are deferred), for
+//!   callbacks in `erased/cells/storage.rs` (`cancel`), and for operations in `op.rs` (`cancel`) and `op/state.rs`.
+//! - Another reason not to admit a call: `outcome.rs` (`ScheduleErrorKind`), and `queue/schedule.rs`
+//!   (`admission_error`); one that depends on the recipient: `recipient.rs` (`schedule_as`), as the fast path
+//!   knows none.
+//! - Another reason not to dial: `step.rs` (`Refusal`) and `recipient/cell.rs`; for one that is gone also
+//!   `queue/release.rs` and `attempt.rs` (`gone`).
+//! - In what order calls are dialed: `queue/turn.rs` (`dial_while`: those that were deferred or put back, and are
+//!   ready, first); which calls wait for them: `recipient/cell.rs` (`is_blocked`).
+//! - Something else that observers see: `observe.rs`, sent by `queue/notify.rs`. A journal is an observer: it
+//!   sees steps, but no storage. The core has no clock; what needs one takes it (`journal/recorder.rs`, `Clock`).
+//! - Something to do for each call of a queue: a flag in `queue/listener.rs`, so that the fast path stays as it is.
 //! - What a handler receives: `recipient/call.rs` (`Context`).
 //! - Another kind of source: what mio can poll is registered as it is, without a change here; what has a
 //!   descriptor, by `reactor/fd_source.rs`; what a stream or an acceptor can use, by the traits in
@@ -79,6 +88,8 @@
 //! - The end of a recipient: `recipient/cell.rs` (`hang_up`; `Extras` has what few recipients need), for a `Recipient`
 //!   that drops and for `Context::hang_up` alike; `queue/release.rs` drops the captures of its calls.
 //! - What a turn returns: `outcome.rs` (`Report`), counted in `queue/attempt.rs` (`reported`, `report_since`).
+//! - When a loop ends: `reactor/guest.rs` (`should_run`); what other threads ask and leave: `reactor/remote/call.rs`
+//!   (`Post`: `stop`, `leave`), counted in `reactor/inbox.rs`.
 //! - How long a turn runs: `queue/budget.rs` is what is asked for, `queue/turn.rs` (`Turn::dial`) keeps to it;
 //!   `reactor/guest.rs` (`sooner_end`, `dial_until`) looks at the clock.
 //! - The wake hook: `queue/listener.rs` (`call_wake_hook`) has it; `queue/notify.rs` decides when it is called
@@ -116,7 +127,8 @@
 //!   operation, `log.rs` by all that was observed, `scene.rs` by what a start or a cancel returned, `run.rs` by
 //!   what is left.
 //! - How a stream reads and writes: `streams/transfer.rs`; when it does: `stream.rs` (`drive`) and `relay.rs`
-//!   (`pass`); how much it buffers: `streams/buffers.rs`.
+//!   (`pass`); how much it buffers: `streams/buffers.rs`. When connections are accepted: `streams/acceptor.rs`
+//!   (`accept`, `pause`). Who leaves a set of sessions: `recipient/set.rs` (`Members::remove`).
 //!
 //! [`Address::call`]: crate::Address::call
 //! [`Callback::answer`]: crate::Callback::answer

@@ -19,7 +19,8 @@ use crate::unwind::{drop_all, in_drop, to_the_end};
 ///
 /// A recipient leaves the set when it hangs up ([`Context::hang_up`](crate::Context::hang_up)), or
 /// when it is [removed](Self::remove). Dropping the set hangs up all that are left, in the order in
-/// which they were inserted.
+/// which they were inserted. (One that a closure of [`insert_with`](Self::insert_with) inserts into the same
+/// set comes after the recipient that the closure is for.)
 ///
 /// # Examples
 ///
