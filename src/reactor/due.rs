@@ -20,6 +20,7 @@ use rustix::time::{
 };
 
 use crate::reactor::shared::ReactorHandle;
+use crate::unwind::in_drop;
 
 /// The token of the timer.
 const TIMER: Token = Token(1);
@@ -95,7 +96,7 @@ struct UpdateOnDrop(Rc<DueSignal>);
 
 impl Drop for UpdateOnDrop {
     fn drop(&mut self) {
-        self.0.update();
+        in_drop(|| self.0.update());
     }
 }
 

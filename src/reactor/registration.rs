@@ -690,7 +690,7 @@ impl<S: Source> Drop for Registration<S> {
         // First the calls, then the source; each even if the other panics.
         let _deregister =
             (!self.ends_by_close).then(|| Deregister(&mut self.source, &self.reactor));
-        self.reactor.shared().forget(self.key);
+        in_drop(|| self.reactor.shared().forget(self.key));
     }
 }
 

@@ -172,10 +172,10 @@ impl Timer {
 impl Drop for Timer {
     fn drop(&mut self) {
         if let Some((queue, call)) = self.call.take() {
-            match self.reactor.shared().timers.remove(self.waiting) {
+            in_drop(|| match self.reactor.shared().timers.remove(self.waiting) {
                 Some(armed) => armed.callback.decline(DROPPED),
                 None => _ = queue.core().cancel_if_not_late(call, DROPPED),
-            }
+            });
         }
     }
 }

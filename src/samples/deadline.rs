@@ -70,6 +70,16 @@ struct DeadlineLimited {
     _watch: Rc<Recipient<DeadlineWatchdog>>,
 }
 
+/// The operation, as the completion of the lower one holds it.
+struct Passed<A: 'static, E: 'static>(Operation<DeadlineLimited, A, E>);
+
+impl<A, E> Drop for Passed<A, E> {
+    /// Stops the timer, so that an operation that the layer below has lost does not wait for it.
+    fn drop(&mut self) {
+        drop(self.0.context().timer.take());
+    }
+}
+
 impl<L: Module> Deadline<L> {
     /// Makes the module, not open yet.
     ///
@@ -117,10 +127,15 @@ impl<L: Module> Module for Deadline<L> {
             _watch: Rc::clone(&self.watch),
         };
         let op = Operation::new(done, context, cancel);
-        // 3. Start the lower one, and keep its handle.
-        let upper = op.clone();
+        // 3. Arm the timer. It holds the operation, and the operation the timer, until the completion of the
+        //    lower one ends that: it is dialed, or lost.
+        let passed = Passed(op.clone());
         let passed =
-            self.watch.callback(move |_, _, result| DeadlineWatchdog::on_done(&upper, result));
+            self.watch.callback(move |_, _, result| DeadlineWatchdog::on_done(&passed.0, result));
+        let upper = op.clone();
+        let due = self.watch.callback(move |_, _, ()| DeadlineWatchdog::on_due(&upper));
+        op.context().timer.set(Some(self.reactor.after(self.limit, due)));
+        // 4. Start the lower one, and keep its handle.
         op.waits_for(passed.id());
         match self.lower.start(request, passed) {
             Ok(lower) => op.context().lower.set(lower, op.state()),
@@ -129,10 +144,6 @@ impl<L: Module> Module for Deadline<L> {
                 return Err(error);
             }
         }
-        // 4. Arm the timer. It holds the operation, and the operation the timer, until one ends it.
-        let upper = op.clone();
-        let due = self.watch.callback(move |_, _, ()| DeadlineWatchdog::on_due(&upper));
-        op.context().timer.set(Some(self.reactor.after(self.limit, due)));
         Ok(op.handle())
     }
 }

@@ -15,6 +15,7 @@ use mio::net::{TcpListener, TcpStream};
 use crate::reactor::{ReactorHandle, RegisterError, Registration, Timer};
 use crate::recipient::{Context, Recipient};
 use crate::streams::source::ListenSource;
+use crate::unwind::in_drop;
 
 /// How many connections are accepted before others have their turn.
 const ROUNDS: usize = 64;
@@ -351,7 +352,7 @@ impl<L: ListenSource + 'static> Accepting<L> {
 
         impl<L: ListenSource> Drop for AgainOnDrop<'_, L> {
             fn drop(&mut self) {
-                self.0.ask_again();
+                in_drop(|| self.0.ask_again());
             }
         }
 

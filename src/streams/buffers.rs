@@ -957,7 +957,6 @@ impl Output {
     pub fn set_water(&mut self, high: NonZeroUsize, low: usize) {
         self.high = high.get();
         self.low = cmp::min(low, self.high - 1);
-        self.is_congested = false;
         self.note_level();
     }
 

@@ -12,8 +12,8 @@ use crate::streams::stream::{ROUNDS, Stream, StreamStatus};
 /// everything is written, and both directions have ended; it is Broken if one of the streams is.
 ///
 /// Bytes are not copied: they wait in the input that they were read into until the other stream takes
-/// them. It is up to half full before nothing more is read, so a peer that does not read costs that
-/// much. Earlier output of the streams is written first.
+/// them. Nothing is read into an input that is more than half full, so a peer that does not read costs at
+/// most the other stream's [limit](crate::streams::Input::set_limit). Earlier output of the streams is written first.
 ///
 /// The example `relay` is a server that relays each connection to another server.
 ///

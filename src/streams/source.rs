@@ -14,8 +14,8 @@ pub trait StreamSource: Source + Read + Write {
     ///
     /// # Errors
     ///
-    /// With [`WouldBlock`](io::ErrorKind::WouldBlock) it is called again once the source is writable.
-    /// Any other error breaks the stream.
+    /// With [`WouldBlock`](io::ErrorKind::WouldBlock) it is called again once the source is writable,
+    /// with [`Interrupted`](io::ErrorKind::Interrupted) at once. Any other error breaks the stream.
     fn shutdown_write(&mut self) -> io::Result<()>;
 
     /// Returns true if it holds bytes that its `flush` must write, as a source that encrypts does. (A

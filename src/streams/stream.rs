@@ -32,8 +32,9 @@ pub(super) const ROUNDS: usize = 4;
 /// Each direction ends by itself: [`Input::has_ended`] reports the peer's end, and [`Output::finish`]
 /// requests the own end. An error ends both. To end the stream at once, drop it.
 ///
-/// Cost: one allocation for the registration. A stream that waits holds what waits in its buffers, and no
-/// more room than twice that; a few buffers of 256 KiB to read into are shared by all streams of a reactor.
+/// Cost: two allocations, that of the registration included. A stream that waits holds what waits in its
+/// buffers, and no more room than twice that, or 256 bytes; a few buffers of 256 KiB to read into are shared
+/// by all streams of a reactor.
 /// No system call beside the reads and writes, and no read that is known to find nothing; dropping it takes
 /// one, the close ([`StreamSource::is_deregistered_by_drop`]).
 ///
@@ -966,7 +967,9 @@ impl<S: StreamSource> Stream<S> {
             // The registration may not know that its source is empty.
             self.registration.note_would_block(READS);
         }
-        self.registration.redirect(recipient, handler_of(&self.ready, handler))?;
+        let broken = self.error.is_some().then(Rc::default);
+        let ready = broken.as_ref().unwrap_or(&self.ready);
+        self.registration.redirect(recipient, handler_of(ready, handler))?;
         if !self.input.is_empty() || self.input.has_ended {
             self.registration.call_again(Flags(Flags::READABLE));
         }

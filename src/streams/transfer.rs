@@ -2,9 +2,10 @@
 //!
 //! - I1 The stream stops only for a reason that has its handler called again: the source would block, or
 //!   a buffer is full, which its next user empties.
-//! - I2 After an error nothing is ready, so nothing is read or written until the next event, and the
-//!   error is kept even if that event reports success.
+//! - I2 After an error nothing is read or written any more: what the handler notes as ready from then on
+//!   is in a cell that the stream does not look at.
 
+use alloc::rc::Rc;
 use std::io::{self, ErrorKind, IoSlice};
 
 use mio::Interest;
@@ -197,7 +198,7 @@ impl<S: StreamSource> Stream<S> {
     /// Nothing is read or written any more.
     #[cold]
     fn fail(&mut self, error: io::Error) {
-        self.ready.set(Flags::NONE);
+        self.ready = Rc::default(); // I2
         self.error.get_or_insert(error);
     }
 
@@ -213,6 +214,7 @@ impl<S: StreamSource> Stream<S> {
     fn close(&mut self) -> bool {
         match self.source_mut().shutdown_write() {
             Ok(()) => self.output.end = OutputEnd::Closed,
+            Err(error) if error.kind() == ErrorKind::Interrupted => return self.close(),
             Err(error) => self.note_failure(error),
         }
         self.output.end == OutputEnd::Closed || self.error.is_some()

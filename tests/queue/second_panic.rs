@@ -185,3 +185,18 @@ fn o03_a_hook_that_panics_after_the_observer_or_in_an_unwinding_does_not_abort()
     assert_first(|| _ = op.handle().cancel());
     assert_eq!(queue.dial_all().dialed, 2);
 }
+
+#[test]
+fn o01_an_operation_is_lost_in_an_unwinding_even_if_the_observer_panics() {
+    let queue = CallQueue::new();
+    let done = queue.callback(|_, result: OpResult<(), u32>| {
+        assert_eq!(result, Err(OpError::Dropped));
+    });
+    let op = Operation::new(done, (), |_| ());
+    let observer = queue.add_observer(|_: CallId, _: &Step| {
+        resume_unwind(Box::new("the observer"));
+    });
+    in_an_unwinding(|| drop(op));
+    queue.remove_observer(observer);
+    assert_eq!((queue.dial_all().dialed, queue.tally().panicked), (1, 0));
+}

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use switchboard::reactor::Reactor;
 
-use support::net::{PATIENCE, turn_now, unwind};
+use support::net::{PATIENCE, turn_now, unwind, unwinding};
 
 fn reactor() -> Reactor {
     let mut reactor = Reactor::new().unwrap();
@@ -115,4 +115,19 @@ fn m09_the_descriptor_is_readable_when_another_thread_has_sent_something() {
     let queue = reactor.queue().clone();
     drop(reactor);
     assert!(queue.is_closed());
+}
+
+#[test]
+fn m09_a_clock_that_panics_after_a_turn_that_unwinds_does_not_abort() {
+    let mut reactor = reactor();
+    let _timer = reactor.after(Duration::from_secs(60), reactor.queue().callback(|_, ()| ()));
+    reactor.set_clock(|| {
+        if thread::panicking() {
+            unwind("the clock");
+        }
+        Instant::now()
+    });
+    reactor.queue().call(|_| unwind("a handler"));
+    assert_eq!(unwinding(|| reactor.turn(Some(Duration::ZERO))), "a handler");
+    assert_eq!(turn_now(&mut reactor).dialed, 0);
 }

@@ -3,15 +3,16 @@
 
 use std::cell::Cell;
 use std::io::Write;
+use std::ops::Range;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Mutex};
 use std::thread::{self};
 use std::time::{Duration, Instant};
 
 use mio::Interest;
 use switchboard::reactor::{Reactor, RemoteAddress, SendError};
-use switchboard::{CallId, Step};
+use switchboard::{CallId, QueueHandle, Step};
 
 use support::descriptors::claim;
 use support::net::{self, Log, PATIENCE, turn_now, turn_until_idle};
@@ -83,6 +84,35 @@ fn a_call_that_is_dialed_makes_room_in_its_remote_for_the_next() {
     address.call(move |(), _| to_recipient.call(|(), _| ()).unwrap()).unwrap();
     turn_until_idle(&mut reactor);
     assert_eq!(reactor.queue().tally().finished, 4);
+}
+
+#[test]
+fn m06_what_is_left_of_the_last_turn_takes_nothing_of_the_share_of_what_was_sent_since() {
+    fn again(queue: &QueueHandle) {
+        queue.call(again);
+    }
+
+    let mut reactor = Reactor::new().unwrap();
+    reactor.set_budget(80);
+    (0..1_000).for_each(|_| _ = reactor.queue().call(again)); // ahead of all that follows
+    let (remote, order) = (reactor.remote(), Arc::new(Mutex::new(Vec::new())));
+    let send = |numbers: Range<usize>| {
+        for number in numbers {
+            let order = Arc::clone(&order);
+            remote.call(move |_| order.lock().unwrap().push(number)).unwrap();
+        }
+    };
+    let mut entered = || {
+        let before = reactor.queue().tally().created;
+        let report = turn_now(&mut reactor);
+        reactor.queue().tally().created - before - report.dialed // which schedule themselves again
+    };
+    send(0..11);
+    assert_eq!(entered(), 10, "an eighth of the budget");
+    send(11..41);
+    assert_eq!([entered(), entered(), entered(), entered()], [10, 10, 10, 1]);
+    (0..20).for_each(|_| _ = turn_now(&mut reactor));
+    assert!(order.lock().unwrap().iter().copied().eq(0..41));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use support::net::{Log, unwind, unwinding};
 use switchboard::op::{OpError, OpResult};
 use switchboard::samples::{LlRealCancel, LlWrite, Module, Read, Socket, Write};
 use switchboard::testing::{ScriptedReactor, ScriptedSource};
+use switchboard::{CallId, Step};
 
 /// A source whose first read panics.
 struct PanicsOnce {
@@ -114,4 +115,38 @@ fn a_write_that_goes_on_and_on_lets_others_have_their_turn() {
     }
     assert_eq!((received, written.take()), (BYTES, vec![BYTES]));
     assert!(most < 100, "{most} writes in a turn");
+}
+
+#[test]
+fn a_panic_while_a_socket_is_lent_is_passed_on_even_if_an_observer_panics() {
+    let mut reactor = ScriptedReactor::new().expect("a reactor");
+    let (source, peer) = reactor.pair();
+    let socket = Socket::stream(&reactor.handle(), source).expect("registered");
+    let reads = LlRealCancel::new();
+    reads.open();
+    let read = Log::new();
+    let outcomes = read.clone();
+    let done = reactor.queue().callback(move |_, result| outcomes.push(result));
+    reads.start(Read { from: socket.clone(), limit: 8 }, done).expect("it is open");
+    reactor.settle(10).expect("it waits");
+    peer.push("in");
+    reactor.set_budget(0);
+    reactor.turn();
+    reactor.set_budget(100);
+    let queue = reactor.queue().clone();
+    let observer = queue.add_observer(|_: CallId, step: &Step| {
+        if matches!(step, Step::Scheduled { .. }) && std::thread::panicking() {
+            unwind("an observer");
+        }
+    });
+    let panic = unwinding(|| {
+        socket.with(|_| {
+            queue.dial_all(); // The read finds the socket lent, and is to be tried again.
+            unwind("who has it");
+        })
+    });
+    assert_eq!(panic, "who has it");
+    queue.remove_observer(observer);
+    reactor.settle(10).expect("it is over");
+    assert!(matches!(&read.take()[..], [Ok(bytes)] if bytes == b"in"));
 }

@@ -156,6 +156,18 @@ fn m10_a_panic_loses_no_other_connection() {
 }
 
 #[test]
+fn m10_a_panic_is_passed_on_even_if_an_observer_panics_as_the_acceptor_goes_on() {
+    let mut rig = Rig::new(|_| unwind("a bad one"));
+    rig.reactor.queue().add_observer(|_: CallId, step: &Step| {
+        if matches!(step, Step::Scheduled { .. }) && std::thread::panicking() {
+            unwind("an observer");
+        }
+    });
+    rig.peer.push("a");
+    assert_eq!(unwinding(|| rig.reactor.turn()), "a bad one");
+}
+
+#[test]
 fn m10_an_acceptor_that_goes_closes_its_listener_and_may_be_unref() {
     let mut reactor = Reactor::new().unwrap();
     let acceptor = Acceptor::bind(&reactor, "127.0.0.1:0".parse().unwrap(), |_, _, _| ()).unwrap();

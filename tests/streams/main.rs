@@ -4,4 +4,5 @@
 mod acceptor;
 mod closing;
 mod relay;
+mod source_faults;
 mod stream;

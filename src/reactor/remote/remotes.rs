@@ -148,7 +148,7 @@ impl Remotes {
     #[inline(never)]
     fn deliver_some(&self, reactor: &ReactorHandle, most: usize) {
         let queue = reactor.queue().core();
-        self.fetch();
+        self.fetch(most);
         for delivered in 0..most {
             let is_full = queue.is_full();
             if is_full
@@ -193,13 +193,18 @@ impl Remotes {
         drop(addresses);
     }
 
-    /// Takes what is in the inbox, once all that was taken before is scheduled.
-    fn fetch(&self) {
+    /// Takes what is in the inbox, unless what is left of the last time is a share.
+    fn fetch(&self, share: usize) {
         let mut taken = self.taken.borrow_mut();
         if taken.is_empty() {
             let mut fetched = Vec::from(mem::take(&mut *taken));
             self.post.inbox.take(&mut fetched);
             *taken = VecDeque::from(fetched);
+        } else if taken.len() < share && self.post.inbox.has_mail() {
+            let mut fetched = Vec::new();
+            self.post.inbox.take(&mut fetched);
+            // (In memory of its own, so that that of a burst is freed.)
+            *taken = mem::take(&mut *taken).into_iter().chain(fetched).collect();
         }
     }
 

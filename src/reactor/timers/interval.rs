@@ -14,6 +14,7 @@ use crate::erased::Site;
 use crate::reactor::shared::ReactorHandle;
 use crate::reactor::timers::{FOREVER, Timer};
 use crate::recipient::{Address, Context};
+use crate::unwind::in_drop;
 
 /// A tick that fires less than this after its deadline is on time.
 const ON_TIME: Duration = Duration::from_millis(5);
@@ -364,7 +365,7 @@ where
     /// Keeps I1.
     fn drop(&mut self) {
         if !self.is_dialed {
-            self.target.arm_next();
+            in_drop(|| self.target.arm_next());
         }
     }
 }

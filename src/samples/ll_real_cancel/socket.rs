@@ -14,7 +14,7 @@ use mio::event::Source;
 use mio::net::TcpStream;
 
 use crate::reactor::{ReactorHandle, Readiness, RegisterError, Registration};
-use crate::unwind::to_the_end;
+use crate::unwind::{in_drop, to_the_end};
 
 /// A source of readiness for operations: registered once, for any number of them.
 ///
@@ -294,7 +294,7 @@ impl<S: Source> Drop for Lent<'_, S> {
     fn drop(&mut self) {
         self.cell.registration.set(self.registration.take());
         if self.cell.calls_again.get() {
-            self.cell.call_again();
+            in_drop(|| self.cell.call_again());
         }
     }
 }

@@ -25,6 +25,7 @@ use super::books::{Flow, Parcel, Sent, Served};
 use crate::echo::Echo;
 use crate::net::{self, check};
 use crate::story::{Acting, Counts, Decisions, Verdict, World, attempt, unwind_perhaps};
+use crate::util::on_drop;
 
 const STEPS: usize = 200;
 /// What may still be done by those that go at the end.
@@ -37,6 +38,8 @@ struct Stage {
     acting: Acting,
     /// Whether actions panic now and then.
     panics: bool,
+    /// Whether a call is reported as dialed, and has not begun: no other may begin before it (law L6).
+    begins: Cell<bool>,
     props: Cell<i64>,
     verdict: Verdict,
     handle: ReactorHandle,
@@ -219,7 +222,7 @@ impl Stage {
             29 | 32..36 => self.act_on_lines(),
             30 if self.pick(60) == 0 => drop(self.reactor.take()),
             30 if self.pick(60) == 0 => drop(self.other.take()),
-            30 => _ = self.queue().dial_pending(),
+            30 if !self.begins.get() => _ = self.queue().dial_pending(),
             _ => self.now.set(self.now.get() + Duration::from_millis(self.pick(4) as u64)),
         }
     }
@@ -482,6 +485,8 @@ fn audit(queue: &QueueHandle, ledger: &Ledger) {
         if let Some(stage) = STAGE.with_borrow(Option::clone) {
             let dialed_late = *step == Step::Dialed && handle.is_closed();
             stage.verdict.check("R11", !dialed_late, || "dialed after the queue's end".into());
+            let before = stage.begins.replace(stage.begins.get() || *step == Step::Dialed);
+            let _after = on_drop(|| stage.begins.set(before));
             stage.act(8);
         }
     });
@@ -508,6 +513,7 @@ impl World for Sockets {
             random,
             acting: Acting::new(600, 4),
             panics,
+            begins: Cell::new(false),
             props: Cell::new(0),
             verdict: Verdict::default(),
             handle: reactor.handle(),
