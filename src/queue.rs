@@ -59,11 +59,14 @@
 //!   What leads there before a dial is checked in `recipient/cell.rs` (`deliver`), for function calls in
 //!   `queue/function_call.rs`. A count that is split: `queue/state.rs` (`live`, `tally`) and `attempt.rs`
 //!   (`reported`) need the sum. Then the compiler lists most places that show ends (in `journal/`: `pages.rs`, `history.rs`,
-//!   `filter.rs`; `spans.rs`; `reporter.rs`). It does not list these: `observe.rs` (`log`), `conformance/log.rs`,
-//!   `journal/records.rs` (`End`) with `explain.rs`, `figures.rs` and `timeline.rs`, which show it; the page's
-//!   scripts (`journal/timeline/model.js`, `ENDS`; `draw.js`, `focus.js`, `story.js`, `page.html`, `style.css`);
-//!   the tour (`examples/tour/narrator.rs`); in tests the model (`worlds/sequences/model.rs`, `play.rs`)
-//!   and the books (`worlds/books.rs`, `sockets.rs`).
+//!   `filter.rs`; `spans.rs`; `reporter.rs`; once `End` in `journal/records.rs` has it, also `explain.rs` and
+//!   `timeline.rs`). It does not list these: `observe.rs` (`log`), `conformance/log.rs`, in `journal/`
+//!   `figures.rs`, `trace/args.rs` and `history.rs` (`turn_of`); the page's scripts
+//!   (`journal/timeline/model.js`, `ENDS`; `draw.js`, `focus.js`, `story.js`, `page.html`, `style.css`); the
+//!   tour (`examples/tour/`: `narrator.rs`, `story.rs`, `summary.rs`); in tests the model
+//!   (`worlds/sequences/model.rs`, `play.rs`), the books (`worlds/books.rs`) and the other worlds.
+//! - A call that stays pending although the queue has reached it is no end: `queue/attempt.rs` (`defer`,
+//!   `put_back`), kept in `queue/deferred.rs`.
 //! - What a cancel returns: `outcome.rs` (`Cancellation`). It is found out for pending calls in
 //!   `queue/cancel.rs` (`erased.rs` keeps their tombstones, `queue/deferred.rs` those that are deferred), for
 //!   callbacks in `erased/cells/storage.rs` (`cancel`), and for operations in `op.rs` (`cancel`) and `op/state.rs`.
@@ -96,6 +99,8 @@
 //!   (`wake`, `set_wake_hook`, `wake_for_deadline`).
 //! - A callback that is dropped: `Drop` in `callback.rs`, from another thread `reactor/remote/callback.rs`
 //!   (`RemoteAbandon`), then `queue/callback.rs` (`abandon`).
+//! - How much a call captures without an allocation: `erased/words.rs`. With them, a `Place` of `erased.rs` is one
+//!   cache line.
 //! - How many blocks there are, and how large: `erased/directory.rs` (`SMALLEST`); the same of the slots of callbacks:
 //!   `erased/cells/chunks.rs`.
 //! - How much enters a turn: `reactor/limits.rs` has the budget and the share of it (`share`), to which timers
@@ -104,25 +109,28 @@
 //! - How many calls of another thread may be underway: `reactor/remote.rs` (`bounded`, `permit`), counted by
 //!   `Quota` in `reactor/inbox.rs`, given back by `Permit` in `remote/call.rs`.
 //! - In what order timers are due: `reactor/timers/heap.rs` (`HeapEntry`: the deadline, then when it was
-//!   armed or last reset).
+//!   armed or last reset; `docs/design.md` has why it is no wheel).
 //! - A new field in the journal: `journal/ring.rs` (`StepEntry`, what is kept of a step), set in
-//!   `journal/recorder.rs` and `pages.rs` as the step happens; `journal/records.rs`, what users read of it, filled in
+//!   `journal/pages.rs` (`keep`) as the step happens; what only the queue knows is in the step itself (`step.rs`,
+//!   `observe.rs`); `journal/records.rs`, what users read of it, filled in
 //!   `journal/history.rs`; shown in `journal/explain.rs`, `trace/args.rs`, and in the page by
 //!   `journal/timeline.rs` (data) and `journal/timeline/model.js` and `story.js` (the panel of a call). A figure
 //!   that is counted as it happens: `journal/pages.rs` and `figures.rs`. What a call comes from, and
 //!   what is known of the loop: `outside.rs` (`CallOrigin`, made in `reactor/shared.rs`,
-//!   `reactor/remote/call.rs` and `queue/notify.rs`; `TurnStep`), kept in `journal/loop_log.rs`; counters: `trace/counters.rs`. What holds for a whole journal: `builder.rs`, `snapshot.rs`.
+//!   `reactor/remote/call.rs` and `queue/notify.rs`; `TurnStep`), kept in `journal/loop_log.rs`; counters:
+//!   `trace/counters.rs`. What holds for a whole journal: `builder.rs`, `snapshot.rs`.
 //! - The page: `journal/timeline/page.html` and a script per part: `model.js` reads the data, which
-//!   `journal/timeline.rs` writes; `axis.js` and `layout.js` place it; `draw.js`, `spans.js` and `focus.js` draw;
+//!   `journal/timeline.rs` and `timeline/beside.rs` write; `axis.js` and `layout.js` place it; `draw.js`, `spans.js` and `focus.js` draw;
 //!   `story.js` is the panel of a call, `table.js` (`COLUMNS`) the table; `view.js` moves what is in view,
-//!   `select.js` has selection and search, `input.js` keys and mouse, `open.js` how it opens; `selftest*.js` try it.
-//! - Another module of operations: a file in `samples/`, listed in `samples.rs`: for I/O modeled on `ll_accept.rs`
-//!   (`IoAttempt` is in `ll_real_cancel.rs`), around a module with a method in `samples/ext.rs`. Its
+//!   `select.js` has selection and search, `input.js` keys and mouse, `open.js` how it opens; `speed.js` measures it, `selftest*.js` try it.
+//! - Another module of operations: a file in `samples/`, listed in `samples.rs`: for I/O that waits for one side
+//!   modeled on `ll_accept.rs` (`IoAttempt` is in `ll_real_cancel.rs`); for one operation after another, on
+//!   `then.rs` and `ml_chain.rs`; around a module with a method in `samples/ext.rs`. Its
 //!   scenarios are in `tests/samples/`. How long retries wait: `samples/ml_retries/policy.rs`.
 //! - Another scenario of the conformance kit: `conformance/scenario.rs` lists them, `conformance/scene.rs`
 //!   and `run.rs` perform them; their number is in `conformance.rs` and `tests/samples/conformance.rs`.
-//! - The words of an error: the `#[error]` of its variant (`outcome.rs`, `op/error.rs`, `reactor/error.rs`,
-//!   `samples/error.rs`). What the system reports, such as that a source is registered already, is its `source`.
+//! - The words of an error: the `#[error]` of its variant (most are in `outcome.rs`, `op/error.rs`,
+//!   `reactor/error.rs` and `samples/error.rs`); what it names is a field, set where the error is made. What the system reports, such as that a source is registered already, is its `source`.
 //! - Another law for users' operations: `conformance/violation.rs` (`Rule`), and where it shows: `record.rs` by one
 //!   operation, `log.rs` by all that was observed, `scene.rs` by what a start or a cancel returned, `run.rs` by
 //!   what is left.
