@@ -478,9 +478,7 @@ impl<C: 'static, A: 'static, E: 'static> OpCell<C, A, E> {
             _ => Err(result),
         }
     }
-}
 
-impl<C: 'static, A: 'static, E: 'static> OpCell<C, A, E> {
     /// Completes the operation, which its module has lost.
     #[cold]
     #[inline(never)]

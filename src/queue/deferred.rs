@@ -140,6 +140,11 @@ impl<C: DialContext> Deferred<C> {
         !self.ready.borrow().is_empty()
     }
 
+    /// Whether a call is ready whose position is less than `end`.
+    pub(super) fn is_ready_before(&self, end: u64) -> bool {
+        self.ready.borrow().first_key_value().is_some_and(|(position, _)| *position < end)
+    }
+
     /// Takes the first call that is ready, if its position is less than `end`.
     pub(super) fn pop_ready(&self, end: u64) -> Option<(u64, DeferredCall<C>)> {
         let mut ready = self.ready.borrow_mut();

@@ -73,7 +73,7 @@ enum Next {
     /// Nothing: its budget is spent.
     Nothing,
     Dial,
-    /// Dial a deferred call, as one became ready while the budget's condition ran.
+    /// Dial a deferred call first, if one before the turn's end is ready since the budget's condition ran.
     DialDeferred,
 }
 
@@ -136,11 +136,11 @@ impl<'a> Turn<'a> {
             while !ready {
                 match next(&mut attempt) {
                     Next::Nothing => break 'turn core.pending(),
-                    Next::Dial => {}
-                    Next::DialDeferred => {
+                    Next::DialDeferred if core.deferred.is_ready_before(end()) => {
                         ready = attempt.dial_deferred(end());
                         continue;
                     }
+                    Next::Dial | Next::DialDeferred => {}
                 }
                 let end = end();
                 match core.calls().dial_next(end, &mut attempt) {

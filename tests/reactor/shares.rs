@@ -202,6 +202,44 @@ fn m06_a_turn_ends_with_its_time() {
     assert_eq!(reactor.queue().tally().pending, 100 - 3 - 2 - 3 - 20 - 5 - 5 - 1);
 }
 
+/// Rule R2: a call that the next turn dials, as it was asked for in this one and reached out of turn, is
+/// not looked for until the time is up.
+#[test]
+fn m06_a_turn_with_a_time_budget_ends_before_a_deferred_call_of_the_next_turn() {
+    let mut reactor = Reactor::new().unwrap();
+    let now = Instant::now();
+    let reads = Rc::new(Cell::new(0));
+    let count = Rc::clone(&reads);
+    reactor.set_clock(move || {
+        count.set(count.get() + 1);
+        now
+    });
+    reactor.set_time_budget(Some(Duration::from_secs(1)));
+    let recipient = reactor.queue().recipient(());
+    let (source, mut peer) = net::local_pair();
+    peer.write_all(b"x").unwrap();
+    let calls = Rc::new(Cell::new(0));
+    let called = Rc::clone(&calls);
+    let handle = reactor.handle();
+    let source = handle.register(source, Interest::READABLE, &recipient, move |(), cx, ready| {
+        called.set(called.get() + 1);
+        if called.get() < 3 {
+            ready.again();
+        }
+        if called.get() == 2 {
+            let report = cx.queue().dial_all();
+            assert_eq!((report.dialed, report.remaining), (0, 1), "its own call is deferred");
+        }
+    });
+    let _source = source.unwrap();
+    reads.set(0);
+    let report = turn_now(&mut reactor);
+    assert_eq!((report.dialed, report.remaining), (2, 1));
+    assert!(reads.get() < 10, "the clock was read {} times", reads.get());
+    let report = turn_now(&mut reactor);
+    assert_eq!((report.dialed, report.remaining, calls.get()), (1, 0, 3));
+}
+
 #[test]
 fn m06_a_time_budget_that_never_ends_is_no_limit() {
     let mut reactor = Reactor::new().unwrap();
