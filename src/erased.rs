@@ -75,7 +75,7 @@ use directory::Directory;
 pub(crate) use key::Key;
 use moves::{Cursor, Entered};
 pub(crate) use outcome::{Canceled, DialNext, Popped};
-use words::{Words, fits};
+use words::{Words, fits, is_aligned_to};
 
 mod block_counts;
 pub(crate) mod cells;
@@ -239,9 +239,9 @@ unsafe fn dial<C: DialContext, P: Payload<C>>(
 ) {
     // SAFETY: guaranteed by the caller. The pointer is not used after this.
     let (payload, site) = unsafe {
-        let payload = (&raw const (*contents).words).cast::<P>();
-        debug_assert!(payload.is_aligned());
-        (payload.read(), (*contents).site)
+        let words = &raw const (*contents).words;
+        debug_assert!(is_aligned_to(words, align_of::<P>()));
+        (words.cast::<P>().read(), (*contents).site)
     };
     if P::CALLBACK.is_none() {
         C::begin(at, position);
@@ -253,7 +253,7 @@ unsafe fn dial<C: DialContext, P: Payload<C>>(
 ///
 /// `words` must hold a valid `P`, which stays there while this runs.
 unsafe fn recipient<C: DialContext, P: Payload<C>>(words: *const Words) -> u64 {
-    debug_assert!(words.cast::<P>().is_aligned());
+    debug_assert!(is_aligned_to(words, align_of::<P>()));
     // SAFETY: guaranteed by the caller.
     unsafe { &*words.cast::<P>() }.recipient()
 }
@@ -264,7 +264,7 @@ const fn drop_function<T>() -> Option<unsafe fn(*mut Words)> {
     ///
     /// `words` must hold a valid `T`, which the caller gives up.
     unsafe fn drop_in_place<T>(words: *mut Words) {
-        debug_assert!(words.cast::<T>().is_aligned());
+        debug_assert!(is_aligned_to(words, align_of::<T>()));
         // SAFETY: guaranteed by the caller.
         unsafe { words.cast::<T>().drop_in_place() }
     }
@@ -287,8 +287,8 @@ fn write<T>(value: T) -> Words {
 /// `words` must be valid for writes, and aligned.
 #[inline(always)]
 unsafe fn write_to<T>(words: *mut Words, value: T) {
-    assert!(fits::<T>(), "a value that does not fit must be boxed");
-    debug_assert!(words.cast::<T>().is_aligned());
+    assert!(const { fits::<T>() }, "a value that does not fit must be boxed");
+    debug_assert!(is_aligned_to(words, align_of::<T>()));
     // SAFETY: the caller's; the words are large and aligned enough by the assertion above (I3).
     unsafe { words.cast::<T>().write(value) }
 }
@@ -463,12 +463,31 @@ impl<C: DialContext> Calls<C> {
     #[inline(always)]
     unsafe fn push_reserved<P>(&self, payload: P, site: Site, vtable: &'static VTable<C>) -> u64 {
         let place = self.tail.get();
-        debug_assert!(place.is_aligned() && place < self.tail_end.get());
-        let next = place.wrapping_add(1);
-        // SAFETY: the tail is less than `tail_end`, so it and the next place are in the tail's block (I4,
-        // I6). Nothing is there that would have to be dropped, as they are not before the tail.
+        // SAFETY: the tail is in its block (I4, I6). Nothing is there that would have to be dropped, as it is
+        // not before the tail. With that, the words are written.
         unsafe {
             write_to(&raw mut (*place).contents.words, payload);
+            self.push_written(place, site, vtable)
+        }
+    }
+
+    /// The rest, which does not depend on the type of the payload.
+    ///
+    /// # Safety
+    ///
+    /// `place` must be that at the tail, less than `tail_end`, and its words hold a valid payload of the type
+    /// that `vtable` is for.
+    #[inline]
+    unsafe fn push_written(
+        &self,
+        place: *mut Place<C>,
+        site: Site,
+        vtable: &'static VTable<C>,
+    ) -> u64 {
+        debug_assert!(place.is_aligned() && place < self.tail_end.get());
+        let next = place.wrapping_add(1);
+        // SAFETY: the tail is less than `tail_end`, so it and the next place are in the tail's block (I4, I6).
+        unsafe {
             (&raw mut (*place).contents.site).write(site);
             (&raw mut (*place).vtable).write(Some(vtable));
             (&raw mut (*next).vtable).write(None);

@@ -12,7 +12,10 @@ pub(crate) fn to_the_end(mut step: impl FnMut() -> bool) {
 
     impl<F: FnMut() -> bool> Drop for RemainingSteps<'_, F> {
         fn drop(&mut self) {
-            while contain(&mut *self.0).unwrap_or(true) {}
+            let mut goes_on = true;
+            while goes_on {
+                contain(&mut || goes_on = (self.0)());
+            }
         }
     }
 
@@ -31,7 +34,7 @@ pub(crate) fn drop_all<T>(values: impl IntoIterator<Item = T>) {
 #[inline]
 pub(crate) fn in_drop(function: impl FnOnce()) {
     if is_unwinding() {
-        let _ = contain(function);
+        contain_once(function);
     } else {
         function();
     }
@@ -76,19 +79,31 @@ fn is_unwinding() -> bool {
     false
 }
 
-/// Runs a function, whose panic ends here: `None`. Should what it panics with panic as it drops, that is
-/// leaked.
 #[cold]
-fn contain<R>(function: impl FnOnce() -> R) -> Option<R> {
+#[inline(never)]
+fn contain_once(function: impl FnOnce()) {
+    let mut function = Some(function);
+    contain(&mut || {
+        if let Some(function) = function.take() {
+            function();
+        }
+    });
+}
+
+/// Runs a function, whose panic ends here. Should what it panics with panic as it drops, that is leaked.
+/// (Not generic, so that it is compiled once.)
+#[cold]
+fn contain(function: &mut dyn FnMut()) {
     #[cfg(any(test, feature = "mio"))]
     {
-        use core::mem::forget;
         use std::panic::{AssertUnwindSafe, catch_unwind};
 
-        let caught = catch_unwind(AssertUnwindSafe(function));
-        let drop_payload = |payload| catch_unwind(AssertUnwindSafe(|| drop(payload)));
-        caught.map_err(|payload| drop_payload(payload).unwrap_or_else(forget)).ok()
+        if let Err(payload) = catch_unwind(AssertUnwindSafe(function))
+            && let Err(second) = catch_unwind(AssertUnwindSafe(|| drop(payload)))
+        {
+            core::mem::forget(second);
+        }
     }
     #[cfg(not(any(test, feature = "mio")))]
-    Some(function())
+    function();
 }

@@ -39,7 +39,7 @@ use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::panic::Location;
 use core::ptr::{self, NonNull};
 
-use super::words::{Words, fits};
+use super::words::{Words, fits, is_aligned_to};
 use super::{
     CallbackFunctions, DialContext, Erased, HasVTable, Key, Payload, Site, VTable, drop_function,
     write_to,
@@ -561,7 +561,7 @@ impl<C: DialContext> Slot<C> {
     /// A valid `J` must be in the words, and stay there as long as the reference is used.
     #[inline(always)]
     unsafe fn join<J>(&self) -> &J {
-        debug_assert!(self.words.get().cast::<J>().is_aligned());
+        debug_assert!(is_aligned_to(self.words.get(), align_of::<J>()));
         // SAFETY: guaranteed by the caller.
         unsafe { &*self.words.get().cast::<J>() }
     }

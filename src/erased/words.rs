@@ -11,3 +11,8 @@ pub(super) type Words = [MaybeUninit<u64>; 6];
 pub(super) const fn fits<P>() -> bool {
     size_of::<P>() <= size_of::<Words>() && align_of::<P>() <= align_of::<Words>()
 }
+
+/// Whether `words` are where a type of alignment `align` may be. (Not generic, so that it is compiled once.)
+pub(super) fn is_aligned_to(words: *const Words, align: usize) -> bool {
+    words.addr().is_multiple_of(align)
+}

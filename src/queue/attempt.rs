@@ -217,19 +217,23 @@ impl<'a> Attempt<'a> {
         call: C,
         erase: impl FnOnce(C) -> Erased<Dialing>,
     ) -> C {
-        let mut put_back = PutBackOnDrop {
-            core: self.core(),
-            position,
-            key: self.key,
-            call: Some(call),
-            erase: Some(erase),
-        };
+        let mut put_back =
+            PutBackOnDrop { core: self.core(), position, key: self.key, call: Some((call, erase)) };
+        self.notify_of_dial();
+        match put_back.call.take() {
+            Some((call, _)) => call,
+            None => unreachable!("taken on unwinding only"),
+        }
+    }
+
+    /// Notifies the observers, once, that a handler is about to run.
+    #[inline]
+    fn notify_of_dial(&self) {
         if self.again.is_some_and(|again| again.notified) {
             self.core().notify_dial_again(self.key);
         } else {
             self.core().notify(self.key, || Step::Dialed);
         }
-        put_back.call.take().unwrap_or_else(|| unreachable!("taken on unwinding only"))
     }
 
     /// Dials the first deferred call that is ready, if its position is less than `end`. Returns whether
@@ -263,15 +267,14 @@ struct PutBackOnDrop<'a, C, E: FnOnce(C) -> Erased<Dialing>> {
     core: &'a Core,
     position: u64,
     key: u64,
-    call: Option<C>,
-    erase: Option<E>,
+    call: Option<(C, E)>,
 }
 
 impl<C, E: FnOnce(C) -> Erased<Dialing>> Drop for PutBackOnDrop<'_, C, E> {
     #[inline(always)]
     fn drop(&mut self) {
-        if let (Some(call), Some(erase)) = (self.call.take(), self.erase.take()) {
-            in_drop(|| self.core.put_back(self.position, self.key, || erase(call)));
+        if let Some((call, erase)) = self.call.take() {
+            self.core.put_back(self.position, self.key, erase(call));
         }
     }
 }
@@ -307,19 +310,20 @@ impl Core {
     /// Puts a call back that has not run, as an observer panics.
     #[cold]
     #[inline(never)]
-    fn put_back(&self, position: u64, key: u64, call: impl FnOnce() -> Erased<Dialing>) {
-        let call = call();
-        if self.is_closed() {
-            // The observer has dropped the queue before.
-            self.forgotten.add();
-            let _call = DropLast::new(call);
-            return self.end_canceled(key, QUEUE_DROPPED);
-        }
-        let recipient = call.recipient();
-        let call = DeferredCall { key, recipient, notified: true, call: Some(call) };
-        self.deferred.put_back(position, call);
-        self.raise(flag::READY);
-        self.notify_put_back(key);
+    fn put_back(&self, position: u64, key: u64, call: Erased<Dialing>) {
+        in_drop(|| {
+            if self.is_closed() {
+                // The observer has dropped the queue before.
+                self.forgotten.add();
+                let _call = DropLast::new(call);
+                return self.end_canceled(key, QUEUE_DROPPED);
+            }
+            let recipient = call.recipient();
+            let call = DeferredCall { key, recipient, notified: true, call: Some(call) };
+            self.deferred.put_back(position, call);
+            self.raise(flag::READY);
+            self.notify_put_back(key);
+        });
     }
 
     /// Makes the first deferred call of a recipient ready: its live call has ended. Returns false if
