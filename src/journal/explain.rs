@@ -140,14 +140,18 @@ impl Writer<'_> {
     fn end(&mut self, call: &CallRecord) -> fmt::Result {
         let now = self.history.now();
         let Some((moment, end)) = &call.ended else {
+            let (when, is) = match self.history.is_stopped() {
+                true => ("when a trigger stopped the journal", "was"),
+                false => ("now", "is"),
+            };
             return match (&call.dialed, &call.scheduled) {
                 (Some(dialed), _) => {
                     let since = Shown(now.saturating_sub(dialed.at));
-                    self.line(format_args!("live for {since} now: its handler is running"))
+                    self.line(format_args!("live for {since} {when}: its handler {is} running"))
                 }
                 (None, Some(scheduled)) => {
                     let since = Shown(now.saturating_sub(scheduled.at));
-                    self.line(format_args!("pending for {since} now: its turn is to come"))
+                    self.line(format_args!("pending for {since} {when}: its turn {is} to come"))
                 }
                 (None, None) => {
                     self.line(format_args!("not scheduled yet: its callback was not called"))

@@ -26,13 +26,14 @@ pub struct History {
     turns: Vec<TurnRecord>,
     dropped: u64,
     now: Duration,
+    is_stopped: bool,
     date: Option<SystemTime>,
 }
 
 impl History {
     fn read(snapshot: Snapshot) -> Self {
         let Snapshot { mut entries, labels, names, loop_log, .. } = snapshot;
-        let Snapshot { dropped, start, date, now, .. } = snapshot;
+        let Snapshot { dropped, start, date, now, is_stopped, .. } = snapshot;
         let first = entries.first().filter(|_| dropped > 0).map(|entry| entry.at);
         let mut history = Self {
             calls: Vec::new(),
@@ -43,6 +44,7 @@ impl History {
             dropped,
             date,
             now: now.saturating_duration_since(start),
+            is_stopped,
         };
         attribute(&mut entries);
         for (place, entry) in entries.iter().enumerate() {
@@ -285,7 +287,8 @@ impl History {
         self.date
     }
 
-    /// Returns when the copy was made, since the journal began.
+    /// Returns when the copy was made, since the journal began. If a trigger had fired, it is when that did,
+    /// as nothing is known of the time after.
     ///
     /// # Examples
     ///
@@ -302,6 +305,11 @@ impl History {
     /// ```
     pub const fn now(&self) -> Duration {
         self.now
+    }
+
+    /// Whether [`now`](Self::now) is when a trigger fired.
+    pub(super) const fn is_stopped(&self) -> bool {
+        self.is_stopped
     }
 }
 

@@ -21,8 +21,8 @@ use crate::step::{RecipientInfo, Step};
 
 pub(super) struct Pages {
     pub(super) ring: Ring,
-    /// The call that fired the trigger: the ring takes nothing more.
-    frozen: Option<CallId>,
+    /// The call that fired the trigger, and when: the ring takes nothing more.
+    frozen: Option<(CallId, Instant)>,
     live: Vec<(CallId, Instant)>,
     /// When pending calls were scheduled.
     pending: CallTable<Instant>,
@@ -277,11 +277,11 @@ impl Pages {
     }
 
     /// Takes no more steps, since those held have led to `call`.
-    pub(super) fn freeze(&mut self, call: CallId) {
-        self.frozen.get_or_insert(call);
+    pub(super) fn freeze(&mut self, at: Instant, call: CallId) {
+        self.frozen.get_or_insert((call, at));
     }
 
-    pub(super) const fn frozen(&self) -> Option<CallId> {
+    pub(super) const fn frozen(&self) -> Option<(CallId, Instant)> {
         self.frozen
     }
 

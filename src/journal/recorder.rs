@@ -63,7 +63,7 @@ impl Journal {
         self.history().explain(call)
     }
 
-    /// Returns a copy of the journal, as of now, in order.
+    /// Returns a copy of the journal, as of now, in order; as of when a trigger fired, if one did.
     ///
     /// Cost: reads and links all steps. On the thread of a busy loop, take a
     /// [`snapshot`](Self::snapshot), and let another thread put it in order.
@@ -105,6 +105,8 @@ impl Journal {
     pub fn snapshot(&self) -> Snapshot {
         let now = (self.clock)();
         let pages = self.pages.borrow();
+        // What happened since a trigger fired is not known: so what is held is of that time.
+        let stopped = pages.frozen().map(|(_, at)| at);
         Snapshot {
             entries: pages.ring.entries(),
             labels: pages.labels.all(),
@@ -113,7 +115,8 @@ impl Journal {
             dropped: pages.ring.dropped(),
             start: self.start,
             date: self.date,
-            now,
+            now: stopped.unwrap_or(now),
+            is_stopped: stopped.is_some(),
         }
     }
 
@@ -159,7 +162,7 @@ impl Journal {
     /// # assert_eq!(journal.figures().counts.dialed, 1);
     /// ```
     pub fn triggered_by(&self) -> Option<CallId> {
-        self.pages.borrow().frozen()
+        self.pages.borrow().frozen().map(|(call, _)| call)
     }
 
     /// Drops the steps that led to the trigger, and records again. Does nothing if none has fired.
@@ -192,7 +195,7 @@ impl Journal {
         let keeps = self.filter.as_ref().is_none_or(|filter| filter.keeps(call, step));
         let took = self.pages.borrow_mut().note(now, call, step, keeps);
         if self.triggers.iter().any(|trigger| trigger.fires(call, step, took)) {
-            self.pages.borrow_mut().freeze(call);
+            self.pages.borrow_mut().freeze(now, call);
         }
     }
 

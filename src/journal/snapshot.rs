@@ -42,6 +42,8 @@ pub struct Snapshot {
     pub(super) start: Instant,
     pub(super) date: Option<SystemTime>,
     pub(super) now: Instant,
+    /// Whether that is when a trigger fired.
+    pub(super) is_stopped: bool,
 }
 
 impl fmt::Debug for Snapshot {

@@ -7,6 +7,8 @@ mod bounds;
 mod filters;
 #[cfg(feature = "journal")]
 mod hazards;
+#[cfg(feature = "journal")]
+mod lies;
 #[cfg(all(feature = "journal", feature = "mio", feature = "testing"))]
 mod outside;
 #[cfg(all(feature = "journal", feature = "mio", feature = "testing"))]
