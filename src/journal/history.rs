@@ -9,7 +9,7 @@ use crate::id::CallId;
 use crate::journal::loop_log::TurnRecord;
 use crate::journal::map::Map;
 use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord};
-use crate::journal::ring::{StepEntry, What};
+use crate::journal::ring::What;
 use crate::journal::snapshot::Snapshot;
 use crate::op_step::OpStep;
 use crate::step::Step;
@@ -32,7 +32,7 @@ pub struct History {
 
 impl History {
     fn read(snapshot: Snapshot) -> Self {
-        let Snapshot { mut entries, labels, names, loop_log, .. } = snapshot;
+        let Snapshot { entries, labels, names, loop_log, .. } = snapshot;
         let Snapshot { dropped, start, date, now, is_stopped, .. } = snapshot;
         let first = entries.first().filter(|_| dropped > 0).map(|entry| entry.at);
         let mut history = Self {
@@ -46,7 +46,6 @@ impl History {
             now: now.saturating_duration_since(start),
             is_stopped,
         };
-        attribute(&mut entries);
         for (place, entry) in entries.iter().enumerate() {
             let at = entry.at.saturating_duration_since(start);
             let moment = Moment { at, by: entry.by, site: None, place };
@@ -338,31 +337,6 @@ impl fmt::Debug for History {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (calls, operations) = (self.calls.len(), self.operations.len());
         write!(f, "History({calls} calls, {operations} operations, {} dropped)", self.dropped)
-    }
-}
-
-/// Attributes steps to a call that was live before the journal began, once it is known by its end: all
-/// steps until then that no other call took are its.
-fn attribute(entries: &mut [StepEntry]) {
-    let mut known: Map<CallId, ()> = Map::default();
-    let mut attributed = 0;
-    for place in 0..entries.len() {
-        let StepEntry { call, what, .. } = entries[place];
-        match what {
-            // (A call whose check panics ends without a dial.)
-            What::Call(Step::Scheduled { .. } | Step::Dialed)
-            | What::CreatedAndScheduled { .. }
-            | What::DialedAgain => {
-                _ = known.insert(call, ());
-            }
-            What::Call(Step::Finished | Step::Panicked) if !known.contains_key(&call) => {
-                for entry in &mut entries[attributed..place] {
-                    entry.by = entry.by.or(Some(call));
-                }
-                attributed = place;
-            }
-            _ => {}
-        }
     }
 }
 

@@ -3,6 +3,8 @@
 //! - I1 `live` holds the calls that were dialed and are not over, each within the one before. A
 //!   call that ends takes those within it along, whose ends were not reported.
 //! - I2 `live`, `pending` and the texts never hold more than the capacity.
+//! - I3 A call that returns without having been seen live was live before the journal was set. What it did
+//!   is among the steps from `own` on, which are no older than that.
 
 use alloc::vec::Vec;
 use core::num::NonZeroU64;
@@ -26,6 +28,8 @@ pub(super) struct Pages {
     live: Vec<(CallId, Instant)>,
     /// When pending calls were scheduled.
     pending: CallTable<Instant>,
+    /// The number of the first step that may be the doing of a call that was live before (I3).
+    own: u64,
     pub(super) labels: Texts<RecipientInfo>,
     pub(super) names: Texts<CallId>,
     counts: StepCounts,
@@ -50,6 +54,7 @@ impl Pages {
             frozen: None,
             live: Vec::new(),
             pending: CallTable::new(capacity),
+            own: 0,
             labels: Texts::new(capacity),
             names: Texts::new(capacity),
             counts: StepCounts::default(),
@@ -122,8 +127,9 @@ impl Pages {
             Step::Panicked => {
                 counts.panicked += 1;
                 // It was not dialed if its check has panicked.
-                self.pending.remove(call);
-                return self.end_live(at, call);
+                if self.pending.remove(call).is_none() {
+                    return self.end_live(at, call);
+                }
             }
             Step::Canceled { .. } => {
                 counts.canceled += 1;
@@ -218,8 +224,21 @@ impl Pages {
     #[inline(never)]
     fn end_live_outer(&mut self, at: Instant, call: CallId) -> Took {
         self.end_those_in(call);
-        let ended = self.end_innermost(call);
-        ended.map_or(Took::Nothing, |since| Took::Handling(self.handling.add_between(since, at)))
+        if let Some(since) = self.end_innermost(call) {
+            return Took::Handling(self.handling.add_between(since, at));
+        }
+        self.attribute_to(call);
+        Took::Nothing
+    }
+
+    /// Attributes steps to a call that was live before the journal was set, now that it is known (I3): all
+    /// that no other call took, from the first step that was seen of its queue.
+    fn attribute_to(&mut self, call: CallId) {
+        let own = self.ring.entries_from(self.own);
+        for entry in own.skip_while(|entry| entry.call.queue() != call.queue()) {
+            entry.by = entry.by.or(Some(call));
+        }
+        self.own = self.ring.next_step();
     }
 
     /// Ends what is within a live call.
@@ -297,6 +316,7 @@ impl Pages {
     pub(super) fn forget(&mut self, queue: NonZeroU64) {
         self.live.retain(|(call, _)| call.queue() != queue);
         self.pending.retain(|call| call.queue() != queue);
+        self.own = self.ring.next_step();
         self.labels.release_all(self.ring.next_step());
     }
 

@@ -93,6 +93,13 @@ impl Ring {
         self.capacity
     }
 
+    /// The steps from that of a number on, the oldest first.
+    pub(super) fn entries_from(&mut self, step: u64) -> impl Iterator<Item = &mut StepEntry> {
+        let skipped = usize::try_from(step.saturating_sub(self.dropped())).unwrap_or(usize::MAX);
+        let (latest, oldest) = self.entries.split_at_mut(self.next);
+        oldest.iter_mut().chain(latest).skip(skipped)
+    }
+
     /// All steps, the oldest first.
     pub(super) fn entries(&self) -> Vec<StepEntry> {
         let (latest, oldest) = self.entries.split_at(self.next);

@@ -1,9 +1,12 @@
 //! What a journal must not claim of what it has not seen.
 
+use std::cell::RefCell;
+use std::rc::Rc;
 use std::time::Duration;
 
-use switchboard::journal::wait_longer_than;
-use switchboard::CallQueue;
+use support::util::panic_of;
+use switchboard::journal::{Journal, wait_longer_than};
+use switchboard::{CallQueue, Step};
 
 use crate::production::timed;
 
@@ -25,4 +28,52 @@ fn a_frozen_journal_is_as_of_its_trigger() {
     let story = journal.explain(pending).to_string();
     assert!(story.contains("pending for 20.0ms when a trigger stopped the journal"), "{story}");
     assert_eq!(journal.history().now(), Duration::from_millis(20));
+}
+
+#[test]
+fn what_a_filter_leaves_out_attributes_nothing() {
+    let queue = CallQueue::new();
+    let wrong = |_, step: &Step| matches!(step, Step::Canceled { .. } | Step::Panicked);
+    let journal = Journal::builder().filter(wrong).install(&queue);
+    let canceled = queue.call(|_| ());
+    queue.cancel(canceled, "unwanted");
+    queue.call(|_| panic!("a bug of the handler"));
+    panic_of(|| queue.dial_all());
+    let history = journal.history();
+    let by = history.call(canceled).and_then(|call| call.ended).map(|(moment, _)| moment.by);
+    assert_eq!(by, Some(None), "{}", history.explain(canceled));
+}
+
+#[test]
+fn what_came_before_a_journal_was_set_in_a_handler_is_not_of_that_call() {
+    let (ui, network) = (CallQueue::new(), CallQueue::new());
+    let journal = Rc::new(Journal::new());
+    network.add_observer(Rc::clone(&journal));
+    let before = network.call(|_| ());
+    let set = Rc::clone(&journal);
+    let inner = Rc::new(RefCell::new(None));
+    let made = Rc::clone(&inner);
+    let setting = ui.call(move |ui| {
+        ui.add_observer(set);
+        *made.borrow_mut() = Some(ui.call(|_| ()));
+    });
+    ui.dial_all();
+    let history = journal.history();
+    let inner = inner.borrow().expect("it ran");
+    assert_eq!(history.causes(before), [], "{}", history.explain(before));
+    assert_eq!(history.causes(inner), [setting]);
+}
+
+#[test]
+fn what_came_before_a_journal_was_taken_off_is_not_of_the_call_that_sets_it_again() {
+    let queue = CallQueue::new();
+    let journal = Rc::new(Journal::new());
+    let observer = queue.add_observer(Rc::clone(&journal));
+    let before = queue.call(|_| ());
+    queue.remove_observer(observer);
+    let set = Rc::clone(&journal);
+    queue.call(move |queue| _ = queue.add_observer(set));
+    queue.dial_all();
+    let history = journal.history();
+    assert_eq!(history.causes(before), [], "{}", history.explain(before));
 }
