@@ -145,6 +145,10 @@ impl Writer<'_> {
                 false => ("now", "is"),
             };
             return match (&call.dialed, &call.scheduled) {
+                // It may be over.
+                _ if self.history.left_out().steps => {
+                    self.line(format_args!("{}", self.missing("its end is not known")))
+                }
                 (Some(dialed), _) => {
                     let since = Shown(now.saturating_sub(dialed.at));
                     self.line(format_args!("live for {since} {when}: its handler {is} running"))

@@ -20,6 +20,21 @@ pub(super) struct Filter {
     pub(super) recipients: Option<ChosenCalls>,
 }
 
+/// What the filters of a journal may have left out, of what it saw.
+#[derive(Clone, Copy)]
+pub(super) struct LeftOut {
+    /// Calls, as a whole or in part.
+    pub(super) calls: bool,
+    /// Steps of calls of which others are kept.
+    pub(super) steps: bool,
+}
+
+impl LeftOut {
+    pub(super) fn by(filter: Option<&Filter>) -> Self {
+        Self { calls: filter.is_some(), steps: filter.is_some_and(|filter| filter.steps.is_some()) }
+    }
+}
+
 impl Filter {
     /// Calls user code: nothing may be borrowed.
     pub(super) fn keeps(&self, call: CallId, step: &Step) -> bool {

@@ -6,6 +6,7 @@ use core::time::Duration;
 use std::time::SystemTime;
 
 use crate::id::CallId;
+use crate::journal::filter::LeftOut;
 use crate::journal::loop_log::TurnRecord;
 use crate::journal::map::Map;
 use crate::journal::records::{CallRecord, End, Moment, OpEnd, OperationRecord};
@@ -27,13 +28,14 @@ pub struct History {
     dropped: u64,
     now: Duration,
     is_stopped: bool,
+    left_out: LeftOut,
     date: Option<SystemTime>,
 }
 
 impl History {
     fn read(snapshot: Snapshot) -> Self {
         let Snapshot { entries, labels, names, loop_log, .. } = snapshot;
-        let Snapshot { dropped, start, date, now, is_stopped, .. } = snapshot;
+        let Snapshot { dropped, start, date, now, is_stopped, left_out, .. } = snapshot;
         let first = entries.first().filter(|_| dropped > 0).map(|entry| entry.at);
         let mut history = Self {
             calls: Vec::new(),
@@ -45,6 +47,7 @@ impl History {
             date,
             now: now.saturating_duration_since(start),
             is_stopped,
+            left_out,
         };
         for (place, entry) in entries.iter().enumerate() {
             let at = entry.at.saturating_duration_since(start);
@@ -309,6 +312,10 @@ impl History {
     /// Whether [`now`](Self::now) is when a trigger fired.
     pub(super) const fn is_stopped(&self) -> bool {
         self.is_stopped
+    }
+
+    pub(super) const fn left_out(&self) -> LeftOut {
+        self.left_out
     }
 }
 

@@ -11,7 +11,7 @@ use std::time::{Instant, SystemTime};
 use crate::id::CallId;
 use crate::journal::explain::Story;
 use crate::journal::figures::Figures;
-use crate::journal::filter::Filter;
+use crate::journal::filter::{Filter, LeftOut};
 use crate::journal::history::History;
 use crate::journal::loop_log::LoopLog;
 use crate::journal::pages::Pages;
@@ -117,6 +117,7 @@ impl Journal {
             date: self.date,
             now: stopped.unwrap_or(now),
             is_stopped: stopped.is_some(),
+            left_out: LeftOut::by(self.filter.as_ref()),
         }
     }
 

@@ -5,6 +5,7 @@ use core::fmt;
 use std::time::{Instant, SystemTime};
 
 use crate::id::CallId;
+use crate::journal::filter::LeftOut;
 use crate::journal::loop_log::LoopLog;
 use crate::journal::map::Map;
 use crate::journal::ring::StepEntry;
@@ -44,6 +45,7 @@ pub struct Snapshot {
     pub(super) now: Instant,
     /// Whether that is when a trigger fired.
     pub(super) is_stopped: bool,
+    pub(super) left_out: LeftOut,
 }
 
 impl fmt::Debug for Snapshot {

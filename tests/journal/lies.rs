@@ -8,7 +8,7 @@ use support::util::panic_of;
 use switchboard::journal::{Journal, wait_longer_than};
 use switchboard::{CallQueue, Step};
 
-use crate::production::timed;
+use crate::production::{Session, timed};
 
 #[test]
 fn a_frozen_journal_is_as_of_its_trigger() {
@@ -76,4 +76,33 @@ fn what_came_before_a_journal_was_taken_off_is_not_of_the_call_that_sets_it_agai
     queue.dial_all();
     let history = journal.history();
     assert_eq!(history.causes(before), [], "{}", history.explain(before));
+}
+
+#[test]
+fn calls_that_a_filter_leaves_out_are_not_said_not_to_be_there() {
+    let queue = CallQueue::new();
+    let (one, other) = (queue.recipient(Session), queue.recipient(Session));
+    let chosen = one.info();
+    let journal = Journal::builder().filter_recipients(move |to| *to == chosen).install(&queue);
+    other.call(|_, _| ());
+    let ahead = one.call(|_, _| ());
+    other.call(|_, _| ());
+    let behind = one.call(|_, _| ());
+    queue.dial_all();
+    let story = journal.explain(ahead).to_string();
+    assert!(story.contains("behind no other call of those that the filter keeps\n"), "{story}");
+    let story = journal.explain(behind).to_string();
+    assert!(story.contains("behind one call of those that the filter keeps: #1 to"), "{story}");
+}
+
+#[test]
+fn a_call_whose_end_a_filter_leaves_out_is_not_said_to_be_pending() {
+    let queue = CallQueue::new();
+    let begins = |_, step: &Step| matches!(step, Step::Created { .. } | Step::Scheduled { .. });
+    let journal = Journal::builder().filter(begins).install(&queue);
+    let call = queue.call(|_| ());
+    queue.dial_all();
+    let story = journal.explain(call).to_string();
+    assert!(story.contains("its end is not known"), "{story}");
+    assert!(!story.contains("its turn is to come"), "{story}");
 }

@@ -20,9 +20,15 @@ impl Writer<'_> {
 
     /// That something is missing, and what became of it.
     pub(super) fn missing(&self, what: &str) -> String {
+        let or_filter = match self.history.left_out().calls {
+            true => ", or its filter left it out",
+            false => "",
+        };
         match self.history.dropped_steps() {
-            0 => format!("{what}: the journal did not see it"),
-            dropped => format!("{what}: the journal has dropped its {dropped} oldest steps"),
+            0 => format!("{what}: the journal did not see it{or_filter}"),
+            dropped => {
+                format!("{what}: the journal has dropped its {dropped} oldest steps{or_filter}")
+            }
         }
     }
 
@@ -64,14 +70,19 @@ impl Writer<'_> {
         let mut ahead: Vec<_> = self.history.calls().iter().filter(is_between).collect();
         ahead.sort_unstable_by_key(|call| call.dialed.map(|dialed| dialed.place));
         let took = |call: &&CallRecord| call.handling().unwrap_or_default();
+        let of_those = match self.history.left_out().calls {
+            true => " of those that the filter keeps",
+            false => "",
+        };
         match ahead.as_slice() {
-            [] => "behind no other call".into(),
-            [one] => format!("behind call {}", one.name()),
+            [] => format!("behind no other call{of_those}"),
+            [one] if of_those.is_empty() => format!("behind call {}", one.name()),
+            [one] => format!("behind one call{of_those}: {}", one.name()),
             many => {
                 // Of equal ones the first.
                 let longest = many.iter().rev().copied().max_by_key(took).unwrap_or(many[0]);
                 let (count, name, took) = (many.len(), longest.name(), Shown(took(&longest)));
-                format!("behind {count} calls, the longest of them call {name}: {took}")
+                format!("behind {count} calls{of_those}, the longest of them call {name}: {took}")
             }
         }
     }
