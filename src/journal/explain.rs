@@ -210,9 +210,14 @@ impl Writer<'_> {
 
     fn consequences(&mut self, call: &CallRecord) -> fmt::Result {
         let effects = self.history.effects(call.id);
-        if !effects.is_empty() {
-            let list = self.list(&effects);
-            self.line(format_args!("its handler scheduled {list}"))?;
+        let is_scheduled =
+            |id: &CallId| self.history.call(*id).is_some_and(|call| call.scheduled.is_some());
+        let (scheduled, created): (Vec<_>, Vec<_>) = effects.into_iter().partition(is_scheduled);
+        for (did, calls) in [("scheduled", scheduled), ("created", created)] {
+            if !calls.is_empty() {
+                let list = self.list(&calls);
+                self.line(format_args!("its handler {did} {list}"))?;
+            }
         }
         let causes = self.history.causes(call.id);
         let root = causes.last().and_then(|root| self.history.call(*root));

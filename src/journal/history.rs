@@ -245,7 +245,8 @@ impl History {
         causes
     }
 
-    /// Returns the calls that a call caused directly: those that were scheduled while it was live.
+    /// Returns the calls that a call caused directly: those that were scheduled while it was live, and the
+    /// callbacks that were created then and never scheduled (see [`CallRecord::cause`]).
     ///
     /// # Examples
     ///

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use support::util::panic_of;
 use switchboard::journal::{Journal, wait_longer_than};
-use switchboard::{CallQueue, Step};
+use switchboard::{CallQueue, Callback, Step};
 
 use crate::production::{Session, timed};
 
@@ -105,4 +105,18 @@ fn a_call_whose_end_a_filter_leaves_out_is_not_said_to_be_pending() {
     let story = journal.explain(call).to_string();
     assert!(story.contains("its end is not known"), "{story}");
     assert!(!story.contains("its turn is to come"), "{story}");
+}
+
+#[test]
+fn a_callback_that_a_handler_only_creates_is_not_scheduled_by_it() {
+    let queue = CallQueue::new();
+    let journal = Journal::builder().install(&queue);
+    let kept: Rc<RefCell<Vec<Callback<()>>>> = Rc::default();
+    let keeps = Rc::clone(&kept);
+    let creator = queue.call(move |queue| keeps.borrow_mut().push(queue.callback(|_, ()| ())));
+    queue.dial_all();
+    let story = journal.explain(creator).to_string();
+    assert!(!story.contains("its handler scheduled"), "{story}");
+    assert!(story.contains("its handler created call #c0"), "{story}");
+    kept.take().into_iter().for_each(|callback| callback.decline("never called"));
 }

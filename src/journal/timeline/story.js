@@ -180,7 +180,7 @@ function showTip(hit, x, y) {
     tip.append(element("b", `call ${nameOf(hit.call)}`));
     storyOf(hit.call).forEach((line) => tip.append(element("div", lineText(line), { className: line.kind ?? "" })));
     const caused = effects.of(hit.call).length;
-    if (caused) tip.append(element("div", `scheduled ${plural(caused, "call")}`));
+    if (caused) tip.append(element("div", `caused ${plural(caused, "call")}`));
     const o = operationOf.get(hit.call);
     if (o !== undefined) tip.append(element("small", `delivers the result of operation ${operations[o].name}`));
   }
