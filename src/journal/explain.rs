@@ -46,6 +46,7 @@ impl History {
 }
 
 /// The life of a call, to be printed: a line for each step, indented below the first, which names the call.
+/// Control characters in labels and names are escaped.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Story(String);
 
@@ -65,11 +66,11 @@ impl Writer<'_> {
         let history = self.history;
         let operation = history.operation(id);
         let Some(call) = history.call(id) else {
-            writeln!(self.text, "call {id}")?;
+            self.unindented_line(format_args!("call {id}"))?;
             self.line(format_args!("{}", self.missing("not a step of it is known")))?;
             return operation.map_or(Ok(()), |operation| self.operation(operation));
         };
-        writeln!(self.text, "call {}", call.name())?;
+        self.unindented_line(format_args!("call {}", call.name()))?;
         self.beginning(call)?;
         self.end(call)?;
         for (late, reason) in &call.late_cancels {

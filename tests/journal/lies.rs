@@ -120,3 +120,20 @@ fn a_callback_that_a_handler_only_creates_is_not_scheduled_by_it() {
     assert!(story.contains("its handler created call #c0"), "{story}");
     kept.take().into_iter().for_each(|callback| callback.decline("never called"));
 }
+
+#[test]
+fn a_name_or_label_cannot_forge_a_line_of_a_story() {
+    let queue = CallQueue::new();
+    let journal = Journal::builder().install(&queue);
+    let session = queue.recipient(Session);
+    session.set_label("10.0.0.1\n  canceled");
+    let call = session.call(|_, _| ());
+    queue.name_call(call, "GET /\r\n  panicked after 1s\u{1b}[2J");
+    queue.dial_all();
+    let story = journal.explain(call).to_string();
+    assert!(
+        !story.lines().any(|line| line.starts_with("  canceled") || line.starts_with("  panicked")),
+        "{story}"
+    );
+    assert!(!story.contains('\u{1b}'));
+}

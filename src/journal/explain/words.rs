@@ -15,7 +15,19 @@ const NAMED: usize = 3;
 
 impl Writer<'_> {
     pub(super) fn line(&mut self, line: fmt::Arguments<'_>) -> fmt::Result {
-        writeln!(self.text, "  {line}")
+        self.unindented_line(format_args!("  {line}"))
+    }
+
+    /// Writes one line, whatever is in it: labels and names may come from a peer, and must not pass for
+    /// lines of the story or control a terminal.
+    pub(super) fn unindented_line(&mut self, line: fmt::Arguments<'_>) -> fmt::Result {
+        for char in line.to_string().chars() {
+            match char.is_control() {
+                true => write!(self.text, "{}", char.escape_default())?,
+                false => self.text.push(char),
+            }
+        }
+        writeln!(self.text)
     }
 
     /// That something is missing, and what became of it.
