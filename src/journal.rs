@@ -48,7 +48,7 @@
 //! and three reads of the clock (four of each with a filter, a trigger or another observer); a turn takes
 //! two reads. `cargo bench --features journal --bench instructions journaled` counts the instructions.
 //!
-//! Memory: 96 bytes for each step that is kept; up to 86 for each call that is pending; 104 for each turn
+//! Memory: 96 bytes for each step that is kept; up to 86 for each call that is pending; 112 for each turn
 //! with calls, and 40 for each call that comes from a source, a timer or another thread, but for no more
 //! of any of these than it keeps steps; and 84 KiB of counts for the latencies. Never more than that.
 

@@ -208,9 +208,9 @@ impl History {
             (moment, End::Refused { .. }) => Some(moment),
             _ => None,
         })?;
-        let end = |turn: &TurnRecord| turn.ended.map_or(Duration::MAX, |(at, _)| at);
-        let first = self.turns.partition_point(|turn| end(turn) < came.at);
-        self.turns[first..].iter().find(|turn| turn.queue == id.queue() && turn.began <= came.at)
+        let step = self.dropped + came.place as u64;
+        let first = self.turns.partition_point(|turn| turn.steps.1 <= step);
+        self.turns[first..].iter().find(|turn| turn.queue == id.queue() && turn.steps.0 <= step)
     }
 
     /// Returns the chain of causes of a call: the live call that scheduled it, the call that scheduled

@@ -32,6 +32,8 @@ pub struct TurnRecord {
     pub began: Duration,
     /// When it ended, and what happened in it; none if it is in progress.
     pub ended: Option<(Duration, Report)>,
+    /// The number of the first step in it, and of the first one after: turns may share an instant.
+    pub(super) steps: (u64, u64),
 }
 
 #[derive(Clone, Copy)]
@@ -41,6 +43,7 @@ struct Turn {
     polled: Option<Instant>,
     began: Instant,
     ended: Option<(Instant, Report)>,
+    steps: (u64, u64),
 }
 
 /// A queue whose reactor polls, or that has a turn in progress.
@@ -48,7 +51,14 @@ struct Turn {
 struct OpenTurn {
     queue: NonZeroU64,
     polled: Option<Instant>,
-    turn: Option<(u64, Instant)>,
+    turn: Option<BegunTurn>,
+}
+
+#[derive(Clone, Copy)]
+struct BegunTurn {
+    number: u64,
+    began: Instant,
+    first_step: u64,
 }
 
 #[derive(Clone)]
@@ -75,10 +85,11 @@ impl LoopLog {
         self.origins.push_back((call, origin));
     }
 
-    /// Notes a step of the loop; `is_frozen` if no turn that begins now is kept.
+    /// Notes a step of the loop before the step of a call with the number `next_step`; `is_frozen` if no
+    /// turn that begins now is kept.
     pub(super) fn note(
         &mut self,
-        at: Instant,
+        (at, next_step): (Instant, u64),
         queue: NonZeroU64,
         step: &TurnStep,
         is_frozen: bool,
@@ -90,12 +101,13 @@ impl LoopLog {
                 open.polled = open.polled.or(Some(at));
             }
             TurnStep::Begins { number } if !is_frozen => {
-                self.open(queue, place).turn = Some((number, at));
+                let begun = BegunTurn { number, began: at, first_step: next_step };
+                self.open(queue, place).turn = Some(begun);
             }
             TurnStep::Polls | TurnStep::Begins { .. } => {}
             TurnStep::Ends { report, .. } => {
                 if let Some(place) = place {
-                    self.end(at, place, report);
+                    self.end((at, next_step), place, report);
                 }
             }
         }
@@ -112,9 +124,9 @@ impl LoopLog {
         &mut self.open[place]
     }
 
-    fn end(&mut self, at: Instant, place: usize, report: Report) {
+    fn end(&mut self, (at, next_step): (Instant, u64), place: usize, report: Report) {
         let OpenTurn { queue, polled, turn } = self.open[place];
-        let Some((number, began)) = turn else { return };
+        let Some(BegunTurn { number, began, first_step }) = turn else { return };
         if report.dialed + report.canceled + report.refused == 0 {
             self.open[place].turn = None; // and the poll goes on (I2)
             return;
@@ -123,7 +135,8 @@ impl LoopLog {
         if self.turns.len() == self.limit {
             self.turns.pop_front();
         }
-        self.turns.push_back(Turn { queue, number, polled, began, ended: Some((at, report)) });
+        let (ended, steps) = (Some((at, report)), (first_step, next_step));
+        self.turns.push_back(Turn { queue, number, polled, began, ended, steps });
     }
 
     /// Forgets a queue whose further turns are not reported.
@@ -142,17 +155,19 @@ impl LoopLog {
     pub(super) fn turns(&self, start: Instant, first: Option<Instant>) -> Vec<TurnRecord> {
         let since = |at: Instant| at.saturating_duration_since(start);
         let open = self.open.iter().filter_map(|open| {
-            let (number, began) = open.turn?;
-            Some(Turn { queue: open.queue, number, polled: open.polled, began, ended: None })
+            let BegunTurn { number, began, first_step } = open.turn?;
+            let (polled, steps) = (open.polled, (first_step, u64::MAX));
+            Some(Turn { queue: open.queue, number, polled, began, ended: None, steps })
         });
         let is_late = |turn: &Turn| turn.ended.is_none_or(|(at, _)| Some(at) >= first);
         let turns = self.turns.iter().copied().filter(is_late).chain(open);
-        let record = |Turn { queue, number, polled, began, ended }| TurnRecord {
+        let record = |Turn { queue, number, polled, began, ended, steps }| TurnRecord {
             queue,
             number,
             polled: polled.map(since),
             began: since(began),
             ended: ended.map(|(at, report)| (since(at), report)),
+            steps,
         };
         turns.map(record).collect()
     }

@@ -274,8 +274,11 @@ impl Observer for Journal {
 
     fn observe_turn(&self, queue: NonZeroU64, step: &TurnStep) {
         let now = (self.clock)();
-        let is_frozen = self.triggered_by().is_some();
-        self.loop_log.borrow_mut().note(now, queue, step, is_frozen);
+        let (next_step, is_frozen) = {
+            let pages = self.pages.borrow();
+            (pages.ring.next_step(), pages.frozen().is_some())
+        };
+        self.loop_log.borrow_mut().note((now, next_step), queue, step, is_frozen);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use support::util::panic_of;
 use switchboard::journal::{Journal, wait_longer_than};
@@ -136,4 +136,20 @@ fn a_name_or_label_cannot_forge_a_line_of_a_story() {
         "{story}"
     );
     assert!(!story.contains('\u{1b}'));
+}
+
+#[test]
+fn turns_within_one_instant_are_distinct() {
+    let queue = CallQueue::new();
+    let now = Instant::now();
+    let journal = Journal::builder().clock(move || now).install(&queue);
+    let mut calls = Vec::new();
+    for _ in 0..3 {
+        calls.push(queue.call(|_| ()));
+        queue.dial_all();
+    }
+    let history = journal.history();
+    let turns: Vec<_> =
+        calls.iter().map(|call| history.turn_of(*call).map(|turn| turn.number)).collect();
+    assert_eq!(turns, [Some(0), Some(1), Some(2)]);
 }

@@ -40,7 +40,7 @@ impl Columns<'_> {
     /// Turns, as columns.
     pub(super) fn turns(&self) -> Value {
         let mut columns: [Vec<i64>; 7] = Default::default();
-        for TurnRecord { queue, number, polled, began, ended } in self.history.turns() {
+        for TurnRecord { queue, number, polled, began, ended, .. } in self.history.turns() {
             let (ended, report) = ended.unzip();
             let report = report.unwrap_or_default();
             let row = [
