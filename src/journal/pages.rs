@@ -271,7 +271,7 @@ impl Pages {
     /// Sets the label of a recipient, or releases it: it is dropped with the latest step so far.
     pub(super) fn label(&mut self, recipient: RecipientInfo, label: Option<&str>) {
         match label {
-            Some(label) => self.labels.set(recipient, label),
+            Some(label) => self.labels.set(recipient, label, self.frozen.is_some()),
             None => {
                 self.labels.release(recipient, self.ring.next_step());
                 self.forget_texts();
@@ -279,9 +279,13 @@ impl Pages {
         }
     }
 
-    /// Sets the name of a call, which is dropped with the latest step so far.
+    /// Sets the name of a call, which is dropped with the latest step so far; of none while no steps are
+    /// taken, as names of calls that come then would displace those of the calls that are held.
     pub(super) fn name(&mut self, call: CallId, name: &str) {
-        self.names.set(call, name);
+        if self.frozen.is_some() {
+            return;
+        }
+        self.names.set(call, name, false);
         self.names.release(call, self.ring.next_step());
         self.forget_texts();
     }
@@ -308,6 +312,7 @@ impl Pages {
     pub(super) fn resume(&mut self) {
         if self.frozen.take().is_some() {
             self.ring.clear();
+            self.labels.resume();
             self.forget_texts();
         }
     }

@@ -1,6 +1,8 @@
 //! Labels of recipients and names of calls, kept as long as the ring may hold steps that they are for.
 //!
 //! - I1 `until` lists the texts to forget, the first one first, and is never longer than the limit.
+//! - I2 `late` are the keys that had no text when the ring was stopped. None of its steps are for them: these
+//!   texts displace no other, and go when they are released.
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -17,20 +19,33 @@ pub(super) struct Texts<K> {
     texts: Map<K, (Text, Option<u64>)>,
     /// The number of the step before which no text is needed any more.
     until: VecDeque<(u64, K)>,
+    /// Keys of texts first set since the ring was stopped (I2).
+    late: Map<K, ()>,
 }
 
 impl<K: Copy + Eq + Hash> Texts<K> {
     pub(super) fn new(limit: usize) -> Self {
-        Self { limit, texts: Map::default(), until: VecDeque::new() }
+        Self { limit, texts: Map::default(), until: VecDeque::new(), late: Map::default() }
     }
 
     /// Sets a text that stays until it is released.
-    pub(super) fn set(&mut self, key: K, text: &str) {
-        self.texts.insert(key, (text.into(), None));
+    pub(super) fn set(&mut self, key: K, text: &str, is_stopped: bool) {
+        if self.texts.insert(key, (text.into(), None)).is_none() && is_stopped {
+            self.late.insert(key, ());
+        }
+    }
+
+    /// The ring takes steps again.
+    pub(super) fn resume(&mut self) {
+        self.late = Map::default();
     }
 
     /// Drops a text once step `step`, which is the next one, has been dropped.
     pub(super) fn release(&mut self, key: K, step: u64) {
+        if self.late.remove(&key).is_some() {
+            self.texts.remove(&key);
+            return;
+        }
         let Some((_, until)) = self.texts.get_mut(&key) else { return };
         *until = Some(step);
         self.until.push_back((step, key));

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use support::util::panic_of;
-use switchboard::journal::{Journal, wait_longer_than};
+use switchboard::journal::{Journal, on_step, wait_longer_than};
 use switchboard::{CallQueue, Callback, Step};
 
 use crate::production::{Session, timed};
@@ -152,4 +152,27 @@ fn turns_within_one_instant_are_distinct() {
     let turns: Vec<_> =
         calls.iter().map(|call| history.turn_of(*call).map(|turn| turn.number)).collect();
     assert_eq!(turns, [Some(0), Some(1), Some(2)]);
+}
+
+#[test]
+fn what_happens_while_a_journal_is_frozen_drops_no_name_or_label() {
+    let queue = CallQueue::new();
+    let abandoned = on_step(|_, step| matches!(step, Step::Abandoned { .. }));
+    let journal = Journal::builder().keep(8).trigger(abandoned).install(&queue);
+    let session = queue.recipient(Session);
+    session.set_label("10.0.0.1:80");
+    let callback = session.callback(|_, _, ()| ());
+    let lost = callback.id();
+    queue.name_call(lost, "GET /");
+    drop(callback);
+    drop(session);
+    assert_eq!(journal.triggered_by(), Some(lost));
+    for _ in 0..20 {
+        let other = queue.recipient(Session);
+        other.set_label("10.0.0.2:80");
+        queue.name_call(other.call(|_, _| ()), "GET /favicon.ico");
+        queue.dial_all();
+    }
+    let story = journal.explain(lost).to_string();
+    assert!(story.contains("(10.0.0.1:80) (GET /)"), "{story}");
 }
