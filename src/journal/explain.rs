@@ -147,6 +147,9 @@ impl Writer<'_> {
             };
             return match (&call.dialed, &call.scheduled) {
                 // It may be over.
+                _ if self.history.was_removed_before_end(call) => self.line(format_args!(
+                    "its end is not known: the journal was removed from its queue"
+                )),
                 _ if self.history.left_out().steps => {
                     self.line(format_args!("{}", self.missing("its end is not known")))
                 }
@@ -273,7 +276,16 @@ impl Writer<'_> {
         match (&operation.ended, operation.duration().map(Shown)) {
             (Some((_, end)), Some(took)) => self.line(format_args!("  {end}, after {took}")),
             (Some((_, end)), None) => self.line(format_args!("  {end}")),
-            (None, _) => self.line(format_args!("  still running")),
+            (None, _) => {
+                let waits = operation.waits_for.iter().map(|(moment, _)| *moment);
+                let seen = [operation.started, operation.canceling].into_iter().flatten();
+                match self.history.was_removed_since(operation.id, seen.chain(waits)) {
+                    true => self.line(format_args!(
+                        "  its end is not known: the journal was removed from its queue"
+                    )),
+                    false => self.line(format_args!("  still running")),
+                }
+            }
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use alloc::vec::Vec;
 use core::fmt;
+use core::num::NonZeroU64;
 use core::time::Duration;
 use std::time::SystemTime;
 
@@ -25,6 +26,8 @@ pub struct History {
     operations: Vec<OperationRecord>,
     operation_places: Map<CallId, usize>,
     turns: Vec<TurnRecord>,
+    /// For each queue that the journal was removed from, how many steps there were before.
+    removed: Map<NonZeroU64, usize>,
     dropped: u64,
     now: Duration,
     is_stopped: bool,
@@ -43,6 +46,7 @@ impl History {
             operations: Vec::new(),
             operation_places: Map::default(),
             turns: loop_log.turns(start, first),
+            removed: Map::default(),
             dropped,
             date,
             now: now.saturating_duration_since(start),
@@ -62,6 +66,7 @@ impl History {
                 What::Operation(step) => history.operation_mut(entry.call).take(moment, step),
                 What::PutBack => history.call_mut(entry.call).dialed = None,
                 What::DialedAgain => history.call_mut(entry.call).dialed = Some(moment),
+                What::Removed => _ = history.removed.insert(entry.call.queue(), place),
             }
         }
         history.link_layers();
@@ -313,6 +318,24 @@ impl History {
     /// Whether [`now`](Self::now) is when a trigger fired.
     pub(super) const fn is_stopped(&self) -> bool {
         self.is_stopped
+    }
+
+    /// Whether the journal was removed from the queue of a call that it has not seen to its end.
+    pub(super) fn was_removed_before_end(&self, call: &CallRecord) -> bool {
+        let seen = [call.created, call.scheduled, call.dialed].into_iter().flatten();
+        let seen = seen.chain(call.deferred.iter().map(|(moment, _)| *moment));
+        call.ended.is_none() && self.was_removed_since(call.id, seen)
+    }
+
+    /// Whether the journal was removed from the queue of a call or operation after the latest of these steps,
+    /// and so may have missed its end.
+    pub(super) fn was_removed_since(
+        &self,
+        id: CallId,
+        steps: impl IntoIterator<Item = Moment>,
+    ) -> bool {
+        let latest = steps.into_iter().map(|moment| moment.place).max();
+        self.removed.get(&id.queue()).is_some_and(|removed| Some(*removed) > latest)
     }
 
     pub(super) const fn left_out(&self) -> LeftOut {

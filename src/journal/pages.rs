@@ -318,7 +318,8 @@ impl Pages {
     }
 
     /// Forgets the calls of a queue that are not over, whose further steps are not reported.
-    pub(super) fn forget(&mut self, queue: NonZeroU64) {
+    pub(super) fn forget(&mut self, at: Instant, queue: NonZeroU64) {
+        self.keep_other(at, CallId::new(queue, 0), What::Removed, true);
         self.live.retain(|(call, _)| call.queue() != queue);
         self.pending.retain(|call| call.queue() != queue);
         self.own = self.ring.next_step();

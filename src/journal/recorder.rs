@@ -254,7 +254,8 @@ impl Observer for Journal {
     }
 
     fn observe_removal(&self, queue: NonZeroU64) {
-        self.pages.borrow_mut().forget(queue);
+        let now = (self.clock)();
+        self.pages.borrow_mut().forget(now, queue);
         self.loop_log.borrow_mut().forget(queue);
         if let Some(filter) = &self.filter {
             filter.forget(queue);

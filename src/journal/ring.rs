@@ -34,6 +34,8 @@ pub(super) enum What {
     PutBack,
     /// That call is dialed.
     DialedAgain,
+    /// The journal was removed from the queue of the call, which is none of the queue's.
+    Removed,
 }
 
 /// The latest steps, up to the capacity. They are numbered from 0 on, in the order in which they are

@@ -135,7 +135,7 @@ impl<W: Write> Trace<W> {
             (Some((_, End::Finished)), _) => {}
             (Some((moment, end)), _) => instant(moment, &end.to_string(), &args)?,
             (None, Some(moment)) if call.dialed.is_none() => {
-                instant(moment, &args::end(call), &args)?;
+                instant(moment, &args::end(history, call), &args)?;
             }
             (None, _) => {}
         }

@@ -176,3 +176,18 @@ fn what_happens_while_a_journal_is_frozen_drops_no_name_or_label() {
     let story = journal.explain(lost).to_string();
     assert!(story.contains("(10.0.0.1:80) (GET /)"), "{story}");
 }
+
+#[test]
+fn a_call_that_was_pending_as_the_journal_was_taken_off_is_not_said_to_be() {
+    let (builder, takes) = timed();
+    let queue = CallQueue::new();
+    let journal = Rc::new(builder.build());
+    let observer = queue.add_observer(Rc::clone(&journal));
+    let call = queue.call(|_| ());
+    queue.remove_observer(observer);
+    let later = takes(5000);
+    queue.call(move |queue| later(queue));
+    queue.dial_all();
+    let story = journal.explain(call).to_string();
+    assert!(!story.contains("its turn is to come"), "{story}");
+}

@@ -32,7 +32,7 @@ pub(super) fn of_call(history: &History, call: &CallRecord) -> Value {
         ("recipient", call.recipient.map(|recipient| recipient.to_string())),
         ("label", call.label.as_deref().map(Into::into)),
         ("name", call.named.as_deref().map(Into::into)),
-        ("end", Some(end(call))),
+        ("end", Some(end(history, call))),
         ("reason", reason),
         ("live", live),
         ("live scheduled", live_site),
@@ -81,7 +81,10 @@ pub(super) fn by(moment: Option<&Moment>) -> Option<String> {
 }
 
 /// How a call ended, or how far it is.
-pub(super) fn end(call: &CallRecord) -> String {
+pub(super) fn end(history: &History, call: &CallRecord) -> String {
+    if history.was_removed_before_end(call) {
+        return "not known: the journal was removed from its queue".into();
+    }
     match (call.ended, call.dialed, call.scheduled) {
         (Some((_, end)), ..) => end.to_string(),
         (None, Some(_), _) => "still live".into(),
