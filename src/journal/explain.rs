@@ -161,6 +161,9 @@ impl Writer<'_> {
                     let since = Shown(now.saturating_sub(scheduled.at));
                     self.line(format_args!("pending for {since} {when}: its turn {is} to come"))
                 }
+                (None, None) if !call.is_unscheduled() => {
+                    self.line(format_args!("{}", self.missing("its end is not known")))
+                }
                 (None, None) => {
                     self.line(format_args!("not scheduled yet: its callback was not called"))
                 }
@@ -176,11 +179,14 @@ impl Writer<'_> {
                 let stage = match &call.scheduled {
                     Some(scheduled) => {
                         let waited = Shown(moment.at.saturating_sub(scheduled.at));
-                        format!("after {waited} pending")
+                        format!(" after {waited} pending,")
                     }
-                    None => "before it was scheduled".into(),
+                    None if call.is_unscheduled() && !self.history.left_out().steps => {
+                        " before it was scheduled,".into()
+                    }
+                    None => String::new(),
                 };
-                self.line(format_args!("canceled {stage},{by}: {reason}"))?;
+                self.line(format_args!("canceled{stage}{by}: {reason}"))?;
                 self.line(format_args!("its handler will never run"))
             }
             End::Abandoned => self.line(format_args!("{end}")),

@@ -133,6 +133,12 @@ impl CallRecord {
         self.scheduled.as_ref().or(self.created.as_ref())
     }
 
+    /// Whether it was not scheduled, so far as is known. Of calls whose creation is not known, none is: the
+    /// schedule, which comes later, may not be known either.
+    pub(super) const fn is_unscheduled(&self) -> bool {
+        self.created.is_some() && self.scheduled.is_none()
+    }
+
     /// The call with its recipient, as in "#3 to Server(0)".
     pub(super) fn name(&self) -> Name<'_> {
         Name(self)

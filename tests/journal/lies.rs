@@ -191,3 +191,28 @@ fn a_call_that_was_pending_as_the_journal_was_taken_off_is_not_said_to_be() {
     let story = journal.explain(call).to_string();
     assert!(!story.contains("its turn is to come"), "{story}");
 }
+
+#[test]
+fn a_call_whose_schedule_was_dropped_was_not_canceled_before() {
+    let queue = CallQueue::new();
+    let journal = Journal::builder().keep(1).install(&queue);
+    let canceled = queue.call(|_| ());
+    queue.cancel(canceled, "unwanted");
+    let story = journal.explain(canceled).to_string();
+    assert!(!story.contains("before it was scheduled"), "{story}");
+}
+
+#[test]
+fn a_call_of_which_only_a_late_cancel_is_known_is_not_said_to_be_unscheduled() {
+    let queue = CallQueue::new();
+    let journal = Journal::builder().keep(1).install(&queue);
+    let late = queue.call(|_| ());
+    queue.dial_all();
+    queue.cancel(late, "too late");
+    let story = journal.explain(late).to_string();
+    assert!(story.contains("canceled too late"), "{story}");
+    assert!(!story.contains("not scheduled yet"), "{story}");
+    let mut trace = Vec::new();
+    journal.history().write_trace(&mut trace).unwrap();
+    assert!(!String::from_utf8(trace).unwrap().contains("not scheduled yet"));
+}

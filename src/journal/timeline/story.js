@@ -76,11 +76,11 @@ function storyOf(place) {
   const reason = call.reason[place] >= 0 ? `: ${strings[call.reason[place]]}` : "";
   const end = ENDS[call.end[place]];
   if (!end) {
-    lines.push({ text: known(dialed) ? "live still" : known(scheduled) ? "pending still" : "not scheduled yet" });
+    lines.push({ text: known(dialed) ? "live still" : known(scheduled) ? "pending still" : known(created) ? "not scheduled yet" : "its end is not known" });
   } else if (call.end[place] <= 2) {
     lines.push({ text: known(dialed) ? `${end} after ${duration(ended - dialed)}` : end, kind: end, at: ended });
   } else if (end === "canceled") {
-    const when = known(scheduled) ? `canceled after ${duration(ended - scheduled)} pending` : "canceled before it was scheduled,";
+    const when = known(scheduled) ? `canceled after ${duration(ended - scheduled)} pending` : known(created) ? "canceled before it was scheduled," : "canceled";
     lines.push({ ...by(when, call.endedBy[place]), after: reason, kind: end, at: ended });
   } else if (end === "abandoned") {
     lines.push({ text: "abandoned: dropped without being called", kind: end, at: ended });

@@ -89,6 +89,7 @@ pub(super) fn end(history: &History, call: &CallRecord) -> String {
         (Some((_, end)), ..) => end.to_string(),
         (None, Some(_), _) => "still live".into(),
         (None, None, Some(_)) => "still pending".into(),
-        (None, None, None) => "not scheduled yet".into(),
+        (None, None, None) if call.is_unscheduled() => "not scheduled yet".into(),
+        (None, None, None) => "not known".into(),
     }
 }
