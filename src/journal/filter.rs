@@ -6,6 +6,7 @@ use core::num::NonZeroU64;
 
 use crate::id::CallId;
 use crate::journal::call_table::CallTable;
+use crate::op_step::OpStep;
 use crate::step::{RecipientInfo, Step};
 
 /// A predicate on steps: user code.
@@ -43,7 +44,12 @@ impl Filter {
             && self.steps.as_ref().is_none_or(|keeps| keeps(call, step))
     }
 
-    /// Whether what happens to a call and is no step of it is kept: such as a step of its operation.
+    /// Whether a step of an operation is kept, of that which the call delivers the result of.
+    pub(super) fn keeps_operation(&self, call: CallId, step: &OpStep) -> bool {
+        self.recipients.as_ref().is_none_or(|chosen| chosen.take_operation(call, step))
+    }
+
+    /// Whether what happens to a call and is no step of it is kept: such as that it is pending again.
     pub(super) fn keeps_call(&self, call: CallId) -> bool {
         self.recipients.as_ref().is_none_or(|chosen| chosen.contains(call))
     }
@@ -51,7 +57,9 @@ impl Filter {
     /// Forgets the calls of a queue, whose ends are not reported.
     pub(super) fn forget(&self, queue: NonZeroU64) {
         if let Some(chosen) = &self.recipients {
-            chosen.calls.borrow_mut().retain(|call| call.queue() != queue);
+            for calls in [&chosen.calls, &chosen.operations] {
+                calls.borrow_mut().retain(|call| call.queue() != queue);
+            }
         }
     }
 }
@@ -61,13 +69,16 @@ pub(super) struct ChosenCalls {
     chooses: RecipientFilter,
     /// Those created and not over.
     calls: RefCell<CallTable<()>>,
+    /// Those whose operations run, which may be longer: the call can be canceled before.
+    operations: RefCell<CallTable<()>>,
     /// The latest that ended, which its operation is declined after.
     ended: Cell<Option<CallId>>,
 }
 
 impl ChosenCalls {
     pub(super) fn new(chooses: RecipientFilter, limit: usize) -> Self {
-        Self { chooses, calls: RefCell::new(CallTable::new(limit)), ended: Cell::new(None) }
+        let table = || RefCell::new(CallTable::new(limit));
+        Self { chooses, calls: table(), operations: table(), ended: Cell::new(None) }
     }
 
     /// Whether a call is one of them, as it takes a step.
@@ -96,6 +107,21 @@ impl ChosenCalls {
             | Step::Dialed
             | Step::LateCancel { .. }
             | Step::Deferred { .. } => self.contains(call),
+        }
+    }
+
+    /// The same of its operation.
+    fn take_operation(&self, call: CallId, step: &OpStep) -> bool {
+        let mut operations = self.operations.borrow_mut();
+        match step {
+            OpStep::Started { .. } if self.contains(call) => {
+                operations.insert(call, ());
+                true
+            }
+            OpStep::Completed { .. } | OpStep::Declined { .. } => {
+                operations.remove(call).is_some() || self.contains(call)
+            }
+            _ => operations.contains(call) || self.contains(call),
         }
     }
 

@@ -263,7 +263,9 @@ impl Observer for Journal {
     }
 
     fn observe_operation(&self, operation: CallId, step: &OpStep) {
-        let (now, keeps) = ((self.clock)(), self.keeps_call(operation));
+        let now = (self.clock)();
+        let filter = self.filter.as_ref();
+        let keeps = filter.is_none_or(|filter| filter.keeps_operation(operation, step));
         self.pages.borrow_mut().note_operation(now, operation, step, keeps);
     }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use support::util::panic_of;
 use switchboard::journal::{Journal, on_step, wait_longer_than};
+use switchboard::op::{OpResult, Operation};
 use switchboard::{CallQueue, Callback, Step};
 
 use crate::production::{Session, timed};
@@ -215,4 +216,23 @@ fn a_call_of_which_only_a_late_cancel_is_known_is_not_said_to_be_unscheduled() {
     let mut trace = Vec::new();
     journal.history().write_trace(&mut trace).unwrap();
     assert!(!String::from_utf8(trace).unwrap().contains("not scheduled yet"));
+}
+
+#[test]
+fn an_operation_whose_call_was_canceled_is_followed_to_its_end_too() {
+    let queue = CallQueue::new();
+    let one = queue.recipient(Session);
+    let chosen = one.info();
+    let journal =
+        Journal::builder().keep(64).filter_recipients(move |to| *to == chosen).install(&queue);
+    let done = one.callback(|_, _, _: OpResult<(), ()>| ());
+    let id = done.id();
+    let operation = Operation::new(done, (), |_| ());
+    queue.cancel(id, "silenced");
+    one.call(|_, _| ());
+    queue.dial_all();
+    let _ = operation.complete(Ok(()));
+    queue.dial_all();
+    let story = journal.explain(id).to_string();
+    assert!(!story.contains("still running"), "{story}");
 }
