@@ -183,8 +183,9 @@ impl JournalBuilder {
         self
     }
 
-    /// Keeps only steps for which `keeps` returns true, so that other steps do not displace them. All
-    /// steps are counted in [`figures`](Journal::figures).
+    /// Keeps only steps of calls for which `keeps` returns true, so that other steps do not displace them.
+    /// All steps are counted in [`figures`](Journal::figures). Steps of operations are kept whatever `keeps`
+    /// returns; [`filter_recipients`](Self::filter_recipients) leaves them out.
     ///
     /// # Examples
     ///
