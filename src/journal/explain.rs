@@ -4,6 +4,7 @@ use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::{self, Write};
+use core::num::NonZeroU64;
 
 use crate::id::{CallId, Named};
 use crate::journal::history::History;
@@ -38,7 +39,7 @@ impl History {
     /// # assert_eq!(history.calls().len(), 2);
     /// ```
     pub fn explain(&self, id: CallId) -> Story {
-        let mut writer = Writer { history: self, text: String::new() };
+        let mut writer = Writer { history: self, queue: id.queue(), text: String::new() };
         // Writing to a string does not fail.
         let _ = writer.write(id);
         Story(writer.text)
@@ -58,6 +59,8 @@ impl fmt::Display for Story {
 
 struct Writer<'a> {
     history: &'a History,
+    /// That of the call. Ids of calls of others look the same.
+    queue: NonZeroU64,
     text: String,
 }
 

@@ -140,7 +140,7 @@ impl<W: Write> Trace<W> {
             (None, _) => {}
         }
         for (moment, reason) in &call.late_cancels {
-            let by = args::by(Some(moment));
+            let by = args::by(call.id, Some(moment));
             let args = args::known([("reason", Some((*reason).into())), ("by", by)]);
             instant(moment, &format!("canceled too late: {reason}"), &args)?;
         }
@@ -185,7 +185,7 @@ impl<W: Write> Trace<W> {
             let name = format!("{} {}", operation.name(), operation.id);
             self.slice("operation", &name, at, span, &args::of_operation(operation))?;
             if let Some(canceling) = &operation.canceling {
-                let by = args::known([("by", args::by(Some(canceling)))]);
+                let by = args::known([("by", args::by(operation.id, Some(canceling)))]);
                 self.event(&json!({"ph": "i", "s": "t", "cat": "operation", "pid": at.0,
                     "tid": at.1, "name": format!("{name} canceled"), "ts": ts(canceling.at),
                     "args": by}))?;

@@ -236,3 +236,24 @@ fn an_operation_whose_call_was_canceled_is_followed_to_its_end_too() {
     let story = journal.explain(id).to_string();
     assert!(!story.contains("still running"), "{story}");
 }
+
+#[test]
+fn a_story_distinguishes_calls_of_two_queues_whose_ids_look_the_same() {
+    let (one, other) = (CallQueue::new(), CallQueue::new());
+    let journal = Rc::new(Journal::new());
+    one.add_observer(Rc::clone(&journal));
+    other.add_observer(Rc::clone(&journal));
+    let (inner, handle) = (Rc::new(RefCell::new(None)), other.handle());
+    let made = Rc::clone(&inner);
+    let outer = one.call(move |_| *made.borrow_mut() = Some(handle.call(|_| ())));
+    one.dial_all();
+    other.dial_all();
+    let inner = inner.borrow().expect("it ran");
+    let story = journal.explain(inner).to_string();
+    let by = format!(" by call #0, a function call of queue {}\n", outer.queue());
+    assert!(story.contains(&by), "{story}");
+    let mut trace = Vec::new();
+    journal.history().write_trace(&mut trace).unwrap();
+    let trace = String::from_utf8(trace).unwrap();
+    assert!(trace.contains(&format!("\"by\":\"#0 of queue {}\"", outer.queue())), "{trace}");
+}

@@ -69,7 +69,12 @@ impl Writer<'_> {
     }
 
     pub(super) fn name(&self, id: CallId) -> String {
-        self.history.call(id).map_or_else(|| id.to_string(), |call| call.name().to_string())
+        let known = self.history.call(id);
+        let name = known.map_or_else(|| id.to_string(), |call| call.name().to_string());
+        match id.queue() {
+            queue if queue == self.queue => name,
+            queue => format!("{name} of queue {queue}"),
+        }
     }
 
     /// The calls of its queue that were dialed while a call was pending.

@@ -5,6 +5,7 @@ use alloc::string::{String, ToString};
 
 use serde_json::{Map, Value, json};
 
+use crate::id::CallId;
 use crate::journal::history::History;
 use crate::journal::records::{CallRecord, End, Moment, OperationRecord};
 use crate::outcome::Report;
@@ -38,12 +39,12 @@ pub(super) fn of_call(history: &History, call: &CallRecord) -> Value {
         ("live scheduled", live_site),
         ("created", site(call.created.as_ref())),
         ("scheduled", site(call.scheduled.as_ref())),
-        ("by", by(call.cause())),
+        ("by", by(call.id, call.cause())),
         ("origin", call.origin.as_ref().map(ToString::to_string)),
         ("waited", call.waiting().map(|waited| format!("{waited:.1?}"))),
         ("turn", turn.map(|turn| turn.number.to_string())),
-        ("nested in", by(call.dialed.as_ref())),
-        ("ended by", by(ended)),
+        ("nested in", by(call.id, call.dialed.as_ref())),
+        ("ended by", by(call.id, ended)),
         ("operation", operation.map(|operation| operation.name().into())),
     ];
     known(pairs)
@@ -55,7 +56,7 @@ pub(super) fn of_operation(operation: &OperationRecord) -> Value {
     known([
         ("end", Some(end)),
         ("started", site(operation.started.as_ref())),
-        ("by", by(operation.started.as_ref())),
+        ("by", by(operation.id, operation.started.as_ref())),
         ("canceled", site(operation.canceling.as_ref())),
         ("layer below", operation.upper.map(|upper| upper.to_string())),
     ])
@@ -76,8 +77,11 @@ pub(super) fn site(moment: Option<&Moment>) -> Option<String> {
     Some(format!("{}:{}", site.file(), site.line()))
 }
 
-pub(super) fn by(moment: Option<&Moment>) -> Option<String> {
-    moment.and_then(|moment| moment.by).map(|by| by.to_string())
+/// By which call a step of `call` was caused; with its queue, if that is another one.
+pub(super) fn by(call: CallId, moment: Option<&Moment>) -> Option<String> {
+    let by = moment.and_then(|moment| moment.by)?;
+    let is_of_another = by.queue() != call.queue();
+    Some(if is_of_another { format!("{by} of queue {}", by.queue()) } else { by.to_string() })
 }
 
 /// How a call ended, or how far it is.
