@@ -49,8 +49,9 @@
 //! two reads. `cargo bench --features journal --bench instructions journaled` counts the instructions.
 //!
 //! Memory: 96 bytes for each step that is kept; up to 86 for each call that is pending; 112 for each turn
-//! with calls, and 40 for each call that comes from a source, a timer or another thread, but for no more
-//! of any of these than it keeps steps; and 84 KiB of counts for the latencies. Never more than that.
+//! with calls, and 40 for each call that comes from a source, a timer or another thread; with a filter of
+//! recipients, up to 43 for each call and each operation that it follows; but for no more of any of these
+//! than it keeps steps; and 84 KiB of counts for the latencies. Never more than that, but for names and labels.
 
 mod builder;
 mod call_table;
