@@ -320,6 +320,13 @@ impl History {
         self.is_stopped
     }
 
+    /// Whether it is not known if a call has ended.
+    pub(super) fn is_end_unknown(&self, call: &CallRecord) -> bool {
+        let was_seen = call.is_unscheduled() || call.scheduled.is_some() || call.dialed.is_some();
+        let is_known = was_seen && !self.left_out.steps && !self.was_removed_before_end(call);
+        call.ended.is_none() && !is_known
+    }
+
     /// Whether the journal was removed from the queue of a call that it has not seen to its end.
     pub(super) fn was_removed_before_end(&self, call: &CallRecord) -> bool {
         let seen = [call.created, call.scheduled, call.dialed].into_iter().flatten();

@@ -117,6 +117,7 @@ impl Columns<'_> {
         let (lanes, lane_of) = columns.lanes();
         let calls = columns.calls(&lane_of);
         let late = columns.late_cancels();
+        let lost = columns.lost_ends();
         let names = columns.names();
         let operations = columns.operations();
         let (origins, turns) = (columns.origins(), columns.turns());
@@ -127,6 +128,7 @@ impl Columns<'_> {
             "lanes": lanes,
             "calls": calls,
             "late": late,
+            "lost": lost,
             "names": names,
             "origins": origins,
             "turns": turns,

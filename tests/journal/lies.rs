@@ -191,6 +191,10 @@ fn a_call_that_was_pending_as_the_journal_was_taken_off_is_not_said_to_be() {
     queue.dial_all();
     let story = journal.explain(call).to_string();
     assert!(!story.contains("its turn is to come"), "{story}");
+    let mut page = Vec::new();
+    journal.history().write_timeline(&mut page).unwrap();
+    let page = String::from_utf8(page).unwrap();
+    assert!(page.contains("\"lost\":[0]"), "the page does not show it as pending");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the page shows of a few calls, and beside calls: late cancels, names, origins, turns.
+//! What the page shows of a few calls, and beside calls: late cancels, ends that are not known, names, origins, turns.
 
 use alloc::vec::Vec;
 use std::time::UNIX_EPOCH;
@@ -30,6 +30,15 @@ impl Columns<'_> {
     }
 
     /// Call, what scheduled it on behalf of the reactor.
+    /// The calls of which it is not known whether they have ended.
+    pub(super) fn lost_ends(&self) -> Vec<i64> {
+        let calls = self.history.calls().iter().zip(0..);
+        calls
+            .filter(|(call, _)| self.history.is_end_unknown(call))
+            .map(|(_, place)| place)
+            .collect()
+    }
+
     pub(super) fn origins(&mut self) -> Vec<[i64; 2]> {
         let history = self.history;
         let calls = history.calls().iter().zip(0..);

@@ -7,6 +7,8 @@ const lanes = history_.lanes;
 const operations = readOperations(history_.operations);
 const late = history_.late; // call, time, by, reason
 const ids = history_.calls.id;
+/** Calls of which it is not known whether they have ended: the journal did not see all. */
+const lostEnds = new Set(history_.lost);
 /** What scheduled a call on behalf of the reactor, of those that it did: the place of a string. */
 const originOf = new Map(history_.origins);
 /** Turns, by when they ended; in the order of the columns. Times are real ones. */

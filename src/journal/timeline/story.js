@@ -76,7 +76,8 @@ function storyOf(place) {
   const reason = call.reason[place] >= 0 ? `: ${strings[call.reason[place]]}` : "";
   const end = ENDS[call.end[place]];
   if (!end) {
-    lines.push({ text: known(dialed) ? "live still" : known(scheduled) ? "pending still" : known(created) ? "not scheduled yet" : "its end is not known" });
+    const stage = known(dialed) ? "live still" : known(scheduled) ? "pending still" : "not scheduled yet";
+    lines.push({ text: lostEnds.has(place) ? "its end is not known" : stage });
   } else if (call.end[place] <= 2) {
     lines.push({ text: known(dialed) ? `${end} after ${duration(ended - dialed)}` : end, kind: end, at: ended });
   } else if (end === "canceled") {
@@ -265,7 +266,7 @@ function showCalls(list, places, from, to) {
     line.append(linkTo(place));
     const o = operationOf.get(place);
     if (o !== undefined) line.append(` with the result of ${operations[o].name},`);
-    if (place >= 0) line.append(` ${ENDS[call.end[place]] || "not over"}`);
+    if (place >= 0) line.append(` ${ENDS[call.end[place]] || (lostEnds.has(place) ? "not known" : "not over")}`);
     list.append(line);
   }
   const left = places.length - to;

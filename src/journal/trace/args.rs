@@ -86,14 +86,13 @@ pub(super) fn by(call: CallId, moment: Option<&Moment>) -> Option<String> {
 
 /// How a call ended, or how far it is.
 pub(super) fn end(history: &History, call: &CallRecord) -> String {
-    if history.was_removed_before_end(call) {
-        return "not known: the journal was removed from its queue".into();
+    if history.is_end_unknown(call) {
+        return "not known".into();
     }
     match (call.ended, call.dialed, call.scheduled) {
         (Some((_, end)), ..) => end.to_string(),
         (None, Some(_), _) => "still live".into(),
         (None, None, Some(_)) => "still pending".into(),
-        (None, None, None) if call.is_unscheduled() => "not scheduled yet".into(),
-        (None, None, None) => "not known".into(),
+        (None, None, None) => "not scheduled yet".into(),
     }
 }
