@@ -366,9 +366,6 @@ impl Timers {
     pub(super) fn fire(&self, queue: &QueueHandle, share: impl FnOnce() -> usize) {
         if self.len() > 0 {
             self.trim(queue);
-            let answers = &queue.core().listener().timers_answer;
-            answers.set(true);
-            let _no_more = RunOnDrop(Some(|| answers.set(false)));
             self.fire_due(share());
         }
     }
@@ -396,7 +393,10 @@ impl Timers {
             steps -= 1;
             wanted -= usize::from(callback.is_wanted());
             // If the queue takes no more, neither does it dial.
-            callback.answer_from(site, ());
+            match callback.core().is_observed() {
+                true => answer_observed(callback, site),
+                false => callback.answer_from(site, ()),
+            }
         }
         drop(unset);
         let mut waiting = self.waiting.borrow_mut();
@@ -457,6 +457,17 @@ impl Timers {
     pub(super) fn len(&self) -> usize {
         self.waiting.borrow().len()
     }
+}
+
+/// Answers a callback whose queue, which may be another one than the reactor's, has an observer: it is
+/// notified that a timer does.
+#[cold]
+fn answer_observed(callback: Callback<()>, site: Site) {
+    let core = Rc::clone(callback.core());
+    let answers = &core.listener().timers_answer;
+    answers.set(true);
+    let _no_more = RunOnDrop(Some(|| answers.set(false)));
+    callback.answer_from(site, ());
 }
 
 /// Ends the firing, even if an observer panics.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use support::util::panic_of;
 use switchboard::journal::{Journal, on_step};
 use switchboard::mio::{Events, Interest, Poll, Token, Waker};
-use switchboard::reactor::{Guest, Reactor, Readiness};
+use switchboard::reactor::{Guest, Missed, Reactor, Readiness};
 use switchboard::testing::ScriptedReactor;
 use switchboard::{
     CallId, CallOrigin, CallQueue, Context, Observer, ObserverId, QueueHandle, Report, Step,
@@ -343,6 +343,29 @@ fn a_call_to_another_queue_has_its_origin_there() {
     assert!(own.history().calls().iter().all(|call| call.origin.is_none()));
     assert_eq!(others.history().calls().len(), 2);
     assert!(others.history().calls().iter().all(|call| call.origin.is_some()));
+}
+
+#[test]
+fn a_timer_of_another_queues_callback_is_the_origin_there() {
+    let (mut reactor, other) = (ScriptedReactor::new().unwrap(), CallQueue::new());
+    let own = Journal::builder().install(reactor.queue());
+    let others = Journal::builder().install(&other);
+    reactor.after(Duration::ZERO, other.callback(|_, ()| ())).detach();
+    let recipient = other.recipient(());
+    let tick = Duration::from_secs(1);
+    let interval = reactor.every(tick, Missed::Skip, &recipient, |(), _| ());
+    reactor.advance(tick);
+    let _ = reactor.turn();
+    drop(interval);
+    other.dial_all();
+    reactor.queue().call(|_| ());
+    let _ = reactor.turn();
+    let origins = |journal: &Journal| -> Vec<_> {
+        let history = journal.history();
+        history.calls().iter().map(|call| call.origin.clone()).collect()
+    };
+    assert_eq!(origins(&others), [Some(CallOrigin::Timer), Some(CallOrigin::Timer)]);
+    assert_eq!(origins(&own), [None]);
 }
 
 #[test]
