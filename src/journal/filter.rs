@@ -49,6 +49,11 @@ impl Filter {
         self.recipients.as_ref().is_none_or(|chosen| chosen.take_operation(call, step))
     }
 
+    /// Whether the label of a recipient is kept. Calls user code: nothing may be borrowed.
+    pub(super) fn keeps_label(&self, recipient: RecipientInfo) -> bool {
+        self.recipients.as_ref().is_none_or(|chosen| (chosen.chooses)(&recipient))
+    }
+
     /// Whether what happens to a call and is no step of it is kept: such as that it is pending again.
     pub(super) fn keeps_call(&self, call: CallId) -> bool {
         self.recipients.as_ref().is_none_or(|chosen| chosen.contains(call))

@@ -246,11 +246,15 @@ impl Observer for Journal {
     }
 
     fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
-        self.pages.borrow_mut().label(recipient, label);
+        if self.filter.as_ref().is_none_or(|filter| filter.keeps_label(recipient)) {
+            self.pages.borrow_mut().label(recipient, label);
+        }
     }
 
     fn observe_name(&self, call: CallId, name: &str) {
-        self.pages.borrow_mut().name(call, name);
+        if self.keeps_call(call) {
+            self.pages.borrow_mut().name(call, name);
+        }
     }
 
     fn observe_removal(&self, queue: NonZeroU64) {
@@ -270,7 +274,7 @@ impl Observer for Journal {
     }
 
     fn observe_origin(&self, call: CallId, origin: &CallOrigin) {
-        if self.triggered_by().is_none() {
+        if self.triggered_by().is_none() && self.keeps_call(call) {
             self.loop_log.borrow_mut().add_origin(call, origin);
         }
     }

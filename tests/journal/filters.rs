@@ -82,3 +82,25 @@ fn what_a_filter_leaves_out_is_waited_for_and_triggers() {
     let waiting = journal.figures().waiting;
     assert_eq!((waiting.count, waiting.max), (2, Duration::from_millis(6)));
 }
+
+#[test]
+fn labels_and_names_of_what_a_filter_leaves_out_displace_none_of_what_it_keeps() {
+    let queue = CallQueue::new();
+    let one = queue.recipient(Session);
+    let chosen = one.info();
+    let builder = Journal::builder().keep(8).filter_recipients(move |to| *to == chosen);
+    let journal = builder.install(&queue);
+    one.set_label("10.0.0.1:80");
+    let kept = one.call(|_, _| ());
+    queue.name_call(kept, "GET /");
+    queue.dial_all();
+    drop(one);
+    for _ in 0..20 {
+        let other = queue.recipient(Session);
+        other.set_label("10.0.0.2:80");
+        queue.name_call(other.call(|_, _| ()), "GET /favicon.ico");
+        queue.dial_all();
+    }
+    let story = journal.explain(kept).to_string();
+    assert!(story.contains("(10.0.0.1:80) (GET /)"), "{story}");
+}

@@ -265,3 +265,22 @@ fn a_trigger_keeps_turns_and_origins_too() {
     journal.resume();
     assert!(journal.history().turns().is_empty());
 }
+
+#[test]
+fn origins_of_calls_that_a_filter_leaves_out_displace_none_of_those_that_it_keeps() {
+    let mut reactor = ScriptedReactor::new().unwrap();
+    let (one, other) = (reactor.queue().recipient(0_u8), reactor.queue().recipient(0_u8));
+    let chosen = one.info();
+    let builder = Journal::builder().keep(8).filter_recipients(move |to| *to == chosen);
+    let journal = builder.install(reactor.queue());
+    let due = one.callback(|_, _, ()| ());
+    let kept = due.id();
+    reactor.after(Duration::ZERO, due).detach();
+    let _ = reactor.turn();
+    for _ in 0..20 {
+        reactor.after(Duration::ZERO, other.callback(|_, _, ()| ())).detach();
+        let _ = reactor.turn();
+    }
+    let story = journal.explain(kept).to_string();
+    assert!(story.contains(" by a timer, "), "{story}");
+}
