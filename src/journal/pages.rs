@@ -285,8 +285,7 @@ impl Pages {
         if self.frozen.is_some() {
             return;
         }
-        self.names.set(call, name, false);
-        self.names.release(call, self.ring.next_step());
+        self.names.set_until(call, name, self.ring.next_step());
         self.forget_texts();
     }
 

@@ -35,6 +35,18 @@ impl<K: Copy + Eq + Hash> Texts<K> {
         }
     }
 
+    /// Sets a text that is dropped as soon as a released one ([`release`](Self::release)).
+    pub(super) fn set_until(&mut self, key: K, text: &str, step: u64) {
+        match self.texts.get_mut(&key) {
+            // It is listed already (I1).
+            Some((old, Some(until))) if *until == step => *old = text.into(),
+            _ => {
+                self.set(key, text, false);
+                self.release(key, step);
+            }
+        }
+    }
+
     /// The ring takes steps again.
     pub(super) fn resume(&mut self) {
         self.late = Map::default();

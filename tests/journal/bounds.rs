@@ -96,3 +96,16 @@ fn memory_is_bounded_whatever_is_set_and_taken_off() {
         assert!(texts.is_some_and(|texts| texts.parse::<usize>().unwrap() <= 18), "{journal:?}");
     }
 }
+
+#[test]
+fn a_call_that_is_named_again_displaces_no_other_name() {
+    let queue = CallQueue::new();
+    let journal = Journal::builder().keep(4).install(&queue);
+    let [one, other] = [queue.call(|_| ()), queue.call(|_| ())];
+    queue.name_call(one, "GET /");
+    for percent in 0..10 {
+        queue.name_call(other, &format!("{percent}0 %"));
+    }
+    let named = |call| journal.history().call(call).and_then(|call| call.named.clone());
+    assert_eq!((named(one).as_deref(), named(other).as_deref()), (Some("GET /"), Some("90 %")));
+}
