@@ -11,7 +11,7 @@ use switchboard::journal::{History, Journal};
 use switchboard::mio::Interest;
 use switchboard::reactor::{Reactor, Readiness};
 use switchboard::testing::ScriptedReactor;
-use switchboard::{CallQueue, Context, QueueHandle, Recipient};
+use switchboard::{Budget, CallQueue, Context, QueueHandle, Recipient};
 
 /// A journal whose clock advances with each step.
 fn journal(queue: &QueueHandle) -> Rc<Journal> {
@@ -239,4 +239,25 @@ fn each_call_carries_all_that_is_known_of_it_once_beside_its_wait() {
         );
         assert_eq!(end.contains("live"), first["args"]["live"] == live.to_string(), "{first}");
     }
+}
+
+#[test]
+fn a_clock_that_is_set_back_panics_nowhere() {
+    let queue = CallQueue::new();
+    let start = Instant::now();
+    let time = Rc::new(Cell::new(start + Duration::from_secs(1)));
+    let clock = Rc::clone(&time);
+    let journal = Journal::builder().clock(move || clock.get()).install(&queue);
+    let recipients: Vec<_> = (0..30).map(|_| queue.recipient(0_u8)).collect();
+    time.set(start + Duration::from_secs(3));
+    for recipient in &recipients {
+        recipient.call(|_, _| ());
+    }
+    time.set(start);
+    queue.dial(Budget::calls(7));
+    let (mut trace, mut page) = (Vec::new(), Vec::new());
+    journal.history().write_trace(&mut trace).unwrap();
+    journal.history().write_timeline(&mut page).unwrap();
+    let calls = journal.history().calls().iter().map(|call| call.id).collect::<Vec<_>>();
+    calls.into_iter().for_each(|call| assert!(journal.explain(call).to_string().len() > 10));
 }

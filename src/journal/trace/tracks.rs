@@ -149,7 +149,7 @@ fn shared(history: &History, lanes: &[Lane]) -> Vec<(String, Vec<usize>)> {
         lanes.iter().enumerate().map(|(lane, it)| life(history, lane, it)).collect();
     let begin = spans.iter().map(|(_, from, _)| *from).min().unwrap_or_default();
     let half = history.now().saturating_sub(begin) / 2;
-    let is_own = |(_, from, to): &Span| many < MANY_OF_A_TYPE || *to - *from > half;
+    let is_own = |(_, from, to): &Span| many < MANY_OF_A_TYPE || to.saturating_sub(*from) > half;
     let (own, mut short): (Vec<_>, Vec<_>) = spans.into_iter().partition(is_own);
     short.sort_by_key(|(_, from, _)| *from);
     let (packed, count) = pack(&short, usize::MAX);
