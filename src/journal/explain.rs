@@ -120,7 +120,8 @@ impl Writer<'_> {
             (&call.scheduled, &call.dialed, call.waiting().map(Shown))
         {
             let ahead = self.ahead(call.id, scheduled, dialed);
-            self.line(format_args!("waited {waited}, {ahead}"))?;
+            let rest = self.rest_of_cause(scheduled, dialed);
+            self.line(format_args!("waited {waited},{rest} {ahead}"))?;
         }
         for (_, live) in &call.deferred {
             let live = self.name(*live);

@@ -367,3 +367,19 @@ fn a_story_whose_beginning_was_dropped_states_that() {
         &["call #1", "  not a step of it is known: the journal has dropped its 6 oldest steps"],
     );
 }
+
+#[test]
+fn a_call_that_waited_for_the_handler_that_scheduled_it_names_that() {
+    let scene = Scene::new();
+    let call = Rc::new(Cell::new(None));
+    let (reported, takes) = (Rc::clone(&call), scene.takes(50));
+    scene.queue.call(move |queue| {
+        reported.set(Some(queue.call(|_| ())));
+        takes(queue);
+    });
+    scene.queue.dial_all();
+    let story = scene.journal.explain(call.get().unwrap()).to_string();
+    let waited =
+        "waited 50.0ms, 50.0ms of it until call #0 ended, which scheduled it, behind no other";
+    assert!(story.contains(waited), "{story}");
+}

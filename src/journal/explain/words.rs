@@ -68,13 +68,33 @@ impl Writer<'_> {
         turn.map_or_else(String::new, |turn| format!(" in turn {}", turn.number))
     }
 
+    /// The queue of a call, if it is another one than that of the story.
+    fn queue_of(&self, id: CallId) -> String {
+        match id.queue() {
+            queue if queue == self.queue => String::new(),
+            queue => format!(" of queue {queue}"),
+        }
+    }
+
     pub(super) fn name(&self, id: CallId) -> String {
         let known = self.history.call(id);
         let name = known.map_or_else(|| id.to_string(), |call| call.name().to_string());
-        match id.queue() {
-            queue if queue == self.queue => name,
-            queue => format!("{name} of queue {queue}"),
-        }
+        name + &self.queue_of(id)
+    }
+
+    /// How long the handler that scheduled a call went on, if that is what the call waited for mostly.
+    pub(super) fn rest_of_cause(&self, scheduled: &Moment, dialed: &Moment) -> String {
+        let cause = scheduled.by.and_then(|by| self.history.call(by));
+        let rest = cause.and_then(|cause| {
+            let (ended, _) = cause.ended.filter(|(ended, _)| ended.place < dialed.place)?;
+            let rest = ended.at.saturating_sub(scheduled.at);
+            let waited = dialed.at.saturating_sub(scheduled.at);
+            (!rest.is_zero() && rest >= waited / 2).then(|| (cause.id, Shown(rest)))
+        });
+        rest.map_or_else(String::new, |(cause, rest)| {
+            let queue = self.queue_of(cause);
+            format!(" {rest} of it until call {cause}{queue} ended, which scheduled it,")
+        })
     }
 
     /// The calls of its queue that were dialed while a call was pending.
