@@ -59,7 +59,7 @@ impl fmt::Display for Story {
 
 struct Writer<'a> {
     history: &'a History,
-    /// That of the call. Ids of calls of others look the same.
+    /// That of the call. Ids of calls in another one look the same.
     queue: NonZeroU64,
     text: String,
 }
