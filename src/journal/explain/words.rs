@@ -89,7 +89,7 @@ impl Writer<'_> {
             let (ended, _) = cause.ended.filter(|(ended, _)| ended.place < dialed.place)?;
             let rest = ended.at.saturating_sub(scheduled.at);
             let waited = dialed.at.saturating_sub(scheduled.at);
-            (!rest.is_zero() && rest >= waited / 2).then(|| (cause.id, Shown(rest)))
+            (!rest.is_zero() && rest >= waited / 2).then_some((cause.id, Shown(rest)))
         });
         rest.map_or_else(String::new, |(cause, rest)| {
             let queue = self.queue_of(cause);

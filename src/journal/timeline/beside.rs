@@ -29,7 +29,6 @@ impl Columns<'_> {
         late
     }
 
-    /// Call, what scheduled it on behalf of the reactor.
     /// The calls of which it is not known whether they have ended.
     pub(super) fn lost_ends(&self) -> Vec<i64> {
         let calls = self.history.calls().iter().zip(0..);
@@ -39,6 +38,7 @@ impl Columns<'_> {
             .collect()
     }
 
+    /// Call, what scheduled it on behalf of the reactor.
     pub(super) fn origins(&mut self) -> Vec<[i64; 2]> {
         let history = self.history;
         let calls = history.calls().iter().zip(0..);
