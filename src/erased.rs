@@ -75,7 +75,7 @@ use directory::Directory;
 pub(crate) use key::Key;
 use moves::{Cursor, Entered};
 pub(crate) use outcome::{Canceled, DialNext, Popped};
-use words::{Words, fits, is_aligned_to};
+use words::{NO_WORDS, Words, fits, is_aligned_to};
 
 mod block_counts;
 pub(crate) mod cells;
@@ -274,7 +274,7 @@ const fn drop_function<T>() -> Option<unsafe fn(*mut Words)> {
 /// Words that hold `value`, which [`fits`].
 #[inline(always)]
 fn write<T>(value: T) -> Words {
-    let mut words = [MaybeUninit::uninit(); 6];
+    let mut words = NO_WORDS;
     // SAFETY: `words` is valid for writes.
     unsafe { write_to(&raw mut words, value) }
     words
@@ -303,10 +303,8 @@ struct Place<C: DialContext> {
 
 impl<C: DialContext> Place<C> {
     /// What is at the tail if there are no blocks.
-    const NONE: &'static Self = &Self {
-        contents: Contents { words: [MaybeUninit::uninit(); 6], site: Location::caller() },
-        vtable: None,
-    };
+    const NONE: &'static Self =
+        &Self { contents: Contents { words: NO_WORDS, site: Location::caller() }, vtable: None };
 
     const fn none() -> *mut Self {
         ptr::from_ref(Self::NONE).cast_mut()

@@ -55,13 +55,13 @@
 //!
 //! - Another end of a call: `step.rs`, `tally.rs` with the count in `queue/state.rs`, and the place where it is
 //!   counted: `queue/attempt.rs` if the queue has reached the call, `queue/cancel.rs` if it was pending,
-//!   `queue/callback.rs` if it was a callback, `queue/schedule.rs` (`turn_away`) if it was not admitted.
-//!   What leads there before a dial is checked in `recipient/cell.rs` (`deliver`), for function calls in
+//!   `queue/callback.rs` if it was a callback, `queue/schedule.rs` (`turn_away`) if it was not admitted. What
+//!   leads there before a dial is checked in `recipient/cell.rs` (`deliver`), for function calls in
 //!   `queue/function_call.rs`. A count that is split: `queue/state.rs` (`live`, `tally`) and `attempt.rs`
-//!   (`reported`) need the sum. Then the compiler lists most places that show ends (in `journal/`: `pages.rs`, `history.rs`,
-//!   `filter.rs`; `spans.rs`; `reporter.rs`; once `End` in `journal/records.rs` has it, also `explain.rs` and
-//!   `timeline.rs`). It does not list these: `observe.rs` (`log`), `conformance/log.rs`, in `journal/`
-//!   `figures.rs`, `trace/args.rs` and `history.rs` (`turn_of`); the page's scripts
+//!   (`reported`) need the sum. Then the compiler lists most places that show ends (in `journal/`: `pages.rs`,
+//!   `history.rs`, `filter.rs`; `spans.rs`; `reporter.rs`; once `End` in `journal/records.rs` has it, also
+//!   `explain.rs` and `timeline.rs`). It does not list these: `observe.rs` (`log`), `conformance/log.rs`, in
+//!   `journal/` `figures.rs`, `trace/args.rs` and `history.rs` (`turn_of`); the page's scripts
 //!   (`journal/timeline/model.js`, `ENDS`; `draw.js`, `focus.js`, `story.js`, `page.html`, `style.css`); the
 //!   tour (`examples/tour/`: `narrator.rs`, `story.rs`, `summary.rs`); in tests the model
 //!   (`worlds/sequences/model.rs`, `play.rs`), the books (`worlds/books.rs`) and the other worlds.
@@ -87,10 +87,13 @@
 //!   producer of calls, as timers and other threads are, is a field of `Shared` (`reactor/shared.rs`,
 //!   where `can_go_on` returns whether more calls can arrive), enters in `reactor/guest.rs`
 //!   (`enter_others`, with its share), by `promised_call`, and has its part in how long the loop sleeps
-//!   (`reactor/handle.rs`, `poll_timeout`).
-//! - The end of a recipient: `recipient/cell.rs` (`hang_up`; `Extras` has what few recipients need), for a `Recipient`
-//!   that drops and for `Context::hang_up` alike; `queue/release.rs` drops the captures of its calls.
+//!   (`poll_timeout` in `reactor/handle.rs`: not at all if `Shared::is_busy`).
+//! - The end of a recipient: `recipient/cell.rs` (`hang_up`; `Extras` has what few recipients need), for a
+//!   `Recipient` that drops and for `Context::hang_up` alike; `queue/release.rs` drops the captures of its
+//!   calls.
 //! - What a turn returns: `outcome.rs` (`Report`), counted in `queue/attempt.rs` (`reported`, `report_since`).
+//!   What adds its counts up, and compiles unchanged: `journal/loop_log.rs`, `journal/timeline/beside.rs`,
+//!   `testing/reactor.rs`.
 //! - When a loop ends: `reactor/guest.rs` (`should_run`); what other threads ask and leave: `reactor/remote/call.rs`
 //!   (`Post`: `stop`, `leave`), counted in `reactor/inbox.rs`.
 //! - How long a turn runs: `queue/budget.rs` is what is asked for, `queue/turn.rs` (`Turn::dial`) keeps to it;
@@ -100,29 +103,35 @@
 //! - A callback that is dropped: `Drop` in `callback.rs`, from another thread `reactor/remote/callback.rs`
 //!   (`RemoteAbandon`), then `queue/callback.rs` (`abandon`).
 //! - How much a call captures without an allocation: `erased/words.rs`. With them, a `Place` of `erased.rs` is one
-//!   cache line.
-//! - How many blocks there are, and how large: `erased/directory.rs` (`SMALLEST`); the same of the slots of callbacks:
-//!   `erased/cells/chunks.rs`.
+//!   cache line, and a callback's slot two (`erased/cells.rs`); README and `docs/lifecycle.md` state the sizes.
+//! - What a call bears beside what it captures, such as a deadline: a `Place` has no room for it, so a payload
+//!   of its own that wraps the handler (as `queue/function_call.rs` and `recipient/call.rs`), whose `dial`
+//!   looks at it.
+//! - How many blocks there are, and how large: `erased/directory.rs` (`SMALLEST`); the same of the slots of
+//!   callbacks: `erased/cells/chunks.rs`.
 //! - How much enters a turn: `reactor/limits.rs` has the budget and the share of it (`share`), to which timers
 //!   and other threads keep (`reactor/guest.rs`, `enter_others`). Of readiness a whole poll enters
 //!   (`reactor/shared.rs`, `note_each`, `schedule_line`).
 //! - How many calls of another thread may be underway: `reactor/remote.rs` (`bounded`, `permit`), counted by
 //!   `Quota` in `reactor/inbox.rs`, given back by `Permit` in `remote/call.rs`.
-//! - In what order timers are due: `reactor/timers/heap.rs` (`HeapEntry`: the deadline, then when it was
-//!   armed or last reset; `docs/design.md` has why it is no wheel).
-//! - A new field in the journal: `journal/ring.rs` (`StepEntry`, what is kept of a step), set in
-//!   `journal/pages.rs` (`keep`) as the step happens; what only the queue knows is in the step itself (`step.rs`,
-//!   `observe.rs`); `journal/records.rs`, what users read of it, filled in
-//!   `journal/history.rs`; shown in `journal/explain.rs`, `trace/args.rs`, and in the page by
-//!   `journal/timeline.rs` (data) and `journal/timeline/model.js` and `story.js` (the panel of a call). A figure
-//!   that is counted as it happens: `journal/pages.rs` and `figures.rs`. What a call comes from, and
+//! - Which timers fire in a turn, and how long the loop sleeps for them: `reactor/timers.rs` (`fire_due`,
+//!   `timeout_of_first`). In what order they are due: `reactor/timers/heap.rs` (`HeapEntry`: the deadline, then
+//!   when it was armed or last reset; `docs/design.md` has why it is no wheel).
+//! - A new field in the journal. If only the queue knows it: a field of the step (`step.rs`), set where the
+//!   queue takes that step (a dial: `queue/attempt.rs`, `notify_of_dial`), which the journal keeps whole (but
+//!   `journal/recorder.rs` and `pages.rs` make `Dialed` themselves). If the journal adds it: `journal/ring.rs`
+//!   (`StepEntry`), set in `journal/pages.rs` (`keep`). Then `journal/records.rs`, what users read of it,
+//!   filled in `journal/history.rs`; shown in `journal/explain.rs`, `trace/args.rs`, and in the page by
+//!   `journal/timeline.rs` (data) and `journal/timeline/model.js` and `story.js` (the panel of a call). A
+//!   figure that is counted as it happens: `journal/pages.rs` and `figures.rs`. What a call comes from, and
 //!   what is known of the loop: `outside.rs` (`CallOrigin`, made in `reactor/shared.rs`,
 //!   `reactor/remote/call.rs` and `queue/notify.rs`; `TurnStep`), kept in `journal/loop_log.rs`; counters:
 //!   `trace/counters.rs`. What holds for a whole journal: `builder.rs`, `snapshot.rs`.
 //! - The page: `journal/timeline/page.html` and a script per part: `model.js` reads the data, which
-//!   `journal/timeline.rs` and `timeline/beside.rs` write; `axis.js` and `layout.js` place it; `draw.js`, `spans.js` and `focus.js` draw;
-//!   `story.js` is the panel of a call, `table.js` (`COLUMNS`) the table; `view.js` moves what is in view,
-//!   `select.js` has selection and search, `input.js` keys and mouse, `open.js` how it opens; `speed.js` measures it, `selftest*.js` try it.
+//!   `journal/timeline.rs` and `timeline/beside.rs` write; `axis.js` and `layout.js` place it; `draw.js`,
+//!   `spans.js` and `focus.js` draw; `story.js` is the panel of a call, `table.js` (`COLUMNS`) the table;
+//!   `view.js` moves what is in view, `select.js` has selection and search, `input.js` keys and mouse,
+//!   `open.js` how it opens; `speed.js` measures it, `selftest*.js` try it.
 //! - Another module of operations: a file in `samples/`, listed in `samples.rs`: for I/O that waits for one side
 //!   modeled on `ll_accept.rs` (`IoAttempt` is in `ll_real_cancel.rs`); for one operation after another, on
 //!   `then.rs` and `ml_chain.rs`; around a module with a method in `samples/ext.rs`. Its
@@ -130,13 +139,16 @@
 //! - Another scenario of the conformance kit: `conformance/scenario.rs` lists them, `conformance/scene.rs`
 //!   and `run.rs` perform them; their number is in `conformance.rs` and `tests/samples/conformance.rs`.
 //! - The words of an error: the `#[error]` of its variant (most are in `outcome.rs`, `op/error.rs`,
-//!   `reactor/error.rs` and `samples/error.rs`); what it names is a field, set where the error is made. What the system reports, such as that a source is registered already, is its `source`.
-//! - Another law for users' operations: `conformance/violation.rs` (`Rule`), and where it shows: `record.rs` by one
+//!   `reactor/error.rs` and `samples/error.rs`); what it names is a field, set where the error is made. What
+//!   the system reports, such as that a source is registered already, is its `source`.
+//! - Another law for users' operations, in `conformance/`, is checked where it shows: `record.rs` by one
 //!   operation, `log.rs` by all that was observed, `scene.rs` by what a start or a cancel returned, `run.rs` by
-//!   what is left.
+//!   what is left. `violation.rs` (`Rule`) names it, and `tests/samples/conformance/` has operations that break it.
 //! - How a stream reads and writes: `streams/transfer.rs`; when it does: `stream.rs` (`drive`) and `relay.rs`
 //!   (`pass`); how much it buffers: `streams/buffers.rs`. When connections are accepted: `streams/acceptor.rs`
-//!   (`accept`, `pause`). Who leaves a set of sessions: `recipient/set.rs` (`Members::remove`).
+//!   (`accept`, `pause`). What a stream counts: `transfer.rs` (`note_written`).
+//! - A set of sessions: `recipient/set.rs` (`Members` is what it shares with them: `remove` as one leaves;
+//!   `clear` takes all).
 //!
 //! [`Address::call`]: crate::Address::call
 //! [`Callback::answer`]: crate::Callback::answer

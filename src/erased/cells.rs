@@ -39,7 +39,7 @@ use core::mem::{self, ManuallyDrop, MaybeUninit};
 use core::panic::Location;
 use core::ptr::{self, NonNull};
 
-use super::words::{Words, fits, is_aligned_to};
+use super::words::{NO_WORDS, Words, fits, is_aligned_to};
 use super::{
     CallbackFunctions, DialContext, Erased, HasVTable, Key, Payload, Site, VTable, drop_function,
     write_to,
@@ -473,8 +473,7 @@ pub(crate) struct Captured {
 }
 
 impl Captured {
-    const NOTHING: Self =
-        Self { words: [MaybeUninit::uninit(); 6], drop: None, not_send: PhantomData };
+    const NOTHING: Self = Self { words: NO_WORDS, drop: None, not_send: PhantomData };
 }
 
 impl Drop for Captured {
@@ -862,7 +861,7 @@ impl<C: DialContext> Chunk<C> {
             let next = chunk.header().free.replace(slot.as_ptr());
             let vacant = Slot {
                 links: Links { previous: Cell::new(ptr::null()), next: Cell::new(next.cast()) },
-                words: UnsafeCell::new([MaybeUninit::uninit(); 6]),
+                words: UnsafeCell::new(NO_WORDS),
                 vtable: Cell::new(&<Gone<C> as HasVTable<C>>::VTABLE),
                 origin: Cell::new(SiteOrPosition { position: 0 }),
                 generation: Cell::new(generation),

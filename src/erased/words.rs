@@ -4,8 +4,14 @@
 
 use core::mem::MaybeUninit;
 
-/// Room for a payload: six words of eight bytes on every target.
-pub(super) type Words = [MaybeUninit<u64>; 6];
+/// How many words there are for a payload.
+const WORDS: usize = 6;
+
+/// Room for a payload: words of eight bytes on every target.
+pub(super) type Words = [MaybeUninit<u64>; WORDS];
+
+/// Words that hold nothing.
+pub(super) const NO_WORDS: Words = [MaybeUninit::uninit(); WORDS];
 
 /// Whether a `P` is stored in the words themselves, rather than boxed.
 pub(super) const fn fits<P>() -> bool {
