@@ -389,7 +389,7 @@ impl ReactorHandle {
     /// returns at once. Pending calls stay pending. A loop of the host that sleeps is not woken, unlike
     /// by [`Remote::stop`](crate::reactor::Remote::stop).
     ///
-    /// `run` resets the stop when it returns, so the next `run` runs. A loop of the host resets it with
+    /// `run` resets the stop when it returns without an error, so the next `run` runs. A loop of the host resets it with
     /// [`resume`](Self::resume).
     ///
     /// # Examples

@@ -150,7 +150,7 @@ pub(super) fn start<S: Source + 'static, W: IoAttempt<S>>(
     // 1. Refuse before there is anything to undo.
     let ((socket, attempt), done) = gate.admit((socket, attempt), done)?;
     if let Err(error) = socket.admit(W::SIDE) {
-        done.decline("another operation waits for the same");
+        done.decline(error.reason());
         return Err(StartError::Failed { source: error.into(), request: (socket, attempt) });
     }
     // 2. Make the operation: from here on, `done` is answered in any case.

@@ -178,6 +178,20 @@ fn a_second_read_at_a_time_is_refused_and_the_socket_serves_the_first() {
 }
 
 #[test]
+fn a_read_that_is_started_while_the_source_is_lent_is_refused_with_that_reason() {
+    let bench = Bench::new();
+    let (request, done) = (bench.request(7), bench.done(0));
+    let lent = bench.socket.clone().expect("it has an owner");
+    let error =
+        lent.with(|_| bench.module.start(request, done).expect_err("in use")).expect("lent");
+    let what = "no place to wait: the source is in use by `Socket::with` or by an attempt; start when that is over";
+    let StartError::Failed { source, .. } = error else { panic!("{error:?}") };
+    assert_eq!(source.to_string(), what);
+    let canceled = bench.reactor.queue().tally().canceled;
+    assert_eq!(canceled, 1, "declined");
+}
+
+#[test]
 fn a_socket_without_an_owner_is_read_to_the_end_of_its_operation_and_closed() {
     let mut bench = Bench::new();
     let op = bench.start(0);

@@ -96,8 +96,23 @@ pub(in super::super) enum Side {
 pub(super) enum NoPlace {
     #[error("no place to wait: another operation waits for the same; let it end, or cancel it")]
     Taken,
+    #[error(
+        "no place to wait: the source is in use by `Socket::with` or by an attempt; start when that is over"
+    )]
+    InUse,
     #[error("no place to wait: the reactor has been dropped; drop the socket")]
     ReactorDropped,
+}
+
+impl NoPlace {
+    /// In a few words, for observers.
+    pub(super) const fn reason(self) -> &'static str {
+        match self {
+            Self::Taken => "another operation waits for the same",
+            Self::InUse => "the source is in use",
+            Self::ReactorDropped => "the reactor has been dropped",
+        }
+    }
 }
 
 impl<S: Source + 'static> Socket<S> {
@@ -228,10 +243,12 @@ impl<S: Source + 'static> Socket<S> {
     /// Whether an operation can wait.
     pub(super) fn admit(&self, side: Side) -> Result<(), NoPlace> {
         let places = self.0.places.upgrade().ok_or(NoPlace::ReactorDropped)?;
-        let registration = self.0.registration.take();
-        let is_taken = registration.is_none() || places.of(side).borrow().is_some();
-        self.0.registration.set(registration);
-        if is_taken { Err(NoPlace::Taken) } else { Ok(()) }
+        if places.of(side).borrow().is_some() {
+            return Err(NoPlace::Taken);
+        }
+        let registration = self.0.registration.take().ok_or(NoPlace::InUse)?;
+        self.0.registration.set(Some(registration));
+        Ok(())
     }
 
     /// Lets an operation wait.
