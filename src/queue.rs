@@ -73,8 +73,11 @@
 //! - Another reason not to admit a call: `outcome.rs` (`ScheduleErrorKind`), and `queue/schedule.rs`
 //!   (`admission_error`); one that depends on the recipient: `recipient.rs` (`schedule_as`), as the fast path
 //!   knows none.
-//! - Another reason not to dial: `step.rs` (`Refusal`) and `recipient/cell.rs`; for one that is gone also
-//!   `queue/release.rs` and `attempt.rs` (`gone`).
+//! - What a queue does that is full: `queue/schedule.rs` (`schedule_slow`); `queue/close.rs` (`end_next`) is
+//!   what ends the oldest call without a dial.
+//! - Another reason not to dial: `step.rs` (`Refusal`) and `recipient/cell.rs` (before that,
+//!   `recipient/call.rs` chooses the fast path); for one that is gone also `queue/release.rs` and `attempt.rs`
+//!   (`gone`).
 //! - In what order calls are dialed: `queue/turn.rs` (`dial_while`: those that were deferred or put back, and are
 //!   ready, first); which calls wait for them: `recipient/cell.rs` (`is_blocked`).
 //! - Something else that observers see: `observe.rs`, sent by `queue/notify.rs`. A journal is an observer: it
@@ -83,19 +86,21 @@
 //! - What a handler receives: `recipient/call.rs` (`Context`).
 //! - Another kind of source: what mio can poll is registered as it is, without a change here; what has a
 //!   descriptor, by `reactor/fd_source.rs`; what a stream or an acceptor can use, by the traits in
-//!   `streams/source.rs`. Why a registration fails: `reactor/registration.rs` (`Registration::new`). A new
-//!   producer of calls, as timers and other threads are, is a field of `Shared` (`reactor/shared.rs`,
-//!   where `can_go_on` returns whether more calls can arrive), enters in `reactor/guest.rs`
-//!   (`enter_others`, with its share), by `promised_call`, and has its part in how long the loop sleeps
-//!   (`poll_timeout` in `reactor/handle.rs`: not at all if `Shared::is_busy`).
+//!   `streams/source.rs`; what has no descriptor and signals from another thread, through a waker, without a
+//!   change (`reactor/remote/waker.rs`). Why a registration fails: `reactor/registration.rs`
+//!   (`Registration::new`). A new producer of calls, as timers and other threads are, is a field of `Shared`
+//!   (`reactor/shared.rs`, where `can_go_on` returns whether more calls can arrive), enters in
+//!   `reactor/guest.rs` (`enter_others`, with its share), by `promised_call`, and has its part in how long the
+//!   loop sleeps (`poll_timeout` in `reactor/handle.rs`: not at all if `Shared::is_busy`).
 //! - The end of a recipient: `recipient/cell.rs` (`hang_up`; `Extras` has what few recipients need), for a
 //!   `Recipient` that drops and for `Context::hang_up` alike; `queue/release.rs` drops the captures of its
 //!   calls.
 //! - What a turn returns: `outcome.rs` (`Report`), counted in `queue/attempt.rs` (`reported`, `report_since`).
 //!   What adds its counts up, and compiles unchanged: `journal/loop_log.rs`, `journal/timeline/beside.rs`,
 //!   `testing/reactor.rs`.
-//! - When a loop ends: `reactor/guest.rs` (`should_run`); what other threads ask and leave: `reactor/remote/call.rs`
-//!   (`Post`: `stop`, `leave`), counted in `reactor/inbox.rs`.
+//! - When a loop ends: `reactor/guest.rs` (`should_run`).
+//! - What other threads send: `reactor/remote/call.rs` (`Deliver` for each kind; `Post`: `stop`, `leave`), counted in
+//!   `reactor/inbox.rs`; what they call: `reactor/remote.rs`.
 //! - How long a turn runs: `queue/budget.rs` is what is asked for, `queue/turn.rs` (`Turn::dial`) keeps to it;
 //!   `reactor/guest.rs` (`sooner_end`, `dial_until`) looks at the clock.
 //! - The wake hook: `queue/listener.rs` (`call_wake_hook`) has it; `queue/notify.rs` decides when it is called
@@ -107,8 +112,8 @@
 //! - What a call bears beside what it captures, such as a deadline: a `Place` has no room for it, so a payload
 //!   of its own that wraps the handler (as `queue/function_call.rs` and `recipient/call.rs`), whose `dial`
 //!   looks at it.
-//! - How many blocks there are, and how large: `erased/directory.rs` (`SMALLEST`); the same of the slots of
-//!   callbacks: `erased/cells/chunks.rs`.
+//! - How many blocks there are, and how large: `erased/directory.rs` (`SMALLEST`), and how many are kept
+//!   between bursts (`SPARES`); the same of the slots of callbacks: `erased/cells/chunks.rs`.
 //! - How much enters a turn: `reactor/limits.rs` has the budget and the share of it (`share`), to which timers
 //!   and other threads keep (`reactor/guest.rs`, `enter_others`). Of readiness a whole poll enters
 //!   (`reactor/shared.rs`, `note_each`, `schedule_line`).
@@ -116,17 +121,20 @@
 //!   `Quota` in `reactor/inbox.rs`, given back by `Permit` in `remote/call.rs`.
 //! - Which timers fire in a turn, and how long the loop sleeps for them: `reactor/timers.rs` (`fire_due`,
 //!   `timeout_of_first`). In what order they are due: `reactor/timers/heap.rs` (`HeapEntry`: the deadline, then
-//!   when it was armed or last reset; `docs/design.md` has why it is no wheel).
+//!   when it was armed or last reset; `docs/design.md` has why it is no wheel). Intervals, and the ticks that they
+//!   miss: `reactor/timers/interval.rs` (`Missed`).
 //! - A new field in the journal. If only the queue knows it: a field of the step (`step.rs`), set where the
 //!   queue takes that step (a dial: `queue/attempt.rs`, `notify_of_dial`), which the journal keeps whole (but
 //!   `journal/recorder.rs` and `pages.rs` make `Dialed` themselves). If the journal adds it: `journal/ring.rs`
 //!   (`StepEntry`), set in `journal/pages.rs` (`keep`). Then `journal/records.rs`, what users read of it,
-//!   filled in `journal/history.rs`; shown in `journal/explain.rs`, `trace/args.rs`, and in the page by
-//!   `journal/timeline.rs` (data) and `journal/timeline/model.js` and `story.js` (the panel of a call). A
-//!   figure that is counted as it happens: `journal/pages.rs` and `figures.rs`. What a call comes from, and
-//!   what is known of the loop: `outside.rs` (`CallOrigin`, made in `reactor/shared.rs`,
-//!   `reactor/remote/call.rs` and `queue/notify.rs`; `TurnStep`), kept in `journal/loop_log.rs`; counters:
-//!   `trace/counters.rs`. What holds for a whole journal: `builder.rs`, `snapshot.rs`.
+//!   filled in `journal/history.rs`; shown in `journal/explain.rs` (`explain/words.rs` has what is counted for
+//!   a story), `trace/args.rs`, and in the page by `journal/timeline.rs` (data) and `journal/timeline/model.js`
+//!   and `story.js` (the panel of a call). A figure that is counted as it happens: `journal/pages.rs` and
+//!   `figures.rs`. Of an operation: `op_step.rs` and `OperationRecord` in the same way. What a call comes from
+//!   (a thread, a timer, a source), and what is known of the loop: `outside.rs` (`CallOrigin`, made in
+//!   `reactor/shared.rs`, `reactor/remote/call.rs` and `queue/notify.rs`; `TurnStep`), kept in
+//!   `journal/loop_log.rs`; counters: `trace/counters.rs`. What holds for a whole journal: `builder.rs`,
+//!   `snapshot.rs`.
 //! - The page: `journal/timeline/page.html` and a script per part: `model.js` reads the data, which
 //!   `journal/timeline.rs` and `timeline/beside.rs` write; `axis.js` and `layout.js` place it; `draw.js`,
 //!   `spans.js` and `focus.js` draw; `story.js` is the panel of a call, `table.js` (`COLUMNS`) the table;

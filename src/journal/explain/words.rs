@@ -1,4 +1,4 @@
-//! The words of a story: who, where, when, and which of many calls.
+//! The words of a story: who, where, when, and which of many calls, with what is counted for that (`ahead`).
 
 use alloc::format;
 use alloc::string::{String, ToString};

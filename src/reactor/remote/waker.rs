@@ -1,4 +1,4 @@
-//! Wakers of futures that schedule calls.
+//! Wakers that schedule calls, from any thread: of futures, and of whatever else signals without a descriptor.
 //!
 //! - I1 `woken` is up exactly while a call is underway: sent or pending, and not live. A call that is
 //!   canceled by its id is sent again, unless its recipient or the reactor is gone. So at most one is
