@@ -63,7 +63,7 @@
 //!   `explain.rs` and `timeline.rs`). It does not list these: `observe.rs` (`log`), `conformance/log.rs`, in
 //!   `journal/` `figures.rs`, `trace/args.rs` and `history.rs` (`turn_of`); the page's scripts
 //!   (`journal/timeline/model.js`, `ENDS`; `draw.js`, `focus.js`, `story.js`, `page.html`, `style.css`); the
-//!   tour (`examples/tour/`: `narrator.rs`, `story.rs`, `summary.rs`); in tests the model
+//!   tour (`examples/tour/`: `narrator.rs`, `story.rs`, `summary.rs`, `paint.rs`); in tests the model
 //!   (`worlds/sequences/model.rs`, `play.rs`), the books (`worlds/books.rs`) and the other worlds.
 //! - A call that stays pending although the queue has reached it is no end: `queue/attempt.rs` (`defer`,
 //!   `put_back`), kept in `queue/deferred.rs`.
@@ -85,9 +85,9 @@
 //! - Something to do for each call of a queue: a flag in `queue/listener.rs`, so that the fast path stays as it is.
 //! - What a handler receives: `recipient/call.rs` (`Context`).
 //! - Another kind of source: what mio can poll is registered as it is, without a change here; what has a
-//!   descriptor, by `reactor/fd_source.rs`; what a stream or an acceptor can use, by the traits in
-//!   `streams/source.rs`; what has no descriptor and signals from another thread, through a waker, without a
-//!   change (`reactor/remote/waker.rs`). Why a registration fails: `reactor/registration.rs`
+//!   descriptor, by `reactor/fd_source.rs`, as well; what a stream or an acceptor can use, by the
+//!   traits in `streams/source.rs`; what has no descriptor and signals from another thread, through a waker,
+//!   without a change (`reactor/remote/waker.rs`). Why a registration fails: `reactor/registration.rs`
 //!   (`Registration::new`). A new producer of calls, as timers and other threads are, is a field of `Shared`
 //!   (`reactor/shared.rs`, where `can_go_on` returns whether more calls can arrive), enters in
 //!   `reactor/guest.rs` (`enter_others`, with its share), by `promised_call`, and has its part in how long the
@@ -125,11 +125,12 @@
 //!   miss: `reactor/timers/interval.rs` (`Missed`).
 //! - A new field in the journal. If only the queue knows it: a field of the step (`step.rs`), set where the
 //!   queue takes that step (a dial: `queue/attempt.rs`, `notify_of_dial`), which the journal keeps whole (but
-//!   `journal/recorder.rs` and `pages.rs` make `Dialed` themselves). If the journal adds it: `journal/ring.rs`
-//!   (`StepEntry`), set in `journal/pages.rs` (`keep`). Then `journal/records.rs`, what users read of it,
-//!   filled in `journal/history.rs`; shown in `journal/explain.rs` (`explain/words.rs` has what is counted for
-//!   a story), `trace/args.rs`, and in the page by `journal/timeline.rs` (data) and `journal/timeline/model.js`
-//!   and `story.js` (the panel of a call). A figure that is counted as it happens: `journal/pages.rs` and
+//!   `journal/recorder.rs` and `pages.rs` make `Dialed` themselves, and creation with scheduling is one step in
+//!   `observe.rs` (`observe_call`) and `ring.rs`). If the journal adds it: `journal/ring.rs` (`StepEntry`), set
+//!   in `journal/pages.rs` (`keep`). Then `journal/records.rs`, what users read of it, filled in
+//!   `journal/history.rs`; shown in `journal/explain.rs` (`explain/words.rs` has what is counted for a story),
+//!   `trace/args.rs`, and in the page by `journal/timeline.rs` (data) and `journal/timeline/model.js` and
+//!   `story.js` (the panel of a call). A figure that is counted as it happens: `journal/pages.rs` and
 //!   `figures.rs`. Of an operation: `op_step.rs` and `OperationRecord` in the same way. What a call comes from
 //!   (a thread, a timer, a source), and what is known of the loop: `outside.rs` (`CallOrigin`, made in
 //!   `reactor/shared.rs`, `reactor/remote/call.rs` and `queue/notify.rs`; `TurnStep`), kept in
@@ -137,9 +138,9 @@
 //!   `snapshot.rs`.
 //! - The page: `journal/timeline/page.html` and a script per part: `model.js` reads the data, which
 //!   `journal/timeline.rs` and `timeline/beside.rs` write; `axis.js` and `layout.js` place it; `draw.js`,
-//!   `spans.js` and `focus.js` draw; `story.js` is the panel of a call, `table.js` (`COLUMNS`) the table;
-//!   `view.js` moves what is in view, `select.js` has selection and search, `input.js` keys and mouse,
-//!   `open.js` how it opens; `speed.js` measures it, `selftest*.js` try it.
+//!   `spans.js` and `focus.js` draw; `story.js` is the panel of a call, `table.js` (`COLUMNS`) the table, whose
+//!   rows are groups of calls; `view.js` moves what is in view, `select.js` has selection and search,
+//!   `input.js` keys and mouse, `open.js` how it opens; `speed.js` measures it, `selftest*.js` try it.
 //! - Another module of operations: a file in `samples/`, listed in `samples.rs`: for I/O that waits for one side
 //!   modeled on `ll_accept.rs` (`IoAttempt` is in `ll_real_cancel.rs`); for one operation after another, on
 //!   `then.rs` and `ml_chain.rs`; around a module with a method in `samples/ext.rs`. Its
@@ -153,8 +154,9 @@
 //!   operation, `log.rs` by all that was observed, `scene.rs` by what a start or a cancel returned, `run.rs` by
 //!   what is left. `violation.rs` (`Rule`) names it, and `tests/samples/conformance/` has operations that break it.
 //! - How a stream reads and writes: `streams/transfer.rs`; when it does: `stream.rs` (`drive`) and `relay.rs`
-//!   (`pass`); how much it buffers: `streams/buffers.rs`. When connections are accepted: `streams/acceptor.rs`
-//!   (`accept`, `pause`). What a stream counts: `transfer.rs` (`note_written`).
+//!   (`pass`); how much it buffers: `streams/buffers.rs`. When connections are accepted, and how many in a
+//!   turn: `streams/acceptor.rs` (`accept`, `pause`, `ROUNDS`). What a stream counts: `transfer.rs`
+//!   (`note_written`).
 //! - A set of sessions: `recipient/set.rs` (`Members` is what it shares with them: `remove` as one leaves;
 //!   `clear` takes all).
 //!
