@@ -5,11 +5,11 @@ use std::cell::Cell;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
-use support::manual::{self, Manual, Outcomes, check_over};
+use support::manual::{Before, Manual, Outcomes, check_over};
 use switchboard::op::{AsyncOp, OpError, OpState};
 use switchboard::reactor::Reactor;
-use switchboard::samples::{Deadline, Layer, Module, ModuleExt, Retry, RetryPolicy, StartError};
-use switchboard::{CallId, Callback, Cancellation, Report};
+use switchboard::samples::{Deadline, Module, ModuleExt, Retry, RetryPolicy};
+use switchboard::{Cancellation, Report};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -89,36 +89,12 @@ fn the_timer_goes_with_the_operation() {
     }
 }
 
-/// A layer whose completions are known by their ids.
-struct Noting {
-    lower: Manual,
-    id: Rc<Cell<Option<CallId>>>,
-}
-
-impl Module for Noting {
-    type Request = u32;
-    type Answer = u32;
-    type Error = &'static str;
-
-    fn layer(&self) -> Layer<'_> {
-        Layer::on(&self.lower)
-    }
-
-    fn start(
-        &self,
-        request: u32,
-        done: Callback<manual::Result>,
-    ) -> Result<AsyncOp, StartError<u32>> {
-        self.id.set(Some(done.id()));
-        self.lower.start(request, done)
-    }
-}
-
 #[test]
 fn o01_a_completion_that_is_lost_below_does_not_wait_for_the_time_to_be_up() {
     let Bench { mut reactor, lower, outcomes, .. } = Bench::new();
     let id = Rc::new(Cell::new(None));
-    let module = Noting { lower: lower.clone(), id: Rc::clone(&id) };
+    let noted = Rc::clone(&id);
+    let module = Before::new(&lower, move |done| noted.set(Some(done.id())));
     let module = module.within(&reactor.handle(), Duration::MAX);
     module.open();
     module.start(1, outcomes.done()).expect("it is open");

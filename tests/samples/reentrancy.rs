@@ -8,12 +8,12 @@ use std::time::Duration;
 
 use mio::net::UnixStream;
 use support::manual::retrying::{self, Bench};
-use support::manual::{self, Manual, Outcomes, check_over};
+use support::manual::{self, Before, Manual, Outcomes, check_over};
 use switchboard::op::{AsyncOp, OpError};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{
-    Chain, Closed, HlCancelAll, Layer, LlRealCancel, MlChain, MlRetries, Module, Next, Read, Retry,
-    RetryPolicy, Socket, StartError,
+    Chain, Closed, HlCancelAll, LlRealCancel, MlChain, MlRetries, Module, Next, Read, Retry,
+    RetryPolicy, Socket,
 };
 use switchboard::{CallId, CallQueue, Callback, Observer, OpStep, Step};
 
@@ -255,38 +255,10 @@ fn a_cancel_by_an_observer_starts_nothing_after_it() {
     }
 }
 
-/// Closes what stands on it, and opens it again, as an operation starts. Clones share it.
-#[derive(Clone)]
-struct Restarting {
-    lower: Manual,
-    closes: Rc<RefCell<Option<Closing>>>,
-}
-
+/// What stands on a layer, to be closed and opened again as an operation starts there.
 struct Closing {
-    above: Rc<HlCancelAll<Restarting>>,
+    above: Rc<HlCancelAll<Before>>,
     closed: Callback<Closed>,
-}
-
-impl Module for Restarting {
-    type Request = u32;
-    type Answer = u32;
-    type Error = &'static str;
-
-    fn layer(&self) -> Layer<'_> {
-        Layer::on(&self.lower)
-    }
-
-    fn start(
-        &self,
-        request: u32,
-        done: Callback<manual::Result>,
-    ) -> Result<AsyncOp, StartError<u32>> {
-        if let Some(Closing { above, closed }) = self.closes.take() {
-            above.close_with(closed);
-            above.open();
-        }
-        self.lower.start(request, done)
-    }
 }
 
 /// It counted as canceled, and went on.
@@ -296,17 +268,24 @@ fn what_is_starting_as_its_module_is_closed_and_opened_again_is_canceled() {
     let (outcomes, drained) = (Outcomes::<u32>::new(&queue), Rc::new(Cell::new(None)));
     let sees = Rc::clone(&drained);
     let closed = queue.callback(move |_, closed: Closed| sees.set(Some(closed.canceled)));
-    let below = Restarting { lower: Manual::default(), closes: Rc::default() };
-    let module = Rc::new(HlCancelAll::new(&queue, below.clone()));
+    let (lower, closes) = (Manual::default(), Rc::new(RefCell::new(None)));
+    let closing = Rc::clone(&closes);
+    let below = Before::new(&lower, move |_| {
+        if let Some(Closing { above, closed }) = closing.take() {
+            above.close_with(closed);
+            above.open();
+        }
+    });
+    let module = Rc::new(HlCancelAll::new(&queue, below));
     module.open();
-    below.closes.replace(Some(Closing { above: Rc::clone(&module), closed }));
+    closes.replace(Some(Closing { above: Rc::clone(&module), closed }));
     module.start(1, outcomes.done()).expect("it is open");
     queue.dial_all();
     assert_eq!(drained.get(), Some(1));
     assert!(matches!(outcomes.only(), Err(OpError::Canceled)));
     // What is started after that is not affected.
     module.start(2, outcomes.done()).expect("it is open again");
-    below.lower.complete(Ok(5));
+    lower.complete(Ok(5));
     queue.dial_all();
     assert!(matches!(outcomes.only(), Ok(5)));
     check_over(&queue);

@@ -3,6 +3,7 @@
 
 mod acceptor;
 mod closing;
+mod driven;
 mod relay;
 mod source_faults;
 mod stream;

@@ -8,16 +8,19 @@ use std::rc::Rc;
 
 use mio::event::Source;
 use mio::{Interest, Registry, Token};
-use switchboard::streams::{Input, Output, Stream, StreamSource, StreamStatus};
-use switchboard::testing::{Peer, ScriptedReactor, ScriptedSource};
-use switchboard::{Context, Recipient};
+use switchboard::streams::{Input, Output, StreamSource, StreamStatus};
+use switchboard::testing::ScriptedSource;
+
+use crate::driven::{Driver, Rig, echo};
 
 /// A source whose writes and close go as a script says.
+#[derive(Debug)]
 struct Moody {
     inner: ScriptedSource,
     script: Rc<Script>,
 }
 
+#[derive(Debug)]
 struct Script {
     /// So many writes are made before one would block.
     writes: Cell<usize>,
@@ -66,78 +69,40 @@ impl StreamSource for Moody {
     }
 }
 
-type Process = Box<dyn FnMut(&mut Input, &mut Output)>;
-
-struct Session {
-    stream: Stream<Moody>,
-    process: Process,
-    status: Rc<Cell<Option<StreamStatus>>>,
-}
-
-impl Session {
-    fn on_ready(&mut self, _: &Context<'_, Self>) {
-        self.status.set(Some(self.stream.drive(&mut self.process)));
-    }
-}
-
-struct Rig {
-    reactor: ScriptedReactor,
-    session: Recipient<Session>,
-    peer: Peer,
+/// A stream on it.
+struct Moods {
+    rig: Rig<Moody>,
     script: Rc<Script>,
-    status: Rc<Cell<Option<StreamStatus>>>,
 }
 
-impl Rig {
+impl Moods {
     fn new(process: impl FnMut(&mut Input, &mut Output) + 'static) -> Self {
-        let reactor = ScriptedReactor::new().unwrap();
-        let (inner, peer) = reactor.pair();
         let script = Rc::new(Script { writes: Cell::new(usize::MAX), close: Cell::new(None) });
-        let source = Moody { inner, script: Rc::clone(&script) };
-        let status = Rc::new(Cell::new(None));
-        let session = reactor.queue().recipient_with(|own| Session {
-            stream: Stream::new(&reactor.handle(), source, own, Session::on_ready).unwrap(),
-            process: Box::new(process),
-            status: Rc::clone(&status),
-        });
-        Self { reactor, session, peer, script, status }
-    }
-
-    fn echo() -> Self {
-        Self::new(|input, output| {
-            output.append(input);
-            if input.is_over() {
-                output.finish();
-            }
-        })
-    }
-
-    #[track_caller]
-    fn settle(&mut self) -> StreamStatus {
-        self.reactor.settle(100).unwrap();
-        self.status.get().expect("it was called")
+        let followed = Rc::clone(&script);
+        let rig = Rig::around(|inner| Moody { inner, script: followed }, process);
+        Self { rig, script }
     }
 
     /// Lets the source take so many bytes more, of which there is an event.
     fn take(&mut self, bytes: usize) {
         self.script.writes.set(1);
-        self.peer.limit_writes(bytes);
-        let _ = self.settle();
+        self.rig.peer.limit_writes(bytes);
+        let _ = self.rig.run();
     }
 }
 
 #[test]
 fn m10_a_close_that_is_interrupted_or_would_block_is_made_again() {
     for kind in [ErrorKind::Interrupted, ErrorKind::WouldBlock] {
-        let mut rig = Rig::echo();
-        rig.script.close.set(Some(kind));
+        let Moods { mut rig, script } = Moods::new(echo);
+        script.close.set(Some(kind));
         rig.peer.push("some");
         rig.peer.close_write();
-        let mut status = rig.settle();
+        let mut status = rig.run();
         if kind == ErrorKind::WouldBlock {
             assert_eq!(status, StreamStatus::Open);
             rig.peer.limit_writes(100); // which is an event
-            status = rig.settle();
+            status = rig.run();
         }
         assert_eq!((status, rig.peer.is_write_shut()), (StreamStatus::Over, true), "{kind:?}");
         assert_eq!(rig.peer.take_written(), b"some");
@@ -147,27 +112,26 @@ fn m10_a_close_that_is_interrupted_or_would_block_is_made_again() {
 #[test]
 fn m10_a_stream_that_is_broken_reads_and_writes_no_more() {
     for is_handed_over in [false, true] {
-        let mut rig = Rig::echo();
+        let mut rig = Moods::new(echo).rig;
         rig.peer.limit_writes(0);
         rig.peer.push("some");
-        let _ = rig.settle();
+        let _ = rig.run();
         rig.peer.fail_read(ErrorKind::ConnectionReset);
-        assert_eq!(rig.settle(), StreamStatus::Broken);
+        assert_eq!(rig.run(), StreamStatus::Broken);
         if is_handed_over {
-            rig.session.call(|session, cx| {
-                session.stream.redirect(cx, Session::on_ready).unwrap();
+            rig.driver.call(|driver, cx| {
+                driver.stream.redirect(cx, Driver::on_ready).unwrap();
             });
         }
         // An event reports that all is well.
         rig.peer.limit_writes(usize::MAX);
         rig.peer.push("more");
         rig.status.take();
-        assert_eq!(rig.settle(), StreamStatus::Broken);
+        assert_eq!(rig.run(), StreamStatus::Broken);
         assert_eq!((rig.peer.take_written(), rig.peer.unread()), (Vec::new(), 4));
-        rig.session.call(|Session { stream, .. }, _| {
+        rig.with(|stream| {
             assert_eq!((stream.received(), stream.sent(), stream.output().len()), (4, 0, 4));
         });
-        rig.reactor.queue().dial_all();
     }
 }
 
@@ -175,17 +139,17 @@ fn m10_a_stream_that_is_broken_reads_and_writes_no_more() {
 fn m10_water_that_is_set_to_what_it_is_changes_nothing() {
     let rooms: Rc<RefCell<Vec<usize>>> = Rc::default();
     let seen = Rc::clone(&rooms);
-    let mut rig = Rig::new(move |input, output| {
+    let mut moods = Moods::new(move |input, output| {
         output.set_water(NonZeroUsize::new(100).unwrap(), 10);
         seen.borrow_mut().push(output.room());
         output.append(input);
     });
-    rig.script.writes.set(0);
-    rig.peer.push([7; 1000]);
-    let _ = rig.settle();
+    moods.script.writes.set(0);
+    moods.rig.peer.push([7; 1000]);
+    let _ = moods.rig.run();
     rooms.take();
-    (0..8).for_each(|_| rig.take(10));
+    (0..8).for_each(|_| moods.take(10));
     assert_eq!(rooms.take(), [0; 8], "it is above its low water");
-    rig.take(10);
+    moods.take(10);
     assert_eq!(rooms.take(), [0, 90]);
 }

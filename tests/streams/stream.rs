@@ -10,83 +10,13 @@ use std::rc::Rc;
 use mio::Interest;
 use mio::net::TcpStream;
 use switchboard::reactor::Reactor;
-use switchboard::streams::{Input, Output, Stream, StreamSource, StreamStatus};
-use switchboard::testing::{Peer, ScriptedReactor, ScriptedSource};
+use switchboard::streams::{Stream, StreamSource, StreamStatus};
+use switchboard::testing::{ScriptedReactor, ScriptedSource};
 use switchboard::{Context, Recipient};
 
 use support::net::{tcp_pair, turn_now, turn_until, turn_until_idle};
 
-type Process = Box<dyn FnMut(&mut Input, &mut Output)>;
-
-/// Drives a stream by a function, and notes how it is.
-struct Driver {
-    stream: Stream<ScriptedSource>,
-    process: Process,
-    status: Rc<Cell<Option<StreamStatus>>>,
-    calls: Rc<Cell<usize>>,
-}
-
-impl Driver {
-    fn on_ready(&mut self, _: &Context<'_, Self>) {
-        self.calls.set(self.calls.get() + 1);
-        self.status.set(Some(self.stream.drive(&mut self.process)));
-    }
-}
-
-struct Rig {
-    reactor: ScriptedReactor,
-    driver: Recipient<Driver>,
-    peer: Peer,
-    status: Rc<Cell<Option<StreamStatus>>>,
-    calls: Rc<Cell<usize>>,
-}
-
-impl Rig {
-    fn new(process: impl FnMut(&mut Input, &mut Output) + 'static) -> Self {
-        let reactor = ScriptedReactor::new().unwrap();
-        let (source, peer) = reactor.pair();
-        let (status, calls) = (Rc::new(Cell::new(None)), Rc::new(Cell::new(0)));
-        let (noted, counted) = (Rc::clone(&status), Rc::clone(&calls));
-        let driver = reactor.queue().recipient_with(|own| Driver {
-            stream: Stream::new(&reactor.handle(), source, own, Driver::on_ready).unwrap(),
-            process: Box::new(process),
-            status: noted,
-            calls: counted,
-        });
-        Self { reactor, driver, peer, status, calls }
-    }
-
-    fn echo() -> Self {
-        Self::new(|input, output| {
-            output.append(input);
-            if input.is_over() {
-                output.finish();
-            }
-        })
-    }
-
-    /// Settles, and checks that no bytes are lost.
-    #[track_caller]
-    fn settle(&mut self) -> StreamStatus {
-        self.reactor.settle(1000).unwrap();
-        self.with(|stream| {
-            let waiting = (stream.input().len() + stream.output().len()) as u64;
-            assert_eq!(stream.received(), stream.sent() + waiting, "{stream:?}");
-        });
-        self.reactor.check_drained().unwrap();
-        self.status.get().expect("it was called")
-    }
-
-    /// Looks at the stream.
-    #[track_caller]
-    fn with<R: 'static>(&self, look: impl FnOnce(&mut Stream<ScriptedSource>) -> R + 'static) -> R {
-        let seen = Rc::new(RefCell::new(None));
-        let result = Rc::clone(&seen);
-        self.driver.call(move |driver, _| *result.borrow_mut() = Some(look(&mut driver.stream)));
-        self.reactor.queue().dial_all();
-        seen.take().unwrap()
-    }
-}
+use crate::driven::Rig;
 
 const fn size(bytes: usize) -> NonZeroUsize {
     NonZeroUsize::new(bytes).unwrap()

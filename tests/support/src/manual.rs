@@ -103,6 +103,37 @@ impl Module for Manual {
     }
 }
 
+/// A layer on a manual one that calls a function before an operation starts there.
+pub struct Before {
+    lower: Manual,
+    function: Box<dyn Fn(&Callback<Result>)>,
+}
+
+impl Before {
+    pub fn new(lower: &Manual, function: impl Fn(&Callback<Result>) + 'static) -> Self {
+        Self { lower: lower.clone(), function: Box::new(function) }
+    }
+}
+
+impl Module for Before {
+    type Request = u32;
+    type Answer = u32;
+    type Error = &'static str;
+
+    fn layer(&self) -> Layer<'_> {
+        Layer::on(&self.lower)
+    }
+
+    fn start(
+        &self,
+        request: u32,
+        done: Callback<Result>,
+    ) -> std::result::Result<AsyncOp, StartError<u32>> {
+        (self.function)(&done);
+        self.lower.start(request, done)
+    }
+}
+
 fn cancel(op: &Operation<Rc<Shared>, u32, &'static str>) {
     let shared = op.context();
     shared.cancels.set(shared.cancels.get() + 1);
