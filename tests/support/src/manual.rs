@@ -106,8 +106,10 @@ impl Module for Manual {
 /// A layer on a manual one that calls a function before an operation starts there.
 pub struct Before {
     lower: Manual,
-    function: Box<dyn Fn(&Callback<Result>)>,
+    function: Box<OnStart>,
 }
+
+type OnStart = dyn Fn(&Callback<Result>);
 
 impl Before {
     pub fn new(lower: &Manual, function: impl Fn(&Callback<Result>) + 'static) -> Self {
