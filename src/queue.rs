@@ -81,7 +81,7 @@
 //! - In what order calls are dialed: `queue/turn.rs` (`dial_while`: those that were deferred or put back, and are
 //!   ready, first); which calls wait for them: `recipient/cell.rs` (`is_blocked`).
 //! - Something else that observers see: `observe.rs`, sent by `queue/notify.rs`. A journal is an observer: it
-//!   sees steps, but no storage. The core has no clock; what needs one takes it (`journal/recorder.rs`, `Clock`).
+//!   sees steps, but no storage. The core has no clock; what needs one takes it (`journal/recorder.rs`, `BoxedClock`).
 //! - Something to do for each call of a queue: a flag in `queue/listener.rs`, so that the fast path stays as it is.
 //! - What a handler receives: `recipient/call.rs` (`Context`).
 //! - Another kind of source: what mio can poll is registered as it is, without a change here; what has a

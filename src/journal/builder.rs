@@ -10,7 +10,7 @@ use crate::id::CallId;
 use crate::journal::filter::{ChosenCalls, Filter, RecipientFilter, StepFilter};
 use crate::journal::loop_log::LoopLog;
 use crate::journal::pages::Pages;
-use crate::journal::recorder::{Clock, Journal};
+use crate::journal::recorder::{BoxedClock, Journal};
 use crate::journal::trigger::JournalTrigger;
 use crate::queue::QueueHandle;
 use crate::step::{RecipientInfo, Step};
@@ -130,7 +130,7 @@ impl Journal {
 #[must_use]
 pub struct JournalBuilder {
     steps: usize,
-    clock: Option<Clock>,
+    clock: Option<BoxedClock>,
     filter: Option<StepFilter>,
     recipients: Option<RecipientFilter>,
     triggers: Vec<JournalTrigger>,

@@ -37,7 +37,7 @@ pub struct TurnRecord {
 }
 
 #[derive(Clone, Copy)]
-struct Turn {
+struct NotedTurn {
     queue: NonZeroU64,
     number: u64,
     polled: Option<Instant>,
@@ -65,7 +65,7 @@ struct BegunTurn {
 pub(super) struct LoopLog {
     limit: usize,
     open: Vec<OpenTurn>,
-    turns: VecDeque<Turn>,
+    turns: VecDeque<NotedTurn>,
     origins: VecDeque<(CallId, CallOrigin)>,
 }
 
@@ -136,7 +136,7 @@ impl LoopLog {
             self.turns.pop_front();
         }
         let (ended, steps) = (Some((at, report)), (first_step, next_step));
-        self.turns.push_back(Turn { queue, number, polled, began, ended, steps });
+        self.turns.push_back(NotedTurn { queue, number, polled, began, ended, steps });
     }
 
     /// Forgets a queue whose further turns are not reported.
@@ -157,11 +157,11 @@ impl LoopLog {
         let open = self.open.iter().filter_map(|open| {
             let BegunTurn { number, began, first_step } = open.turn?;
             let (polled, steps) = (open.polled, (first_step, u64::MAX));
-            Some(Turn { queue: open.queue, number, polled, began, ended: None, steps })
+            Some(NotedTurn { queue: open.queue, number, polled, began, ended: None, steps })
         });
-        let is_late = |turn: &Turn| turn.ended.is_none_or(|(at, _)| Some(at) >= first);
+        let is_late = |turn: &NotedTurn| turn.ended.is_none_or(|(at, _)| Some(at) >= first);
         let turns = self.turns.iter().copied().filter(is_late).chain(open);
-        let record = |Turn { queue, number, polled, began, ended, steps }| TurnRecord {
+        let record = |NotedTurn { queue, number, polled, began, ended, steps }| TurnRecord {
             queue,
             number,
             polled: polled.map(since),

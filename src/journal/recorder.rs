@@ -22,13 +22,13 @@ use crate::op_step::OpStep;
 use crate::outside::{CallOrigin, TurnStep};
 use crate::step::{RecipientInfo, Step};
 
-pub(super) type Clock = Box<dyn Fn() -> Instant>;
+pub(super) type BoxedClock = Box<dyn Fn() -> Instant>;
 
 /// An observer that records the latest steps of calls and operations.
 ///
 /// Add it in an `Rc`, and keep a clone for later. See the [module](crate::journal).
 pub struct Journal {
-    pub(super) clock: Clock,
+    pub(super) clock: BoxedClock,
     pub(super) start: Instant,
     pub(super) date: Option<SystemTime>,
     pub(super) filter: Option<Filter>,

@@ -70,7 +70,7 @@ struct Trace<W> {
 }
 
 /// Where something is drawn: its queue, and the number of a track there.
-type Place = (u64, u64);
+type TrackPlace = (u64, u64);
 
 impl<W: Write> Trace<W> {
     fn event(&mut self, event: &Value) -> io::Result<()> {
@@ -198,7 +198,7 @@ impl<W: Write> Trace<W> {
         &mut self,
         cat: &str,
         name: &str,
-        (pid, tid): Place,
+        (pid, tid): TrackPlace,
         (from, to): (Duration, Duration),
         args: &Value,
     ) -> io::Result<()> {

@@ -69,7 +69,7 @@ impl QueueHandle {
 }
 
 /// What a turn may do next.
-enum Next {
+enum Allowed {
     /// Nothing: its budget is spent.
     Nothing,
     Dial,
@@ -91,7 +91,7 @@ impl<'a> Turn<'a> {
     /// Dials the calls before position `end`.
     #[inline(always)]
     pub(super) fn dial_before(self, end: u64) -> Report {
-        self.dial_while(move || end, |_| Next::Dial)
+        self.dial_while(move || end, |_| Allowed::Dial)
     }
 
     /// Dials within a budget, and only calls before position `end`, which may change meanwhile.
@@ -100,17 +100,17 @@ impl<'a> Turn<'a> {
         let Budget { mut calls, spent } = budget;
         self.dial_while(end, |attempt| {
             if calls == 0 {
-                return Next::Nothing;
+                return Allowed::Nothing;
             }
             calls -= 1;
-            let Some(spent) = spent else { return Next::Dial };
+            let Some(spent) = spent else { return Allowed::Dial };
             let is_spent = spent();
             // It may have used the queue.
             attempt.look_at_flags();
             match attempt.has_ready() {
-                _ if is_spent => Next::Nothing,
-                true => Next::DialDeferred,
-                false => Next::Dial,
+                _ if is_spent => Allowed::Nothing,
+                true => Allowed::DialDeferred,
+                false => Allowed::Dial,
             }
         })
     }
@@ -121,26 +121,26 @@ impl<'a> Turn<'a> {
     fn dial_while(
         self,
         end: impl Fn() -> u64,
-        mut next: impl FnMut(&mut Attempt<'_>) -> Next,
+        mut next: impl FnMut(&mut Attempt<'_>) -> Allowed,
     ) -> Report {
         let core = self.0.core();
         let mut attempt = Attempt::new(self.0);
         let mut ready = core.listener.has(flag::READY);
         let remaining = 'turn: loop {
             while ready {
-                if let Next::Nothing = next(&mut attempt) {
+                if let Allowed::Nothing = next(&mut attempt) {
                     break 'turn core.pending();
                 }
                 ready = attempt.dial_deferred(end());
             }
             while !ready {
                 match next(&mut attempt) {
-                    Next::Nothing => break 'turn core.pending(),
-                    Next::DialDeferred if core.deferred.is_ready_before(end()) => {
+                    Allowed::Nothing => break 'turn core.pending(),
+                    Allowed::DialDeferred if core.deferred.is_ready_before(end()) => {
                         ready = attempt.dial_deferred(end());
                         continue;
                     }
-                    Next::Dial | Next::DialDeferred => {}
+                    Allowed::Dial | Allowed::DialDeferred => {}
                 }
                 let end = end();
                 match core.calls().dial_next(end, &mut attempt) {

@@ -2,6 +2,7 @@
 
 mod guide;
 mod links;
+mod names;
 mod operations;
 mod pages;
 mod promises;

@@ -50,7 +50,7 @@ type Lane = (Option<RecipientInfo>, Vec<usize>);
 
 /// What has tracks in a queue.
 #[derive(Default)]
-struct Contents {
+struct QueueTracks {
     has_turns: bool,
     operations: Vec<Span>,
     lanes: Vec<Lane>,
@@ -59,7 +59,7 @@ struct Contents {
 
 impl Tracks {
     pub(super) fn of(history: &History) -> Self {
-        let mut queues: BTreeMap<u64, Contents> = BTreeMap::new();
+        let mut queues: BTreeMap<u64, QueueTracks> = BTreeMap::new();
         for turn in history.turns() {
             queues.entry(turn.queue.get()).or_default().has_turns = true;
         }
@@ -90,8 +90,8 @@ impl Tracks {
         tracks
     }
 
-    fn queue(&mut self, history: &History, queue: u64, contents: Contents) {
-        let Contents { has_turns, operations, lanes, pending } = contents;
+    fn queue(&mut self, history: &History, queue: u64, contents: QueueTracks) {
+        let QueueTracks { has_turns, operations, lanes, pending } = contents;
         let mut add = Adds { tracks: &mut self.all, queue, number: 0 };
         if has_turns {
             add.named("turns".into());
