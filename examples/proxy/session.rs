@@ -300,14 +300,19 @@ impl Session {
         self.proxy.count_refusal(if is_late { 0 } else { refusal.0 });
         let answer = heads::answer(refusal);
         self.state = if is_late {
-            let client = SockRef::from(self.client.source());
-            let _ = client.set_linger(Some(Duration::ZERO));
+            self.break_off();
             State::Over
         } else if self.client.buffers().1.push(&answer) < answer.len() {
             State::Over
         } else {
             self.linger()
         };
+    }
+
+    /// Lets the close be a reset.
+    fn break_off(&self) {
+        let client = SockRef::from(self.client.source());
+        let _ = client.set_linger(Some(Duration::ZERO));
     }
 
     /// Asks again, on another connection.
@@ -384,6 +389,11 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
+        let is_amid =
+            matches!(&self.state, State::Exchange { exchange, .. } if exchange.response.is_some());
+        if is_amid || !self.client.output().is_empty() {
+            self.break_off(); // as above, whoever has ended it
+        }
         self.proxy.on_session_end(self.client.received(), self.client.sent());
     }
 }

@@ -179,3 +179,23 @@ fn a_second_drain_ends_everything_at_once() {
     bench.reactor.run().unwrap();
     assert_eq!((bench.reactor.registration_count(), bench.proxy.pool.open()), (0, 0));
 }
+
+#[test]
+fn a_drain_that_breaks_off_a_response_does_not_let_it_look_complete() {
+    let mut bench = Bench::new("--drain-timeout 7");
+    let origin = Origin::new(|_, mut socket| {
+        let _ = read_message(&mut socket);
+        let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\npart");
+        let _ = socket.read_to_end(&mut Vec::new());
+    });
+    let request = format!("GET {}/ HTTP/1.1\r\nHost: x\r\n\r\n", origin.url());
+    let mut socket = bench.connect();
+    bench.run(|_| {
+        socket.write_all(request.as_bytes()).unwrap();
+        read_until(&mut socket, b"\r\n\r\npart").unwrap();
+    });
+    bench.proxy.drain();
+    bench.pass(Duration::from_secs(8));
+    assert_eq!(bench.proxy.sessions.len(), 0);
+    assert!(socket.read_to_end(&mut Vec::new()).is_err(), "it looks complete");
+}
