@@ -339,6 +339,8 @@ impl Session {
             // (The operation has its own, which comes before.)
             State::Connecting { .. } => settings.connect_timeout * 4,
             State::Exchange { .. } | State::Tunnel { .. } => settings.idle_timeout,
+            // (The rest of a response, which a slow client takes in its time.)
+            State::Closing { .. } if !self.client.output().is_empty() => settings.idle_timeout,
             State::Closing { .. } | State::Over => LINGER,
         };
         let origin = match &self.state {

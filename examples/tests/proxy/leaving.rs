@@ -1,10 +1,13 @@
 //! Hazard: something that stays behind when a client or an origin goes, at whatever stage; a drain that does
 //! not end, or ends too early.
 
+use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
 use std::time::Duration;
+
+use socket2::SockRef;
 
 use super::bench::{Bench, Origin, ok, read_all, read_message, read_until, reset, turn_until};
 
@@ -198,4 +201,46 @@ fn a_drain_that_breaks_off_a_response_does_not_let_it_look_complete() {
     bench.pass(Duration::from_secs(8));
     assert_eq!(bench.proxy.sessions.len(), 0);
     assert!(socket.read_to_end(&mut Vec::new()).is_err(), "it looks complete");
+}
+
+#[test]
+fn a_slow_client_has_the_idle_timeout_for_the_rest_of_its_last_response() {
+    const LENGTH: usize = 1_000_000; // the last quarter of it is more than the system takes here
+    let mut bench = Bench::new("--idle-timeout 60");
+    let origin = Origin::answering(|_, _| ok(&"x".repeat(LENGTH)));
+    let request = format!("GET {}/ HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", origin.url());
+    for is_in_time in [true, false] {
+        let mut socket = bench.connect();
+        rustix::net::sockopt::set_socket_recv_buffer_size(&socket, 32_768).unwrap();
+        let proxy = Rc::clone(&bench.proxy);
+        turn_until(&mut bench.reactor, || !proxy.sessions.is_empty());
+        let is_rest = Rc::new(Cell::new(false));
+        proxy.sessions.iter().next().unwrap().call(|session, _| {
+            SockRef::from(session.client.source()).set_send_buffer_size(32_768).unwrap();
+        });
+        socket.write_all(request.as_bytes()).unwrap();
+        turn_until(&mut bench.reactor, || proxy.pool.open() > 0);
+        // Until the rest waits in the proxy alone.
+        let (mut all, mut part) = (Vec::new(), vec![0; 50_000]);
+        while !is_rest.get() {
+            let read = bench.run(|_| socket.read(&mut part).unwrap());
+            all.extend_from_slice(&part[..read]);
+            for session in proxy.sessions.iter() {
+                let is_rest = Rc::clone(&is_rest);
+                session.call(move |session, _| {
+                    let waits = !session.client.output().is_empty();
+                    is_rest.set(session.upstream().is_none() && waits);
+                });
+            }
+            bench.pass(Duration::ZERO);
+            assert!(read > 0, "all has come");
+        }
+        bench.pass(Duration::from_secs(if is_in_time { 50 } else { 70 }));
+        bench.run(|_| {
+            let ended = socket.read_to_end(&mut all);
+            assert_eq!(ended.is_ok(), is_in_time, "{ended:?}");
+        });
+        assert_eq!(all.len() > LENGTH, is_in_time, "{}", all.len());
+    }
+    bench.check_over();
 }
