@@ -83,7 +83,7 @@ enum State {
 }
 
 /// What the deadline counts from: how long it is, and what had been done by then.
-type Mark = (Duration, u64, u64);
+type Mark = (Duration, u64, u64, u64);
 
 impl Session {
     pub(crate) fn new(
@@ -98,7 +98,7 @@ impl Session {
         let limit = proxy.settings.idle_timeout;
         let deadline = reactor.turn_time() + limit;
         let timer = reactor.at(deadline, own.callback(Self::on_timer));
-        let (proxy, state, mark) = (Rc::clone(proxy), State::Head, (limit, 0, 0));
+        let (proxy, state, mark) = (Rc::clone(proxy), State::Head, (limit, 0, 0, 0));
         Ok(Self { proxy, client, peer, state, last: None, requests: 0, deadline, timer, mark })
     }
 
@@ -349,7 +349,7 @@ impl Session {
             }
             _ => 0,
         };
-        let mark = (limit, self.requests, self.client.sent() + origin);
+        let mark = (limit, self.requests, self.client.sent(), origin);
         if self.mark != mark {
             self.mark = mark;
             self.deadline = self.proxy.reactor.turn_time() + limit;

@@ -5,6 +5,7 @@ use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::Shutdown;
 use std::rc::Rc;
+use std::sync::{Mutex, mpsc};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -242,5 +243,33 @@ fn a_slow_client_has_the_idle_timeout_for_the_rest_of_its_last_response() {
         });
         assert_eq!(all.len() > LENGTH, is_in_time, "{}", all.len());
     }
+    bench.check_over();
+}
+
+#[test]
+fn a_slow_answer_takes_nothing_of_the_time_until_the_next_request() {
+    let mut bench = Bench::new("--idle-timeout 60");
+    let (go, goes) = mpsc::channel();
+    let (heard, hears) = mpsc::channel();
+    let goes = Mutex::new(goes);
+    // What the client gets is as long as what the origin got.
+    let origin = Origin::answering(move |head, _| {
+        heard.send(()).unwrap();
+        goes.lock().unwrap().recv().unwrap();
+        let via = head.split("\r\n").find(|line| line.starts_with("Via: ")).unwrap();
+        let rest = format!("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n{via}\r\n\r\n").len();
+        ok(&"x".repeat(head.len() - rest))
+    });
+    let mut socket = bench.connect();
+    let path = "x".repeat(40);
+    write!(socket, "GET {}/{path} HTTP/1.1\r\nHost: x\r\n\r\n", origin.url()).unwrap();
+    let proxy = Rc::clone(&bench.proxy);
+    turn_until(&mut bench.reactor, || hears.try_recv().is_ok());
+    bench.pass(Duration::from_secs(50));
+    go.send(()).unwrap();
+    turn_until(&mut bench.reactor, || proxy.pool.idle() == 1);
+    bench.pass(Duration::from_secs(30));
+    assert_eq!(bench.proxy.sessions.len(), 1);
+    drop(socket);
     bench.check_over();
 }
