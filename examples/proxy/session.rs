@@ -281,8 +281,9 @@ impl Session {
         }
         self.state = match body.is_over() {
             true if response.keeps_client => State::Head,
-            true => State::Closing { lingers: false },
-            false => self.linger(),
+            true if self.client.input().is_empty() => State::Closing { lingers: false },
+            // (A close before all is read that it sends could take the response with it.)
+            _ => self.linger(),
         };
     }
 

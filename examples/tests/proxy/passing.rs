@@ -396,3 +396,26 @@ fn idle_connections_to_origins_serve_other_clients_and_go_after_a_while() {
     assert_eq!((bench.proxy.pool.open(), bench.proxy.pool.idle()), (0, 0));
     bench.check_over();
 }
+
+#[test]
+fn a_response_that_ends_with_the_connection_is_whole_though_more_requests_come() {
+    let mut bench = Bench::new("");
+    let origin = Origin::new(|_, mut socket| {
+        let _ = read_message(&mut socket);
+        let _ = socket.write_all(b"HTTP/1.1 200 OK\r\n\r\n");
+        let _ = socket.write_all(&pattern(1_000_000));
+    });
+    let request = get(&origin.url());
+    bench.run(move |connect| {
+        let mut socket = connect();
+        let mut writer = socket.try_clone().unwrap();
+        let more = thread::spawn(move || {
+            let _ = writer.write_all(request.repeat(10_000).as_bytes());
+            let _ = writer.shutdown(Shutdown::Write);
+        });
+        read_until(&mut socket, b"\r\n\r\n").unwrap();
+        assert!(read_all(&mut socket) == pattern(1_000_000));
+        more.join().unwrap();
+    });
+    bench.check_over();
+}
