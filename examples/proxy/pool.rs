@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -73,11 +74,19 @@ impl Pool {
         Some(Rc::clone(&self.lease))
     }
 
-    /// Takes the idle connection that was used last; it is to be redirected.
+    /// Takes the idle connection that was used last, if it is still fit for a request (P2); it is to be redirected.
     pub(crate) fn take(&self, to: &Destination) -> Option<Upstream> {
         let mut waiting = self.idle.waiting.borrow_mut();
         let last = waiting.range((to.clone(), 0)..=(to.clone(), u64::MAX)).next_back()?.0.clone();
-        waiting.remove(&last).map(|(upstream, _)| upstream)
+        let (upstream, _) = waiting.remove(&last)?;
+        // (What was reported in the same batch as the request may not have been looked at.)
+        let stream = &upstream.stream;
+        let has_spoken = stream.registration().readiness().is_readable()
+            && !stream
+                .source()
+                .peek(&mut [0])
+                .is_err_and(|why| why.kind() == ErrorKind::WouldBlock);
+        Some(upstream).filter(|_| !has_spoken)
     }
 
     /// Keeps a connection for another request, if it is fit for one (P2).

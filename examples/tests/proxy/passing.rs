@@ -6,7 +6,7 @@ use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::rc::Rc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use switchboard::streams::Stream;
@@ -416,6 +416,38 @@ fn a_response_that_ends_with_the_connection_is_whole_though_more_requests_come()
         read_until(&mut socket, b"\r\n\r\n").unwrap();
         assert!(read_all(&mut socket) == pattern(1_000_000));
         more.join().unwrap();
+    });
+    bench.check_over();
+}
+
+#[test]
+fn what_an_origin_said_before_a_request_is_no_answer_to_it() {
+    let mut bench = Bench::new("");
+    let (go, goes) = mpsc::channel();
+    let (said, is_said) = mpsc::channel();
+    let goes = Mutex::new(goes);
+    let origin = Origin::new(move |number, mut socket| {
+        let _ = read_message(&mut socket);
+        let _ = socket.write_all(&ok(&number.to_string()));
+        if number == 0 {
+            goes.lock().unwrap().recv().unwrap();
+            let _ = socket.write_all(b"HTTP/1.1 408 Idle\r\nContent-Length: 0\r\n\r\n");
+            said.send(()).unwrap();
+        }
+    });
+    let request = get(&origin.url());
+    let mut socket = bench.connect();
+    socket.write_all(request.as_bytes()).unwrap();
+    let proxy = Rc::clone(&bench.proxy);
+    turn_until(&mut bench.reactor, || proxy.pool.idle() == 1);
+    assert_eq!(read_message(&mut socket).unwrap().1, b"0");
+    // Both are there in one poll, the request first.
+    socket.write_all(request.as_bytes()).unwrap();
+    go.send(()).unwrap();
+    is_said.recv().unwrap();
+    bench.run(move |_| {
+        let (head, body) = read_message(&mut socket).unwrap();
+        assert!(head.starts_with("HTTP/1.1 200 ") && body == b"1", "{head}");
     });
     bench.check_over();
 }
