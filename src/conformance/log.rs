@@ -98,6 +98,15 @@ impl Log {
         self.with(number, Record::cancel)
     }
 
+    /// An operation was canceled as its module was closed. Its result may have been scheduled by that.
+    pub(super) fn closed(&self, number: usize) {
+        self.with(number, |record| {
+            if record.cancel() == Some(Cancellation::Late) {
+                record.due = Expected::Either;
+            }
+        });
+    }
+
     /// The subject reported that a cancel was too late.
     pub(super) fn late(&self, number: usize) {
         self.with(number, |record| record.due = Expected::Real);

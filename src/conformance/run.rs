@@ -172,8 +172,8 @@ impl Run {
         self.look()?;
         if let Some(number) = number {
             let op = self.scene.log.op(number);
-            if is_closed && op.is_none_or(|op| op.state() != OpState::Running) {
-                let _ = self.scene.log.cancel(number);
+            if is_closed && op.as_ref().is_none_or(|op| op.state() != OpState::Running) {
+                self.scene.log.closed(number);
                 self.wait_for(number..number + 1)?;
             }
             self.complete(number)?;

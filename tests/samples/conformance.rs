@@ -6,6 +6,7 @@ mod faulty;
 mod mutants;
 mod timed_read;
 
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::error::Error;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -23,7 +24,7 @@ use switchboard::conformance::Timing::{AtOnce, Later};
 use switchboard::conformance::{
     Conformance, Cue, Ending, Rule, Scenario, Started, Subject, Timing, Violation,
 };
-use switchboard::op::{OpError, OpResult, Operation};
+use switchboard::op::{AsyncOp, OpError, OpResult, Operation};
 use switchboard::reactor::Reactor;
 use switchboard::samples::{HlCancelAll, Module};
 use switchboard::{Callback, QueueHandle};
@@ -84,6 +85,13 @@ fn operations_that_fail_pass() {
 fn a_function_that_is_always_open_passes_without_the_scenarios_before_open() {
     let report = Conformance::new().check(|_| Function).unwrap();
     assert_eq!((report.scenarios, report.operations), (48, 16 * 1003));
+}
+
+#[test]
+fn a_module_whose_operations_are_canceled_at_once_as_it_is_closed_passes() {
+    for has_handles in [true, false] {
+        passes(&[1, 2], |reactor| Listed::new(has_handles, true, reactor));
+    }
 }
 
 #[test]
@@ -459,6 +467,66 @@ impl Subject for Function {
         if ready == AtOnce {
             drop(op.complete(Ok(())));
         }
+        Ok(started.with_trigger(move || drop(op.complete(Ok(())))))
+    }
+}
+
+/// A module that has a list of its operations, to cancel all.
+struct Listed {
+    has_handles: bool,
+    /// To close it cancels all, at once; or lets them go on.
+    is_canceled_by_close: bool,
+    queue: QueueHandle,
+    is_open: Cell<bool>,
+    running: RefCell<Vec<AsyncOp>>,
+}
+
+impl Listed {
+    fn new(has_handles: bool, is_canceled_by_close: bool, reactor: &Reactor) -> Self {
+        let (queue, is_open) = (reactor.queue().clone(), Cell::default());
+        Self { has_handles, is_canceled_by_close, queue, is_open, running: RefCell::default() }
+    }
+}
+
+impl Subject for Listed {
+    type Answer = ();
+    type Error = Infallible;
+
+    fn open(&self) {
+        self.is_open.set(true);
+    }
+
+    fn close(&self) {
+        self.is_open.set(false);
+        if self.is_canceled_by_close {
+            self.cancel_all();
+        }
+    }
+
+    fn cancel_all(&self) {
+        for op in self.running.take() {
+            let _ = op.cancel();
+        }
+    }
+
+    fn start(
+        &self,
+        ready: Timing,
+        done: Callback<OpResult<(), Infallible>>,
+    ) -> Result<Started, Box<dyn Error>> {
+        if !self.is_open.get() {
+            done.decline("not open");
+            return Err("not open".into());
+        }
+        let op = Operation::new(done, (), |op| drop(op.complete(Err(OpError::Canceled))));
+        let handle = op.handle();
+        self.running.borrow_mut().push(handle.clone());
+        self.queue.callback(|_, ()| ()).decline("a step once it is in the list");
+        if ready == AtOnce {
+            drop(op.complete(Ok(())));
+        }
+        let started =
+            if self.has_handles { Started::new(handle) } else { Started::without_handle() };
         Ok(started.with_trigger(move || drop(op.complete(Ok(())))))
     }
 }
