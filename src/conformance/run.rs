@@ -174,6 +174,10 @@ impl Run {
             let op = self.scene.log.op(number);
             if is_closed && op.as_ref().is_none_or(|op| op.state() != OpState::Running) {
                 self.scene.log.closed(number);
+                if op.is_none() {
+                    // To close it may let it go on.
+                    self.scene.cancel_all();
+                }
                 self.wait_for(number..number + 1)?;
             }
             self.complete(number)?;

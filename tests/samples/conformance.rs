@@ -88,6 +88,11 @@ fn a_function_that_is_always_open_passes_without_the_scenarios_before_open() {
 }
 
 #[test]
+fn a_module_whose_operations_go_on_once_it_is_closed_passes_without_handles() {
+    passes(&[1, 2], |reactor| Listed::new(false, false, reactor));
+}
+
+#[test]
 fn a_module_whose_operations_are_canceled_at_once_as_it_is_closed_passes() {
     for has_handles in [true, false] {
         passes(&[1, 2], |reactor| Listed::new(has_handles, true, reactor));
