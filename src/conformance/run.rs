@@ -222,6 +222,9 @@ impl Run {
         if operations > 0 {
             scene.log.find(Rule::R7, || format!("operations left in memory: {operations}"));
         }
+        if Rc::strong_count(&blocks) > operations + 1 {
+            scene.log.find(Rule::R11, || "something holds on to the queue".into());
+        }
         fail_if_broken(setting.scenario, &scene.log)
     }
 

@@ -207,6 +207,11 @@ fn r11_a_reactor_that_is_kept_is_caught_also_if_its_clock_is_set() {
 }
 
 #[test]
+fn r11_a_queue_that_is_kept_is_caught() {
+    caught(Fault::KeepsTheQueue, Rule::R11, scenario(Complete, Waiting, AtOnce, 1));
+}
+
+#[test]
 fn patience_may_have_no_end() {
     let patient = Conformance::new().sizes([1]).patience(Duration::MAX);
     assert!(patient.check(|reactor| Bell::new(Fault::None, reactor)).is_ok());

@@ -63,6 +63,7 @@ pub(crate) enum Fault {
     CallsWithoutEnd,
     OwnsItself,
     KeepsTheReactor,
+    KeepsTheQueue,
     Panics,
 }
 
@@ -139,6 +140,7 @@ impl Bell {
                 self.reactor.set_clock(Instant::now);
                 mem::forget(self.reactor.clone());
             }
+            Fault::KeepsTheQueue => mem::forget(self.reactor.queue().clone()),
             Fault::CallsWithoutEnd => call_without_end(self.reactor.queue(), true),
             Fault::AbandonsACallbackOfItsOwn => drop(callback()),
             _ => {}
