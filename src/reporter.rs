@@ -41,7 +41,7 @@ const REPEATS: u32 = 10;
 /// ```
 ///
 /// Cost: that of an observer, and an entry for each place that is reported, and each call that is
-/// pending and has a recipient.
+/// not over and has a recipient or a name.
 pub struct Reporter {
     sink: Box<dyn Fn(&str)>,
     state: RefCell<ReporterState>,
@@ -155,8 +155,12 @@ impl Observer for Reporter {
                 self.state.borrow_mut().recipients.insert(call, *recipient);
                 return;
             }
-            Step::Created { .. } | Step::Scheduled { .. } | Step::LateCancel { .. } => return,
-            Step::Dialed | Step::Finished | Step::Canceled { .. } | Step::Panicked => {
+            // (A call that is dialed may be put back.)
+            Step::Created { .. }
+            | Step::Scheduled { .. }
+            | Step::Dialed
+            | Step::LateCancel { .. } => return,
+            Step::Finished | Step::Canceled { .. } | Step::Panicked => {
                 self.state.borrow_mut().forget(call);
                 return;
             }

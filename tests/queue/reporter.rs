@@ -1,9 +1,9 @@
 //! Hazard: a bug that is not reported, or is reported without end.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
-use support::util::{Steps, figures};
+use support::util::{Steps, figures, panic_of};
 use switchboard::{Call, CallQueue, Context, Reporter, Step};
 
 type Lines = Rc<RefCell<Vec<String>>>;
@@ -173,4 +173,22 @@ fn a_sink_may_use_the_queue() {
     }));
     drop(queue.callback(|_, ()| ()));
     assert_eq!(lines.borrow().len(), 3);
+}
+
+#[test]
+fn r10_a_call_that_was_put_back_is_reported_with_its_name_and_recipient() {
+    let queue = CallQueue::new();
+    let server = queue.recipient(Server);
+    let lines = reported(&queue);
+    let panics = Cell::new(true);
+    queue.add_observer(move |_, step: &Step| {
+        assert!(!(matches!(step, Step::Dialed) && panics.replace(false)), "the observer panics");
+    });
+    let line = line!() + 1;
+    let call = server.call(|_, _| ());
+    queue.name_call(call, "main.lua:12");
+    panic_of(|| queue.dial_all());
+    server.hang_up();
+    queue.dial_all();
+    assert_line(&lines, line, &["\"main.lua:12\" to Server(0)", "its recipient is gone"]);
 }
