@@ -127,13 +127,15 @@ impl Wire {
         let failed = inward.errors.iter().chain(&outward.errors).any(reports);
         let (reads, writes) = (interest.is_readable(), interest.is_writable());
         let read_closed = inward.ended || inward.is_shut;
-        let write_closed = outward.ended || outward.is_shut;
+        // (What the source itself shuts shows once both directions are over.)
+        let is_over = read_closed && outward.is_shut;
+        let write_closed = outward.ended || is_over;
         let readable = inward.limit > 0 && (!inward.bytes.is_empty() || read_closed) || failed;
-        let writable = outward.limit > 0 || write_closed || failed;
+        let writable = outward.limit > 0 || outward.is_shut || write_closed || failed;
         let flags = [
             (reads && readable, Ready::READABLE),
             (writes && writable, Ready::WRITABLE),
-            (reads && read_closed, Ready::READ_CLOSED),
+            ((reads || is_over) && read_closed, Ready::READ_CLOSED),
             (write_closed, Ready::WRITE_CLOSED),
             (failed, Ready::ERROR),
         ];

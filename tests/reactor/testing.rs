@@ -1,6 +1,6 @@
 //! Hazard: a scripted reactor that does something by itself, or other than a real one would.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, Read, Write};
 use std::net::Shutdown;
 use std::panic::{self, AssertUnwindSafe};
@@ -9,6 +9,7 @@ use std::thread;
 use std::time::Duration;
 
 use mio::Interest;
+use mio::event::Source;
 use switchboard::Recipient;
 use switchboard::reactor::{
     EventStats, Missed, ReactorHandle, Readiness, RegisterError, Registration,
@@ -445,4 +446,58 @@ fn m03_the_end_of_a_scripted_stream_is_to_be_read_once() {
     reactor.turn();
     assert_eq!(reactor.check_drained(), Ok(()));
     drop(reader);
+}
+
+/// What is reported of a source that is watched for `interest`, once `close` has run.
+#[cfg(target_os = "linux")]
+fn reported<S: Source + 'static>(
+    reactor: &mut ScriptedReactor,
+    source: S,
+    interest: Interest,
+    close: impl FnOnce(&S),
+) -> [bool; 5] {
+    let flags = Rc::new(Cell::new([false; 5]));
+    let reported = Rc::clone(&flags);
+    let source = reactor.register_function(source, interest, move |_, ready| {
+        reported.set([
+            ready.is_readable(),
+            ready.is_writable(),
+            ready.is_read_closed(),
+            ready.is_write_closed(),
+            ready.is_error(),
+        ]);
+    });
+    let source = source.unwrap();
+    reactor.turn();
+    flags.set([false; 5]);
+    close(source.source());
+    reactor.turn();
+    flags.get()
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_source_that_is_shut_down_reports_what_a_socket_does() {
+    let mut reactor = ScriptedReactor::new().unwrap();
+    for interest in [Interest::READABLE, Interest::WRITABLE] {
+        for how in [Shutdown::Read, Shutdown::Write, Shutdown::Both] {
+            for peer_closes in [false, true] {
+                let (socket, other) = support::net::tcp_pair();
+                let real = reported(&mut reactor, socket, interest, |socket| {
+                    if peer_closes {
+                        other.shutdown(Shutdown::Write).unwrap();
+                    }
+                    socket.shutdown(how).unwrap();
+                });
+                let (source, peer) = reactor.pair();
+                let scripted = reported(&mut reactor, source, interest, |source| {
+                    if peer_closes {
+                        peer.close_write();
+                    }
+                    source.shutdown(how);
+                });
+                assert_eq!(scripted, real, "{interest:?}, {how:?}, peer closes: {peer_closes}");
+            }
+        }
+    }
 }
