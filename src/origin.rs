@@ -92,6 +92,13 @@ mod spans {
             left.into_iter().next().and_then(|scope| scope.origin)
         }
 
+        /// Leaves a scope, and none within it. Returns the origin that it had.
+        pub(crate) fn remove(&self, number: u64) -> Option<Origin> {
+            let mut scopes = self.scopes.borrow_mut();
+            let at = scopes.iter().position(|scope| scope.number == number)?;
+            scopes.remove(at).origin
+        }
+
         /// Returns the origin of a call that is created now.
         pub(crate) fn here(&self) -> Option<Origin> {
             // Taken out to be cloned, which runs code of the subscriber.

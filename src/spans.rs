@@ -232,10 +232,13 @@ impl DialSpans {
 
     /// Leaves the spans of a queue's calls, and forgets those that are not over.
     fn forget(&self, queue: NonZeroU64) {
-        let first =
-            self.live.borrow().iter().find(|live| live.call.queue() == queue).map(|live| live.call);
-        if let Some(call) = first {
-            let _origin = self.left(call);
+        let (gone, left): (Vec<_>, _) =
+            self.live.take().into_iter().partition(|live| live.call.queue() == queue);
+        // (Calls of other queues may be live within them, and around them.)
+        self.live.replace(left);
+        for Live { scope, entered, .. } in gone.into_iter().rev() {
+            drop(entered);
+            let _origin = self.with_scopes(|scopes| scopes.remove(scope));
         }
         let mut waiting = self.waiting.borrow_mut();
         let (gone, left) =

@@ -279,3 +279,26 @@ fn r11_a_call_that_ends_with_the_queue_as_it_is_dialed_leaves_its_span() {
     log.expect(&[" | after it"]);
     assert_eq!((log.open(), format!("{spans:?}")), (0, "DialSpans(0 waiting, 0 live)".into()));
 }
+
+#[test]
+fn a_call_of_another_queue_keeps_its_span_as_the_spans_around_it_are_removed() {
+    logged(|log, other| {
+        let (spans, queue) = (Rc::new(DialSpans::new()), CallQueue::new());
+        other.clear_observers();
+        other.add_observer(Rc::clone(&spans));
+        let id = queue.add_observer(Rc::clone(&spans));
+        let others = other.handle();
+        queue.call(move |queue| {
+            let handle = queue.clone();
+            others.call(move |others| {
+                handle.remove_observer(id);
+                info!("inner");
+                others.call(|_| info!("later"));
+            });
+            let _ = others.dial_all();
+            info!("outer");
+        });
+        queue.dial_all();
+        log.expect(&["#0 > #0 | inner", "#0 > #0 > #1 | later", " | outer"]);
+    });
+}
