@@ -10,7 +10,7 @@ const PRIVATE: &str = "10.0.0.0/8 172.16.0.0/12 192.168.0.0/16 fc00::/7";
 /// Unspecified, shared, link-local, for protocols, benchmarks, multicast, reserved; and addresses of IPv6
 /// that lead to one of IPv4.
 const SPECIAL: &str = "0.0.0.0/8 100.64.0.0/10 169.254.0.0/16 192.0.0.0/24 198.18.0.0/15 224.0.0.0/3 \
-    ::/96 64:ff9b::/32 100::/8 2001::/23 2002::/16 fe80::/10 fec0::/10 ff00::/8";
+    ::/8 100::/8 2001::/23 2002::/16 fe80::/10 fec0::/10 ff00::/8";
 
 pub(crate) struct Rules {
     special: Vec<IpNet>,

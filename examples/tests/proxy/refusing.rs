@@ -95,6 +95,8 @@ fn rules_judge_addresses_of_every_range() {
         "fdff::1",
         "ff02::1",
         "64:ff9b::7f00:1",
+        "64:ff9b:1::a00:1",
+        "::ffff:0:7f00:1",
         "2002:7f00:1::",
         "::ffff:10.0.0.1",
     ];
