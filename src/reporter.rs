@@ -102,7 +102,10 @@ impl Reporter {
     /// ```
     #[cfg(any(feature = "journal", feature = "mio"))]
     pub fn stderr() -> Self {
-        Self::new(|line| std::eprintln!("switchboard: {line}"))
+        use std::io::Write as _;
+
+        // (A failure has no place to be reported. `eprintln` would panic, in whatever is observed.)
+        Self::new(|line| drop(writeln!(std::io::stderr(), "switchboard: {line}")))
     }
 
     fn report(&self, kind: ReportKind, site: &'static Location<'static>, text: fmt::Arguments<'_>) {

@@ -16,6 +16,8 @@ mod fork;
 mod logging;
 #[cfg(all(unix, feature = "mio"))]
 mod no_descriptors;
+#[cfg(all(unix, feature = "mio"))]
+mod unread;
 
 use support::counting::Counting;
 
