@@ -273,7 +273,7 @@ impl Conformance {
 
     /// Runs the subject that `make` makes through all scenarios, a new one each time.
     ///
-    /// `make` makes it on the reactor given, not open yet. Nothing may keep the reactor's handles
+    /// `make` makes it on the reactor given, not open yet. Nothing may keep handles of the reactor or its queue
     /// beyond the life of the subject. The kit observes the queue; other observers of it may stay.
     ///
     /// # Errors
