@@ -28,9 +28,9 @@
 //!   not left to wait (unless it is one of the [leftovers](Module::leftovers)),
 //! - no call is abandoned (R5) or refused because its recipient is live (R2), and the tally
 //!   balances at every turn (R12),
-//! - once all are over, no registration (M4), no timer (M7) and no call (R12) is left, what the
-//!   callbacks captured is dropped (R7), and in the end nothing holds on to the reactor or its queue (R11),
-//!   and no operation is left in memory (R7).
+//! - once all are over, no registration (M4), no timer (M7) and no call (R12) is left, no remote keeps
+//!   the loop running (M6), what the callbacks captured is dropped (R7), and in the end nothing holds
+//!   on to the reactor or its queue (R11), and no operation is left in memory (R7).
 //!
 //! A panic of the subject passes through. An operation that makes no progress for
 //! [`Conformance::patience`] counts as one that never completes.

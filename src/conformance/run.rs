@@ -211,6 +211,9 @@ impl Run {
         }
         self.scene.release();
         self.settle(Left::default())?;
+        if !self.turn_until_none(|run| usize::from(run.reactor.should_run()))? {
+            self.scene.log.find(Rule::M6, || "something keeps the loop running: a remote".into());
+        }
         self.scene.log.check_drops();
         self.fail_if_broken()?;
         let Self { setting, reactor, scene, handles, blocks } = self;

@@ -14,7 +14,7 @@ use crate::samples::Module;
 /// It makes its requests itself. An operation that is not canceled may end in any way but
 /// [`Canceled`](crate::op::OpError::Canceled) and [`Dropped`](crate::op::OpError::Dropped).
 ///
-/// Registrations, timers and callbacks that the module keeps beside its operations must be made in
+/// Registrations, timers, remotes and callbacks that the module keeps beside its operations must be made in
 /// `open` at the latest, and must be dropped with the module.
 pub trait Subject: 'static {
     /// What an operation answers.

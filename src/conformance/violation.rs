@@ -47,6 +47,8 @@ pub enum Rule {
     R12,
     /// No registration is left.
     M4,
+    /// Nothing is left that keeps the loop running.
+    M6,
     /// No timer is left.
     M7,
     /// What [`Subject`](super::Subject) asks for: to start operations while it is open, and only

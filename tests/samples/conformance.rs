@@ -212,6 +212,11 @@ fn r11_a_queue_that_is_kept_is_caught() {
 }
 
 #[test]
+fn m6_a_remote_that_is_kept_is_caught_as_the_loop_would_not_end() {
+    caught(Fault::KeepsARemote, Rule::M6, scenario(Complete, Waiting, AtOnce, 1));
+}
+
+#[test]
 fn patience_may_have_no_end() {
     let patient = Conformance::new().sizes([1]).patience(Duration::MAX);
     assert!(patient.check(|reactor| Bell::new(Fault::None, reactor)).is_ok());

@@ -64,6 +64,7 @@ pub(crate) enum Fault {
     OwnsItself,
     KeepsTheReactor,
     KeepsTheQueue,
+    KeepsARemote,
     Panics,
 }
 
@@ -140,6 +141,7 @@ impl Bell {
                 self.reactor.set_clock(Instant::now);
                 mem::forget(self.reactor.clone());
             }
+            Fault::KeepsARemote => mem::forget(self.reactor.remote()),
             Fault::KeepsTheQueue => mem::forget(self.reactor.queue().clone()),
             Fault::CallsWithoutEnd => call_without_end(self.reactor.queue(), true),
             Fault::AbandonsACallbackOfItsOwn => drop(callback()),
