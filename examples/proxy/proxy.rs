@@ -2,7 +2,8 @@
 
 use std::cell::{OnceCell, RefCell};
 use std::collections::BTreeMap;
-use std::io;
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 
@@ -41,6 +42,11 @@ pub(crate) struct Figures {
     pub(crate) sent: u64,
     /// By status; 0: those that ended in the middle.
     pub(crate) refusals: BTreeMap<u16, u64>,
+}
+
+/// Prints a line to standard error. If nothing reads that any more, the loop goes on.
+pub(crate) fn print(line: impl Display) {
+    let _ = writeln!(io::stderr(), "{line}");
 }
 
 /// Listens, alone or beside other loops.
@@ -93,7 +99,7 @@ impl Proxy {
         self.figures.borrow_mut().accepted += 1;
         let session = self.sessions.try_insert_with(|own| Session::new(self, own, socket, peer));
         if let Err(error) = session {
-            eprintln!("{peer}: {error}");
+            print(format_args!("{peer}: {error}"));
         }
         if self.sessions.len() >= self.settings.clients {
             self.acceptor.borrow().iter().for_each(Acceptor::pause);

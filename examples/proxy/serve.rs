@@ -20,7 +20,7 @@ use {
     switchboard::reactor::{Readiness, Registration},
 };
 
-use super::proxy::{Proxy, listen};
+use super::proxy::{Proxy, listen, print};
 use super::settings::Settings;
 #[cfg(feature = "journal")]
 use super::timeline::Timeline;
@@ -117,11 +117,11 @@ fn run(
 
 impl Loop {
     fn report(&self) {
-        eprintln!("{}", self.proxy.figures());
+        print(self.proxy.figures());
         #[cfg(feature = "journal")]
         match self.timeline.as_ref().map(Timeline::write) {
-            Some(Ok(story)) => eprintln!("the operation that took longest:\n{story}"),
-            Some(Err(error)) => eprintln!("the timeline was not written: {error}"),
+            Some(Ok(story)) => print(format_args!("the operation that took longest:\n{story}")),
+            Some(Err(error)) => print(format_args!("the timeline was not written: {error}")),
             None => {}
         }
     }

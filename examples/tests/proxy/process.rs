@@ -137,6 +137,14 @@ fn signals_print_figures_and_end_it_and_loops_share_a_port() {
 }
 
 #[test]
+fn figures_that_nothing_reads_end_no_loop() {
+    let mut proxy = Proxy::start("", None);
+    drop(proxy.child.stderr.take());
+    proxy.signal(Signal::USR1);
+    assert!(proxy.end().success());
+}
+
+#[test]
 fn without_descriptors_clients_wait_or_get_an_answer_and_all_goes_on_later() {
     let origin = Origin::answering(|_, _| ok("x"));
     let proxy = Proxy::start("", Some(40));
