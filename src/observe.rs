@@ -51,11 +51,11 @@ pub trait Observer {
         false
     }
 
-    /// Receives the label of a recipient when it is set
+    /// Receives the label of a recipient of the queue of that [number](CallId::queue) when it is set
     /// ([`Address::set_label`](crate::Address::set_label)) or, if that was before, when this observer is
     /// added; and `None` when the recipient is gone. Closures do not get these.
-    fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
-        let _ = (recipient, label);
+    fn observe_label(&self, queue: NonZeroU64, recipient: RecipientInfo, label: Option<&str>) {
+        let _ = (queue, recipient, label);
     }
 
     /// Receives the name of a call that is not over, when it is set
@@ -121,8 +121,8 @@ impl<O: Observer + ?Sized> Observer for Rc<O> {
         (**self).observe_call(call, recipient, site)
     }
 
-    fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
-        (**self).observe_label(recipient, label);
+    fn observe_label(&self, queue: NonZeroU64, recipient: RecipientInfo, label: Option<&str>) {
+        (**self).observe_label(queue, recipient, label);
     }
 
     fn observe_name(&self, call: CallId, name: &str) {

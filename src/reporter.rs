@@ -6,6 +6,7 @@ use alloc::rc::Rc;
 use alloc::string::{String, ToString};
 use core::cell::RefCell;
 use core::fmt::{self, Write};
+use core::num::NonZeroU64;
 use core::panic::Location;
 
 use crate::id::CallId;
@@ -51,7 +52,8 @@ pub struct Reporter {
 struct ReporterState {
     /// The recipients of calls that are not over.
     recipients: BTreeMap<CallId, RecipientInfo>,
-    labels: BTreeMap<u64, Rc<str>>,
+    /// By queue and recipient.
+    labels: BTreeMap<(NonZeroU64, u64), Rc<str>>,
     /// The names of calls that are not over.
     names: BTreeMap<CallId, Rc<str>>,
     /// How many times each kind of thing was reported of each place.
@@ -130,15 +132,15 @@ impl ReporterState {
         if let Some(name) = self.names.get(&call) {
             let _ = write!(text, " {name:?}");
         }
-        text += &self.to(self.recipients.get(&call));
+        text += &self.to(call, self.recipients.get(&call));
         text
     }
 
-    fn to(&self, recipient: Option<&RecipientInfo>) -> String {
+    fn to(&self, call: CallId, recipient: Option<&RecipientInfo>) -> String {
         let mut text = String::new();
         if let Some(recipient) = recipient {
             let _ = write!(text, " to {recipient}");
-            if let Some(label) = self.labels.get(&recipient.number) {
+            if let Some(label) = self.labels.get(&(call.queue(), recipient.number)) {
                 let _ = write!(text, " {label:?}");
             }
         }
@@ -168,7 +170,7 @@ impl Observer for Reporter {
                 return;
             }
             Step::Deferred { .. } => self.state.borrow().details(call),
-            Step::Undrained { recipient, .. } => self.state.borrow().to(recipient.as_ref()),
+            Step::Undrained { recipient, .. } => self.state.borrow().to(call, recipient.as_ref()),
             Step::Refused { .. } | Step::Abandoned { .. } => {
                 let mut state = self.state.borrow_mut();
                 let to = state.details(call);
@@ -221,12 +223,19 @@ impl Observer for Reporter {
         self.state.borrow_mut().names.insert(call, name.into());
     }
 
-    fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
-        let labels = &mut self.state.borrow_mut().labels;
+    fn observe_label(&self, queue: NonZeroU64, recipient: RecipientInfo, label: Option<&str>) {
+        let (key, labels) = ((queue, recipient.number), &mut self.state.borrow_mut().labels);
         match label {
-            Some(label) => _ = labels.insert(recipient.number, label.into()),
-            None => _ = labels.remove(&recipient.number),
+            Some(label) => _ = labels.insert(key, label.into()),
+            None => _ = labels.remove(&key),
         }
+    }
+
+    fn observe_removal(&self, queue: NonZeroU64) {
+        let ReporterState { recipients, labels, names, .. } = &mut *self.state.borrow_mut();
+        recipients.retain(|call, _| call.queue() != queue);
+        labels.retain(|(of, _), _| *of != queue);
+        names.retain(|call, _| call.queue() != queue);
     }
 }
 

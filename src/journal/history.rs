@@ -71,7 +71,9 @@ impl History {
         }
         history.link_layers();
         for call in &mut history.calls {
-            call.label = call.recipient.and_then(|recipient| labels.get(&recipient).cloned());
+            call.label = call
+                .recipient
+                .and_then(|recipient| labels.get(&(call.id.queue(), recipient)).cloned());
             call.named = names.get(&call.id).cloned();
         }
         for (call, origin) in loop_log.into_origins() {

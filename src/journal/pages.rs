@@ -17,7 +17,7 @@ use crate::journal::call_table::CallTable;
 use crate::journal::figures::{Figures, StepCounts};
 use crate::journal::latency::Latencies;
 use crate::journal::ring::{Ring, StepEntry, What};
-use crate::journal::texts::Texts;
+use crate::journal::texts::{Labeled, Texts};
 use crate::op_step::OpStep;
 use crate::step::{RecipientInfo, Step};
 
@@ -30,7 +30,7 @@ pub(super) struct Pages {
     pending: CallTable<Instant>,
     /// The number of the first step that may be the doing of a call that was live before (I3).
     own: u64,
-    pub(super) labels: Texts<RecipientInfo>,
+    pub(super) labels: Texts<Labeled>,
     pub(super) names: Texts<CallId>,
     counts: StepCounts,
     waiting: Latencies,
@@ -269,7 +269,7 @@ impl Pages {
     }
 
     /// Sets the label of a recipient, or releases it: it is dropped with the latest step so far.
-    pub(super) fn label(&mut self, recipient: RecipientInfo, label: Option<&str>) {
+    pub(super) fn label(&mut self, recipient: Labeled, label: Option<&str>) {
         match label {
             Some(label) => self.labels.set(recipient, label, self.frozen.is_some()),
             None => {
@@ -322,7 +322,7 @@ impl Pages {
         self.live.retain(|(call, _)| call.queue() != queue);
         self.pending.retain(|call| call.queue() != queue);
         self.own = self.ring.next_step();
-        self.labels.release_all(self.ring.next_step());
+        self.labels.release_all(self.ring.next_step(), |(of, _)| *of == queue);
     }
 
     /// How many calls are pending and live, of those that were seen.

@@ -245,9 +245,9 @@ impl Observer for Journal {
         self.pages.borrow_mut().note_dialed_again(now, call, keeps);
     }
 
-    fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
+    fn observe_label(&self, queue: NonZeroU64, recipient: RecipientInfo, label: Option<&str>) {
         if self.filter.as_ref().is_none_or(|filter| filter.keeps_label(recipient)) {
-            self.pages.borrow_mut().label(recipient, label);
+            self.pages.borrow_mut().label((queue, recipient), label);
         }
     }
 

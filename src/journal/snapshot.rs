@@ -9,8 +9,7 @@ use crate::journal::filter::LeftOut;
 use crate::journal::loop_log::LoopLog;
 use crate::journal::map::Map;
 use crate::journal::ring::StepEntry;
-use crate::journal::texts::Text;
-use crate::step::RecipientInfo;
+use crate::journal::texts::{Labeled, Text};
 
 /// The steps that a [`Journal`](super::Journal) held at an instant.
 ///
@@ -36,7 +35,7 @@ use crate::step::RecipientInfo;
 #[derive(Clone)]
 pub struct Snapshot {
     pub(super) entries: Vec<StepEntry>,
-    pub(super) labels: Map<RecipientInfo, Text>,
+    pub(super) labels: Map<Labeled, Text>,
     pub(super) names: Map<CallId, Text>,
     pub(super) loop_log: LoopLog,
     pub(super) dropped: u64,

@@ -8,8 +8,13 @@ use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::hash::Hash;
+use core::num::NonZeroU64;
 
 use crate::journal::map::Map;
+use crate::step::RecipientInfo;
+
+/// Whose label it is: numbers of recipients are those of their queue.
+pub(super) type Labeled = (NonZeroU64, RecipientInfo);
 
 /// What is shown for a key, if anything.
 pub(super) type Text = Arc<str>;
@@ -66,10 +71,10 @@ impl<K: Copy + Eq + Hash> Texts<K> {
         }
     }
 
-    /// The same of all texts.
-    pub(super) fn release_all(&mut self, step: u64) {
+    /// The same of all texts for whose keys `goes` returns true.
+    pub(super) fn release_all(&mut self, step: u64, goes: impl Fn(&K) -> bool) {
         let held = self.texts.iter().filter(|(_, (_, until))| until.is_none());
-        let held: Vec<_> = held.map(|(key, _)| *key).collect();
+        let held: Vec<_> = held.map(|(key, _)| *key).filter(goes).collect();
         held.into_iter().for_each(|key| self.release(key, step));
     }
 

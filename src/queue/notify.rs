@@ -171,7 +171,7 @@ impl Core {
         self.raise(flag::OBSERVED);
         let labels: Vec<_> = listener.labels.borrow().values().cloned().collect();
         for (recipient, label) in labels {
-            observer.observe_label(recipient, Some(&label));
+            observer.observe_label(self.id, recipient, Some(&label));
         }
         id
     }
@@ -280,7 +280,8 @@ impl Core {
         let old =
             self.listener.labels.borrow_mut().insert(recipient.number + 1, (recipient, label));
         drop(old);
-        self.listener.notify_each(|observer| observer.observe_label(recipient, Some(&shown)));
+        self.listener
+            .notify_each(|observer| observer.observe_label(self.id, recipient, Some(&shown)));
     }
 
     pub(crate) fn label(&self, recipient: u64) -> Option<Rc<str>> {
@@ -291,7 +292,7 @@ impl Core {
     pub(crate) fn forget_label(&self, recipient: u64) {
         let label = self.listener.labels.borrow_mut().remove(&recipient);
         if let Some((recipient, _)) = label {
-            self.listener.notify_each(|observer| observer.observe_label(recipient, None));
+            self.listener.notify_each(|observer| observer.observe_label(self.id, recipient, None));
         }
     }
 }

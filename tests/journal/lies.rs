@@ -261,3 +261,28 @@ fn a_story_distinguishes_calls_of_two_queues_whose_ids_look_the_same() {
     let trace = String::from_utf8(trace).unwrap();
     assert!(trace.contains(&format!("\"by\":\"#0 of queue {}\"", outer.queue())), "{trace}");
 }
+
+#[test]
+fn labels_of_two_queues_are_not_those_of_each_others_recipients() {
+    let (one, other) = (CallQueue::new(), CallQueue::new());
+    let journal = Rc::new(Journal::builder().keep(8).build());
+    let id = one.add_observer(Rc::clone(&journal));
+    other.add_observer(Rc::clone(&journal));
+    let [first, second] = [&one, &other].map(|queue| queue.recipient(Session));
+    first.set_label("10.0.0.1:80");
+    second.set_label("10.0.0.2:80");
+    let call = first.call(|_, _| ());
+    one.dial_all();
+    let story = journal.explain(call).to_string();
+    assert!(story.contains("(10.0.0.1:80)"), "{story}");
+    // The labels of one go with it, those of the other stay.
+    one.remove_observer(id);
+    for _ in 0..20 {
+        let call = second.call(|_, _| ());
+        other.dial_all();
+        let story = journal.explain(call).to_string();
+        assert!(story.contains("(10.0.0.2:80)"), "{story}");
+    }
+    let text = format!("{journal:?}");
+    assert!(text.ends_with(" 1 labels and names)"), "{text}");
+}

@@ -3,6 +3,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
+use std::num::NonZeroU64;
 use std::panic::{self, AssertUnwindSafe};
 use std::rc::Rc;
 
@@ -276,7 +277,7 @@ impl Labels {
 impl Observer for Labels {
     fn observe(&self, _: CallId, _: &Step) {}
 
-    fn observe_label(&self, recipient: RecipientInfo, label: Option<&str>) {
+    fn observe_label(&self, _: NonZeroU64, recipient: RecipientInfo, label: Option<&str>) {
         self.0.borrow_mut().push((recipient.number, label.map(str::to_owned)));
     }
 }

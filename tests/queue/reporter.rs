@@ -192,3 +192,25 @@ fn r10_a_call_that_was_put_back_is_reported_with_its_name_and_recipient() {
     queue.dial_all();
     assert_line(&lines, line, &["\"main.lua:12\" to Server(0)", "its recipient is gone"]);
 }
+
+#[test]
+fn labels_of_two_queues_are_not_those_of_each_others_recipients() {
+    let (one, other) = (CallQueue::new(), CallQueue::new());
+    let lines = Lines::default();
+    let log = Rc::clone(&lines);
+    let reporter = Rc::new(Reporter::new(move |line| log.borrow_mut().push(line.to_owned())));
+    let [id, _] = [&one, &other].map(|queue| queue.add_observer(Rc::clone(&reporter)));
+    let [first, second] = [&one, &other].map(|queue| queue.recipient(Server));
+    first.set_label("10.0.0.1:80");
+    second.set_label("10.0.0.2:80");
+    let line = line!() + 1;
+    first.schedule(Objects);
+    one.dial_all();
+    assert_line(&lines, line, &["to Server(0) \"10.0.0.1:80\"", "the server is closed"]);
+    // What is taken off one queue still knows the other's.
+    one.remove_observer(id);
+    let line = line!() + 1;
+    second.schedule(Objects);
+    other.dial_all();
+    assert_line(&lines, line, &["to Server(0) \"10.0.0.2:80\"", "the server is closed"]);
+}
