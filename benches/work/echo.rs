@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use mio::event::Source;
 use mio::net;
 use mio::{Events, Interest, Poll, Token};
+use support::descriptors;
 use switchboard::reactor::{Reactor, Registration};
 use switchboard::streams::{Stream, StreamStatus};
 use switchboard::{Context, Recipient};
@@ -69,6 +70,8 @@ pub fn streaming(connections: u64, open: Open) -> Run {
 }
 
 fn rounds(connections: u64, message: usize, buffer: usize, open: Open) -> Run {
+    // Both ends of each, under a limit that is raised for them.
+    let _claimed = descriptors::claim(2 * connections as usize);
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let (mut clients, servers): (Vec<_>, Vec<_>) =
         (0..connections).map(|_| connection(&listener)).collect();
