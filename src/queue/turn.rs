@@ -25,12 +25,18 @@ impl QueueHandle {
         dial(Turn::enter(self))
     }
 
-    /// Makes what follows part of a turn. Calls `if_observed` if observers are notified of it.
+    /// Begins a turn with `note`, which runs no code of a user, and makes what follows part of it. Calls
+    /// `if_observed` if observers are notified of it.
     #[cfg(feature = "mio")]
     #[inline(always)]
-    pub(crate) fn begin_turn(&self, if_observed: impl FnOnce()) -> Turn<'_> {
-        if self.core().listener.has(flag::OBSERVED | flag::WAKE) {
-            self.begin_turn_slow(if_observed);
+    pub(crate) fn begin_turn(&self, note: impl FnOnce(), if_observed: impl FnOnce()) -> Turn<'_> {
+        let core = self.core();
+        if core.listener.has(flag::WAKE) {
+            core.lower(flag::WAKE);
+        }
+        note();
+        if core.is_observed() {
+            self.begin_observed(if_observed);
         }
         Turn::enter(self)
     }
@@ -38,11 +44,9 @@ impl QueueHandle {
     #[cfg(feature = "mio")]
     #[cold]
     #[inline(never)]
-    fn begin_turn_slow(&self, if_observed: impl FnOnce()) {
-        if self.core().is_observed() {
-            if_observed();
-            let _ = self.announce_turn();
-        }
+    fn begin_observed(&self, if_observed: impl FnOnce()) {
+        if_observed();
+        let _ = self.announce_turn();
         self.core().lower(flag::WAKE);
     }
 

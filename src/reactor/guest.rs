@@ -230,12 +230,11 @@ impl Guest {
     pub(super) fn run_turn(&mut self, note: impl FnOnce(&Shared), end: Option<Instant>) -> Report {
         let shared = self.ends.handle.shared();
         let _in_progress = InProgress::new(shared);
-        // What is scheduled before the dial is part of the turn too: no wake-up is needed for it.
-        let turn = self.queue.begin_turn(|| shared.begin_observation());
         let limits = &shared.line.limits;
         limits.begin_turn(&self.queue);
-        // Before the clock is read, which is code of a user (rule M1).
-        note(shared);
+        // What is scheduled before the dial is part of the turn too: no wake-up is needed for it. The events
+        // are noted before observers are notified and the clock is read, which is code of a user (rule M1).
+        let turn = self.queue.begin_turn(|| note(shared), || shared.begin_observation());
         let end = if limits.time().is_some() { self.sooner_end(end) } else { end };
         if shared.has_more_than_events() {
             self.enter_others();
@@ -321,7 +320,7 @@ impl Drop for Guest {
         in_drop(|| {
             // Even if an observer panics as the turn begins.
             let close = RunOnDrop(Some(|| handle.shared().remotes.close(handle)));
-            let _turn = self.queue.begin_turn(|| ());
+            let _turn = self.queue.begin_turn(|| (), || ());
             drop(close);
         });
     }

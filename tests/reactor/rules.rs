@@ -5,12 +5,13 @@
 use std::cell::Cell;
 use std::io::{Read, Write};
 use std::net::Shutdown;
+use std::num::NonZeroU64;
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use mio::Interest;
 use switchboard::reactor::{Reactor, Registration};
-use switchboard::{CallId, QueueHandle, Step};
+use switchboard::{CallId, Observer, QueueHandle, Step, TurnStep};
 
 use support::net::{
     LocalStream, Log, PATIENCE, assert_closed, check, drain, local_pair, turn_now, turn_until,
@@ -147,6 +148,34 @@ fn m01_a_panic_in_the_observer_loses_no_event() {
         assert_eq!((reactor.event_stats().events, reactor.event_stats().delivered), (3, 3));
         assert_eq!(reactor.poll_timeout(), None);
     }
+}
+
+/// Panics as a turn begins, once.
+struct PanicsAtTurn(Cell<bool>);
+
+impl Observer for PanicsAtTurn {
+    fn observe(&self, _: CallId, _: &Step) {}
+
+    fn observe_turn(&self, _: NonZeroU64, step: &TurnStep) {
+        if matches!(step, TurnStep::Begins { .. }) && self.0.take() {
+            unwind("the observer");
+        }
+    }
+}
+
+#[test]
+fn m01_an_observer_that_panics_as_a_turn_begins_loses_no_event() {
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let reported = Log::new();
+    let (source, mut peer) = local_pair();
+    let _held = watch(&reactor, &recipient, source, 0, &reported);
+    peer.write_all(b"x").unwrap();
+    reactor.queue().add_observer(PanicsAtTurn(Cell::new(true)));
+    assert_eq!(unwinding(|| reactor.turn(Some(Duration::ZERO))), "the observer");
+    assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO), "an event is left");
+    assert_eq!(turn_now(&mut reactor).dialed, 1);
+    assert_eq!(reported.take(), [0]);
 }
 
 #[test]
