@@ -17,7 +17,7 @@ use crate::queue::{Budget, CallQueue};
 use crate::reactor::error::CreateError;
 use crate::reactor::remote::remotes::Awake;
 use crate::reactor::shared::{ReactorHandle, Shared};
-use crate::reactor::timers::DeclineAll;
+use crate::reactor::timers::{DeclineAll, Timers};
 use crate::unwind::{RunOnDrop, drop_all, in_drop};
 
 /// A reactor inside a mio loop of the host: the host polls, and hands in the events.
@@ -188,7 +188,7 @@ impl Guest {
     /// ```
     #[inline]
     pub fn turn(&mut self, events: &Events) -> Report {
-        self.run_turn(|shared| shared.note(events), None)
+        self.run_turn(|shared| shared.note(events), |_| None)
     }
 
     /// As [`turn`](Self::turn), and dials for as long as `limit`, by the reactor's clock. The limit is
@@ -216,18 +216,23 @@ impl Guest {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn turn_within(&mut self, events: &Events, limit: Duration) -> Report {
-        let end = self.now().checked_add(limit);
-        self.turn_until(events, end)
+        let end = |timers: &Timers| timers.now().checked_add(limit);
+        self.run_turn(|shared| shared.note(events), end)
     }
 
     /// As [`turn`](Self::turn), until `end` at most.
     pub(super) fn turn_until(&mut self, events: &Events, end: Option<Instant>) -> Report {
-        self.run_turn(|shared| shared.note(events), end)
+        self.run_turn(|shared| shared.note(events), |_| end)
     }
 
-    /// As [`turn`](Self::turn), with events that `note` notes, until `end` at most.
+    /// As [`turn`](Self::turn), with events that `note` notes, until what `end` returns at most, which may
+    /// read the clock.
     #[inline]
-    pub(super) fn run_turn(&mut self, note: impl FnOnce(&Shared), end: Option<Instant>) -> Report {
+    pub(super) fn run_turn(
+        &mut self,
+        note: impl FnOnce(&Shared),
+        end: impl FnOnce(&Timers) -> Option<Instant>,
+    ) -> Report {
         let shared = self.ends.handle.shared();
         let _in_progress = InProgress::new(shared);
         let limits = &shared.line.limits;
@@ -235,6 +240,7 @@ impl Guest {
         // What is scheduled before the dial is part of the turn too: no wake-up is needed for it. The events
         // are noted before observers are notified and the clock is read, which is code of a user (rule M1).
         let turn = self.queue.begin_turn(|| note(shared), || shared.begin_observation());
+        let end = end(&shared.timers);
         let end = if limits.time().is_some() { self.sooner_end(end) } else { end };
         if shared.has_more_than_events() {
             self.enter_others();

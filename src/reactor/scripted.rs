@@ -59,6 +59,6 @@ impl Reactor {
         let note = |shared: &Shared| {
             shared.note_each(events.map(|(token, flags)| (token, move || flags)));
         };
-        self.guest.run_turn(note, None)
+        self.guest.run_turn(note, |_| None)
     }
 }

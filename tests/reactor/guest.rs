@@ -2,10 +2,11 @@
 //! keeps the host from sleeping (rule M9).
 
 use mio::{Events, Interest, Poll, Token, Waker};
+use std::cell::Cell;
 use std::io::Write;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use switchboard::reactor::{Guest, Readiness, Registration};
 use switchboard::{CallQueue, Context, Recipient};
 
@@ -238,6 +239,27 @@ fn register_as(
     let handler = move |(): &mut (), _: &Context<'_, ()>, _: &Readiness<'_>| log.push(name);
     let held = guest.register(source, Interest::READABLE, &recipient, handler).unwrap();
     (recipient, held, peer)
+}
+
+#[test]
+fn m01_a_clock_that_panics_before_a_turn_within_a_limit_loses_no_event() {
+    let (mut host, reported) = (Host::new(), Log::new());
+    let mut guest = host.guest();
+    let (_recipient, _held, mut peer) = register_as(&guest, "source", &reported);
+    peer.write_all(b"x").unwrap();
+    host.poll.poll(&mut host.events, Some(PATIENCE)).unwrap();
+    let panics = Cell::new(true);
+    guest.set_clock(move || {
+        if panics.take() {
+            unwind("no time");
+        }
+        Instant::now()
+    });
+    let turn = || guest.turn_within(&host.events, Duration::from_secs(1));
+    assert_eq!(unwinding(turn), "no time");
+    assert_eq!(guest.poll_timeout(), Some(Duration::ZERO), "an event is left");
+    assert_eq!(host.turn(&mut guest), 1);
+    assert_eq!(reported.take(), ["source"]);
 }
 
 #[test]
