@@ -326,10 +326,10 @@ impl Reactor {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn turn(&mut self, timeout: Option<Duration>) -> io::Result<Report> {
+        let _signal = self.signal_after_turn();
         if self.shared().has_poll_flags() {
             self.shared().begin_poll()?;
         }
-        let _signal = self.signal_after_turn();
         let timeout = match (timeout, self.poll_timeout()) {
             (Some(asked), Some(own)) => Some(asked.min(own)),
             (asked, own) => asked.or(own),
@@ -369,10 +369,10 @@ impl Reactor {
     /// # Ok::<(), std::io::Error>(())
     /// ```
     pub fn turn_within(&mut self, limit: Duration) -> io::Result<Report> {
+        let _signal = self.signal_after_turn();
         if self.shared().has_poll_flags() {
             self.shared().begin_poll()?;
         }
-        let _signal = self.signal_after_turn();
         let end = self.now().checked_add(limit);
         match self.poll(Some(Duration::ZERO)) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => self.events.clear(),

@@ -1,13 +1,16 @@
 //! Hazard: a host that waits for the reactor's descriptor, and for nothing else, sleeps although a turn is
 //! due, or spins although none is (rule M9).
 
+use std::cell::Cell;
+use std::num::NonZeroU64;
 use std::os::fd::AsFd;
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use switchboard::reactor::Reactor;
+use switchboard::reactor::{Reactor, ReactorHandle};
+use switchboard::{CallId, Observer, Step, TurnStep};
 
 use support::net::{PATIENCE, turn_now, unwind, unwinding};
 
@@ -115,6 +118,38 @@ fn m09_the_descriptor_is_readable_when_another_thread_has_sent_something() {
     let queue = reactor.queue().clone();
     drop(reactor);
     assert!(queue.is_closed());
+}
+
+/// Before a poll, does a turn of the queue, as which begins it arms a timer, and panics; once.
+struct PanicsBeforePoll(ReactorHandle, Cell<bool>);
+
+impl Observer for PanicsBeforePoll {
+    fn observe(&self, _: CallId, _: &Step) {}
+
+    fn observe_turn(&self, _: NonZeroU64, step: &TurnStep) {
+        let Self(reactor, waits) = self;
+        match step {
+            TurnStep::Polls if waits.get() => {
+                let _ = reactor.queue().dial_all();
+                waits.set(false);
+                unwind("the observer");
+            }
+            TurnStep::Begins { number: 1 } => {
+                reactor.after(Duration::ZERO, reactor.queue().callback(|_, ()| ())).detach();
+            }
+            _ => {}
+        }
+    }
+}
+
+#[test]
+fn m09_the_descriptor_is_readable_after_an_observer_that_panics_before_the_poll() {
+    let mut reactor = reactor();
+    reactor.queue().add_observer(PanicsBeforePoll(reactor.handle(), Cell::new(true)));
+    let _ = turn_now(&mut reactor); // polls are observed from now on
+    assert_eq!(unwinding(|| reactor.turn(Some(Duration::ZERO))), "the observer");
+    assert!(is_readable(&reactor), "a timer is due");
+    assert_eq!(turn_now(&mut reactor).dialed, 1);
 }
 
 #[test]
