@@ -394,7 +394,8 @@ impl Reactor {
     ///
     /// # Errors
     ///
-    /// Returns the error of the system if it fails to create a timer.
+    /// Returns the error of the system if it fails to create a timer, or an error if the poll was
+    /// [left to the parent](ReactorHandle::leave_poll_to_parent).
     ///
     /// # Examples
     ///
@@ -419,9 +420,9 @@ impl Reactor {
     #[cfg(all(target_os = "linux", feature = "timerfd"))]
     pub fn signal_when_due(&mut self) -> io::Result<()> {
         let shared = self.guest.shared();
-        shared.remotes.set_host_sleeps();
         let waker = shared.remotes.waker();
-        let due = due::DueSignal::new(self.handle(), self.poll.registry(), waker)?;
+        let due = due::DueSignal::new(self.handle(), shared.registry()?, waker)?;
+        shared.remotes.set_host_sleeps();
         let hook = alloc::rc::Rc::clone(&due);
         self.due = Some(due);
         // If calls are pending, this calls the hook.

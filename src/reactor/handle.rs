@@ -632,8 +632,8 @@ impl ReactorHandle {
     /// Both copies share one poll in the system. If the child drops its copy, the parent's sources are
     /// deregistered; if it turns, it takes events from the parent. After this, the child's reactor does
     /// not touch the poll: a registration that is dropped only closes its descriptor, and all that
-    /// needs the poll returns an error (to register, to change an interest, [`Reactor::turn`]). Calls
-    /// and timers are the child's own; it may dial the queue. A call that it sends through a [`Remote`]
+    /// needs the poll returns an error (to register, to change an interest, [`Reactor::turn`],
+    /// `Reactor::signal_when_due`). Calls and timers are the child's own; it may dial the queue. A call that it sends through a [`Remote`]
     /// wakes the parent, without effect. For events of its own, the child creates a new reactor.
     ///
     /// A child that calls `exec` or `_exit` at once needs none of this: descriptors are closed on `exec`.

@@ -153,6 +153,13 @@ fn m09_the_descriptor_is_readable_after_an_observer_that_panics_before_the_poll(
 }
 
 #[test]
+fn m09_a_child_that_has_left_the_poll_adds_no_timer_to_it() {
+    let mut reactor = Reactor::new().unwrap();
+    reactor.leave_poll_to_parent();
+    assert!(reactor.signal_when_due().is_err(), "the poll is the parent's");
+}
+
+#[test]
 fn m09_a_clock_that_panics_after_a_turn_that_unwinds_does_not_abort() {
     let mut reactor = reactor();
     let _timer = reactor.after(Duration::from_secs(60), reactor.queue().callback(|_, ()| ()));
