@@ -102,7 +102,7 @@ pub(crate) fn run(
     host: &Receiver<HostEvent>,
     mut serve: impl FnMut() -> ControlFlow<()>,
 ) -> io::Result<()> {
-    let nothing = Events::with_capacity(1);
+    let no_poll = Events::with_capacity(0);
     loop {
         // How long the host may wait for its next event: what winit calls `ControlFlow::WaitUntil`.
         let event = match guest.poll_timeout() {
@@ -115,7 +115,7 @@ pub(crate) fn run(
             Ok(HostEvent::Polled(events)) => poller.turn(guest, events?),
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
             // A timer is due, or calls are pending: a turn without events.
-            Err(RecvTimeoutError::Timeout) => _ = guest.turn(&nothing),
+            Err(RecvTimeoutError::Timeout) => _ = guest.turn(&no_poll),
         }
     }
 }

@@ -166,6 +166,9 @@ impl Guest {
     /// the host may handle them before or after. (To narrow an interest before that has no effect on
     /// the events of this poll.)
     ///
+    /// A host that polls on another thread passes a batch without room (`Events::with_capacity(0)`) for a
+    /// turn without a poll.
+    ///
     /// # Panics
     ///
     /// If a handler panics. The calls that were not dialed are still pending.

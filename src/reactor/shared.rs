@@ -58,6 +58,25 @@ const LEFT: u8 = 1;
 /// A turn was observed: whether polls still are is asked.
 const OBSERVED: u8 = 1 << 1;
 
+/// What the last turn's batch shows of its poll.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Batch {
+    /// The poll has reported all events.
+    Whole,
+    /// It may have more, which a loop around its descriptor is not notified of again.
+    Full,
+    /// There was no poll: the batch has no room.
+    NoPoll,
+}
+
+impl Batch {
+    /// A batch that has no room for more than the `noted` events.
+    #[cold]
+    const fn without_room(noted: usize) -> Self {
+        if noted == 0 { Self::NoPoll } else { Self::Full }
+    }
+}
+
 pub(super) struct Shared {
     registry: Registry,
     /// Zero as usual, `LEFT`, `OBSERVED`.
@@ -74,8 +93,7 @@ pub(super) struct Shared {
     pub(super) timers: Timers,
     pub(super) remotes: Remotes,
     pub(super) stopped: Cell<bool>,
-    /// Whether the poll may have more events, which a loop around its descriptor is not notified of again.
-    batch_was_full: Cell<bool>,
+    batch: Cell<Batch>,
     pub(super) counts: EventCounts,
 }
 
@@ -98,7 +116,7 @@ impl Shared {
             timers: Timers::new(),
             remotes: Remotes::new(waker),
             stopped: Cell::new(false),
-            batch_was_full: Cell::new(false),
+            batch: Cell::new(Batch::Whole),
             counts: EventCounts::default(),
         }
     }
@@ -115,7 +133,11 @@ impl Shared {
     pub(super) fn note(&self, events: &Events) {
         let reported = events.iter().map(|event| (event.token(), || Flags::of(event)));
         let noted = self.note_each(reported);
-        self.batch_was_full.set(noted > 0 && noted == events.capacity());
+        self.batch.set(if noted < events.capacity() {
+            Batch::Whole
+        } else {
+            Batch::without_room(noted)
+        });
     }
 
     /// Notes a batch of events, and counts them. No code of a user runs here, so none is lost (rule
@@ -189,7 +211,10 @@ impl Shared {
     #[inline]
     pub(super) fn judge_handlers(&self) {
         if !self.line.suspects.is_empty() {
-            if self.batch_was_full.get() { self.trim_suspects() } else { self.report_undrained() }
+            match self.batch.get() {
+                Batch::Whole => self.report_undrained(),
+                Batch::Full | Batch::NoPoll => self.trim_suspects(),
+            }
         }
     }
 
@@ -306,7 +331,7 @@ impl Shared {
     pub(super) fn take_watches(&self) -> Arena<Option<Rc<dyn AnyWatch>>> {
         self.line.ready.clear();
         self.unref.set(0);
-        self.batch_was_full.set(false);
+        self.batch.set(Batch::Whole);
         self.watches.replace(Arena::new())
     }
 
@@ -325,7 +350,7 @@ impl Shared {
         !self.queue.is_idle()
             || !self.line.ready.is_empty()
             || self.remotes.is_busy()
-            || self.batch_was_full.get()
+            || self.batch.get() == Batch::Full
     }
 
     /// Whether a stop of `run` was requested.

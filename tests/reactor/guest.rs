@@ -2,8 +2,10 @@
 //! keeps the host from sleeping (rule M9).
 
 use mio::{Events, Interest, Poll, Token, Waker};
-use std::cell::Cell;
-use std::io::Write;
+use std::cell::{Cell, RefCell};
+use std::io::{Read, Write};
+use std::net::Shutdown;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -260,6 +262,38 @@ fn m01_a_clock_that_panics_before_a_turn_within_a_limit_loses_no_event() {
     assert_eq!(guest.poll_timeout(), Some(Duration::ZERO), "an event is left");
     assert_eq!(host.turn(&mut guest), 1);
     assert_eq!(reported.take(), ["source"]);
+}
+
+#[test]
+#[cfg_attr(mio_unsupported_force_poll_poll, ignore = "handlers are not judged")]
+fn m03_a_turn_without_a_poll_judges_no_handler() {
+    // A handler that finds the end before it is reported, and one that leaves something.
+    for (reads_on, undrained) in [(true, 0), (false, 1)] {
+        let mut host = Host::new();
+        let mut guest = host.guest();
+        let (source, mut peer) = local_pair();
+        let held = Rc::new(RefCell::new(None::<Registration<LocalStream>>));
+        let own = Rc::clone(&held);
+        let source = guest.register_function(source, Interest::READABLE, move |_, _| {
+            let mut held = own.borrow_mut();
+            let source = held.as_mut().unwrap();
+            let mut read = || source.try_io(Interest::READABLE, |source| source.read(&mut [0]));
+            while read().unwrap() > 0 && reads_on {}
+        });
+        held.replace(Some(source.unwrap()));
+        peer.write_all(b"four").unwrap();
+        host.poll.poll(&mut host.events, Some(PATIENCE)).unwrap();
+        if reads_on {
+            peer.shutdown(Shutdown::Write).unwrap();
+        }
+        assert_eq!(guest.turn(&host.events).dialed, 1);
+        let _ = guest.turn(&Events::with_capacity(0));
+        assert_eq!(guest.event_stats().undrained, 0, "judged before the next poll");
+        host.poll.poll(&mut host.events, Some(Duration::ZERO)).unwrap();
+        let _ = guest.turn(&host.events);
+        assert_eq!(guest.event_stats().undrained, undrained);
+        held.take();
+    }
 }
 
 #[test]
