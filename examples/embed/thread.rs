@@ -111,11 +111,10 @@ pub(crate) fn run(
         };
         match event {
             Ok(HostEvent::Own) if serve().is_break() => return Ok(()),
-            Ok(HostEvent::Own) => {}
             Ok(HostEvent::Polled(events)) => poller.turn(guest, events?),
             Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            // A timer is due, or calls are pending: a turn without events.
-            Err(RecvTimeoutError::Timeout) => _ = guest.turn(&no_poll),
+            // A timer may be due, or calls pending, even if the host's own events never end.
+            Ok(HostEvent::Own) | Err(RecvTimeoutError::Timeout) => _ = guest.turn(&no_poll),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! Hazard: a loop of somebody else's that sleeps although there is something to do, spins although
 //! there is nothing, or loses what a panic leaves. What is tested is the code of the examples.
 
+mod endless;
 mod hosts;
 mod scenarios;
 mod scene;
