@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::error::Error;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use switchboard::{Budget, CallQueue, Callback, Context, QueueHandle, Report};
@@ -31,6 +32,15 @@ impl Alarms {
                 // If the queue takes no more, neither does it dial.
                 callback.answer(());
             }
+        }
+    }
+}
+
+impl Drop for Alarms {
+    /// Declines the callbacks that still wait: one that is dropped is reported as a bug.
+    fn drop(&mut self) {
+        for callback in mem::take(&mut self.0).into_values().flatten() {
+            callback.decline("the alarms are gone");
         }
     }
 }

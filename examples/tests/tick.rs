@@ -82,6 +82,16 @@ fn alarms_are_answered_at_their_tick_in_order_and_not_early() {
 }
 
 #[test]
+fn alarms_that_wait_as_the_host_ends_are_declined() {
+    let queue = CallQueue::new();
+    let mut alarms = Alarms::default();
+    alarms.at(3, queue.callback(|_, ()| unreachable!("declined")));
+    drop(alarms);
+    let tally = queue.tally();
+    assert_eq!((tally.canceled, tally.abandoned), (1, 0));
+}
+
+#[test]
 fn the_example_ends_by_itself() {
     tick::main().unwrap();
 }
