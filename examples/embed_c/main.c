@@ -171,8 +171,55 @@ static void the_wake_hook_is_called_outside_of_turns(void) {
     puts("the wake hook is called outside of turns");
 }
 
+static void no_wake(void *data) {
+    (void)data;
+}
+
+static void free_reactor(void *reactor) {
+    CHECK(sb_reactor_free(reactor) == SB_OK);
+}
+
+static int32_t never_ready(void *data, uint32_t readiness) {
+    (void)data;
+    (void)readiness;
+    CHECK(!"never called");
+    return SB_DONE;
+}
+
+/* As does that of an object which held the last reference to the reactor. */
+static void a_drop_function_may_free_the_reactor(void) {
+    sb_reactor *reactor;
+    sb_watch *watch;
+    sb_id id;
+    int fds[2];
+    dropped = 0;
+    CHECK(sb_reactor_new(&reactor) == SB_OK);
+    CHECK(sb_call(reactor, nothing, reactor, free_reactor, &id) == SB_OK);
+    CHECK(sb_call(reactor, nothing, NULL, drop, NULL) == SB_OK);
+    CHECK(sb_cancel(reactor, id) == SB_OK && dropped == 1);
+
+    CHECK(sb_reactor_new(&reactor) == SB_OK);
+    CHECK(sb_set_wake_hook(reactor, no_wake, reactor, free_reactor) == SB_OK);
+    CHECK(sb_set_wake_hook(reactor, no_wake, NULL, drop) == SB_OK && dropped == 2);
+
+    CHECK(sb_reactor_new(&reactor) == SB_OK);
+    CHECK(sb_after(reactor, 1, NULL, reactor, free_reactor, &id) == SB_NULL);
+
+    CHECK(sb_reactor_new(&reactor) == SB_OK);
+    CHECK(sb_watch_new(reactor, -1, SB_READABLE, never_ready, reactor, free_reactor, &watch) == SB_NULL);
+
+    CHECK(pipe(fds) == 0);
+    CHECK(sb_reactor_new(&reactor) == SB_OK);
+    CHECK(sb_watch_new(reactor, fds[0], SB_READABLE, never_ready, reactor, free_reactor, &watch) == SB_OK);
+    CHECK(sb_watch_free(watch) == SB_OK);
+    close(fds[0]);
+    close(fds[1]);
+    puts("a drop function may free the reactor");
+}
+
 int main(void) {
     misuse_is_refused();
+    a_drop_function_may_free_the_reactor();
     the_wake_hook_is_called_outside_of_turns();
     run_scenarios(&(host){"epoll, by timeout", by_timeout, run, free_loop});
     run_scenarios(&(host){"epoll, by one descriptor", when_due, run, free_loop});

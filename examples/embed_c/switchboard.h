@@ -59,7 +59,8 @@ const char *sb_status_text(int32_t status);
 int32_t sb_reactor_new(sb_reactor **reactor);
 
 /* Cancels all that is pending, which calls the drop functions. Watches and remotes are freed by themselves,
- * before or after. Not in a handler: SB_IN_TURN. NULL is none. */
+ * before or after. Not in a handler: SB_IN_TURN. A drop function that runs outside of turns may call this. NULL is
+ * none. */
 int32_t sb_reactor_free(sb_reactor *reactor);
 
 /* Schedules a call. `id` may be NULL, here and below. */

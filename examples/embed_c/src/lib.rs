@@ -4,6 +4,7 @@
 //! - I2 Only a turn borrows the reactor; everything else goes by its handle. So handlers may call anything,
 //!   and what they must not call returns `SB_IN_TURN`.
 //! - I3 What has a C caller runs in `guard`, so that no panic crosses the ABI.
+//! - I4 A function that uses a reactor counts a reference to it, as a drop function that it calls may free it.
 //!
 //! The contract of all functions, for their `unsafe`: a pointer to a reactor, watch or remote is null, or came
 //! from its `_new` and has not been freed; a pointer to write to is null, or valid for a write; a handler and a drop
@@ -14,6 +15,7 @@
 use std::cell::RefCell;
 use std::ffi::{c_char, c_void};
 use std::os::fd::{AsFd, AsRawFd, RawFd};
+use std::rc::Rc;
 use std::thread::{self, ThreadId};
 use std::time::Duration;
 
@@ -52,13 +54,16 @@ impl SbReactor {
     /// # Safety
     ///
     /// That of the ABI, for `reactor`.
-    unsafe fn get<'a>(reactor: *const Self) -> Result<&'a Self, Status> {
+    unsafe fn get(reactor: *const Self) -> Result<Rc<Self>, Status> {
         // SAFETY: it is null or not freed. On other threads only `thread` is read, which never changes.
         let this = unsafe { reactor.as_ref() }.ok_or(Status::NULL)?;
         if this.thread != thread::current().id() {
             return Err(Status::WRONG_THREAD);
         }
-        Ok(this)
+        // SAFETY: it came from `Rc::into_raw`, and its first reference is not dropped before it is freed.
+        unsafe { Rc::increment_strong_count(reactor) };
+        // SAFETY: as above, and the reference is the one that was just counted (I4).
+        Ok(unsafe { Rc::from_raw(reactor) })
     }
 
     /// Does what a turn must not be in progress for.
@@ -100,9 +105,9 @@ pub unsafe extern "C" fn sb_reactor_new(reactor: *mut *mut SbReactor) -> Status 
         if reactor.is_null() {
             return Err(Status::NULL);
         }
-        let new = Box::into_raw(Box::new(SbReactor::new()?));
+        let new = Rc::into_raw(Rc::new(SbReactor::new()?));
         // SAFETY: by the contract of the ABI.
-        unsafe { write(reactor, new) };
+        unsafe { write(reactor, new.cast_mut()) };
         Ok(())
     })
 }
@@ -119,9 +124,9 @@ pub unsafe extern "C" fn sb_reactor_free(reactor: *mut SbReactor) -> Status {
         // Drop functions that run now may call the ABI, which finds the reactor closed; a second free within
         // the first does nothing.
         drop(ended.ok_or(Status::CLOSED)?);
-        // SAFETY: it came from `Box::into_raw`. This is the only call that found a reactor to take, and nothing
-        // of the host's runs any more that might use it.
-        drop(unsafe { Box::from_raw(reactor) });
+        // SAFETY: it came from `Rc::into_raw`, and this is the only call that found a reactor to take. Functions
+        // that still use it count references of their own (I4).
+        drop(unsafe { Rc::from_raw(reactor) });
         Ok(())
     })
 }
@@ -165,7 +170,8 @@ pub unsafe extern "C" fn sb_after(
         // SAFETY: by the contract of the ABI (I1).
         let data = unsafe { Data::new(data, drop) };
         // SAFETY: by the contract of the ABI.
-        let handle = unsafe { SbReactor::get(reactor)? }.open()?;
+        let this = unsafe { SbReactor::get(reactor)? };
+        let handle = this.open()?;
         // SAFETY: by the contract of the ABI.
         let handler = unsafe { Handler::new(function.ok_or(Status::NULL)?, data) };
         let callback = handle.queue().callback(move |_, ()| handler.run());
@@ -236,7 +242,8 @@ pub unsafe extern "C" fn sb_turn_within(
 pub unsafe extern "C" fn sb_set_budget(reactor: *const SbReactor, calls: u64) -> Status {
     guard(|| {
         // SAFETY: by the contract of the ABI.
-        let handle = unsafe { SbReactor::get(reactor)? }.open()?;
+        let this = unsafe { SbReactor::get(reactor)? };
+        let handle = this.open()?;
         if calls == 0 {
             return Err(Status::NULL);
         }
@@ -264,8 +271,8 @@ pub unsafe extern "C" fn sb_poll_timeout(
 ) -> Status {
     guard(|| {
         // SAFETY: by the contract of the ABI.
-        let handle = unsafe { SbReactor::get(reactor)? }.open()?;
-        let timeout = handle.poll_timeout();
+        let this = unsafe { SbReactor::get(reactor)? };
+        let timeout = this.open()?.poll_timeout();
         let timeout = timeout.map_or(-1, |it| i64::try_from(it.as_nanos()).unwrap_or(i64::MAX));
         // SAFETY: by the contract of the ABI.
         unsafe { write(nanoseconds, timeout) };
@@ -293,7 +300,8 @@ pub unsafe extern "C" fn sb_set_wake_hook(
         // SAFETY: by the contract of the ABI (I1).
         let data = unsafe { Data::new(data, drop) };
         // SAFETY: by the contract of the ABI.
-        let handle = unsafe { SbReactor::get(reactor)? }.open()?;
+        let this = unsafe { SbReactor::get(reactor)? };
+        let handle = this.open()?;
         let wake = wake.ok_or(Status::NULL)?;
         handle.queue().set_wake_hook(move || {
             let data = &data; // all of it, not its pointer alone

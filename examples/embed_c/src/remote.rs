@@ -23,7 +23,8 @@ pub unsafe extern "C" fn sb_remote_new(
 ) -> Status {
     guard(|| {
         // SAFETY: by the contract of the ABI.
-        let handle = unsafe { SbReactor::get(reactor)? }.open()?;
+        let this = unsafe { SbReactor::get(reactor)? };
+        let handle = this.open()?;
         if remote.is_null() {
             return Err(Status::NULL);
         }
