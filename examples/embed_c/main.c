@@ -131,6 +131,8 @@ static void misuse_is_refused(void) {
     CHECK(sb_watch_new(reactor, -1, SB_READABLE, free_own, NULL, drop, &watch) == SB_NULL && dropped == 3);
     CHECK(sb_watch_new(reactor, 1000, SB_READABLE, free_own, NULL, drop, &watch) == -EBADF && dropped == 4);
     CHECK(sb_set_budget(reactor, 0) == SB_NULL);
+    CHECK(sb_fd(reactor, NULL) == SB_NULL && sb_poll_timeout(reactor, NULL) == SB_NULL);
+    CHECK(sb_failed_count(reactor, NULL) == SB_NULL);
     CHECK(sb_cancel(reactor, 12345) == SB_LATE && sb_cancel(reactor, UINT64_MAX) == SB_LATE);
 
     CHECK(sb_call(reactor, nothing, NULL, drop, &id) == SB_OK);

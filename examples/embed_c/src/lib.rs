@@ -94,6 +94,20 @@ unsafe fn write<T>(place: *mut T, value: T) {
     }
 }
 
+/// Writes a result that the caller must take.
+///
+/// # Safety
+///
+/// `place` must be null or valid for a write.
+unsafe fn write_required<T>(place: *mut T, value: T) -> Result<(), Status> {
+    if place.is_null() {
+        return Err(Status::NULL);
+    }
+    // SAFETY: not null, so valid by the contract.
+    unsafe { place.write(value) };
+    Ok(())
+}
+
 #[unsafe(no_mangle)]
 pub extern "C" fn sb_status_text(status: Status) -> *const c_char {
     status.text().as_ptr()
@@ -259,8 +273,7 @@ pub unsafe extern "C" fn sb_fd(reactor: *const SbReactor, fd: *mut i32) -> Statu
         let this = unsafe { SbReactor::get(reactor)? };
         this.open()?;
         // SAFETY: by the contract of the ABI.
-        unsafe { write(fd, this.descriptor) };
-        Ok(())
+        unsafe { write_required(fd, this.descriptor) }
     })
 }
 
@@ -275,8 +288,7 @@ pub unsafe extern "C" fn sb_poll_timeout(
         let timeout = this.open()?.poll_timeout();
         let timeout = timeout.map_or(-1, |it| i64::try_from(it.as_nanos()).unwrap_or(i64::MAX));
         // SAFETY: by the contract of the ABI.
-        unsafe { write(nanoseconds, timeout) };
-        Ok(())
+        unsafe { write_required(nanoseconds, timeout) }
     })
 }
 
@@ -318,7 +330,6 @@ pub unsafe extern "C" fn sb_failed_count(reactor: *const SbReactor, count: *mut 
         // SAFETY: by the contract of the ABI.
         let this = unsafe { SbReactor::get(reactor)? };
         // SAFETY: by the contract of the ABI.
-        unsafe { write(count, this.handle.queue().tally().panicked) };
-        Ok(())
+        unsafe { write_required(count, this.handle.queue().tally().panicked) }
     })
 }
