@@ -381,7 +381,12 @@ impl ReactorHandle {
     /// ```
     #[inline]
     pub fn poll_timeout(&self) -> Option<Duration> {
-        if self.shared().is_busy() { Some(Duration::ZERO) } else { self.shared().timers.timeout() }
+        let shared = self.shared();
+        if shared.is_busy() {
+            Some(Duration::ZERO)
+        } else {
+            shared.timers.timeout(|| shared.is_busy())
+        }
     }
 
     /// Makes [`Reactor::run`](crate::reactor::Reactor::run) return after the turn in progress, and

@@ -432,16 +432,20 @@ impl Timers {
         }
     }
 
-    /// How long until the first is due. Those that were canceled by their id do not count.
+    /// How long until the first is due. Those that are not wanted any more do not count; no time if what one of
+    /// them captured makes the reactor busy as it drops.
     #[inline]
-    pub(super) fn timeout(&self) -> Option<Duration> {
-        if self.len() == 0 { None } else { self.timeout_of_first() }
+    pub(super) fn timeout(&self, is_busy: impl Fn() -> bool) -> Option<Duration> {
+        if self.len() == 0 { None } else { self.timeout_of_first(is_busy) }
     }
 
     #[inline(never)]
-    fn timeout_of_first(&self) -> Option<Duration> {
+    fn timeout_of_first(&self, is_busy: impl Fn() -> bool) -> Option<Duration> {
         while let Some(armed) = self.pop_if(|armed| !armed.callback.is_wanted()) {
             armed.callback.decline(UNWANTED);
+            if is_busy() {
+                return Some(Duration::ZERO);
+            }
         }
         let now = self.now();
         let waiting = self.waiting.borrow();

@@ -289,6 +289,26 @@ fn m05_the_next_deadline_decides_the_sleep() {
 }
 
 #[test]
+fn m05_what_a_timer_that_is_not_wanted_schedules_as_it_drops_keeps_the_loop_awake() {
+    struct CallsOnDrop(QueueHandle);
+
+    impl Drop for CallsOnDrop {
+        fn drop(&mut self) {
+            self.0.call(|_| ());
+        }
+    }
+
+    let mut reactor = Reactor::new().unwrap();
+    let recipient = reactor.queue().recipient(());
+    let captured = CallsOnDrop(reactor.queue().clone());
+    let callback = recipient.callback(|(), _, ()| ()).map(move |()| drop(captured));
+    reactor.after(Duration::from_secs(60), callback).detach();
+    drop(recipient);
+    assert_eq!(reactor.poll_timeout(), Some(Duration::ZERO));
+    assert_eq!(reactor.turn(None).unwrap().dialed, 1);
+}
+
+#[test]
 fn m06_run_waits_for_timers_and_ends_after_the_last() {
     let mut reactor = Reactor::new().expect("a reactor");
     let reported = Rc::new(Cell::new(None));
