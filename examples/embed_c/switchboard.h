@@ -26,7 +26,7 @@ typedef struct sb_reactor sb_reactor;
 typedef struct sb_watch sb_watch;
 typedef struct sb_remote sb_remote;
 
-/* Names a call or timer of one reactor. Never used again. */
+/* Names a call or timer of one reactor. Never used again. (A number that was not handed out may name another.) */
 typedef uint64_t sb_id;
 
 enum {
@@ -75,7 +75,8 @@ int32_t sb_cancel(sb_reactor *reactor, sb_id id);
 
 /* Calls `handler` when the descriptor becomes ready (SB_READABLE, SB_WRITABLE or both). Readiness is
  * reported once, when it begins: the handler reads or writes until that would block, or returns SB_AGAIN to
- * be called again after others. The descriptor must not block, and must stay open until the watch is freed. */
+ * be called again after others. One that fails is not called again for what it has left. The descriptor must not
+ * block, and must stay open until the watch is freed. */
 int32_t sb_watch_new(sb_reactor *reactor, int fd, uint32_t interest, sb_ready_handler handler, void *data,
                      sb_drop drop, sb_watch **watch);
 
