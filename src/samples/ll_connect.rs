@@ -1,5 +1,6 @@
 //! Beside the sample `ll_real_cancel`: the connect, by another attempt.
 
+use alloc::boxed::Box;
 use std::io;
 use std::net::SocketAddr;
 
@@ -8,7 +9,7 @@ use mio::net::TcpStream;
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpResult, Operation};
-use crate::reactor::ReactorHandle;
+use crate::reactor::{ReactorHandle, RegisterError};
 use crate::samples::error::StartError;
 use crate::samples::gate::Gate;
 use crate::samples::ll_real_cancel::{IoAttempt, Side, Socket, classify, start};
@@ -78,6 +79,11 @@ impl Module for LlConnect {
     ) -> Result<AsyncOp, StartError<SocketAddr>> {
         // 1. Refuse before there is anything to undo.
         let (address, done) = self.gate.admit(address, done)?;
+        if self.reactor.queue().is_closed() {
+            done.decline("the reactor is gone");
+            let source = Box::new(RegisterError::ReactorDropped(()));
+            return Err(StartError::Failed { source, request: address });
+        }
         // 2. Begin. What fails at once is a result.
         let socket = match self.connect(address) {
             Ok(socket) => socket,

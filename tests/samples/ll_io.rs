@@ -15,7 +15,7 @@ use switchboard::reactor::Reactor;
 use switchboard::samples::{
     LlAccept, LlConnect, LlRealCancel, LlWrite, Module, ModuleExt, Read, Socket, StartError, Write,
 };
-use switchboard::{Callback, Cancellation, QueueHandle};
+use switchboard::{CallQueue, Callback, Cancellation, QueueHandle};
 
 /// The results of operations, in order.
 struct Outcomes<A>(Rc<RefCell<Vec<OpResult<A, io::Error>>>>);
@@ -211,4 +211,24 @@ fn a_connect_is_canceled_and_its_connection_closed() {
         .expect("open");
     assert!(outcomes.only(&mut reactor).is_err());
     assert_eq!((reactor.handle().registration_count(), reactor.handle().timer_count()), (0, 0));
+}
+
+/// It opened a connection, and returned a handle whose callback was never called.
+#[test]
+fn o06_a_connect_when_the_reactor_is_gone_is_refused() {
+    let queue = CallQueue::new();
+    let reactor = Reactor::new().expect("a reactor");
+    let connects = LlConnect::new(&reactor.handle());
+    connects.open();
+    let (listener, address) = listener(&reactor);
+    let own = reactor.queue().callback(|_, _: OpResult<Socket, io::Error>| ());
+    drop(reactor);
+    for done in [own, queue.callback(|_, _| ())] {
+        let error = connects.start(address, done).expect_err("the reactor is gone");
+        assert!(matches!(error, StartError::Failed { .. }), "{error:?}");
+        assert_eq!(error.into_request(), address);
+    }
+    assert_eq!((queue.dial_all().dialed, queue.tally().canceled), (0, 1));
+    let accepted = listener.with(TcpListener::accept).expect("it is not in use");
+    assert!(accepted.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock));
 }
