@@ -1,22 +1,24 @@
 //! Around the samples, map: an operation of the layer below whose result is converted.
 
+use alloc::rc::Rc;
 use core::fmt;
+use core::marker::PhantomData;
 
 use crate::callback::Callback;
-use crate::op::{AsyncOp, OpResult};
+use crate::op::{AsyncOp, OpError, OpResult, OpState, Operation};
 use crate::queue::QueueHandle;
+use crate::recipient::Recipient;
 use crate::samples::error::StartError;
-use crate::samples::ml_chain::{MlChain, Next};
+use crate::samples::gate::{Gate, Lower};
 use crate::samples::module::{Layer, Module};
-
-use alloc::rc::Rc;
 
 /// Converts results, errors too. Made by [`ModuleExt::map`](crate::samples::ModuleExt::map).
 ///
 /// The closure runs in a call of its own, not in that of the layer below. If it panics, the operation
-/// answers [`OpError::Dropped`](crate::op::OpError::Dropped).
+/// answers [`OpError::Dropped`](crate::op::OpError::Dropped). A cancel that reaches the layer below in time is
+/// not converted; if it is late there, the real result is.
 ///
-/// Cost: that of a chain of one step.
+/// Cost: that of [`MlPassThrough`](super::MlPassThrough).
 ///
 /// # Examples
 ///
@@ -35,8 +37,21 @@ use alloc::rc::Rc;
 /// reactor.run().unwrap();
 /// ```
 pub struct MapResult<L: 'static, A: 'static, E: 'static, F> {
-    chain: MlChain<L, A, E>,
+    lower: L,
+    gate: Gate,
     convert: Rc<F>,
+    converter: Rc<Recipient<MapResultConverter>>,
+    result: PhantomData<fn() -> OpResult<A, E>>,
+}
+
+/// The module as a recipient: where lower results arrive.
+struct MapResultConverter;
+
+/// The context of one operation.
+struct MapConverting {
+    lower: Lower,
+    /// Keeps the recipient for as long as the operation runs.
+    _converter: Rc<Recipient<MapResultConverter>>,
 }
 
 impl<L: Module + 'static, A: 'static, E: 'static, F> MapResult<L, A, E, F>
@@ -63,7 +78,9 @@ where
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn new(queue: &QueueHandle, lower: L, convert: F) -> Self {
-        Self { chain: MlChain::new(queue, lower), convert: Rc::new(convert) }
+        let converter = Rc::new(queue.recipient(MapResultConverter));
+        let convert = Rc::new(convert);
+        Self { lower, gate: Gate::default(), convert, converter, result: PhantomData }
     }
 }
 
@@ -76,8 +93,7 @@ where
     type Error = E;
 
     fn layer(&self) -> Layer<'_> {
-        // Its chain has one step, after which it starts nothing.
-        self.chain.one_step_layer()
+        Layer::gated_on(&self.gate, &self.lower)
     }
 
     fn start(
@@ -85,19 +101,54 @@ where
         request: L::Request,
         done: Callback<OpResult<A, E>>,
     ) -> Result<AsyncOp, StartError<L::Request>> {
-        // 1. A chain of one step. What follows it is the converted result.
-        let convert = Rc::clone(&self.convert);
-        self.chain.start_with(
-            |lower| lower,
-            request,
-            move |result| convert(result).map(Next::Done),
-            done,
-        )
+        // 1. Refuse before there is anything to undo.
+        let (request, done) = self.gate.admit(request, done)?;
+        // 2. Make the operation: from here on, `done` is answered in any case.
+        let context =
+            MapConverting { lower: Lower::default(), _converter: Rc::clone(&self.converter) };
+        let op = Operation::new(done, context, cancel);
+        // 3. Start the lower one, and keep its handle.
+        let (upper, convert) = (op.clone(), Rc::clone(&self.convert));
+        let passed = self.converter.callback(move |_, _, result| {
+            MapResultConverter::on_done(&upper, result, &*convert);
+        });
+        op.waits_for(passed.id());
+        match self.lower.start(request, passed) {
+            Ok(lower) => op.context().lower.set(lower, op.state()),
+            Err(error) => {
+                op.decline("the layer below did not start");
+                return Err(error);
+            }
+        }
+        Ok(op.handle())
     }
+}
+
+impl MapResultConverter {
+    /// The completion.
+    fn on_done<A, E, B, D>(
+        op: &Operation<MapConverting, B, D>,
+        result: OpResult<A, E>,
+        convert: impl Fn(OpResult<A, E>) -> OpResult<B, D>,
+    ) {
+        // 1. A cancel was passed on, unless that was late: then the real result is converted.
+        let result = match result {
+            Err(OpError::Canceled) if op.state() == OpState::Canceling => Err(OpError::Canceled),
+            result => convert(result),
+        };
+        // 2. Complete. No one else does.
+        let _ = op.complete(result);
+    }
+}
+
+/// The cancel hook.
+fn cancel<A, E>(op: &Operation<MapConverting, A, E>) {
+    // 1. Pass it on. The lower result arrives as usual: Canceled, or the real one if it is late.
+    op.context().lower.cancel();
 }
 
 impl<L, A, E, F> fmt::Debug for MapResult<L, A, E, F> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("MapResult").field("chain", &self.chain).finish_non_exhaustive()
+        f.debug_struct("MapResult").field("gate", &self.gate).finish_non_exhaustive()
     }
 }

@@ -177,11 +177,6 @@ impl<L: Below + 'static, A: 'static, E: 'static> MlChain<L, A, E> {
         self.start_step(step, done).map_err(|error| error.map(|step| step.request))
     }
 
-    /// The layer of chains of one step, which start nothing after that.
-    pub(super) fn one_step_layer(&self) -> Layer<'_> {
-        Layer::gated_on(&self.gate, &*self.lower)
-    }
-
     /// The start function.
     fn start_step<S: StartStep<L, A, E>>(
         &self,

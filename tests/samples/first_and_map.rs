@@ -202,6 +202,44 @@ fn a_conversion_sees_every_result_and_a_request_is_handed_back_as_it_was() {
     check_over(&queue);
 }
 
+/// What had been read was dropped, and the next read went on behind it.
+#[test]
+fn a_cancel_that_is_late_for_the_layer_below_loses_no_result_to_a_conversion() {
+    let queue = CallQueue::new();
+    let (lower, outcomes) = (Manual::default(), Outcomes::<u32>::new(&queue));
+    let module =
+        lower.clone().map(&queue, |result: manual::Result| Ok::<_, OpError<_>>(result? + 1));
+    module.open();
+    for (result, expected) in
+        [(Ok(7), Ok(8)), (Err(OpError::Failed("gone")), Err(OpError::Failed("gone")))]
+    {
+        let op = module.start(5, outcomes.done()).expect("it is open");
+        lower.complete(result);
+        assert_eq!(op.cancel(), Cancellation::Canceled);
+        queue.dial_all();
+        assert_eq!((outcomes.only(), lower.cancels()), (expected, 0));
+    }
+    check_over(&queue);
+}
+
+#[test]
+fn a_conversion_is_not_asked_about_a_cancel() {
+    let queue = CallQueue::new();
+    let (lower, outcomes) = (Manual::default(), Outcomes::<u32>::new(&queue));
+    let module = lower.clone().map(&queue, |result: manual::Result| Ok(result.unwrap_or(0)));
+    module.open();
+    let op = module.start(5, outcomes.done()).expect("it is open");
+    assert_eq!(op.cancel(), Cancellation::Canceled);
+    queue.dial_all();
+    assert_eq!((outcomes.only(), lower.cancels()), (Err(OpError::Canceled), 1));
+    // Of a cancel below it is.
+    module.start(5, outcomes.done()).expect("it is open");
+    lower.complete(Err(OpError::Canceled));
+    queue.dial_all();
+    assert_eq!(outcomes.only(), Ok(0));
+    check_over(&queue);
+}
+
 #[test]
 fn a_conversion_that_panics_loses_the_operation_which_reports_that() {
     let queue = CallQueue::new();
