@@ -154,7 +154,7 @@ impl DeadlineWatchdog {
         let DeadlineLimited { timer, timed_out, .. } = op.context();
         // 1. Stop the timer, whose call is then never dialed.
         drop(timer.take());
-        // 2. A cancel was the timer's, unless the user canceled, too.
+        // 2. The cancel was the timer's, unless the user canceled, too.
         let result = match result {
             Err(OpError::Canceled) if timed_out.get() && op.state() == OpState::Running => {
                 Err(OpError::TimedOut)
@@ -170,9 +170,10 @@ impl DeadlineWatchdog {
         let DeadlineLimited { lower, timer, timed_out, .. } = op.context();
         // 1. The timer has done its duty. (If it is gone, the operation is complete.)
         if timer.take().is_some() {
-            // 2. Cancel the lower operation. If that is late, the real result arrives.
+            // 2. Cancel the lower operation, whose hook may panic. If that is late, the real result
+            //    arrives, even if it is Canceled.
             timed_out.set(true);
-            lower.cancel();
+            timed_out.set(lower.try_cancel());
         }
     }
 }

@@ -4,6 +4,7 @@ use core::cell::{Cell, RefCell};
 
 use crate::callback::Callback;
 use crate::op::{AsyncOp, OpState};
+use crate::outcome::Cancellation;
 use crate::samples::error::StartError;
 
 /// Whether a module is open.
@@ -158,9 +159,12 @@ impl Lower {
     /// # assert_eq!(queue.dial_all().dialed, 2);
     /// ```
     pub fn cancel(&self) {
+        self.try_cancel();
+    }
+
+    /// As [`cancel`](Self::cancel). Returns false if the operation was complete or canceled before.
+    pub(super) fn try_cancel(&self) -> bool {
         let op = self.0.borrow().clone();
-        if let Some(op) = op {
-            let _ = op.cancel();
-        }
+        op.is_some_and(|op| op.cancel() == Cancellation::Canceled)
     }
 }

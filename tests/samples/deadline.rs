@@ -41,12 +41,13 @@ impl Bench {
     /// Lets time pass, and dials all.
     fn pass(&mut self, time: Duration) {
         self.now.set(self.now.get() + time);
-        loop {
-            let Report { remaining, .. } = self.reactor.turn(Some(Duration::ZERO)).expect("a turn");
-            if remaining == 0 {
-                return;
-            }
-        }
+        while self.turn() > 0 {}
+    }
+
+    /// Returns how many calls are left.
+    fn turn(&mut self) -> u64 {
+        let Report { remaining, .. } = self.reactor.turn(Some(Duration::ZERO)).expect("a turn");
+        remaining
     }
 
     #[track_caller]
@@ -112,6 +113,23 @@ fn a_result_that_was_fixed_before_the_time_was_up_arrives() {
         bench.lower.complete(result.clone());
         // The result is scheduled, and the timer due in the same turn.
         bench.pass(2 * SECOND);
+        assert_eq!((bench.outcomes.only(), bench.lower.cancels()), (result, 0));
+        bench.finish();
+    }
+}
+
+/// A cancel below, as by closing what is shared, was reported as a timeout, which is retried.
+#[test]
+fn a_result_that_was_fixed_before_the_timer_cancels_arrives_even_if_that_is_a_cancel() {
+    for result in [Ok(7), Err(OpError::Failed("for good")), Err(OpError::Canceled)] {
+        let mut bench = Bench::new();
+        bench.start();
+        bench.now.set(bench.now.get() + SECOND);
+        bench.reactor.set_budget(0);
+        assert_eq!(bench.turn(), 1, "the timer has fired");
+        bench.lower.complete(result.clone());
+        bench.reactor.set_budget(10);
+        bench.pass(Duration::ZERO);
         assert_eq!((bench.outcomes.only(), bench.lower.cancels()), (result, 0));
         bench.finish();
     }
