@@ -207,8 +207,16 @@ fn cancel<S: Source + 'static, W: IoAttempt<S>>(op: &IoOperation<S, W>) {
 /// A connection that is refused or broken is worth another attempt, with a new one, and so is what the
 /// system has no room for now.
 pub(super) fn classify(error: io::Error) -> OpError<io::Error> {
-    /// `EMFILE` and `ENFILE`, which have no kind.
-    const NO_DESCRIPTORS: [i32; 2] = [23, 24];
+    /// `ENFILE`, `EMFILE` and `ENOBUFS`, which have no kind.
+    const LACKS: &[i32] = if cfg!(windows) {
+        &[10_024, 10_055]
+    } else if cfg!(any(target_os = "linux", target_os = "android")) {
+        &[23, 24, 105]
+    } else if cfg!(unix) {
+        &[23, 24, 55]
+    } else {
+        &[]
+    };
 
     match error.kind() {
         io::ErrorKind::AddrInUse
@@ -222,7 +230,7 @@ pub(super) fn classify(error: io::Error) -> OpError<io::Error> {
         | io::ErrorKind::NetworkUnreachable
         | io::ErrorKind::OutOfMemory
         | io::ErrorKind::TimedOut => OpError::Retryable(error),
-        _ if cfg!(unix) && error.raw_os_error().is_some_and(|n| NO_DESCRIPTORS.contains(&n)) => {
+        _ if error.raw_os_error().is_some_and(|number| LACKS.contains(&number)) => {
             OpError::Retryable(error)
         }
         _ => OpError::Failed(error),

@@ -35,6 +35,41 @@ impl io::Write for PanicsOnce {
     }
 }
 
+/// A source whose reads fail with an error of the system.
+struct Fails(ScriptedSource, i32);
+
+support::source_by!(Fails, 0);
+
+impl io::Read for Fails {
+    fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+        Err(io::Error::from_raw_os_error(self.1))
+    }
+}
+
+/// A lack of buffers was an error for good: it has no kind.
+#[test]
+fn o06_what_the_system_lacks_for_now_may_be_retried() {
+    const ENOBUFS: i32 = if cfg!(target_os = "linux") { 105 } else { 55 };
+    const EMFILE: i32 = 24;
+    const EINVAL: i32 = 22;
+    let mut reactor = ScriptedReactor::new().expect("a reactor");
+    let reads = LlRealCancel::new();
+    reads.open();
+    for (number, is_retryable) in [(EMFILE, true), (ENOBUFS, true), (EINVAL, false)] {
+        let (source, peer) = reactor.pair();
+        let from = Socket::stream(&reactor.handle(), Fails(source, number)).expect("registered");
+        let read = Log::new();
+        let outcomes = read.clone();
+        let done = reactor.queue().callback(move |_, result: OpResult<Vec<u8>, io::Error>| {
+            outcomes.push(result.expect_err("it fails").is_retryable());
+        });
+        reads.start(Read { from, limit: 8 }, done).expect("it is open");
+        peer.push("in");
+        reactor.settle(10).expect("it is over");
+        assert_eq!(read.take(), [is_retryable], "{number}");
+    }
+}
+
 #[test]
 fn a_read_that_panics_keeps_no_writer_waiting() {
     let mut reactor = ScriptedReactor::new().expect("a reactor");
