@@ -221,6 +221,7 @@ impl<A: Send + 'static, E: Send + 'static> Module for LlFakeCancel<A, E> {
             Ok(ticket) => op.context().ticket.set(Some(ticket)),
             // 5. So is a thread that could not be started.
             Err(NoThread { job, error }) => {
+                drop(op.context().running.take());
                 job.cancel();
                 let _ = op.complete(Err(OpError::NotStarted(Arc::new(error))));
             }

@@ -166,6 +166,27 @@ fn a_thread_that_drops_results_without_a_taker_is_not_counted_on() {
     assert_eq!(starts.load(Ordering::Relaxed), 2);
 }
 
+/// The first counted until the next turn, and the second was refused as Full.
+#[test]
+fn o06_work_without_a_thread_does_not_count_for_the_bound() {
+    let mut reactor = Reactor::new().expect("a reactor");
+    let names = LlFakeCancel::<u8, io::Error>::new(&reactor.handle(), &pool(4, |_| true).0);
+    let names = names.bounded(1);
+    names.open();
+    let results = Rc::new(RefCell::new(Vec::new()));
+    for _ in 0..2 {
+        let delivered = Rc::clone(&results);
+        let done = reactor.queue().callback(move |_, result: OpResult<u8, io::Error>| {
+            delivered.borrow_mut().push(result);
+        });
+        names.start(Box::new(|| Ok(7)), done).expect("it is open");
+    }
+    reactor.run().expect("events");
+    let results = results.take();
+    let is_without = |result: &_| matches!(result, Err(OpError::NotStarted(_)));
+    assert!(results.len() == 2 && results.iter().all(is_without), "{results:?}");
+}
+
 #[test]
 fn o06_a_thread_that_cannot_be_started_is_a_result_with_the_error_of_the_system() {
     let mut reactor = Reactor::new().expect("a reactor");
