@@ -95,10 +95,7 @@ impl Acceptor {
         on_accept: impl FnMut(&ReactorHandle, TcpStream, SocketAddr) + 'static,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address)?;
-        Self::new(reactor, listener, on_accept).map_err(|error| match error {
-            RegisterError::Poll { source, .. } => source,
-            error => io::Error::other(error.split().1),
-        })
+        Ok(Self::new(reactor, listener, on_accept)?)
     }
 
     /// Returns the address that it listens on. If it was bound to port 0, this has the port that the

@@ -187,6 +187,15 @@ fn m10_an_acceptor_that_goes_closes_its_listener_and_may_be_unref() {
 }
 
 #[test]
+fn m10_an_acceptor_of_a_reactor_that_is_gone_is_not_connected() {
+    let reactor = Reactor::new().unwrap();
+    let handle = reactor.handle();
+    drop(reactor);
+    let bound = Acceptor::bind(&handle, "127.0.0.1:0".parse().unwrap(), |_, _, _| ());
+    assert_eq!(bound.unwrap_err().kind(), ErrorKind::NotConnected);
+}
+
+#[test]
 fn m10_an_acceptor_that_is_dropped_by_a_connection_accepts_no_other() {
     let mut reactor = ScriptedReactor::new().unwrap();
     let (source, peer) = reactor.pair();
