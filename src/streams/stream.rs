@@ -526,13 +526,21 @@ impl<S: StreamSource> Stream<S> {
     ///
     /// let mut reactor = Reactor::new()?;
     /// let (socket, mut peer) = UnixStream::pair()?;
-    /// let _greeter = reactor.queue().try_recipient_with(|own| {
-    ///     let stream = Stream::new(&reactor, socket, own, |greeter: &mut Greeter, _| {
+    /// let greeter = reactor.queue().try_recipient_with(|own| {
+    ///     let stream = Stream::new(&reactor, socket, own, |greeter: &mut Greeter, cx| {
     ///         if !greeter.is_greeted {
     ///             greeter.is_greeted = true;
     ///             greeter.stream.send(&[IoSlice::new(b"hello, "), IoSlice::new(b"you")]);
     ///         }
-    ///         let _ = greeter.stream.drive(|input, _| input.consume(input.len()));
+    ///         let status = greeter.stream.drive(|input, output| {
+    ///             input.consume(input.len());
+    ///             if input.is_over() {
+    ///                 output.finish();
+    ///             }
+    ///         });
+    ///         if status.is_over() {
+    ///             cx.hang_up();
+    ///         }
     ///     })?;
     ///     Ok::<_, Box<dyn std::error::Error>>(Greeter { stream, is_greeted: false })
     /// })?;
@@ -540,6 +548,10 @@ impl<S: StreamSource> Stream<S> {
     /// let mut text = [0; 10];
     /// peer.read_exact(&mut text)?;
     /// assert_eq!(&text, b"hello, you");
+    /// # drop(peer);
+    /// # while !greeter.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
     /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
@@ -943,7 +955,12 @@ impl<S: StreamSource> Stream<S> {
     /// impl Pool {
     ///     fn on_ready(&mut self) {
     ///         // Drops those that were closed.
-    ///         self.idle.retain_mut(|idle| !idle.drive(|input, _| input.consume(input.len())).is_over());
+    ///         self.idle.retain_mut(|idle| !idle.drive(|input, output| {
+    ///             input.consume(input.len());
+    ///             if input.is_over() {
+    ///                 output.finish();
+    ///             }
+    ///         }).is_over());
     ///     }
     /// }
     ///
@@ -955,6 +972,10 @@ impl<S: StreamSource> Stream<S> {
     /// # let _ = reactor.turn(None)?;
     /// # pool.call(|pool, _| assert_eq!(pool.idle.len(), 1));
     /// # let _ = reactor.turn(None)?;
+    /// # drop(listener.accept()?);
+    /// # while reactor.registration_count() > 0 {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[track_caller]

@@ -215,21 +215,36 @@ impl<S: Source + 'static> Socket<S> {
     /// # use switchboard::samples::Socket;
     /// use switchboard::streams::Stream;
     ///
-    /// # let reactor = Reactor::new()?;
+    /// # let mut reactor = Reactor::new()?;
     /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     /// # let stream = TcpStream::connect(listener.local_addr()?)?;
     /// # let socket = Socket::stream(&reactor.handle(), stream)?;
     /// struct Session { stream: Stream<TcpStream> }
     ///
+    /// impl Session {
+    ///     fn on_ready(&mut self, cx: &Context<'_, Self>) {
+    ///         let status = self.stream.drive(|input, output| {
+    ///             output.append(input);
+    ///             if input.is_over() {
+    ///                 output.finish();
+    ///             }
+    ///         });
+    ///         if status.is_over() {
+    ///             cx.hang_up();
+    ///         }
+    ///     }
+    /// }
+    ///
     /// // An operation has connected; from here on it is a stream.
     /// let registration = socket.into_registration().map_err(|_| "the socket is shared")?;
     /// let session = reactor.queue().try_recipient_with(|own| {
-    ///     let stream = Stream::from_registration(registration, own, |session: &mut Session, _| {
-    ///         let _ = session.stream.drive(|input, _| input.consume(input.len()));
-    ///     })?;
+    ///     let stream = Stream::from_registration(registration, own, Session::on_ready)?;
     ///     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
     /// })?;
-    /// # drop(session);
+    /// # drop(listener.accept()?);
+    /// # while !session.is_gone() {
+    /// #     let _ = reactor.turn(None)?;
+    /// # }
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn into_registration(self) -> Result<Registration<S>, Self> {
