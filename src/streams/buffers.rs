@@ -769,26 +769,18 @@ impl Output {
     /// # Examples
     ///
     /// ```
-    /// # use switchboard::streams::{Input, Output};
-    /// fn process(input: &mut Input, output: &mut Output) {
-    ///     // One answer at a time: the next one when all of this is written.
-    ///     if output.is_empty() && !input.is_empty() {
-    ///         output.push(&input.bytes()[..1]);
-    ///         input.consume(1);
-    ///     }
-    /// #     while output.room() > 0 && !input.is_empty() { output.append(input); }
-    /// #     if input.is_over() { output.finish(); }
-    /// }
     /// # use std::io::{Read, Write};
     /// # use switchboard::{Context, mio::net::TcpStream, reactor::Reactor, streams::Stream};
     /// # struct Session { stream: Stream<TcpStream> }
-    /// # impl Session {
-    /// #     fn on_ready(&mut self, cx: &Context<'_, Self>) {
-    /// #         if self.stream.drive(process).is_over() {
-    /// #             cx.hang_up();
-    /// #         }
+    /// impl Session {
+    ///     /// Whether nothing is underway, so that the connection may be kept for another request.
+    ///     fn is_idle(&self) -> bool {
+    ///         self.stream.input().is_empty() && self.stream.output().is_empty()
+    ///     }
+    /// #     fn on_ready(&mut self, _: &Context<'_, Self>) {
+    /// #         let _ = self.stream.drive(|input, output| _ = output.append(input));
     /// #     }
-    /// # }
+    /// }
     /// # let mut reactor = Reactor::new()?;
     /// # let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
     /// # let socket = TcpStream::connect(listener.local_addr()?)?;
@@ -798,13 +790,12 @@ impl Output {
     /// #     Ok::<_, Box<dyn std::error::Error>>(Session { stream })
     /// # })?;
     /// # peer.write_all(b"hello")?;
-    /// # peer.shutdown(std::net::Shutdown::Write)?;
-    /// # while !session.is_gone() {
-    /// #     let _ = reactor.turn(None)?;
+    /// # peer.set_nonblocking(true)?;
+    /// # while peer.read(&mut [0; 8]).is_err() {
+    /// #     let _ = reactor.turn(Some(std::time::Duration::from_millis(10)))?;
     /// # }
-    /// # let mut received = Vec::new();
-    /// # peer.read_to_end(&mut received)?;
-    /// # assert_eq!(received, b"hello");
+    /// # session.call(|session, _| assert!(session.is_idle()));
+    /// # assert_eq!(reactor.queue().dial_all().dialed, 1);
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     #[inline]
