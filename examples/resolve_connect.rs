@@ -1,8 +1,8 @@
 //! `cargo run --example resolve_connect -- localhost:22 localhost:25`
 //!
 //! Reads the greeting of servers that speak first: resolves each host, connects to the first of its addresses
-//! that answers within a second, tries that again, three times, with a backoff, and reads. What has not ended
-//! in ten seconds is canceled.
+//! that answers within a second, in up to three attempts with a backoff, and reads. What has not ended in ten
+//! seconds is canceled.
 
 use std::{env, error::Error, io, net::SocketAddr, time::Duration};
 
