@@ -43,8 +43,9 @@ pub struct Acceptor<L: ListenSource + 'static = TcpListener> {
 
 /// What the acceptor and its recipient share.
 struct AcceptorState<L: ListenSource> {
-    /// `None` while it is made, and once the acceptor is dropped.
+    /// `None` while it is made or lent, and once the acceptor is dropped.
     listener: RefCell<Option<Registration<L>>>,
+    is_dropped: Cell<bool>,
     /// Armed while a connection waits that could not be accepted.
     retry: RefCell<Option<Timer>>,
     is_unref: Cell<bool>,
@@ -156,6 +157,7 @@ impl<L: ListenSource + 'static> Acceptor<L> {
     ) -> Result<Self, RegisterError<L>> {
         let state = Rc::new(AcceptorState {
             listener: RefCell::default(),
+            is_dropped: Cell::new(false),
             retry: RefCell::default(),
             is_unref: Cell::new(false),
             is_paused: Cell::new(false),
@@ -321,15 +323,15 @@ impl<L: ListenSource + 'static> Acceptor<L> {
 }
 
 impl<L: ListenSource> AcceptorState<L> {
-    /// Accesses the listener; `None` if the acceptor is dropped.
+    /// Accesses the listener; `None` if it is lent, or the acceptor dropped.
     fn with_listener<R>(&self, access: impl FnOnce(&Registration<L>) -> R) -> Option<R> {
         self.listener.borrow().as_ref().map(access)
     }
 
-    /// Accepts one connection. Nothing is borrowed after that.
+    /// Accepts one connection. The listener is lent meanwhile, as it may use its acceptor.
     fn accept(&self) -> Option<io::Result<(L::Socket, L::Peer)>> {
-        let mut listener = self.listener.borrow_mut();
-        Some(listener.as_mut()?.try_io(Interest::READABLE, L::accept))
+        let mut lent = LentListener { listener: self.listener.take(), state: self };
+        Some(lent.listener.as_mut()?.try_io(Interest::READABLE, L::accept))
     }
 
     /// Lets the recipient be called, if there may be a connection.
@@ -339,6 +341,24 @@ impl<L: ListenSource> AcceptorState<L> {
         if let Some(again) = again {
             again();
         }
+    }
+}
+
+/// A listener that is lent. Goes back even if it panics, unless its acceptor is dropped.
+struct LentListener<'a, L: ListenSource> {
+    listener: Option<Registration<L>>,
+    state: &'a AcceptorState<L>,
+}
+
+impl<L: ListenSource> Drop for LentListener<'_, L> {
+    fn drop(&mut self) {
+        if self.state.is_dropped.get() {
+            return;
+        }
+        if self.state.is_unref.get() {
+            self.listener.iter().for_each(Registration::unref);
+        }
+        self.state.listener.replace(self.listener.take());
     }
 }
 
@@ -392,6 +412,7 @@ impl<L: ListenSource + 'static> Accepting<L> {
 /// Closes the listener at once, even if a connection of it is being handed out.
 impl<L: ListenSource + 'static> Drop for Acceptor<L> {
     fn drop(&mut self) {
+        self.state.is_dropped.set(true);
         let _retry = self.state.retry.take();
         let _listener = self.state.listener.take();
     }

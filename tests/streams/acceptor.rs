@@ -214,6 +214,59 @@ fn m10_an_acceptor_that_is_dropped_by_a_connection_accepts_no_other() {
     assert!(peer.is_closed() && reactor.registration_count() == 0);
 }
 
+/// Accepts after it has used its acceptor.
+struct Meddles {
+    source: ScriptedSource,
+    acceptor: Rc<RefCell<Option<Acceptor<Self>>>>,
+    meddle: fn(&RefCell<Option<Acceptor<Self>>>),
+}
+
+support::source_by!(Meddles, source);
+
+impl ListenSource for Meddles {
+    type Socket = u8;
+    type Peer = ();
+
+    fn accept(&mut self) -> io::Result<(u8, ())> {
+        (self.meddle)(&self.acceptor);
+        let mut socket = [0];
+        match self.source.read(&mut socket)? {
+            0 => Err(ErrorKind::WouldBlock.into()),
+            _ => Ok((socket[0], ())),
+        }
+    }
+}
+
+/// It panicked: the listener was borrowed.
+#[test]
+fn m10_a_listener_may_use_its_acceptor_or_drop_it_as_it_accepts() {
+    type Meddle = fn(&RefCell<Option<Acceptor<Meddles>>>);
+    let drops: Meddle = |acceptor| drop(acceptor.take());
+    let uses: Meddle = |acceptor| {
+        acceptor.borrow().iter().for_each(|acceptor| {
+            acceptor.unref();
+            acceptor.pause();
+            acceptor.resume();
+        });
+    };
+    for (meddle, accepts, left) in [(drops, "a", 0), (uses, "ab", 1)] {
+        let mut reactor = ScriptedReactor::new().unwrap();
+        let (source, peer) = reactor.pair();
+        let own = Rc::new(RefCell::new(None));
+        let listener = Meddles { source, acceptor: Rc::clone(&own), meddle };
+        let accepted = Log::new();
+        let log = accepted.clone();
+        let acceptor = Acceptor::new(&reactor, listener, move |_, socket, ()| log.push(socket));
+        own.replace(Some(acceptor.unwrap()));
+        peer.push("ab");
+        reactor.settle(10).unwrap();
+        assert_eq!(accepted.take(), accepts.as_bytes());
+        assert_eq!((reactor.registration_count(), peer.is_closed()), (left, left == 0));
+        drop(own.take());
+        assert_eq!((reactor.registration_count(), peer.is_closed()), (0, true));
+    }
+}
+
 #[test]
 fn m10_an_observer_may_dial_as_an_acceptor_is_resumed() {
     let mut rig = Rig::new(|_| ());
