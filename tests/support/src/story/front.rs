@@ -149,18 +149,22 @@ fn threads() -> u64 {
 /// Runs `work` on all processors, until one has found a fault; panics with it.
 fn on_all_processors(work: impl Fn(u64, &AtomicBool) -> Result<(), String> + Sync) {
     let (stop, found) = (AtomicBool::new(false), Mutex::new(None));
-    thread::scope(|scope| {
-        for number in 0..threads() {
-            let (stop, found, work) = (&stop, &found, &work);
-            let thread = thread::Builder::new().stack_size(STACK).spawn_scoped(scope, move || {
-                if let Err(fault) = work(number, stop) {
-                    stop.store(true, Ordering::Relaxed);
-                    *found.lock().expect("no panic holds it") = Some(fault);
-                }
-            });
-            thread.expect("a thread");
+    let run = |number| {
+        if let Err(fault) = work(number, &stop) {
+            stop.store(true, Ordering::Relaxed);
+            *found.lock().expect("no panic holds it") = Some(fault);
         }
-    });
+    };
+    if cfg!(target_family = "wasm") {
+        (0..threads()).for_each(run); // there are no threads
+    } else {
+        thread::scope(|scope| {
+            for number in 0..threads() {
+                let (thread, run) = (thread::Builder::new().stack_size(STACK), &run);
+                thread.spawn_scoped(scope, move || run(number)).expect("a thread");
+            }
+        });
+    }
     if let Some(fault) = found.into_inner().expect("no panic holds it") {
         panic!("{fault}");
     }
